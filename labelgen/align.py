@@ -1,0 +1,155 @@
+"""Bring the frames of a bracket into the geometry of the reference, for the label alone.
+
+Two ways: a global homography from SIFT matches (Lowe 2004, doi:10.1023/B:VISI.0000029664.99615.94;
+MAGSAC++, doi:10.1109/CVPR42600.2020.00138), kept only where it improves the agreement of the
+frames; and dense DIS flow (Kroeger 2016, doi:10.1007/978-3-319-46493-0_29). The reference is
+never resampled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from labelgen import recipe
+from labelgen.arrays import Array, Bytes, Float, Mask
+from labelgen.bracket import Stack
+from labelgen.response import GAMMA, mu_law
+
+LEAST_MATCHES = 12
+LEAST_GAIN = 0.02
+"""A homography is used if it lowers the disagreement of the frames by this share at least."""
+ROBUST = 0.1
+"""Differences (mu-law) count up to here when agreement is measured: moving things don't decide."""
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """One frame in the geometry of the reference.
+
+    `linear` is (H, W, 3) float32, 1.0 where that frame clips; `seen` (H, W) bool is False where
+    the frame does not reach; `shift` is the mean distance (px) by which it was moved, 0 if it is
+    taken as it is.
+    """
+
+    linear: Float
+    seen: Mask
+    shift: float
+
+
+def align(stack: Stack, i: int, settings: recipe.Align) -> Aligned:
+    """Frame i of a stack in the geometry of the reference.
+
+    Parameters
+    ----------
+    stack : Stack
+        The bracket.
+    i : int
+        Index of the frame.
+    settings : recipe.Align
+        The method and its parameters.
+
+    Returns
+    -------
+    Aligned
+        The frame as it is where aligning it would not improve anything.
+    """
+    h, w = stack.size
+    if i != stack.reference and settings.method == "homography":
+        matrix = find_homography(stack, i, settings)
+        if matrix is not None:
+            ys, xs = np.mgrid[0:h, 0:w].astype(np.float32)
+            grid = cv2.perspectiveTransform(np.stack([xs, ys], -1).reshape(1, -1, 2), matrix)
+            return _resampled(stack, i, grid.reshape(h, w, 2), xs, ys)
+    if i != stack.reference and settings.method == "flow":
+        ys, xs = np.mgrid[0:h, 0:w].astype(np.float32)
+        return _resampled(stack, i, np.dstack([xs, ys]) + find_flow(stack, i), xs, ys)
+    return Aligned(stack.linear(i), np.ones((h, w), bool), 0.0)
+
+
+def find_homography(stack: Stack, i: int, settings: recipe.Align) -> Array | None:
+    """Map from the reference to frame i.
+
+    Returns
+    -------
+    (3, 3) float64 or None
+        Takes (x, y) of the reference to (x, y) of frame i; None where no homography makes the
+        frames agree better than they do unaligned.
+    """
+    ref, other = (_features(stack, k, i, settings.features) for k in (stack.reference, i))
+    if min(len(ref[0]), len(other[0])) < LEAST_MATCHES:
+        return None
+    pairs = cv2.BFMatcher().knnMatch(ref[1], other[1], 2)
+    good = [m[0] for m in pairs if len(m) == 2 and m[0].distance < 0.75 * m[1].distance]
+    if len(good) < LEAST_MATCHES:
+        return None
+    here = np.array([ref[0][m.queryIdx].pt for m in good], np.float32)
+    there = np.array([other[0][m.trainIdx].pt for m in good], np.float32)
+    matrix, _ = cv2.findHomography(
+        here, there, cv2.USAC_MAGSAC, settings.inlier, maxIters=5000, confidence=0.9999
+    )
+    if matrix is None or not np.isfinite(matrix).all():
+        return None
+    unaligned = _disagreement(stack, i, np.eye(3))
+    return matrix if _disagreement(stack, i, matrix) < (1 - LEAST_GAIN) * unaligned else None
+
+
+def find_flow(stack: Stack, i: int) -> Float:
+    """Dense flow from the reference to frame i.
+
+    Both are shown at the exposure of the longer one, so that both clip alike (Kalantari 2017).
+
+    Returns
+    -------
+    (H, W, 2) float32
+        x and y displacement in pixels.
+    """
+    top = max(stack.ev[i], stack.ev[stack.reference])
+    ref, other = (_grey(stack.radiance(k) * np.float32(2.0**top)) for k in (stack.reference, i))
+    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    return np.asarray(dis.calc(ref, other, None), np.float32)
+
+
+def _grey(linear: Float) -> Bytes:
+    """8-bit gamma-encoded mean of the channels, clipped at 1."""
+    return np.rint(255 * np.clip(linear, 0, 1).mean(-1) ** (1 / GAMMA)).astype(np.uint8)
+
+
+def _features(stack: Stack, k: int, i: int, count: int) -> tuple[tuple[cv2.KeyPoint, ...], Array]:
+    """SIFT keypoints of frame k, shown at the shorter exposure of reference and frame i."""
+    low = min(stack.ev[i], stack.ev[stack.reference])
+    equalised = cv2.createCLAHE(2.0, (8, 8)).apply(_grey(stack.radiance(k) * np.float32(2.0**low)))
+    points, descriptors = cv2.SIFT_create(count).detectAndCompute(equalised, None)
+    return tuple(points), descriptors if descriptors is not None else np.zeros((0, 128), np.float32)
+
+
+def _disagreement(stack: Stack, i: int, matrix: Array) -> float:
+    """Mean robust mu-law difference between the reference and frame i under a homography."""
+    ref, other = stack.radiance(stack.reference), stack.radiance(i)
+    h, w = stack.size
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    moved = cv2.warpPerspective(other, matrix, (w, h), flags=flags, borderValue=(-1, -1, -1))
+    clip = np.float32(0.9 * 2.0 ** -max(stack.ev[i], stack.ev[stack.reference]))
+    fair = (moved.min(-1) >= 0) & (np.maximum(ref, moved).max(-1) < clip)
+    if fair.mean() < 0.01:
+        return np.inf
+    return float(np.minimum(np.abs(mu_law(ref[fair]) - mu_law(moved[fair])), ROBUST).mean())
+
+
+def _resampled(stack: Stack, i: int, grid: Float, xs: Float, ys: Float) -> Aligned:
+    """Frame i sampled at grid (H, W, 2), cubic, in the codes: linear light would ring at lamps."""
+    codes = stack.codes[i]
+    h, w = stack.size
+    x, y = grid[..., 0], grid[..., 1]
+    moved = cv2.remap(
+        codes.astype(np.float32) / np.float32(np.iinfo(codes.dtype).max),
+        np.ascontiguousarray(x, np.float32),
+        np.ascontiguousarray(y, np.float32),
+        cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    seen = (x >= 0) & (x <= w - 1) & (y >= 0) & (y <= h - 1)
+    linear = np.clip(moved, 0, 1) ** np.float32(GAMMA)
+    return Aligned(linear, seen, float(np.hypot(x - xs, y - ys).mean()))

@@ -1,0 +1,128 @@
+"""From shards to the dataset: one file, or an index beside numbered parts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from labelgen.errors import UserError
+from labelgen.files import publish, sha256, write_json
+from labelgen.format import Layout, read_header
+from labelgen.label import cells
+from labelgen.progress import Progress
+from labelgen.recipe import Recipe
+from labelgen.write import Source, join, part_name, write_index
+
+PART_BYTES = 8 << 30
+"""Size above which a dataset is split."""
+
+
+def disk_needed(
+    sizes: Sequence[tuple[int, int]], recipe: Recipe, layout: Layout, part_bytes: int
+) -> tuple[int, int]:
+    """Bytes that a dataset may take at most, and while shards and a part stand side by side."""
+    borders = [cells(size, layout.patch) for size in sizes]
+    patches = sum((len(ys) - 1) * (len(xs) - 1) for ys, xs in borders)
+    expected = patches * recipe.patches.variants * layout.sample_bytes
+    return expected, expected + min(expected, part_bytes)
+
+
+def parts_of(out: Path) -> set[Path]:
+    """The parts that an existing dataset has beside it; none if it is one file or not there."""
+    try:
+        return {out.with_name(Path(p["file"]).name) for p in read_header(out).parts}
+    except UserError:
+        return set()
+
+
+def assemble(
+    sources: Sequence[Source],
+    out: Path,
+    work: Path,
+    layout: Layout,
+    attributes: dict[str, Any],
+    part_bytes: int,
+    tell: Progress,
+) -> None:
+    """Join shards under their final names; the one that users pass on comes last.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        Shards, in the order of the rows.
+    out : Path
+        The dataset.
+    work : Path
+        Folder on the same disk for what is unfinished.
+    layout : Layout
+        Of all shards.
+    attributes : dict
+        Root attributes.
+    part_bytes : int
+        Size above which the dataset is split, between brackets.
+    tell : Progress
+        Told what happens.
+    """
+    groups = _split(sources, layout.sample_bytes, part_bytes)
+    scene_bytes = max(len(s.scene.encode()) for s in sources)
+    tell.start("join", len(groups))
+    if len(groups) == 1:
+        join(sources, work / "joined.tmp", layout, attributes, scene_bytes)
+        publish(work / "joined.tmp", out)
+        tell.step(0, False)
+        return
+    common = {k: v for k, v in attributes.items() if k != "scenes"}
+    parts = []
+    for k, group in enumerate(groups):
+        name = part_name(out, k, len(groups))
+        parts.append(_part(group, work, name, layout, common | {"part": k}, scene_bytes))
+        tell.step(0, False)
+    write_index(work / "index.tmp", parts, layout, attributes, scene_bytes)
+    out.unlink(missing_ok=True)  # an old index must not stand beside new parts
+    for part in parts:
+        if (work / part["file"]).exists():
+            publish(work / part["file"], out.with_name(part["file"]))
+    publish(work / "index.tmp", out)
+
+
+def _split(sources: Sequence[Source], sample_bytes: int, limit: int) -> list[list[Source]]:
+    """Consecutive shards of at most that many bytes together (or a single larger one)."""
+    groups: list[list[Source]] = [[]]
+    filled = 0
+    for source in sources:
+        size = source.rows * sample_bytes
+        if groups[-1] and filled + size > limit:
+            groups.append([])
+            filled = 0
+        groups[-1].append(source)
+        filled += size
+    return groups
+
+
+def _part(
+    group: Sequence[Source],
+    work: Path,
+    name: str,
+    layout: Layout,
+    attributes: dict[str, Any],
+    scene_bytes: int,
+) -> dict[str, Any]:
+    """Join one part, note it, and free the shards; a part that is noted is not joined again."""
+    note = work / f"{name}.json"
+    if note.exists():
+        return dict(json.loads(note.read_text()))
+    temporary = work / f"{name}.tmp"
+    join(group, temporary, layout, attributes, scene_bytes)
+    part = {
+        "file": name,
+        "rows": sum(s.rows for s in group),
+        "bytes": temporary.stat().st_size,
+        "sha256": sha256(temporary),
+    }
+    publish(temporary, work / name)
+    write_json(note, part)
+    for source in group:
+        source.path.unlink()
+    return part

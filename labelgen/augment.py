@@ -1,0 +1,221 @@
+"""Samples from patches: real frames, synthetic motion, synthetic illumination.
+
+Follows SS-HDR (arXiv 2203.12311): static and synthetic frames are moved by a random homography
+that samples the full frame, so that content enters at the border; the label keeps the geometry
+of the reference. Synthetic illumination is a gain over the label with a soft straight edge, and
+the frames are modelled from the product, so that the reference clips what the short frame sees.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from labelgen.arrays import Array, Bytes, Codes, Float
+from labelgen.bracket import Stack
+from labelgen.format import BRANCHES
+from labelgen.patches import Patch
+from labelgen.recipe import Illumination, Recipe, Warp
+from labelgen.response import encode, to_depth
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One row of a dataset.
+
+    `inputs` (F, P, P, 3) uint8 or uint16 codes, shortest first; `label` (P, P, 3) float16
+    radiance, 1.0 where the shortest frame clips; `weight` (P, P) uint8; `patch` is where it was
+    taken, with the branch; `variant` counts the samples of that patch.
+    """
+
+    inputs: Codes
+    label: Array
+    weight: Bytes
+    patch: Patch
+    variant: int
+
+
+def make_samples(
+    stack: Stack,
+    radiance: Float,
+    weight: Bytes,
+    patches: Sequence[Patch],
+    recipe: Recipe,
+    name: str,
+    seed: int,
+    depth: int,
+) -> Iterator[Sample]:
+    """All samples of a bracket, patch by patch and variant by variant.
+
+    Every draw is seeded by (seed, bracket, patch, variant). A patch without any augmentation is
+    given once, however many variants are asked for.
+
+    Parameters
+    ----------
+    stack : Stack
+        The frames as they were taken.
+    radiance : (H, W, 3) float32
+        The label of the full frame.
+    weight : (H, W) uint8
+        Its trust.
+    patches : sequence of Patch
+        What to take.
+    recipe : Recipe
+        Its patches, illumination and warp settings.
+    name : str
+        Name of the bracket.
+    seed : int
+        Seed of the dataset.
+    depth : {8, 16}
+        Bits per sample of the inputs.
+
+    Yields
+    ------
+    Sample
+    """
+    bracket = np.frombuffer(hashlib.sha256(name.encode()).digest()[:16], np.uint32).tolist()
+    for patch in patches:
+        plain = False
+        for variant in range(recipe.patches.variants):
+            rng = np.random.default_rng([seed, *bracket, patch.index, variant])
+            gain = _gain(rng, radiance, patch, recipe)
+            moves = rng.random() < recipe.warp.share
+            moves &= gain is not None or BRANCHES[patch.branch] != "reference"
+            if gain is None and not moves:
+                if plain:
+                    continue
+                plain = True
+            yield _sample(rng, stack, radiance, weight, patch, variant, gain, moves, recipe, depth)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """A soft straight edge of light: 0 stops on one side, `stops` on the other.
+
+    `angle` (radians) is the direction in which it grows, `at` its middle in pixels from the
+    centre of the patch, `ramp` the width of the edge in pixels.
+    """
+
+    stops: float
+    angle: float
+    at: float
+    ramp: float
+
+    def field(self, ys: Float, xs: Float) -> Float:
+        """The gain (factor, float32) at pixels relative to the centre of the patch."""
+        along = np.cos(self.angle) * xs + np.sin(self.angle) * ys - self.at
+        step = np.clip(along / self.ramp + 0.5, 0, 1)
+        return np.exp2(self.stops * step * step * (3 - 2 * step)).astype(np.float32)
+
+
+def draw_gain(
+    rng: np.random.Generator, side: int, headroom: float, settings: Illumination
+) -> Gain | None:
+    """A random gain, or None if it would push the label above 1.0.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of chance.
+    side : int
+        Side of the patch in pixels.
+    headroom : float
+        Stops between the brightest of the label and 1.0.
+    settings : Illumination
+        Ranges of the draws.
+    """
+    high = min(settings.gain_high, headroom)
+    stops, angle = rng.uniform(settings.gain_low, settings.gain_high), rng.uniform(0, 2 * np.pi)
+    at = rng.uniform(-0.25, 0.25) * side
+    ramp = rng.uniform(settings.ramp_low, settings.ramp_high) * side
+    if high < settings.gain_low:
+        return None
+    return Gain(min(stops, high), angle, at, ramp)
+
+
+def _gain(rng: np.random.Generator, radiance: Float, patch: Patch, recipe: Recipe) -> Gain | None:
+    side = recipe.patches.size
+    if rng.random() >= recipe.illumination.share:
+        return None
+    top = radiance[patch.y : patch.y + side, patch.x : patch.x + side].max(-1)
+    headroom = -np.log2(max(float(np.quantile(top, 0.99)), 1e-6))
+    return draw_gain(rng, side, headroom, recipe.illumination)
+
+
+def draw_homography(rng: np.random.Generator, settings: Warp) -> Array:
+    """A random homography (3, 3) float64 about the origin, in pixels."""
+    turn = np.deg2rad(rng.normal(0, settings.turn))
+    zoom = 1 + rng.normal(0, settings.zoom)
+    shift, tilt = rng.normal(0, settings.shift, 2), rng.normal(0, settings.tilt, 2)
+    c, s = zoom * np.cos(turn), zoom * np.sin(turn)
+    return np.array([[c, -s, shift[0]], [s, c, shift[1]], [tilt[0], tilt[1], 1.0]])
+
+
+def _sample(
+    rng: np.random.Generator,
+    stack: Stack,
+    radiance: Float,
+    weight: Bytes,
+    patch: Patch,
+    variant: int,
+    gain: Gain | None,
+    moves: bool,
+    recipe: Recipe,
+    depth: int,
+) -> Sample:
+    side = recipe.patches.size
+    maps = [
+        draw_homography(rng, recipe.warp) if moves and i != stack.reference else None
+        for i in range(len(stack.codes))
+    ]
+    around = _reach([m for m in maps if m is not None], patch, side, stack.size)
+    frames: list[Codes] = [codes[around] for codes in stack.codes]
+    label = radiance[around]
+    if gain is not None:
+        centre = (side - 1) / 2
+        ys, xs = np.ogrid[around]
+        light = gain.field(ys - np.float32(patch.y + centre), xs - np.float32(patch.x + centre))
+        label = np.minimum(label * light[..., None], 1)
+        frames = [encode(label * np.float32(2.0**ev), depth) for ev in stack.ev]
+        patch = replace(patch, branch=BRANCHES.index("illumination"))
+    y, x = patch.y - around[0].start, patch.x - around[1].start
+    here = np.s_[y : y + side, x : x + side]
+    inputs = [
+        to_depth(frame[here] if m is None else _warp(frame, m, y, x, side), depth)
+        for frame, m in zip(frames, maps, strict=True)
+    ]
+    trust = weight[patch.y : patch.y + side, patch.x : patch.x + side]
+    stacked = np.stack([i.astype(inputs[0].dtype, copy=False) for i in inputs])
+    return Sample(stacked, label[here].astype(np.float16), trust, patch, variant)
+
+
+def _reach(
+    maps: Sequence[Array], patch: Patch, side: int, size: tuple[int, int]
+) -> tuple[slice, slice]:
+    """The part of the frame that a patch under all homographies samples, with room for cubic."""
+    half = (side - 1) / 2
+    square = np.array([[-half, half, -half, half], [-half, -half, half, half], [1, 1, 1, 1]])
+    seen = np.concatenate([square[:2]] + [(m @ square)[:2] / (m @ square)[2] for m in maps], 1)
+    at = np.array([patch.x + half, patch.y + half])
+    low = np.floor(seen.min(1) + at).astype(int) - 3
+    high = np.ceil(seen.max(1) + at).astype(int) + 4
+    (x0, y0), (x1, y1) = np.maximum(low, 0), np.minimum(high, (size[1], size[0]))
+    return slice(int(y0), int(y1)), slice(int(x0), int(x1))
+
+
+def _warp(frame: Codes, homography: Array, y: int, x: int, side: int) -> Codes:
+    """The patch at (y, x) of a frame as a homography about its centre sees it."""
+    half = (side - 1) / 2
+    to_centre = np.array([[1, 0, -half], [0, 1, -half], [0, 0, 1]])
+    to_frame = np.array([[1, 0, x + half], [0, 1, y + half], [0, 0, 1]])
+    return cv2.warpPerspective(
+        np.ascontiguousarray(frame),
+        to_frame @ homography @ to_centre,
+        (side, side),
+        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REFLECT_101,
+    )

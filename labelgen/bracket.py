@@ -1,0 +1,196 @@
+"""A bracket: a few photos of one scene at different exposures.
+
+`Bracket` is what headers and lists say of it; `Stack` holds the pixels of the frames in use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from labelgen.arrays import Codes, Float
+from labelgen.errors import Rejected
+from labelgen.files import read_image
+from labelgen.response import bit_depth, decode, to_depth
+
+TRUTH = "HDRImg.hdr"
+"""Name of the ground truth in the SIGGRAPH'17 layout."""
+
+SAME_EXPOSURE_EV = 0.05
+"""Frames closer than this (stops) are repeats of one exposure; shutters are no more exact."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One photo, known from its header and the lists beside it.
+
+    `ev` is in stops and only differences mean anything; None where nothing says it. `origin`
+    names the source of the exposure: "exposure.txt", "EXIF", ...
+    """
+
+    path: Path
+    ev: float | None = None
+    time_s: float | None = None
+    fnumber: float | None = None
+    iso: float | None = None
+    origin: str = ""
+
+
+@dataclass(frozen=True)
+class Bracket:
+    """The photos of one scene, shortest exposure first (natural order where none is known)."""
+
+    name: str
+    folder: Path
+    frames: tuple[Frame, ...]
+    size: tuple[int, int] | None = None
+    """Height and width in pixels; None if the frames differ or cannot be read."""
+    camera: str = ""
+    problems: tuple[str, ...] = ()
+
+    @property
+    def evs(self) -> list[float]:
+        """Exposure of each frame in stops relative to the shortest; empty if any is unknown."""
+        known = [f.ev for f in self.frames if f.ev is not None]
+        return [ev - min(known) for ev in known] if len(known) == len(self.frames) else []
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Pixels of the frames in use, shortest exposure first.
+
+    `codes` are F arrays (H, W, 3), uint8 or uint16, RGB; `ev` (F,) is in stops relative to
+    the shortest; `reference` is the index of the frame whose geometry the label has.
+    """
+
+    codes: tuple[Codes, ...]
+    ev: tuple[float, ...]
+    reference: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        h, w, _ = self.codes[0].shape
+        return h, w
+
+    @property
+    def others(self) -> list[int]:
+        """Indices of the frames that are not the reference."""
+        return [i for i in range(len(self.codes)) if i != self.reference]
+
+    def linear(self, i: int) -> Float:
+        """Frame i as (H, W, 3) float32 linear light, 1.0 where that frame clips."""
+        return decode(self.codes[i])
+
+    def radiance(self, i: int) -> Float:
+        """Frame i as (H, W, 3) float32 radiance, 1.0 where the shortest frame clips."""
+        return self.linear(i) * np.float32(2.0 ** -self.ev[i])
+
+    def to_depth(self, depth: int) -> Stack:
+        """The same stack with 8 or 16-bit codes."""
+        return replace(self, codes=tuple(to_depth(c, depth) for c in self.codes))
+
+
+def used_frames(bracket: Bracket, count: int, reference: int) -> tuple[Frame, ...]:
+    """The frames of a bracket that a dataset of `count` frames uses.
+
+    These are consecutive in exposure, and frame `reference` of them is the middle one of the
+    bracket (of several, the longer). Repeats of an exposure are left out.
+
+    Parameters
+    ----------
+    bracket : Bracket
+        With a known exposure for every frame.
+    count : int
+        How many frames.
+    reference : int
+        Which of them is the reference, from 0.
+
+    Returns
+    -------
+    tuple of Frame
+        `count` frames, shortest first.
+
+    Raises
+    ------
+    Rejected
+        Too few frames, or exposures unknown.
+    """
+    distinct = distinct_exposures(bracket)
+    if len(distinct) < count:
+        repeats = f" ({len(bracket.frames)} with repeats)" * (len(bracket.frames) > len(distinct))
+        raise Rejected(
+            f"{len(distinct)} frames of different exposure{repeats}, {count} needed; "
+            f"--frames {max(2, len(distinct))} would take it"
+            if len(distinct) >= 2
+            else f"{len(distinct)} exposure{repeats}, at least 2 needed"
+        )
+    return window(distinct, count, reference, len(distinct) // 2)
+
+
+def distinct_exposures(bracket: Bracket) -> list[Frame]:
+    """The frames of a bracket without repeats of an exposure, shortest first.
+
+    Raises
+    ------
+    Rejected
+        The exposure of a frame is unknown.
+    """
+    if not bracket.evs:
+        unknown = [f.path.name for f in bracket.frames if f.ev is None]
+        raise Rejected(
+            f"no exposure known for {', '.join(unknown[:3])}{' ...' * (len(unknown) > 3)}; "
+            "write one EV per line, in the order of the files, to exposure.txt"
+        )
+    kept: list[Frame] = []
+    last = -np.inf
+    for frame, ev in zip(bracket.frames, bracket.evs, strict=True):
+        if ev - last >= SAME_EXPOSURE_EV:
+            kept.append(frame)
+            last = ev
+    return kept
+
+
+def window(frames: Sequence[Frame], count: int, reference: int, centre: int) -> tuple[Frame, ...]:
+    """`count` consecutive frames, placed so that frame `reference` of them is frame `centre`.
+
+    Near an end of the bracket the window is moved inwards: the centre then is its neighbour.
+    """
+    start = min(max(centre - reference, 0), len(frames) - count)
+    return tuple(frames[start : start + count])
+
+
+def load(paths: Sequence[Path], ev: Sequence[float], reference: int) -> Stack:
+    """Decode the frames in use.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        F files, shortest exposure first.
+    ev : sequence of float
+        Their exposures in stops; the first becomes 0.
+    reference : int
+        Index of the reference among them.
+
+    Returns
+    -------
+    Stack
+        All frames with the same bit depth.
+
+    Raises
+    ------
+    Rejected
+        A frame is damaged, or sizes differ.
+    """
+    codes = [read_image(p) for p in paths]
+    sizes = {c.shape[:2] for c in codes}
+    if len(sizes) > 1:
+        listed = ", ".join(
+            f"{p.name} {c.shape[1]}x{c.shape[0]}" for p, c in zip(paths, codes, strict=True)
+        )
+        raise Rejected(f"frames differ in size: {listed}")
+    stack = Stack(tuple(codes), tuple(float(e - ev[0]) for e in ev), reference)
+    return stack.to_depth(max(bit_depth(c) for c in codes))

@@ -1,0 +1,109 @@
+"""Label one bracket, full frame, into files to look at: what the tool believes of a photo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from labelgen.bracket import Bracket, load
+from labelgen.discover import by_exposure, scan
+from labelgen.errors import Rejected, UserError
+from labelgen.files import natural_key, tone_mapped, write_hdr, write_json, write_png
+from labelgen.label import make_label, picture
+from labelgen.recipe import Recipe, load_recipe
+from labelgen.survey import Selection, survey
+
+FILES = ("label.hdr", "label.png", "weight.png", "cues.png", "label.json")
+
+
+def label(
+    bracket: Path,
+    out: Path,
+    *,
+    recipe: str | Recipe = "default",
+    frames: int = 3,
+    reference: int | str | None = None,
+    ev: Sequence[float] | None = None,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Label one bracket with the pixels that `labelgen.build.build` would use.
+
+    Writes ``label.hdr`` (radiance, 1.0 where the shortest frame clips), ``label.png`` (the same,
+    tone-mapped), ``weight.png`` (8 bit), ``cues.png`` (what the cues saw) and ``label.json``.
+
+    Parameters
+    ----------
+    bracket : Path
+        Folder of the frames.
+    out : Path
+        Folder to write to; made if it is not there.
+    recipe, frames, reference
+        As in `build`.
+    ev : sequence of float, optional
+        Exposures in stops of all files in natural order, instead of what lists and EXIF say.
+    overwrite : bool
+        Replace results that are there.
+
+    Returns
+    -------
+    dict
+        What ``label.json`` holds: frames used, their exposures, recipe, and figures of the label.
+
+    Raises
+    ------
+    UserError
+        Results are there already, or the bracket cannot be used; with the reason.
+    """
+    plan = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    there = [name for name in FILES if (out / name).exists()]
+    if there and not overwrite:
+        raise UserError(f"{out / there[0]}: exists; give --overwrite to replace it, or another -o")
+    place = frames // 2 if reference is None else reference
+    selection = Selection(frames, None if place == "auto" else int(place), patch=1)
+    found = survey(_one(bracket, ev), selection)
+    if found.rejected:
+        raise UserError(f"{bracket}: {found.rejected}")
+    try:
+        stack = load(found.paths, found.ev, selection.position)
+    except Rejected as e:
+        raise UserError(f"{bracket}: {e}") from e
+    made = make_label(stack, plan)
+    record: dict[str, Any] = {
+        "recipe": plan.name,
+        "frames": [p.name for p in found.paths],
+        "ev": list(found.ev),
+        "origin": list(found.origins),
+        "reference": selection.position,
+        "size": list(found.size),
+        "camera": found.camera,
+        "problems": list(found.problems),
+        **made.figures(),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    write_hdr(out / "label.hdr", made.radiance)
+    write_png(out / "label.png", tone_mapped(made.radiance))
+    write_png(out / "weight.png", made.weight)
+    write_png(out / "cues.png", picture(made, stack.radiance(stack.reference)))
+    write_json(out / "label.json", record)
+    return record
+
+
+def _one(folder: Path, ev: Sequence[float] | None) -> Bracket:
+    """The bracket in a folder, with exposures given by hand if there are any."""
+    here = [b for b in scan(folder) if b.folder == folder]
+    if not here:
+        raise UserError(f"{folder}: holds no images itself; give the folder of one bracket")
+    if ev is None:
+        return here[0]
+    return with_ev(here[0], ev)
+
+
+def with_ev(bracket: Bracket, ev: Sequence[float]) -> Bracket:
+    """A bracket with exposures (stops) given for its files in natural order."""
+    frames = sorted(bracket.frames, key=lambda f: natural_key(f.path.name))
+    if len(ev) != len(frames):
+        raise UserError(f"--ev has {len(ev)} values, {bracket.folder} {len(frames)} images")
+    stated = tuple(replace(f, ev=float(e), origin="--ev") for f, e in zip(frames, ev, strict=True))
+    return by_exposure(replace(bracket, frames=stated), [])

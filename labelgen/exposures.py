@@ -1,0 +1,209 @@
+"""Exposures of the frames of one folder, from the lists beside them or from EXIF.
+
+Read in this order, the first that covers the frames wins: ``exposure.txt`` / ``exposures.txt``
+and ``ev.txt`` (SIGGRAPH'17, Tel, Sen, Karaduzovic-Hadziabdic, Gallo), ``exposures.npy`` (NTIRE),
+``image_list.txt`` / ``list.txt`` (Debevec, OpenCV), EXIF.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from labelgen.bracket import Frame
+from labelgen.errors import UserError
+
+EV_LISTS = ("exposure.txt", "exposures.txt", "ev.txt")
+FILE_LISTS = ("image_list.txt", "list.txt")
+MOST_EV = 32.0
+"""No bracket spans more stops than this; a list that does holds something else."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the header of an image file says, without decoding its pixels."""
+
+    size: tuple[int, int] | None
+    """Height and width as displayed (EXIF orientation applied); None if unreadable."""
+    camera: str = ""
+    time_s: float | None = None
+    fnumber: float | None = None
+    iso: float | None = None
+
+
+def read_header(path: Path) -> Header:
+    """Size, camera and exposure from the header of an image file; never raises for a bad file."""
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            exif = image.getexif()
+            detail = exif.get_ifd(0x8769)
+    except Exception:  # Pillow raises whatever a hostile or broken header provokes
+        return Header(None)
+    if exif.get(0x0112) in (5, 6, 7, 8):  # orientation: turned by a quarter
+        width, height = height, width
+    camera = " ".join(str(exif.get(tag, "")).strip("\0 ") for tag in (0x010F, 0x0110)).strip()
+    iso = detail.get(0x8827)
+    return Header(
+        (height, width),
+        camera,
+        _positive(detail.get(0x829A)),
+        _positive(detail.get(0x829D)),
+        _positive(iso[0] if isinstance(iso, tuple) and iso else iso),
+    )
+
+
+def read_exposures(
+    files: Sequence[Path], headers: Sequence[Header]
+) -> tuple[list[Frame], list[str]]:
+    """Frames with the exposures of the first source that covers them.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        The images of one folder, in natural order.
+    headers : sequence of Header
+        Their headers.
+
+    Returns
+    -------
+    frames : list of Frame
+        In the order of the files; `ev` is None where nothing says it. Files that a list of
+        names leaves out are not among them.
+    problems : list of str
+        What was found odd on the way, one line each.
+    """
+    folder, problems = files[0].parent, list[str]()
+    bare = [Frame(f, None, h.time_s, h.fnumber, h.iso) for f, h in zip(files, headers, strict=True)]
+    sources = (
+        *((name, _from_ev_list) for name in EV_LISTS),
+        ("exposures.npy", _from_npy),
+        *((name, _from_file_list) for name in FILE_LISTS),
+    )
+    for name, read in sources:
+        if not (folder / name).is_file():
+            continue
+        try:
+            frames = read(folder / name, bare)
+        except (UserError, OSError, ValueError) as e:
+            problems.append(f"{name}: {e}; not used")
+            continue
+        left_out = [f.name for f in files if f not in {frame.path for frame in frames}]
+        if left_out:
+            problems.append(f"{name}: does not name {', '.join(left_out)}; left out")
+        return frames, problems
+    frames, odd = _from_exif(bare)
+    return frames, problems + odd
+
+
+def _positive(value: object) -> float | None:
+    """A positive finite number, or None (EXIF has zeros, 0/0 and text in its place)."""
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
+        return None
+    return number if math.isfinite(number) and number > 0 else None
+
+
+def _lines(path: Path) -> list[list[str]]:
+    """Fields of the lines of a list, without comments; separated by blanks, commas, semicolons."""
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    stripped = (line.split("#")[0] for line in text.splitlines())
+    return [fields for line in stripped if (fields := re.split(r"[\s,;]+", line.strip())) != [""]]
+
+
+def _with_evs(frames: Sequence[Frame], evs: Sequence[float], origin: str) -> list[Frame]:
+    if not all(map(math.isfinite, evs)) or max(evs) - min(evs) > MOST_EV:
+        raise UserError(f"{min(evs):g} to {max(evs):g} are not exposures in EV")
+    return [replace(f, ev=float(ev), origin=origin) for f, ev in zip(frames, evs, strict=True)]
+
+
+def _from_ev_list(path: Path, frames: list[Frame]) -> list[Frame]:
+    """EV per line or on one line; a first line of denominators (1/s) before them is passed over."""
+    rows = []
+    for fields in _lines(path):
+        try:
+            rows.append([float(field) for field in fields])
+        except ValueError:
+            if rows:
+                raise UserError(f"'{' '.join(fields)[:40]}' is not a number") from None
+            continue  # a header line
+    count = len(frames)
+    if len(rows) == 2 and len(rows[0]) == len(rows[1]) == count > 1:
+        rows = rows[1:]  # Gallo 2009: denominators of seconds, then EV
+    values = [value for row in rows for value in row]
+    if len(values) != count:
+        raise UserError(f"{len(values)} values for {count} images")
+    if _are_times(values):
+        return _with_evs(frames, [math.log2(v) for v in values], f"{path.name} (linear times)")
+    return _with_evs(frames, values, path.name)
+
+
+def _are_times(values: Sequence[float]) -> bool:
+    """Whether a list holds times instead of EV (Tursun 2016): equal ratios, unequal steps."""
+    ordered = np.sort(np.asarray(values))
+    if len(ordered) < 3 or ordered[0] <= 0:
+        return False
+    steps, ratios = np.diff(ordered), np.diff(np.log2(ordered))
+    return bool(np.ptp(ratios) <= 0.1 * ratios.mean() and np.ptp(steps) > 0.1 * steps.mean())
+
+
+def _from_npy(path: Path, frames: list[Frame]) -> list[Frame]:
+    if path.stat().st_size > 1 << 20:
+        raise UserError("larger than any list of exposures")
+    values = np.load(path, allow_pickle=False).astype(np.float64).ravel()
+    if len(values) != len(frames):
+        raise UserError(f"{len(values)} values for {len(frames)} images")
+    return _with_evs(frames, values.tolist(), path.name)
+
+
+def _from_file_list(path: Path, frames: list[Frame]) -> list[Frame]:
+    """Lines of file name and seconds, or 1/seconds where the head of the column says so.
+
+    Without a head, ``list.txt`` holds 1/seconds as in OpenCV's tutorial, ``image_list.txt``
+    seconds as in Debevec's.
+    """
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    head = re.search(r"^#.*file\s?names?\s+(\S+)", text, re.IGNORECASE | re.MULTILINE)
+    inverse = head.group(1).startswith("1/") if head else path.name == "list.txt"
+    by_name = {f.path.name: f for f in frames}
+    listed = []
+    for fields in _lines(path):
+        if fields[0] in by_name and len(fields) > 1:
+            value = _positive(fields[1])
+            if value is None:
+                raise UserError(f"{fields[0]}: '{fields[1][:20]}' is not a time in seconds")
+            seconds = 1 / value if inverse else value
+            listed.append(replace(by_name[fields[0]], time_s=seconds, origin=path.name))
+    if len(listed) < 2:
+        raise UserError("names fewer than 2 of the images here")
+    return _with_evs(listed, [math.log2(f.time_s or 1.0) for f in listed], path.name)
+
+
+def _from_exif(frames: list[Frame]) -> tuple[list[Frame], list[str]]:
+    """EV = log2(time * ISO / f-number^2); what no frame states is taken as equal."""
+    found, problems = [], []
+    for what in ("fnumber", "iso"):
+        stated = [getattr(f, what) is not None for f in frames]
+        if any(stated) and not all(stated):
+            without = [f.path.name for f, s in zip(frames, stated, strict=True) if not s]
+            problems.append(f"EXIF: no {what} in {', '.join(without[:3])}; taken as in the others")
+    fallback = {
+        what: next((v for f in frames if (v := getattr(f, what)) is not None), 1.0)
+        for what in ("fnumber", "iso")
+    }
+    for frame in frames:
+        if frame.time_s is None:
+            found.append(frame)
+            continue
+        fnumber = frame.fnumber or fallback["fnumber"]
+        iso = frame.iso or fallback["iso"]
+        ev = math.log2(frame.time_s * iso / fnumber**2)
+        found.append(replace(frame, ev=ev, origin="EXIF"))
+    return found, problems

@@ -1,0 +1,157 @@
+"""Files that are there whole or not at all: images in and out, atomic writes, digests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from labelgen.arrays import Array, Bytes, Codes, Float
+from labelgen.errors import Rejected, UserError
+from labelgen.response import mu_law
+
+IMAGE_SUFFIXES = {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp"}
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Sort key that puts 2 before 10."""
+    parts = re.findall(r"(\d+)|(\D+)", name)
+    return [(0, int(digits), "") if digits else (1, 0, text.lower()) for digits, text in parts]
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as f:
+        while block := f.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Force a file or a folder to disk, so that a power cut can't undo what follows."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def publish(temporary: Path, final: Path) -> None:
+    """Give a finished file its name: sync, rename, sync the folder."""
+    sync(temporary)
+    temporary.replace(final)
+    sync(final.parent)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file beside its place and rename it, so that it is never half there."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_bytes(data)
+    publish(temporary, path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON (indented, keys in order of insertion) atomically."""
+    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def read_image(path: Path) -> Codes:
+    """Decode one frame.
+
+    Alpha is dropped, grey is expanded and the EXIF orientation is applied.
+
+    Parameters
+    ----------
+    path : Path
+        TIFF, PNG, JPEG or BMP of 8 or 16 bits.
+
+    Returns
+    -------
+    (H, W, 3) uint8 or uint16
+        RGB codes.
+
+    Raises
+    ------
+    Rejected
+        The file cannot be decoded or holds neither 8 nor 16-bit codes.
+    """
+    try:
+        data = np.fromfile(path, np.uint8)
+    except OSError as e:
+        raise Rejected(f"{path.name}: {e.strerror or e}") from e
+    # Decoding from memory instead of by name: cv2.imread cannot open every non-ASCII path.
+    try:
+        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) if data.size else None
+    except cv2.error:
+        bgr = None
+    if bgr is None:
+        raise Rejected(f"{path.name}: cannot be decoded (damaged, or not an image)")
+    if bgr.dtype not in (np.uint8, np.uint16):
+        raise Rejected(f"{path.name}: {bgr.dtype} samples, expected 8 or 16-bit integers")
+    return np.ascontiguousarray(bgr[..., ::-1])
+
+
+def write_png(path: Path, image: Bytes) -> None:
+    """Write a (H, W) or (H, W, 3) RGB uint8 image as PNG."""
+    bgr: Array = image if image.ndim == 2 else np.ascontiguousarray(image[..., ::-1])
+    ok, data = cv2.imencode(".png", bgr)
+    if not ok:
+        raise UserError(f"{path}: could not be encoded as PNG")
+    write_bytes(path, data.tobytes())
+
+
+def read_hdr(path: Path) -> Float:
+    """Read a Radiance file as (H, W, 3) float32 linear RGB.
+
+    Raises
+    ------
+    Rejected
+        The file is missing, damaged, or not finite.
+    """
+    if not path.is_file():
+        raise Rejected(f"{path.name}: not found")
+    try:
+        bgr = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        bgr = None
+    if bgr is None or bgr.ndim != 3:
+        raise Rejected(f"{path.name}: cannot be decoded as a Radiance image")
+    if not np.isfinite(bgr).all():
+        raise Rejected(f"{path.name}: not finite")
+    return np.ascontiguousarray(bgr[..., 2::-1], np.float32)
+
+
+def write_hdr(path: Path, radiance: Float) -> None:
+    """Write a Radiance RGBE file, mantissas rounded.
+
+    OpenCV's writer truncates them, which darkens the picture by 0.4 % of the largest channel.
+
+    Parameters
+    ----------
+    path : Path
+        Where to write.
+    radiance : (H, W, 3) float32
+        Linear RGB, finite; negative values become 0.
+    """
+    rgb = np.maximum(radiance, 0).astype(np.float64)
+    # The exponent is of the largest channel after rounding: 255.7 / 256 carries to the next power.
+    peak = rgb.max(-1) * (1 + 0.5 / 256)
+    _, exponent = np.frexp(peak)
+    exponent = np.maximum(exponent, -127)
+    mantissa = np.clip(np.rint(np.ldexp(rgb, 8 - exponent[..., None])), 0, 255)
+    lit = mantissa.max(-1) > 0
+    rgbe = np.concatenate([mantissa, np.where(lit, exponent + 128, 0)[..., None]], -1)
+    header = f"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y {rgb.shape[0]} +X {rgb.shape[1]}\n"
+    write_bytes(path, header.encode() + rgbe.astype(np.uint8).tobytes())
+
+
+def tone_mapped(radiance: Float) -> Bytes:
+    """(H, W, 3) float32 radiance as uint8 RGB to look at: mu-law of what is at most 1."""
+    return np.rint(255 * mu_law(np.clip(radiance, 0, 1))).astype(np.uint8)

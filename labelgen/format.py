@@ -1,0 +1,261 @@
+"""The dataset file, format version 1: flat, row-aligned HDF5 that h5py alone can read.
+
+See docs/format.md. One sample is one chunk, and every chunk has a Fletcher-32 checksum. Above a
+size limit a dataset is an index beside numbered parts. `labelgen.write` makes such files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from labelgen.arrays import Array
+from labelgen.errors import UserError
+
+VERSION = 1
+IMAGES = ("inputs", "label", "weight")
+"""Datasets with one sample a chunk; the others are small columns."""
+BRANCHES = ("static", "reference", "illumination", "truth")
+"""How a label was made; `branch` holds the index here."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Shapes and types of a dataset: frames, side of a patch, bits of the inputs, compression."""
+
+    frames: int
+    patch: int
+    depth: int
+    compress: str = "none"
+
+    def images(self) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+        """Shape of one sample and type of each image dataset."""
+        codes = np.dtype(np.uint8 if self.depth == 8 else np.uint16)
+        p = self.patch
+        return {
+            "inputs": ((self.frames, p, p, 3), codes),
+            "label": ((p, p, 3), np.dtype(np.float16)),
+            "weight": ((p, p), np.dtype(np.uint8)),
+        }
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of one sample before compression."""
+        return sum(int(np.prod(shape)) * kind.itemsize for shape, kind in self.images().values())
+
+
+def column_digest(values: Array) -> str:
+    """SHA-256 of the values of a small column."""
+    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
+
+
+def attributes_digest(file: h5py.File) -> str:
+    """SHA-256 of all root attributes but the digests themselves."""
+    values = {k: _plain(v) for k, v in file.attrs.items() if k != "digests"}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+@dataclass(frozen=True)
+class Header:
+    """Root attributes of a dataset, parsed."""
+
+    frames: int
+    reference: int
+    patch: int
+    recipe: dict[str, Any]
+    scenes: dict[str, Any]
+    parts: list[dict[str, Any]]
+    generator: str
+    fingerprint: str
+    license: str
+    citation: str
+
+
+def open_file(path: Path) -> h5py.File:
+    """Open a file of a dataset for reading.
+
+    Raises
+    ------
+    UserError
+        Missing, not HDF5, not by labelgen, or of a later version.
+    """
+    try:
+        file = h5py.File(path, "r", locking=False)
+    except FileNotFoundError:
+        raise UserError(
+            f"{path}: no such file; 'labelgen build RAW {path.name}' makes one"
+        ) from None
+    except OSError:
+        raise UserError(f"{path}: not a whole HDF5 file; copy or build it again") from None
+    if file.attrs.get("format") != "labelgen":
+        file.close()
+        raise UserError(f"{path}: not a labelgen dataset (root attribute 'format' is missing)")
+    if file.attrs.get("format_version") != VERSION:
+        version = file.attrs.get("format_version")
+        file.close()
+        raise UserError(
+            f"{path}: format version {version}, this labelgen reads {VERSION}; update it"
+        )
+    return file
+
+
+def read_header(path: Path) -> Header:
+    """The root attributes of a dataset.
+
+    Raises
+    ------
+    UserError
+        Not a dataset, or an attribute is missing or not of its form.
+    """
+    with open_file(path) as file:
+        attributes = {k: _plain(v) for k, v in file.attrs.items()}
+    try:
+        return Header(
+            int(attributes["frames"]),
+            int(attributes["reference"]),
+            int(attributes["patch"]),
+            json.loads(attributes["recipe"]),
+            json.loads(attributes.get("scenes", "{}")),
+            json.loads(attributes.get("parts", "[]")),
+            attributes["generator"],
+            attributes["fingerprint"],
+            attributes.get("license", ""),
+            attributes.get("citation", ""),
+        )
+    except (KeyError, ValueError, TypeError, RecursionError) as e:
+        raise UserError(f"{path}: damaged root attributes ({e}); copy or build it again") from e
+
+
+class Dataset:
+    """Read a dataset, whether one file or an index with parts, row by row.
+
+    Parameters
+    ----------
+    path : Path
+        The file that `labelgen build` was given.
+
+    Raises
+    ------
+    UserError
+        Not a dataset, or a part is missing, short, or of another dataset.
+
+    Notes
+    -----
+    Open one per process; HDF5 handles do not survive a fork.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.header = read_header(path)
+        self.files: list[h5py.File] = []
+        for file in self._part_files():
+            self.files.append(open_file(file))
+        counts = [len(f["label"]) for f in self.files]
+        self._first = np.concatenate([[0], np.cumsum(counts)])
+        self._check_parts(counts)
+
+    def _part_files(self) -> list[Path]:
+        names = [p["file"] for p in self.header.parts]
+        for name in names:
+            if Path(name).name != name:
+                raise UserError(f"{self.path}: part '{name}' is not a file beside it; refused")
+            if not (self.path.parent / name).is_file():
+                raise UserError(f"{self.path.parent / name}: missing part of {self.path.name}")
+        return [self.path.parent / name for name in names] or [self.path]
+
+    def _check_parts(self, counts: list[int]) -> None:
+        for part, file, rows in zip(self.header.parts, self.files, counts, strict=False):
+            if rows != part["rows"]:
+                raise UserError(
+                    f"{file.filename}: {rows} samples, {part['rows']} expected; copy it again"
+                )
+            if file.attrs.get("fingerprint") != self.header.fingerprint:
+                raise UserError(f"{file.filename}: part of another dataset than {self.path.name}")
+
+    def __len__(self) -> int:
+        return int(self._first[-1])
+
+    def column(self, name: str) -> Array:
+        """A small column of all rows: ev, scene, origin, branch or variant."""
+        return np.concatenate([f[name][:] for f in self.files])
+
+    def image(self, name: str, row: int) -> Array:
+        """One row of inputs, label or weight."""
+        part = int(np.searchsorted(self._first, row, "right")) - 1
+        return np.asarray(self.files[part][name][row - int(self._first[part])])
+
+    def rows(self, name: str) -> Iterator[Array]:
+        """All rows of inputs, label or weight, in order."""
+        return (self.image(name, i) for i in range(len(self)))
+
+    def close(self) -> None:
+        """Close all files."""
+        for file in self.files:
+            file.close()
+
+    def __enter__(self) -> Dataset:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def info(path: Path) -> dict[str, Any]:
+    """What is inside a dataset.
+
+    Parameters
+    ----------
+    path : Path
+        Dataset file or index.
+
+    Returns
+    -------
+    dict
+        "samples", "frames", "reference", "patch", "depth", "branches" (samples by name),
+        "scenes" (number used), "rejected" (reason by name), "recipe", "labels", "compress",
+        "parts", "bytes", "fingerprint", "generator", "license", "citation".
+
+    Raises
+    ------
+    UserError
+        Not a dataset, or a part is missing.
+    """
+    with Dataset(path) as data:
+        header, inputs = data.header, data.files[0]["inputs"]
+        counts = np.bincount(data.column("branch"), minlength=len(BRANCHES))
+        files = {path, *(Path(f.filename) for f in data.files)}
+        return {
+            "samples": len(data),
+            "frames": header.frames,
+            "reference": header.reference,
+            "patch": header.patch,
+            "depth": 8 * inputs.dtype.itemsize,
+            "branches": {n: int(c) for n, c in zip(BRANCHES, counts, strict=False) if c},
+            "scenes": sum("rejected" not in s for s in header.scenes.values()),
+            "rejected": {n: s["rejected"] for n, s in header.scenes.items() if "rejected" in s},
+            "recipe": header.recipe.get("name"),
+            "compress": _compression(inputs),
+            "parts": len(header.parts),
+            "bytes": sum(f.stat().st_size for f in files),
+            "fingerprint": header.fingerprint,
+            "generator": header.generator,
+            "license": header.license,
+            "citation": header.citation,
+        }
+
+
+def _compression(dataset: h5py.Dataset) -> str:
+    filters = dataset.id.get_create_plist()
+    ids = [filters.get_filter(k)[0] for k in range(filters.get_nfilters())]
+    return "bitshuffle" if 32008 in ids else "gzip" if h5py.h5z.FILTER_DEFLATE in ids else "none"

@@ -1,0 +1,118 @@
+"""Make one bracket: load, label, choose patches, augment, write its shard. A worker's whole job."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from labelgen.arrays import Bytes, Float
+from labelgen.augment import make_samples
+from labelgen.bracket import Stack, load
+from labelgen.errors import Rejected
+from labelgen.files import publish, read_hdr, write_json
+from labelgen.format import BRANCHES, Layout
+from labelgen.label import make_label
+from labelgen.patches import Patch, choose, grid
+from labelgen.recipe import Recipe
+from labelgen.survey import Survey
+from labelgen.write import Shard
+
+
+@dataclass(frozen=True)
+class Task:
+    """All that a worker needs to make one bracket; the shard is the file that it writes."""
+
+    found: Survey
+    recipe: Recipe
+    layout: Layout
+    reference: int
+    labels: str
+    seed: int
+    shard: Path
+
+    @property
+    def record(self) -> Path:
+        """File that says that the bracket is done, and what came of it."""
+        return self.shard.with_suffix(".json")
+
+
+def make(task: Task) -> dict[str, Any]:
+    """Write the shard and the record of a bracket.
+
+    Returns
+    -------
+    dict
+        "rows", "branches" (samples by name) and "label" (figures); or "rejected", the reason.
+        The record file holds the same.
+    """
+    try:
+        record = _make(task)
+    except Rejected as e:
+        record = {"rejected": str(e)}
+    except MemoryError:
+        return {"rejected": "out of memory; try fewer --jobs"}
+    except Exception as e:  # a bug of ours costs its bracket, not the night
+        return {"rejected": f"failed with {type(e).__name__}: {e}"}
+    write_json(task.record, record)
+    return record
+
+
+def _make(task: Task) -> dict[str, Any]:
+    stack = load(task.found.paths, task.found.ev, task.reference)
+    radiance, weight, patches, figures = _labelled(stack, task)
+    if not patches:
+        raise Rejected(f"no patch is trusted: {_shares(figures)}")
+    temporary = task.shard.with_suffix(".tmp")
+    counts: Counter[str] = Counter()
+    with Shard(temporary, task.layout) as shard:
+        for sample in make_samples(
+            stack,
+            radiance,
+            weight,
+            patches,
+            task.recipe,
+            task.found.name,
+            task.seed,
+            task.layout.depth,
+        ):
+            shard.append(sample)
+            counts[BRANCHES[sample.patch.branch]] += 1
+    publish(temporary, task.shard)
+    return {"rows": counts.total(), "branches": dict(sorted(counts.items())), "label": figures}
+
+
+def _labelled(stack: Stack, task: Task) -> tuple[Float, Bytes, list[Patch], dict[str, Any]]:
+    """Radiance, weight and patches of the full frame, by the recipe or from the truth."""
+    if task.found.truth is None:
+        label = make_label(stack, task.recipe)
+        return label.radiance, label.weight, choose(label, task.recipe), label.figures()
+    radiance = read_truth(task.found, stack)
+    weight = np.full(stack.size, 255, np.uint8)
+    return radiance, weight, grid(stack.size, task.layout.patch), {"trusted": 1.0}
+
+
+def read_truth(found: Survey, stack: Stack) -> Float:
+    """The ground truth of a bracket, (H, W, 3) float32, 1.0 where the shortest frame used clips.
+
+    Raises
+    ------
+    Rejected
+        It cannot be read, or its size is not that of the frames.
+    """
+    assert found.truth is not None
+    radiance = read_hdr(found.truth) * np.float32(2.0**found.darker)
+    if radiance.shape[:2] != stack.size:
+        h, w = radiance.shape[:2]
+        raise Rejected(
+            f"{found.truth.name}: {w}x{h} px, its frames {stack.size[1]}x{stack.size[0]}"
+        )
+    return np.clip(radiance, 0, 1)
+
+
+def _shares(figures: dict[str, Any]) -> str:
+    names = ("trusted", "static", "moving", "clipped", "dark")
+    return ", ".join(f"{100 * figures[n]:.0f} % {n}" for n in names)

@@ -1,0 +1,105 @@
+"""Motion cue: where a frame, aligned, does not agree with the reference.
+
+SS-HDR (arXiv 2203.12311) takes the difference of exposure-normalised frames outside of clipped
+pixels; SelfHDR (arXiv 2310.01840) takes it in the mu-law domain. Here what noise, quantisation
+and a small misalignment explain is allowed on top.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from labelgen.align import Aligned
+from labelgen.arrays import Bytes, Float, Mask
+from labelgen.recipe import Noise, Recipe
+from labelgen.response import GAMMA, mu_law, mu_law_slope
+
+
+def variance(linear: Float, depth: int, noise: Noise) -> Float:
+    """Variance of linear light in one frame: photons, read-out and quantisation.
+
+    Parameters
+    ----------
+    linear : (...) float32
+        Linear light, 1.0 where the frame clips.
+    depth : {8, 16}
+        Bits per sample of its codes.
+    noise : Noise
+        Full well and read noise in electrons (Hasinoff 2010, doi:10.1109/CVPR.2010.5540167).
+
+    Returns
+    -------
+    (...) float32
+        In units of linear light squared.
+    """
+    step = GAMMA / (2**depth - 1) * np.maximum(linear, 1e-6) ** np.float32(1 - 1 / GAMMA)
+    floor = np.float32((noise.read / noise.full_well) ** 2)
+    return linear * np.float32(1 / noise.full_well) + floor + step * step * np.float32(1 / 12)
+
+
+def moving(
+    reference: Float,
+    reference_ev: float,
+    other: Aligned,
+    other_ev: float,
+    depth: int,
+    recipe: Recipe,
+) -> Mask:
+    """Pixels at which an aligned frame does not show what the reference shows.
+
+    Both are compared as the longer of the two sees them: where that one clips, the shorter has
+    to be at its clip or above.
+
+    Parameters
+    ----------
+    reference : (H, W, 3) float32
+        Linear light of the reference, 1.0 where it clips.
+    reference_ev, other_ev : float
+        Exposures in stops relative to the shortest frame of the bracket.
+    other : Aligned
+        The other frame in the geometry of the reference.
+    depth : {8, 16}
+        Bits per sample of the codes.
+    recipe : Recipe
+        Its motion and noise settings.
+
+    Returns
+    -------
+    (H, W) bool
+        True where it moved, or where the frame does not reach.
+    """
+    settings = recipe.motion
+    clip = np.float32(2.0 ** -max(reference_ev, other_ev))
+    shown, spread = [], np.float32(0)
+    for linear, ev in ((reference, reference_ev), (other.linear, other_ev)):
+        scale = np.float32(2.0**-ev)
+        radiance = np.minimum(linear * scale, clip)
+        slope = mu_law_slope(radiance) * scale
+        spread = spread + variance(linear, depth, recipe.noise) * slope * slope
+        shown.append(mu_law(radiance))
+    size = (0, 0), settings.smooth
+    difference = np.abs(cv2.GaussianBlur(shown[0] - shown[1], *size))
+    # Averaging over the Gaussian divides independent noise by 2 sqrt(pi) sigma.
+    sigma = np.sqrt(spread) * np.float32(1 / (2 * np.sqrt(np.pi) * settings.smooth))
+    allowed = settings.threshold + settings.sigmas * sigma
+    if settings.gradient:
+        allowed = allowed + settings.gradient * _gradient(cv2.GaussianBlur(shown[0], *size))
+    moved: Bytes = (difference > allowed).any(-1).astype(np.uint8)
+    if settings.close > 1:
+        moved = cv2.morphologyEx(moved, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
+        moved = cv2.morphologyEx(moved, cv2.MORPH_CLOSE, _disc(settings.close))
+    if settings.grow > 1:
+        moved = cv2.dilate(moved, _disc(settings.grow))
+    return (moved > 0) | ~other.seen
+
+
+def _gradient(image: Float) -> Float:
+    """Magnitude of the change per pixel, (H, W, 3) float32."""
+    dx = cv2.Sobel(image, cv2.CV_32F, 1, 0, scale=0.125)
+    dy = cv2.Sobel(image, cv2.CV_32F, 0, 1, scale=0.125)
+    return np.hypot(dx, dy)
+
+
+def _disc(width: int) -> Bytes:
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))

@@ -1,0 +1,288 @@
+"""Recipes: every threshold of the method, with its unit and where it comes from.
+
+Abbreviations of the sources: SS-HDR is Nazarczuk et al. 2022, arXiv 2203.12311 (its thresholds
+are not public, so "ours" marks a starting point of our own); Kalantari 2017 is
+doi:10.1145/3072959.3073609; SelfHDR is Zhang et al. 2024, arXiv 2310.01840; Hasinoff 2010 is
+doi:10.1109/CVPR.2010.5540167.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from labelgen.errors import UserError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def setting(default: Any, unit: str, source: str, allowed: tuple[Any, Any] | list[str]) -> Any:
+    """A field of a recipe: its default, unit, source, and range (low, high) or list of choices."""
+    return field(default=default, metadata={"unit": unit, "source": source, "allowed": allowed})
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Which patches of a frame become samples."""
+
+    size: int = setting(128, "px", "side of the samples; SS-HDR has 125 px cells", (16, 1024))
+    variants: int = setting(
+        2, "samples per patch", "SS-HDR: several; the number is ours", (1, 1000)
+    )
+    min_trust: float = setting(
+        0.5, "mean weight, 0..1", "ours: a patch trusted less is left out", (0, 1)
+    )
+
+
+@dataclass(frozen=True)
+class Align:
+    """Geometry of the frames for the label; inputs always stay as they were taken."""
+
+    method: str = setting(
+        "homography",
+        "none | homography | flow",
+        "SS-HDR shows none, so hand-held frames would leave no static patch; SelfHDR: flow",
+        ["none", "homography", "flow"],
+    )
+    features: int = setting(2000, "SIFT keypoints per frame", "ours", (50, 100_000))
+    inlier: float = setting(1.0, "px", "ours: reprojection error of a matching point", (0.1, 20))
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Noise that an honest difference between frames may have."""
+
+    full_well: float = setting(
+        10_000.0, "electrons at clipping", "ours: a small sensor at base ISO", (100, 1e6)
+    )
+    read: float = setting(4.0, "electrons", "ours: likewise", (0, 1000))
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Motion cue: a pixel moved if frame and reference differ by more than all these allow."""
+
+    threshold: float = setting(10 / 255, "mu-law", "SelfHDR: the larger of its two, 10/255", (0, 1))
+    sigmas: float = setting(3.0, "standard deviations of the noise", "ours", (0, 20))
+    gradient: float = setting(0.0, "px of misalignment", "ours; 0 trusts the alignment", (0, 5))
+    smooth: float = setting(1.0, "px, sigma of a Gaussian over the difference", "ours", (0.3, 10))
+    close: int = setting(1, "px, width of gaps that are filled", "ours; 1 fills none", (1, 101))
+    grow: int = setting(
+        1, "px, width by which motion is widened", "ours; 1 is not at all", (1, 101)
+    )
+    cell_share: float = setting(
+        0.005, "share of a cell", "ours: a static cell has at most this", (0, 1)
+    )
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """Exposure cue: where the reference can be its own label."""
+
+    clip: float = setting(0.98, "code, 0..1", "ours: any channel from here on is clipped", (0.5, 1))
+    dark: float = setting(0.02, "code, 0..1", "ours: no channel above it is too dark", (0, 0.5))
+    clipped_share: float = setting(
+        0.01, "share of a cell", "ours: well exposed has at most this", (0, 1)
+    )
+    dark_share: float = setting(
+        0.5, "share of a cell", "ours: well exposed has at most this", (0, 1)
+    )
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """How frames become one label, and where it is trusted."""
+
+    weights: str = setting(
+        "triangle",
+        "triangle | variance",
+        "SS-HDR: Kalantari 2017, by the code of the reference; variance: Hasinoff 2010",
+        ["triangle", "variance"],
+    )
+    trust: str = setting(
+        "cell",
+        "cell | pixel | difference",
+        "SS-HDR: whole cells; SelfHDR: difference of label and reference; pixel: ours",
+        ["cell", "pixel", "difference"],
+    )
+    difference: float = setting(
+        5 / 255, "mu-law", "SelfHDR: its mask, used by trust = difference", (0, 1)
+    )
+
+
+@dataclass(frozen=True)
+class Illumination:
+    """Synthetic light: a gain with a soft straight edge over label, frames modelled from it."""
+
+    share: float = setting(0.35, "share of the samples", "ours", (0, 1))
+    gain_low: float = setting(1.5, "stops", "ours", (0, 10))
+    gain_high: float = setting(3.5, "stops", "SS-HDR: 11 to 12 x in its figure", (0, 10))
+    ramp_low: float = setting(
+        0.25, "share of the patch", "SS-HDR: measured in its figure", (0.01, 2)
+    )
+    ramp_high: float = setting(
+        0.34, "share of the patch", "SS-HDR: measured in its figure", (0.01, 2)
+    )
+
+
+@dataclass(frozen=True)
+class Warp:
+    """Synthetic motion: a Gaussian homography per frame; the reference stays."""
+
+    share: float = setting(0.75, "share of the static and illumination samples", "ours", (0, 1))
+    shift: float = setting(6.0, "px, sigma", "SS-HDR: Gaussian; the size is ours", (0, 200))
+    turn: float = setting(1.5, "degrees, sigma", "likewise", (0, 45))
+    zoom: float = setting(0.02, "relative, sigma", "likewise", (0, 0.3))
+    tilt: float = setting(1e-4, "1/px, sigma", "likewise", (0, 2e-3))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All settings of a dataset. A recipe round-trips through TOML and JSON."""
+
+    name: str
+    summary: str
+    patches: Patches = Patches()
+    align: Align = Align()
+    noise: Noise = Noise()
+    motion: Motion = Motion()
+    exposure: Exposure = Exposure()
+    fusion: Fusion = Fusion()
+    illumination: Illumination = Illumination()
+    warp: Warp = Warp()
+
+    def __post_init__(self) -> None:
+        for section, settings in self.sections().items():
+            for f in dataclasses.fields(settings):
+                _check(f"{section}.{f.name}", getattr(settings, f.name), f)
+        for low, high in (("gain_low", "gain_high"), ("ramp_low", "ramp_high")):
+            if getattr(self.illumination, low) > getattr(self.illumination, high):
+                raise UserError(f"illumination.{low} is above illumination.{high}")
+
+    def sections(self) -> dict[str, Any]:
+        """The groups of settings by name."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {name: value for name, value in values.items() if dataclasses.is_dataclass(value)}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain dictionaries, as stored in a dataset."""
+        return dataclasses.asdict(self)
+
+    def as_toml(self) -> str:
+        """TOML with the unit and source of every setting as comments."""
+        lines = [f"name = {json.dumps(self.name)}", f"summary = {json.dumps(self.summary)}"]
+        for section, settings in self.sections().items():
+            lines += ["", f"# {(type(settings).__doc__ or '').strip()}", f"[{section}]"]
+            for f in dataclasses.fields(settings):
+                value = json.dumps(getattr(settings, f.name))
+                lines.append(f"{f.name} = {value}  # {f.metadata['unit']}. {f.metadata['source']}")
+        return "\n".join(lines) + "\n"
+
+    @staticmethod
+    def from_dict(values: dict[str, Any], where: str = "recipe") -> Recipe:
+        """A recipe from plain dictionaries; what is left out has the value of `sshdr`.
+
+        Raises
+        ------
+        UserError
+            A name that no recipe has, or a value outside of its range.
+        """
+        known = {f.name: f for f in dataclasses.fields(Recipe)}
+        kinds = {
+            f.name: type(f.default) for f in known.values() if f.default is not dataclasses.MISSING
+        }
+        parsed: dict[str, Any] = {"name": Path(where).stem, "summary": ""}
+        for key, value in values.items():
+            if key not in known:
+                raise UserError(f"{where}: no setting '{key}'; there are {', '.join(known)}")
+            if key not in kinds:
+                parsed[key] = str(value)
+                continue
+            if not isinstance(value, dict):
+                raise UserError(
+                    f"{where}: '{key}' is a section; write [{key}] and its settings below"
+                )
+            names = [f.name for f in dataclasses.fields(kinds[key])]
+            if unknown := [n for n in value if n not in names]:
+                raise UserError(
+                    f"{where}: no setting '{key}.{unknown[0]}'; there are {', '.join(names)}"
+                )
+            parsed[key] = kinds[key](**value)
+        try:
+            return Recipe(**parsed)
+        except UserError as e:
+            raise UserError(f"{where}: {e}") from e
+
+
+def _check(name: str, value: Any, f: dataclasses.Field[Any]) -> None:
+    """Type and range of one setting."""
+    allowed = f.metadata["allowed"]
+    if isinstance(allowed, list):
+        if value not in allowed:
+            raise UserError(f"{name} is {value!r}, expected one of {', '.join(allowed)}")
+        return
+    number = (int,) if isinstance(f.default, int) else (int, float)
+    low, high = allowed
+    if isinstance(value, bool) or not isinstance(value, number) or not low <= value <= high:
+        kind = "a whole number" if number == (int,) else "a number"
+        raise UserError(
+            f"{name} is {value!r}, expected {kind} of {low} to {high} ({f.metadata['unit']})"
+        )
+
+
+SSHDR = Recipe(
+    "sshdr",
+    "the published method: whole cells, Kalantari weights, synthetic light, homography motion",
+)
+SELFHDR = Recipe(
+    "selfhdr",
+    "colour label of SelfHDR: flow-aligned frames, Kalantari weights, masked by difference",
+    patches=Patches(variants=1),
+    align=Align(method="flow"),
+    fusion=Fusion(trust="difference"),
+    illumination=Illumination(share=0.0),
+    warp=Warp(share=0.0),
+)
+DEFAULT = Recipe(
+    "default",
+    "a weight per pixel: noise-aware motion cue, inverse-variance fusion of the frames that agree",
+    motion=Motion(threshold=4 / 255, gradient=0.5, close=9, grow=7),
+    fusion=Fusion(weights="variance", trust="pixel"),
+)
+RECIPES = {r.name: r for r in (DEFAULT, SSHDR, SELFHDR)}
+
+
+def load_recipe(name_or_file: str) -> Recipe:
+    """A recipe by its name, or from a TOML file.
+
+    Parameters
+    ----------
+    name_or_file : str
+        "default", "sshdr", "selfhdr", or a path that ends in .toml.
+
+    Raises
+    ------
+    UserError
+        No such recipe or file, or a file with unknown or unusable settings.
+    """
+    if name_or_file in RECIPES:
+        return RECIPES[name_or_file]
+    path = Path(name_or_file)
+    if path.suffix != ".toml":
+        raise UserError(
+            f"no recipe '{name_or_file}'; there are {', '.join(RECIPES)}, or give a .toml file"
+        )
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise UserError(f"{path}: {e.strerror or e}") from e
+    except (ValueError, RecursionError) as e:
+        raise UserError(f"{path}: not TOML: {e}") from e
+    return Recipe.from_dict(values, str(path))

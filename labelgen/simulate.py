@@ -1,0 +1,303 @@
+"""Brackets of moving scenes with known truth, in the SIGGRAPH'17 layout.
+
+A scene-linear background seen by a hand-held camera, pieces of other radiance that move before
+it, then the exposure of each frame: photon and read noise, clipping, gamma 2.2, 16 bits. For the
+demo and the tests, and for anyone who wants to know how good labels are.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from labelgen.arrays import Array, Codes, Float, Mask
+from labelgen.bracket import TRUTH
+from labelgen.errors import Rejected, UserError
+from labelgen.files import read_hdr, write_bytes, write_hdr, write_png
+from labelgen.progress import Progress, Silent
+from labelgen.response import encode
+
+MARGIN = 64
+"""Pixels around a frame that the moving camera may see."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a simulated camera is pointed at, and how it exposes.
+
+    `ev` are the exposures in stops; `shake` the standard deviation (px) of the camera's motion
+    between frames, 0 on a tripod; `pieces` how many things move, `travel` how far (px) between
+    frames; `full_well` and `read` the noise in electrons.
+    """
+
+    ev: tuple[float, ...] = (0.0, 2.0, 4.0)
+    shake: float = 1.5
+    pieces: int = 3
+    travel: float = 24.0
+    full_well: float = 20_000.0
+    read: float = 3.0
+
+    @property
+    def reference(self) -> int:
+        """Index of the reference frame."""
+        return len(self.ev) // 2
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """A bracket and its truth.
+
+    `codes` are F frames (H, W, 3) uint16; `truth` (H, W, 3) float32 radiance at the reference,
+    1.0 where the shortest frame clips, and above where that clips; `moving` (H, W) bool is where
+    a piece is in any frame, in the geometry of the reference.
+    """
+
+    codes: tuple[Codes, ...]
+    truth: Float
+    moving: Mask
+
+
+def render(rng: np.random.Generator, radiance: Float, scene: Scene) -> Simulated:
+    """Simulate one bracket.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of chance.
+    radiance : (H + 2 * MARGIN, W + 2 * MARGIN, 3) float32
+        The background, 1.0 where the reference clips.
+    scene : Scene
+        What moves, and the exposures.
+    """
+    height, width = (n - 2 * MARGIN for n in radiance.shape[:2])
+    placed = [_piece(rng, radiance, scene) for _ in range(scene.pieces)]
+    moving = np.zeros(radiance.shape[:2], bool)
+    codes, truth = [], radiance
+    for i, ev in enumerate(scene.ev):
+        view = radiance.copy()
+        for texture, alpha, poses in placed:
+            cover = _lay(view, texture, alpha, poses[i])
+            moving |= cover > 0.02
+        if i != scene.reference and scene.shake:
+            view = _shaken(rng, view, scene.shake)
+        view = view[MARGIN : MARGIN + height, MARGIN : MARGIN + width]
+        if i == scene.reference:
+            truth = view
+        electrons = view * np.float32(2.0 ** (ev - scene.ev[scene.reference]) * scene.full_well)
+        noise = rng.standard_normal(view.shape, np.float32)
+        electrons = electrons + noise * np.sqrt(electrons + np.float32(scene.read**2))
+        codes.append(encode(electrons * np.float32(1 / scene.full_well), 16))
+    above = scene.ev[scene.reference] - scene.ev[0]
+    inner = np.s_[MARGIN : MARGIN + height, MARGIN : MARGIN + width]
+    return Simulated(tuple(codes), truth * np.float32(2.0**-above), moving[inner])
+
+
+def _shaken(rng: np.random.Generator, view: Float, shake: float) -> Float:
+    """The view of a camera that has moved a little since the reference."""
+    h, w = view.shape[:2]
+    turn = cv2.getRotationMatrix2D((w / 2, h / 2), rng.normal(0, 0.05 * shake), 1.0)
+    turn[:, 2] += rng.normal(0, shake, 2)
+    matrix = np.vstack([turn, [*rng.normal(0, 3e-7 * shake, 2), 1.0]])
+    return np.maximum(
+        cv2.warpPerspective(
+            view, matrix, (w, h), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
+        ),
+        0,
+    )
+
+
+def _piece(
+    rng: np.random.Generator, radiance: Float, scene: Scene
+) -> tuple[Float, Float, list[tuple[float, float]]]:
+    """Texture (S, S, 3), alpha (S, S) and the place (y, x) in each frame of a moving thing."""
+    h, w = radiance.shape[:2]
+    size = int(rng.uniform(0.12, 0.3) * min(h, w))
+    y, x = rng.integers(0, h - size), rng.integers(0, w - size)
+    texture = radiance[y : y + size, x : x + size, rng.permutation(3)]
+    texture = texture / max(float(np.median(texture)), 1e-4) * np.float32(2.0 ** rng.uniform(-4, 0))
+    theta = np.linspace(0, 2 * np.pi, 96, endpoint=False)
+    radius = 0.34 * size * (1 + 0.25 * np.sin(theta * rng.integers(2, 5) + rng.uniform(0, 6.3)))
+    outline = size / 2 + np.stack([radius * np.cos(theta), 0.7 * radius * np.sin(theta)], -1)
+    alpha = np.zeros((size, size), np.uint8)
+    cv2.fillPoly(alpha, [np.int32(outline * 16)], 255, lineType=cv2.LINE_AA, shift=4)
+    start = rng.uniform((MARGIN, MARGIN), (h - MARGIN - size, w - MARGIN - size))
+    angle = rng.uniform(0, 2 * np.pi)
+    step = scene.travel * rng.uniform(0.6, 1.4) * np.array([np.sin(angle), np.cos(angle)])
+    at = [start + (i - scene.reference) * step for i in range(len(scene.ev))]
+    poses = [(float(y), float(x)) for y, x in at]
+    return texture.astype(np.float32), (alpha / 255).astype(np.float32), poses
+
+
+def _lay(view: Float, texture: Float, alpha: Float, at: tuple[float, float]) -> Float:
+    """Lay a piece over a view (in place); returns its cover (H, W) float32."""
+    h, w = view.shape[:2]
+    matrix = np.array([[1, 0, at[1]], [0, 1, at[0]]])
+    cover = cv2.warpAffine(alpha, matrix, (w, h))
+    moved = cv2.warpAffine(texture, matrix, (w, h), borderMode=cv2.BORDER_REFLECT_101)
+    view += (moved - view) * cover[..., None]
+    return cover
+
+
+def invent(rng: np.random.Generator, height: int, width: int) -> Float:
+    """An invented interior: textured walls, objects, bright windows and lamps.
+
+    Returns
+    -------
+    (height, width, 3) float32
+        Radiance, 1.0 where the reference is meant to clip; windows and lamps are above.
+    """
+    image = np.full((height, width, 3), 0.12, np.float32)
+    image *= np.exp2(0.7 * _texture(rng, height, width, 60))[..., None]
+    for _ in range(60):
+        h, w = (rng.uniform(0.04, 0.3, 2) * (height, width)).astype(int)
+        y, x = rng.integers(-h // 2, height - h // 2), rng.integers(-w // 2, width - w // 2)
+        box = np.s_[max(y, 0) : y + h, max(x, 0) : x + w]
+        image[box] = 0.35 * rng.uniform(0.05, 1, 3) ** 1.5
+    for k in range(5):
+        h, w = (rng.uniform(0.08, 0.22, 2) * (height, width)).astype(int)
+        y, x = rng.integers(0, height - h), rng.integers(0, width - w)
+        image[y : y + h, x : x + w] = (2.0 ** (k % 3)) * rng.uniform(0.8, 1.6, 3)
+    for _ in range(25):  # lines, thin and thick, at all angles: what alignment holds on to
+        a, b = rng.uniform((0, 0), (width, height), (2, 2))
+        colour = (rng.uniform(0.02, 0.6, 3)).tolist()
+        thick = int(rng.integers(1, 5))
+        cv2.line(image, np.int32(a).tolist(), np.int32(b).tolist(), colour, thick, cv2.LINE_AA)
+    fine = _texture(rng, height, width, 3) + _texture(rng, height, width, 12)
+    image *= np.exp2(0.25 * fine)[..., None]
+    lamp = _texture(rng, height, width, 90)
+    image *= np.exp2(np.clip(lamp, -2, 2))[..., None]
+    return cv2.GaussianBlur(image, (0, 0), 0.8)
+
+
+def _texture(rng: np.random.Generator, height: int, width: int, grain: float) -> Float:
+    """Noise (height, width) float32 of zero mean and unit variance, with features of `grain` px."""
+    coarse = rng.standard_normal((int(height / grain) + 4, int(width / grain) + 4), np.float32)
+    smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    return (smooth - smooth.mean()) / (smooth.std() + np.float32(1e-6))
+
+
+def write_bracket(
+    folder: Path, simulated: Simulated, ev: Sequence[float], truth: bool = True
+) -> None:
+    """Write a bracket: input_1.tif .., exposure.txt, HDRImg.hdr and truth/moving.png."""
+    folder.mkdir(parents=True)
+    for i, codes in enumerate(simulated.codes, 1):
+        _, data = cv2.imencode(".tif", np.ascontiguousarray(codes[..., ::-1]))
+        write_bytes(folder / f"input_{i}.tif", data.tobytes())
+    lines = "".join(f"{e - ev[0]:.6f}\n" for e in ev)
+    write_bytes(folder / "exposure.txt", lines.encode())
+    if truth:
+        write_hdr(folder / TRUTH, simulated.truth)
+        (folder / "truth").mkdir()
+        write_png(folder / "truth" / "moving.png", simulated.moving.astype(np.uint8) * 255)
+
+
+def simulate(
+    sources: Path | None,
+    out: Path,
+    *,
+    scenes: int = 8,
+    seed: int = 0,
+    size: tuple[int, int] = (416, 608),
+    ev: Sequence[float] = (0.0, 2.0, 4.0),
+    shake: float = 1.5,
+    pieces: int = 3,
+    full_well: float = 20_000.0,
+    truth: bool = True,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> list[Path]:
+    """Write brackets with known truth.
+
+    Parameters
+    ----------
+    sources : Path, optional
+        Folder of scene-linear images (.hdr), searched recursively; invented scenes without.
+    out : Path
+        Folder to make.
+    scenes : int
+        How many brackets.
+    seed : int
+        Same arguments, same files.
+    size : (int, int)
+        Height and width in pixels.
+    ev : sequence of float
+        Exposures in stops, rising.
+    shake : float
+        Standard deviation (px) of the camera's motion; 0 is a tripod.
+    pieces : int
+        Things that move.
+    full_well : float
+        Electrons at clipping.
+    truth : bool
+        Write HDRImg.hdr and the mask of what moves.
+    overwrite : bool
+        Replace a folder that exists.
+    progress : Progress, optional
+        Told what happens.
+
+    Returns
+    -------
+    list of Path
+        The bracket folders.
+
+    Raises
+    ------
+    UserError
+        The folder exists, no source is found, or arguments make no sense.
+    """
+    if len(ev) < 2 or any(b <= a for a, b in pairwise(ev)):
+        raise UserError("--ev takes at least two rising exposures in stops, such as 0,2,4")
+    if min(size) < 128 or scenes < 1:
+        raise UserError("--size takes at least 128 128, --scenes at least 1")
+    images = _read_sources(sources)
+    if out.exists():
+        if not overwrite:
+            raise UserError(f"{out}: exists; give --overwrite to replace it, or another folder")
+        shutil.rmtree(out)
+    scene = Scene(tuple(ev), shake, pieces, full_well=full_well)
+    tell = progress or Silent()
+    tell.start("simulate", scenes)
+    made = []
+    for i in range(scenes):
+        rng = np.random.default_rng([seed, i])
+        h, w = (n + 2 * MARGIN for n in size)
+        radiance = (
+            _crop(rng, images[rng.integers(len(images))], h, w) if images else invent(rng, h, w)
+        )
+        if images:  # a tenth to a quarter clips in the reference
+            radiance = radiance / np.quantile(radiance.max(-1), rng.uniform(0.75, 0.9))
+        made.append(out / f"{i:03d}")
+        write_bracket(made[-1], render(rng, radiance.astype(np.float32), scene), ev, truth)
+        tell.step(0, False)
+    return made
+
+
+def _read_sources(sources: Path | None) -> list[Float]:
+    if sources is None:
+        return []
+    files = sorted(sources.rglob("*.hdr"))
+    if not files:
+        raise UserError(f"{sources}: no .hdr file below it; --invent makes scenes without")
+    try:
+        return [read_hdr(f) for f in files]
+    except Rejected as e:
+        raise UserError(f"{sources}: {e}") from e
+
+
+def _crop(rng: np.random.Generator, image: Array, height: int, width: int) -> Float:
+    """A random crop, mirrored half of the time; images that are too small are enlarged."""
+    scale = max(height / image.shape[0], width / image.shape[1])
+    if scale > 1:
+        h, w = (int(np.ceil(n * scale)) for n in image.shape[:2])
+        image = cv2.resize(image, (w, h), interpolation=cv2.INTER_LINEAR)
+    y = rng.integers(0, image.shape[0] - height + 1)
+    x = rng.integers(0, image.shape[1] - width + 1)
+    crop = np.maximum(image[y : y + height, x : x + width], 1e-5)
+    return np.ascontiguousarray(crop[:, ::-1] if rng.random() < 0.5 else crop)

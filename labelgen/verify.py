@@ -1,0 +1,171 @@
+"""Check every byte of a dataset against what it says of itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from labelgen.errors import UserError
+from labelgen.files import sha256
+from labelgen.format import (
+    BRANCHES,
+    IMAGES,
+    Layout,
+    attributes_digest,
+    column_digest,
+    open_file,
+    read_header,
+)
+
+SMALL = ("branch", "ev", "origin", "scene", "variant")
+
+
+def verify(path: Path) -> list[str]:
+    """Read a dataset whole and say what is wrong with it.
+
+    Every chunk is read and its checksum tested; shapes, types, row counts, the range and
+    finiteness of the labels, the recorded digests of all datasets and attributes and, for an
+    index, the SHA-256 of the parts are compared.
+
+    Parameters
+    ----------
+    path : Path
+        Dataset file or index.
+
+    Returns
+    -------
+    list of str
+        One line for each thing that is wrong; empty if nothing is.
+
+    Raises
+    ------
+    UserError
+        Not a dataset at all.
+    """
+    header = read_header(path)
+    if not header.parts:
+        with open_file(path) as file:
+            return _attributes(file, path.name) + _file(
+                file, path.name, header.frames, header.patch
+            )
+    wrong = list[str]()
+    with open_file(path) as file:
+        wrong += _attributes(file, path.name)
+        total = len(file["label"]) if "label" in file else None
+    if total != sum(p["rows"] for p in header.parts):
+        wrong.append(f"{path.name}: shows {total} samples, its parts hold others")
+    for part in header.parts:
+        wrong += _part(path.parent, part, header.fingerprint, header.frames, header.patch)
+    return wrong
+
+
+def _part(
+    folder: Path, part: dict[str, Any], fingerprint: str, frames: int, patch: int
+) -> list[str]:
+    name = part["file"]
+    if Path(name).name != name:
+        return [f"{name}: not a file beside the index; refused"]
+    path = folder / name
+    if not path.is_file():
+        return [f"{name}: missing part"]
+    wrong = []
+    if path.stat().st_size != part["bytes"]:
+        wrong.append(f"{name}: {path.stat().st_size} bytes, {part['bytes']} expected")
+    if sha256(path) != part["sha256"]:
+        wrong.append(f"{name}: SHA-256 differs from the one in the index")
+    try:
+        with open_file(path) as file:
+            if file.attrs.get("fingerprint") != fingerprint:
+                wrong.append(f"{name}: part of another dataset")
+            if "label" in file and len(file["label"]) != part["rows"]:
+                wrong.append(f"{name}: {len(file['label'])} samples, {part['rows']} expected")
+            wrong += _attributes(file, name) + _file(file, name, frames, patch)
+    except UserError as e:
+        wrong.append(str(e))
+    return wrong
+
+
+def _digests(file: h5py.File) -> dict[str, str]:
+    try:
+        digests = json.loads(file.attrs["digests"])
+    except (KeyError, ValueError, TypeError):
+        return {}
+    return digests if isinstance(digests, dict) else {}
+
+
+def _attributes(file: h5py.File, name: str) -> list[str]:
+    digests = _digests(file)
+    if "attributes" not in digests:
+        return [f"{name}: attribute 'digests' is missing or damaged"]
+    if digests["attributes"] != attributes_digest(file):
+        return [f"{name}: root attributes differ from their recorded digest"]
+    return []
+
+
+def _file(file: h5py.File, name: str, frames: int, patch: int) -> list[str]:
+    missing = [d for d in (*IMAGES, *SMALL) if d not in file]
+    if missing:
+        return [f"{name}: no dataset {', '.join(missing)}"]
+    wrong = _shapes(file, name, frames, patch)
+    if wrong:
+        return wrong
+    digests = _digests(file)
+    for small in SMALL:
+        try:
+            values = file[small][:]
+        except OSError:
+            wrong.append(f"{name}: {small}: checksum error")
+            continue
+        if column_digest(values) != digests.get(small):
+            wrong.append(f"{name}: {small} differs from its recorded digest")
+    for image in IMAGES:
+        wrong += _image(file[image], f"{name}: {image}", digests.get(image))
+    return wrong
+
+
+def _shapes(file: h5py.File, name: str, frames: int, patch: int) -> list[str]:
+    rows = len(file["label"])
+    depth = 8 * file["inputs"].dtype.itemsize
+    expected: dict[str, tuple[tuple[int, ...], str]] = {
+        dataset: ((rows, *shape), kind.str)
+        for dataset, (shape, kind) in Layout(frames, patch, depth).images().items()
+    }
+    expected |= {
+        "ev": ((rows, frames), "<f4"),
+        "origin": ((rows, 2), "<i4"),
+        "branch": ((rows,), "|u1"),
+        "variant": ((rows,), "<u2"),
+    }
+    wrong = [
+        f"{name}: {dataset} is {file[dataset].shape} {file[dataset].dtype.str}, "
+        f"expected {shape} {kind}"
+        for dataset, (shape, kind) in expected.items()
+        if file[dataset].shape != shape or file[dataset].dtype.str != kind
+    ]
+    if file["scene"].shape != (rows,) or file["scene"].dtype.kind != "S":
+        wrong.append(f"{name}: scene is not {rows} fixed-length strings")
+    if not wrong and rows and file["branch"][:].max() >= len(BRANCHES):
+        wrong.append(f"{name}: branch beyond its names")
+    return wrong
+
+
+def _image(dataset: h5py.Dataset, where: str, expected: str | None) -> list[str]:
+    """Every chunk as stored against the digest, and as decoded against checksum and range."""
+    digest, wrong = hashlib.sha256(), []
+    for row in range(len(dataset)):
+        try:
+            _, stored = dataset.id.read_direct_chunk((row, *(0,) * (dataset.ndim - 1)))
+            digest.update(stored)
+            values = dataset[row]
+        except (OSError, RuntimeError, ValueError):
+            wrong.append(f"{where}: sample {row}: checksum error or missing chunk")
+            continue
+        if dataset.dtype.kind == "f" and not ((values >= 0) & (values <= 1)).all():
+            wrong.append(f"{where}: sample {row}: radiance outside of 0..1 or not finite")
+    if digest.hexdigest() != expected:
+        wrong.append(f"{where} differs from its recorded digest")
+    return wrong

@@ -1,0 +1,180 @@
+"""The files of a run: config.json, and last.pt with all that is needed to go on."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from labelgen.errors import UserError
+from labelgen.files import publish, write_json
+from trainer import models
+
+CONFIG, LAST, METRICS = "config.json", "last.pt", "metrics.jsonl"
+State = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Config:
+    """All that decides the weights of a run; the defaults are those of `trainer.fit.fit`.
+
+    `frames`, `reference`, `patch`, `samples` and `fingerprint` are those of the dataset; `lr` is
+    the highest learning rate, reached after `warmup` steps.
+    """
+
+    fingerprint: str
+    samples: int
+    frames: int
+    reference: int
+    patch: int
+    model: str
+    loss: str
+    steps: int
+    batch: int
+    lr: float
+    warmup: int
+    weight_decay: float
+    ema: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        least = {"steps": 1, "batch": 1, "warmup": 0, "weight_decay": 0, "seed": 0}
+        for name, limit in least.items():
+            if getattr(self, name) < limit:
+                option = "--" + name.replace("_", "-")
+                raise UserError(f"{option} {getattr(self, name)}: expected at least {limit}")
+        if not 0 < self.lr < 1:
+            raise UserError(f"--lr {self.lr}: expected more than 0 and less than 1")
+        if not 0 <= self.ema < 1:
+            raise UserError(f"--ema {self.ema}: expected 0 (none) to less than 1")
+
+
+def write_config(run: Path, config: Config) -> None:
+    """Write config.json, with the version of torch as a note."""
+    write_json(run / CONFIG, asdict(config) | {"torch": torch.__version__})
+
+
+def read_config(run: Path) -> Config:
+    """The settings of a run.
+
+    Raises
+    ------
+    UserError
+        Not the folder of a run.
+    """
+    path = run / CONFIG
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return Config(**{f.name: stored[f.name] for f in fields(Config)})
+    except FileNotFoundError:
+        raise UserError(f"{run}: not a run ({CONFIG} is missing); 'trainer fit' makes one") from None
+    except OSError as e:
+        raise UserError(f"{path}: {e.strerror or e}") from e
+    except (ValueError, TypeError, KeyError) as e:
+        raise UserError(f"{path}: damaged ({e!r}); train anew") from e
+
+
+def check_same(run: Path, config: Config) -> None:
+    """Refuse to go on with a run under other settings or with another dataset.
+
+    Raises
+    ------
+    UserError
+        A setting differs.
+    """
+    stored = read_config(run)
+    if stored.fingerprint != config.fingerprint:
+        raise UserError(
+            f"{run}: was trained on another dataset (fingerprint {stored.fingerprint[:12]}, "
+            f"this one has {config.fingerprint[:12]}); give another --run"
+        )
+    for field in fields(Config):
+        was, wanted = getattr(stored, field.name), getattr(config, field.name)
+        if was != wanted:
+            raise UserError(
+                f"{run}: was begun with {field.name} {was}, not {wanted}; "
+                f"resume with the same or give another --run"
+            )
+
+
+def save(run: Path, state: State) -> None:
+    """Write last.pt beside its place and rename it, so that a kill leaves the one before."""
+    temporary = run / (LAST + ".tmp")
+    torch.save(state, temporary)
+    publish(temporary, run / LAST)
+
+
+def load(run: Path) -> State:
+    """What `save` wrote, on the CPU.
+
+    Raises
+    ------
+    UserError
+        Missing or damaged.
+    """
+    path = run / LAST
+    try:
+        state: State = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{path}: nothing saved yet; go on with 'trainer fit --resume'") from None
+    except Exception as e:  # torch raises many kinds for a damaged file
+        raise UserError(f"{path}: not a whole checkpoint; train anew") from e
+    return state
+
+
+def load_model(run: Path, device: torch.device) -> tuple[nn.Module, Config, int]:
+    """The network of a run with its averaged weights, for prediction.
+
+    Returns
+    -------
+    model : Module
+        In evaluation mode on `device`.
+    config : Config
+        Of the run.
+    step : int
+        How many steps it was trained.
+
+    Raises
+    ------
+    UserError
+        Not a run, nothing saved yet, or of another version of the network.
+    """
+    config = read_config(run)
+    model, state = models.build(config.model, config.frames, config.reference), load(run)
+    try:
+        model.load_state_dict(state["ema"])
+    except (KeyError, RuntimeError) as e:
+        raise UserError(f"{run}: its weights do not fit this version of {config.model}") from e
+    return model.to(device).eval(), config, int(state["step"])
+
+
+class Average:
+    """Exponential moving average (EMA) of the weights of a network.
+
+    Parameters
+    ----------
+    model : Module
+        The network; the average starts as a copy of it.
+    decay : float
+        Share of the average that one step keeps. Early it is lower, so that the average covers
+        about the last tenth of the steps so far and forgets how the network started.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model = copy.deepcopy(model).requires_grad_(False).eval()
+        self.decay = decay
+
+    def update(self, model: nn.Module, step: int) -> None:
+        """Take in the weights after step `step` (from 0)."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for average, value in zip(self._tensors(self.model), self._tensors(model), strict=True):
+            average.lerp_(value, 1 - decay)
+
+    @staticmethod
+    def _tensors(model: nn.Module) -> list[Tensor]:
+        return [p.detach() for p in model.parameters()]

@@ -1,0 +1,78 @@
+"""Losses, weighted by trust."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from labelgen.errors import UserError
+from labelgen.response import MU
+
+LOSSES = ("mu-l1", "l1")
+LEAST_TRUST = 0.1
+"""A batch with a smaller mean weight counts for less, instead of its few pixels for more."""
+
+
+def mu_law(radiance: Tensor) -> Tensor:
+    """Range compression log(1 + 5000 H) / log(5001), mirrored below 0 so that it is defined there.
+
+    Kalantari and Ramamoorthi 2017, doi:10.1145/3072959.3073609.
+
+    Parameters
+    ----------
+    radiance : (...) float32
+        Linear, 1.0 where the shortest frame clips.
+    """
+    return radiance.sign() * torch.log1p(MU * radiance.abs()) / math.log1p(MU)
+
+
+def inverse_mu_law(compressed: Tensor) -> Tensor:
+    """Radiance of `mu_law` values: its inverse, on both sides of 0."""
+    return compressed.sign() * torch.expm1(compressed.abs() * math.log1p(MU)) / MU
+
+
+def weighted_l1(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Mean absolute difference, every pixel by its weight.
+
+    The sum is divided by the sum of weights, but at least by a tenth of the pixels, so that a
+    batch with hardly any trust doesn't turn a few pixels into a large step.
+
+    Parameters
+    ----------
+    prediction, target : (B, 3, H, W) float32
+        In any domain.
+    weight : (B, 1, H, W) float32
+        0 to 1.
+
+    Returns
+    -------
+    () float32
+    """
+    error = (weight * (prediction - target).abs()).sum() / prediction.shape[1]
+    return error / weight.sum().clamp(min=LEAST_TRUST * weight.numel())
+
+
+def loss(name: str, prediction: Tensor, label: Tensor, weight: Tensor) -> Tensor:
+    """The loss of a name on linear radiance.
+
+    Parameters
+    ----------
+    name : {"mu-l1", "l1"}
+        `weighted_l1` of mu-law values, as pictures are judged, or of radiance.
+    prediction, label : (B, 3, H, W) float32
+        Linear radiance, 1.0 where the shortest frame clips.
+    weight : (B, 1, H, W) float32
+        Trust, 0 to 1.
+
+    Raises
+    ------
+    UserError
+        No such loss.
+    """
+    if name == "mu-l1":
+        return weighted_l1(mu_law(prediction), mu_law(label), weight)
+    if name == "l1":
+        return weighted_l1(prediction, label, weight)
+    raise UserError(f"--loss {name}: expected one of {', '.join(LOSSES)}")

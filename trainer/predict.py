@@ -1,0 +1,170 @@
+"""From brackets to HDR pictures: frames of any size, in tiles where they are large."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from labelgen.arrays import Float
+from labelgen.bracket import Bracket, Stack, distinct_exposures, load, used_frames
+from labelgen.discover import scan
+from labelgen.errors import Rejected, UserError
+from labelgen.files import tone_mapped, write_hdr, write_png
+from trainer import device as devices
+from trainer.checkpoint import Config, load_model
+from trainer.data import network_input
+from trainer.models import Model
+
+TILE = 1024
+"""Side of the tiles in pixels, borders included; with `lean` one takes about 1 GB."""
+
+
+def predict(
+    run: Path,
+    brackets: Sequence[Path],
+    out: Path,
+    *,
+    device: str | None = None,
+    tile: int = TILE,
+    note: Callable[[str], None] = print,
+) -> dict[str, str]:
+    """Turn brackets into HDR pictures with the averaged weights of a run.
+
+    Parameters
+    ----------
+    run : Path
+        What `trainer fit` wrote.
+    brackets : sequence of Path
+        Folders of one bracket each, or folders of such folders.
+    out : Path
+        Where to write ``<name>/pred.hdr``, linear radiance of 0 to 1, where 1.0 is the clip of
+        the shortest frame in use, and ``<name>/pred.png``, its mu-law. The name is that of the
+        bracket's folder.
+    device : str, optional
+        "cpu", "cuda", "mps"; the fastest there is if left out.
+    tile : int
+        Side of the tiles in pixels. Frames of more pixels than two tiles are made in tiles,
+        others at once; the result is the same.
+    note : callable
+        Is given each file name when the file is there.
+
+    Returns
+    -------
+    dict of str to str
+        The brackets that could not be used, by name, and why.
+
+    Raises
+    ------
+    UserError
+        Not a run, no bracket, or two of one name.
+    """
+    model, config, _ = load_model(run, devices.pick(device))
+    failed = {}
+    for name, bracket in find(brackets).items():
+        try:
+            stack = read(bracket, config)
+        except Rejected as e:
+            failed[name] = str(e)
+            continue
+        radiance = picture(model, stack, tile)
+        folder = out / name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise UserError(f"{folder}: cannot be made a folder ({e.strerror})") from e
+        write_hdr(folder / "pred.hdr", radiance)
+        write_png(folder / "pred.png", tone_mapped(radiance))
+        note(str(folder / "pred.hdr"))
+    return failed
+
+
+def find(paths: Sequence[Path]) -> dict[str, Bracket]:
+    """The brackets at or below some folders, by the last component of their path.
+
+    Raises
+    ------
+    UserError
+        No bracket there, or two of one name.
+    """
+    found: dict[str, Bracket] = {}
+    for path in paths:
+        below = scan(path)
+        here = [b for b in below if b.folder == path]
+        for bracket in here or below:
+            name = bracket.folder.resolve().name
+            if name in found:
+                raise UserError(
+                    f"{bracket.folder}: its result would be named {name}, as that of "
+                    f"{found[name].folder}; predict it into another folder"
+                )
+            found[name] = bracket
+    return found
+
+
+def read(bracket: Bracket, config: Config) -> Stack:
+    """The frames of a bracket that a run takes, as its dataset took them.
+
+    Raises
+    ------
+    Rejected
+        Too few frames, unknown exposures, or a frame is damaged.
+    """
+    distinct = len(distinct_exposures(bracket))
+    if distinct < config.frames:
+        raise Rejected(f"{distinct} frames of different exposure, the run takes {config.frames}")
+    frames = used_frames(bracket, config.frames, config.reference)
+    return load([f.path for f in frames], [f.ev or 0.0 for f in frames], config.reference)
+
+
+def picture(model: Model, stack: Stack, tile: int = TILE) -> Float:
+    """Radiance of a whole frame.
+
+    Tiles lie on the grid of the network's `stride` and overlap by its `reach`, so that the
+    pixels that are kept see all they would see in the whole frame.
+
+    Parameters
+    ----------
+    model : Module
+        In evaluation mode.
+    stack : Stack
+        As many frames as the network takes.
+    tile : int
+        Side of the tiles in pixels, for frames of more pixels than two of them.
+
+    Returns
+    -------
+    (H, W, 3) float32
+        Linear radiance, 0 to 1, 1.0 where the shortest frame clips.
+
+    Raises
+    ------
+    UserError
+        Tiles of that size have nothing left without their borders.
+    """
+    device = next(model.parameters()).device
+    ev = torch.tensor(stack.ev, dtype=torch.float32, device=device)[None]
+    height, width = stack.size
+    step = model.stride
+    border = -(-model.reach // step) * step
+    core = max(height, width) if height * width <= 2 * tile * tile else tile - 2 * border
+    core = -(-core // step) * step
+    if core <= 0:
+        raise UserError(f"--tile {tile}: expected more than {2 * border} for this network")
+    padding = ((0, -height % step), (0, -width % step), (0, 0))
+    codes = [np.pad(c, padding, "edge") for c in stack.codes]
+    radiance = np.empty((height, width, 3), np.float32)
+    for y, x in product(range(0, height, core), range(0, width, core)):
+        top, left = max(y - border, 0), max(x - border, 0)
+        seen = np.s_[top : y + core + border, left : x + core + border]
+        part = torch.from_numpy(np.stack([c[seen] for c in codes]))[None]
+        with torch.inference_mode(), devices.autocast(device):
+            result = model(network_input(devices.move(part, device), ev))
+        kept = np.s_[y - top : y - top + core, x - left : x - left + core]
+        target = radiance[y : y + core, x : x + core]
+        pixels = result[0].float().clamp(0, 1).movedim(0, -1).cpu().numpy()[kept]
+        target[:] = pixels[: target.shape[0], : target.shape[1]]
+    return radiance
