@@ -314,7 +314,7 @@ def recipes(name: str | None, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("sources", type=PathArg, required=False)
+@click.argument("sources", type=PathArg)
 @click.argument("out", type=PathArg)
 @click.option("--scenes", default=8, show_default=True, metavar="N")
 @click.option("--seed", default=0, show_default=True, metavar="N")
@@ -325,12 +325,12 @@ def recipes(name: str | None, as_json: bool) -> None:
 @click.option("--full-well", default=20_000.0, show_default=True, help="electrons at clipping")
 @click.option("--truth/--no-truth", default=True, show_default=True, help="HDRImg.hdr")
 @overwrite_option
-def simulate(sources: Path | None, out: Path, **options: Any) -> None:
-    """Make brackets with known truth from .hdr images below SOURCES (invented without)."""
+def simulate(sources: Path, out: Path, **options: Any) -> None:
+    """Make brackets with known truth from .hdr images below SOURCES; with - they are invented."""
     from labelgen.simulate import simulate as make_brackets
 
     bar = Bar()
-    made = make_brackets(sources, out, progress=bar, **options)
+    made = make_brackets(None if str(sources) == "-" else sources, out, progress=bar, **options)
     bar.close()
     click.echo(f"{out}: {len(made)} brackets")
 

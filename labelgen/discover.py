@@ -159,6 +159,8 @@ def read_groups(path: Path, raw: Path) -> list[Bracket]:
     """
     try:
         groups = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(groups, list):
+            raise ValueError("not a list")
         entries = [(g["name"], [(f["file"], f.get("ev")) for f in g["frames"]]) for g in groups]
     except OSError as e:
         raise UserError(f"{path}: {e.strerror or e}") from e

@@ -284,7 +284,7 @@ def _read_sources(sources: Path | None) -> list[Float]:
         return []
     files = sorted(sources.rglob("*.hdr"))
     if not files:
-        raise UserError(f"{sources}: no .hdr file below it; --invent makes scenes without")
+        raise UserError(f"{sources}: no .hdr file below it; give - to have scenes invented")
     try:
         return [read_hdr(f) for f in files]
     except Rejected as e:

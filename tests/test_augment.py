@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from labelgen.augment import Gain, Sample, draw_gain, draw_homography, make_samples
+from labelgen.bracket import Stack
+from labelgen.format import BRANCHES
+from labelgen.patches import Patch, grid
+from labelgen.recipe import SSHDR, Recipe
+from labelgen.response import decode, encode, to_depth
+from labelgen.simulate import Simulated
+
+from .conftest import EV, stack_of
+
+PLAIN = replace(
+    SSHDR,
+    patches=replace(SSHDR.patches, size=64, variants=3),
+    illumination=replace(SSHDR.illumination, share=0.0),
+    warp=replace(SSHDR.warp, share=0.0),
+)
+LIT = replace(PLAIN, illumination=replace(SSHDR.illumination, share=1.0))
+WARPED = replace(PLAIN, warp=replace(SSHDR.warp, share=1.0))
+STATIC = BRANCHES.index("static")
+
+
+def samples(
+    scene: Simulated, recipe: Recipe, branch: int = STATIC, seed: int = 0, depth: int = 16
+) -> list[Sample]:
+    stack = stack_of(scene).to_depth(depth)
+    radiance = np.clip(scene.truth, 0, 1)
+    weight = np.full(stack.size, 255, np.uint8)
+    patches = grid(stack.size, 64, branch)
+    return list(make_samples(stack, radiance, weight, patches, recipe, "name", seed, depth))
+
+
+def test_without_augmentation_every_patch_is_given_once_as_it_was_taken(tripod: Simulated) -> None:
+    made = samples(tripod, PLAIN)
+    assert [s.patch for s in made] == grid(tripod.truth.shape[:2], 64, STATIC)  # type: ignore[arg-type]
+    for s in made:
+        at = np.s_[s.patch.y : s.patch.y + 64, s.patch.x : s.patch.x + 64]
+        for frame, codes in zip(s.inputs, tripod.codes, strict=True):
+            assert np.array_equal(frame, codes[at])
+        assert np.array_equal(s.label, np.clip(tripod.truth[at], 0, 1).astype(np.float16))
+
+
+def test_modelled_frames_follow_the_encoding_rule(tripod: Simulated) -> None:
+    lit = [s for s in samples(tripod, LIT) if BRANCHES[s.patch.branch] == "illumination"]
+    assert lit
+    for s in lit:
+        for frame, ev in zip(s.inputs, EV, strict=True):
+            expected = np.clip(s.label.astype(np.float32) * 2**ev, 0, 1)
+            assert np.abs(decode(frame) - expected).max() < 1.5e-3
+
+
+def test_light_clips_the_reference_and_spares_the_short_frame(tripod: Simulated) -> None:
+    lit = [s for s in samples(tripod, LIT) if BRANCHES[s.patch.branch] == "illumination"]
+    plain = {s.patch.index: s for s in samples(tripod, PLAIN)}
+    gained = sum(
+        (s.inputs[1] == 65535).mean() - (plain[s.patch.index].inputs[1] == 65535).mean()
+        for s in lit
+    )
+    assert gained / len(lit) > 0.1
+    assert np.mean([(s.inputs[0] == 65535).mean() for s in lit]) < 0.02
+    assert max(float(s.label.max()) for s in lit) <= 1
+
+
+def test_a_patch_without_headroom_is_not_lit() -> None:
+    rng = np.random.default_rng(0)
+    assert draw_gain(rng, 64, SSHDR.illumination.gain_low - 0.1, SSHDR.illumination) is None
+    gain = draw_gain(rng, 64, 2.0, SSHDR.illumination)
+    assert gain is not None
+    assert SSHDR.illumination.gain_low <= gain.stops <= 2.0
+
+
+@pytest.mark.parametrize("angle", [0.0, 1.0, 4.0])
+def test_the_edge_of_light_is_straight_soft_and_as_wide_as_said(angle: float) -> None:
+    ys, xs = np.mgrid[-64:64, -64:64].astype(np.float32)
+    field = np.log2(Gain(3.0, angle, 5.0, 30.0).field(ys, xs))
+    along = np.cos(angle) * xs + np.sin(angle) * ys - 5
+    assert np.allclose(field[along <= -15], 0, atol=1e-5)
+    assert np.allclose(field[along >= 15], 3, atol=1e-5)
+    order = np.argsort(along.ravel())
+    assert (np.diff(field.ravel()[order]) >= -1e-4).all()
+    assert field[np.abs(along) < 1].mean() == pytest.approx(1.5, abs=0.15)
+
+
+def test_motion_moves_the_others_and_never_the_reference_or_the_label(tripod: Simulated) -> None:
+    plain = {s.patch.index: s for s in samples(tripod, PLAIN)}
+    moved = samples(tripod, WARPED)
+    assert len(moved) == 3 * len(plain)
+    for s in moved:
+        still = plain[s.patch.index]
+        assert np.array_equal(s.inputs[1], still.inputs[1])
+        assert np.array_equal(s.label, still.label)
+    changed = [np.any(s.inputs[i] != plain[s.patch.index].inputs[i]) for s in moved for i in (0, 2)]
+    assert np.mean(changed) > 0.95
+
+
+def test_motion_samples_the_full_frame(tripod: Simulated) -> None:
+    """A pure shift brings in what lies outside of the patch, exactly."""
+    stack = stack_of(tripod)
+    h, w = stack.size
+    patch = Patch(0, 100, 120, STATIC)
+    recipe = replace(WARPED, warp=replace(WARPED.warp, turn=0.0, zoom=0.0, tilt=0.0, shift=9.0))
+    recipe = replace(recipe, patches=replace(recipe.patches, variants=6))
+    weight = np.full((h, w), 255, np.uint8)
+    for s in make_samples(stack, tripod.truth, weight, [patch], recipe, "n", 3, 16):
+        frame = decode(s.inputs[2])
+        errors = [
+            np.abs(frame - decode(tripod.codes[2][100 + dy : 164 + dy, 120 + dx : 184 + dx])).mean()
+            for dy in range(-36, 37)
+            for dx in range(-36, 37)
+        ]
+        assert min(errors) < 0.35 * np.median(errors)
+
+
+def test_at_the_border_of_the_frame_patches_stay_whole(tripod: Simulated) -> None:
+    recipe = replace(WARPED, warp=replace(WARPED.warp, shift=40.0))
+    for s in samples(tripod, recipe):
+        assert s.inputs.shape == (3, 64, 64, 3)
+        assert s.weight.shape == (64, 64)
+
+
+def test_homographies_are_centred_on_the_identity() -> None:
+    rng = np.random.default_rng(0)
+    drawn = np.array([draw_homography(rng, SSHDR.warp) for _ in range(4000)])
+    assert np.allclose(drawn.mean(0), np.eye(3), atol=0.4)
+    assert drawn[:, 0, 2].std() == pytest.approx(SSHDR.warp.shift, rel=0.05)
+    assert np.rad2deg(drawn[:, 1, 0]).std() == pytest.approx(SSHDR.warp.turn, rel=0.06)
+
+
+def test_moving_patches_keep_their_real_motion(tripod: Simulated) -> None:
+    reference = BRANCHES.index("reference")
+    plain = {s.patch.index: s for s in samples(tripod, PLAIN, reference)}
+    for s in samples(tripod, WARPED, reference):
+        assert np.array_equal(s.inputs, plain[s.patch.index].inputs)
+
+
+def test_draws_depend_on_seed_bracket_patch_and_variant_alone(tripod: Simulated) -> None:
+    both = replace(LIT, warp=WARPED.warp)
+    first, again, other = (samples(tripod, both, seed=s) for s in (1, 1, 2))
+    assert all(np.array_equal(a.inputs, b.inputs) for a, b in zip(first, again, strict=True))
+    assert any(not np.array_equal(a.inputs, b.inputs) for a, b in zip(first, other, strict=False))
+    stack = stack_of(tripod)
+    weight = np.full(stack.size, 255, np.uint8)
+    last = grid(stack.size, 64, STATIC)[-1:]
+    alone = list(
+        make_samples(stack, np.clip(tripod.truth, 0, 1), weight, last, both, "name", 1, 16)
+    )
+    assert np.array_equal(alone[-1].inputs, first[-1].inputs)
+    renamed = list(make_samples(stack, np.clip(tripod.truth, 0, 1), weight, last, both, "b", 1, 16))
+    assert not np.array_equal(renamed[-1].inputs, first[-1].inputs)
+
+
+def test_8_bit_sources_stay_8_bit_or_widen_exactly(tripod: Simulated) -> None:
+    narrow = samples(tripod, PLAIN, depth=8)
+    assert narrow[0].inputs.dtype == np.uint8
+    stack = stack_of(tripod).to_depth(8)
+    weight = np.full(stack.size, 255, np.uint8)
+    wide = list(make_samples(stack, tripod.truth, weight, grid(stack.size, 64), PLAIN, "n", 0, 16))
+    assert np.array_equal(wide[0].inputs, to_depth(narrow[0].inputs, 16))
+
+
+def test_modelled_frames_of_two_frame_brackets() -> None:
+    radiance = np.full((80, 80, 3), 0.02, np.float32)
+    ev = (0.0, 3.0)
+    stack = Stack(tuple(encode(radiance * np.float32(2.0**e), 16) for e in ev), ev, 1)
+    weight = np.full((80, 80), 255, np.uint8)
+    made = list(make_samples(stack, radiance, weight, [Patch(0, 8, 8, STATIC)], LIT, "n", 0, 16))
+    assert made[0].inputs.shape == (2, 64, 64, 3)
+    assert BRANCHES[made[0].patch.branch] == "illumination"

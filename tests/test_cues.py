@@ -1,0 +1,144 @@
+"""Alignment, motion cue and exposure cue against known geometry and known motion."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from labelgen.align import Aligned, align, find_homography
+from labelgen.bracket import Stack
+from labelgen.exposure import clipped, dark
+from labelgen.motion import moving, variance
+from labelgen.recipe import DEFAULT, RECIPES, SSHDR, Align, Noise
+from labelgen.response import encode
+from labelgen.simulate import Simulated
+
+from .conftest import EV, stack_of
+
+
+def shifted(stack: Stack, i: int, matrix: np.ndarray) -> Stack:
+    """The stack with frame i resampled by a known homography."""
+    h, w = stack.size
+    moved = cv2.warpPerspective(
+        stack.codes[i], matrix, (w, h), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
+    )
+    return replace(stack, codes=tuple(moved if k == i else c for k, c in enumerate(stack.codes)))
+
+
+@pytest.mark.parametrize("i", [0, 2])
+def test_a_known_homography_is_found_to_a_fraction_of_a_pixel(tripod: Simulated, i: int) -> None:
+    truth = np.array([[0.999, -0.012, 6.3], [0.012, 1.001, -4.6], [1e-5, -8e-6, 1]])
+    stack = shifted(stack_of(tripod), i, truth)
+    found = find_homography(stack, i, Align())
+    assert found is not None
+    h, w = stack.size
+    corners = np.float32([[[30, 30], [w - 30, 30], [30, h - 30], [w - 30, h - 30]]])
+    error = cv2.perspectiveTransform(corners, found) - cv2.perspectiveTransform(corners, truth)
+    assert np.abs(error).max() < 0.5
+
+
+def test_frames_that_agree_already_are_not_resampled(tripod: Simulated) -> None:
+    stack = stack_of(tripod)
+    for i in stack.others:
+        frame = align(stack, i, Align())
+        assert frame.shift == 0
+        assert np.array_equal(frame.linear, stack.linear(i))
+
+
+@pytest.mark.parametrize("method", ["none", "homography", "flow"])
+def test_the_reference_is_never_resampled(handheld: Simulated, method: str) -> None:
+    stack = stack_of(handheld)
+    frame = align(stack, stack.reference, Align(method=method))
+    assert np.array_equal(frame.linear, stack.linear(stack.reference))
+    assert frame.seen.all()
+
+
+@pytest.mark.parametrize("method", ["homography", "flow"])
+def test_alignment_lowers_the_disagreement(handheld: Simulated, method: str) -> None:
+    stack = stack_of(handheld)
+    reference = stack.radiance(1)
+    for i in stack.others:
+        frame = align(stack, i, Align(method=method))
+        fair = frame.seen & (stack.codes[1] < 60000).all(-1) & (frame.linear < 0.9).all(-1)
+        before = np.abs(stack.radiance(i) - reference)[fair].mean()
+        after = np.abs(frame.linear * 2.0 ** -stack.ev[i] - reference)[fair].mean()
+        assert after < 0.5 * before
+
+
+def test_nothing_to_match_leaves_the_frame_as_it_is() -> None:
+    flat = tuple(np.full((160, 160, 3), c, np.uint8) for c in (20, 60, 180))
+    frame = align(Stack(flat, EV, 1), 0, Align())
+    assert frame.shift == 0
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
+def test_noise_alone_is_not_motion(tripod: Simulated, recipe: object) -> None:
+    stack = stack_of(tripod)
+    for i in stack.others:
+        frame = Aligned(stack.linear(i), np.ones(stack.size, bool), 0.0)
+        moved = moving(stack.linear(1), EV[1], frame, EV[i], 16, recipe)  # type: ignore[arg-type]
+        assert moved.mean() < 0.002
+
+
+def test_what_moves_is_seen(tripod: Simulated) -> None:
+    stack = stack_of(tripod)
+    inside = np.zeros(stack.size, bool)
+    inside[100:140, 150:190] = True
+    for i in stack.others:
+        radiance = stack.radiance(i).copy()
+        radiance[inside] = 0.35 * radiance[inside] + 0.01
+        changed = encode(radiance * np.float32(2.0 ** EV[i]), 16)
+        frame = Aligned((changed / np.float32(65535)) ** np.float32(2.2), inside | True, 0.0)
+        # Only what the longer of the two frames can show: below its clip before or after.
+        visible = inside & (stack.radiance(1) * 2.0 ** max(EV[i], EV[1]) < 0.9).any(-1)
+        moved = moving(stack.linear(1), EV[1], frame, EV[i], 16, DEFAULT)
+        assert moved[visible].mean() > 0.9
+        assert (
+            moved[~cv2.dilate(inside.astype(np.uint8), np.ones((25, 25))).astype(bool)].mean()
+            < 0.01
+        )
+
+
+def test_clipped_reference_agrees_with_whatever_is_above_its_clip() -> None:
+    reference = np.ones((64, 64, 3), np.float32)
+    short = Aligned(np.full((64, 64, 3), 0.5, np.float32), np.ones((64, 64), bool), 0.0)
+    assert not moving(reference, 2.0, short, 0.0, 16, SSHDR).any()
+    below = replace(short, linear=np.full((64, 64, 3), 0.1, np.float32))
+    assert moving(reference, 2.0, below, 0.0, 16, SSHDR).all()
+
+
+def test_what_a_frame_does_not_see_counts_as_moved() -> None:
+    grey = np.full((32, 32, 3), 0.2, np.float32)
+    seen = np.ones((32, 32), bool)
+    seen[:, :5] = False
+    moved = moving(grey, 0.0, Aligned(grey, seen, 1.0), 0.0, 16, SSHDR)
+    assert np.array_equal(moved, ~seen)
+
+
+def test_variance_is_that_of_simulated_electrons() -> None:
+    rng = np.random.default_rng(0)
+    noise = Noise(full_well=5000.0, read=6.0)
+    for level in (0.001, 0.05, 0.6):
+        electrons = rng.poisson(level * 5000, 200_000) + rng.normal(0, 6, 200_000)
+        measured = (electrons / 5000).var()
+        assert variance(np.float32(level), 16, noise) == pytest.approx(measured, rel=0.03)
+
+
+def test_quantisation_of_8_bits_adds_to_the_variance() -> None:
+    x = np.linspace(0.2, 0.21, 200_001, dtype=np.float32)
+    codes = encode(x, 8) / np.float32(255)
+    measured = (codes**2.2 - x).var()
+    silent = Noise(full_well=1e6, read=0.0)
+    expected = variance(np.float32(0.205), 8, silent) - 0.205 / 1e6
+    assert expected == pytest.approx(measured, rel=0.2)
+
+
+def test_one_clipped_channel_clips_the_pixel_and_one_bright_channel_is_not_dark() -> None:
+    codes = np.zeros((1, 3, 3), np.uint8)
+    codes[0, 0] = (255, 10, 10)
+    codes[0, 1] = (100, 3, 3)
+    assert clipped(codes, SSHDR.exposure).tolist() == [[True, False, False]]
+    assert dark(codes, SSHDR.exposure).tolist() == [[False, False, True]]
