@@ -6,14 +6,13 @@ record per finished bracket. What is there is whole, so a killed build goes on w
 
 from __future__ import annotations
 
-import contextlib
 import fnmatch
 import hashlib
 import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -30,12 +29,12 @@ from labelgen.bracket import Bracket
 from labelgen.discover import read_groups, scan
 from labelgen.engine import BACKENDS, run
 from labelgen.errors import UserError
-from labelgen.files import write_json
 from labelgen.format import VERSION, Layout, info
 from labelgen.make import Task, make
 from labelgen.progress import Progress, Silent
 from labelgen.recipe import Recipe, load_recipe
 from labelgen.survey import Selection, Survey, as_record, survey_cached
+from labelgen.workplace import refuse_to_overwrite, same_settings, workplace
 from labelgen.write import COMPRESSION, Source
 
 LABELS = ("pseudo", "truth")
@@ -146,9 +145,9 @@ def build(
     )
     tell, jobs = progress or Silent(), jobs or joblib.cpu_count()
     work = out.with_name(out.name + ".partial")
-    _refuse_to_overwrite(out, work, resume, overwrite)
+    refuse_to_overwrite(out, work, resume, overwrite)
     brackets = _brackets(raw, groups, exclude, limit, tell)
-    with _workplace(work, out, overwrite):
+    with workplace(work, out, overwrite):
         surveys = _survey_all(brackets, selection, work, jobs, backend, tell)
         usable = [s for s in surveys if not s.rejected]
         if not usable:
@@ -158,7 +157,7 @@ def build(
         fingerprint = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         if resume and out.exists():
             return _finished(out, fingerprint)
-        _same_settings(work, {"fingerprint": fingerprint, "storage": [compress, part_bytes]})
+        same_settings(work, {"fingerprint": fingerprint, "storage": [compress, part_bytes]})
         _check_disk(usable, plan, layout, out, part_bytes, tell)
         tasks = [
             Task(s, plan, layout, selection.position, labels, seed, work / f"{_key(s.name)}.h5")
@@ -240,55 +239,6 @@ def _unaugmented(plan: Recipe) -> Recipe:
         illumination=replace(plan.illumination, share=0.0),
         warp=replace(plan.warp, share=0.0),
     )
-
-
-def _refuse_to_overwrite(out: Path, work: Path, resume: bool, overwrite: bool) -> None:
-    if resume and overwrite:
-        raise UserError("--resume goes on with what is there, --overwrite throws it away: take one")
-    if resume or overwrite:
-        return
-    if out.exists():
-        raise UserError(f"{out}: exists; give --overwrite to replace it, or another name")
-    if work.exists():
-        raise UserError(
-            f"{work}: left by a build that was interrupted; "
-            "give --resume to go on, or --overwrite to start anew"
-        )
-
-
-@contextlib.contextmanager
-def _workplace(work: Path, out: Path, overwrite: bool) -> Iterator[None]:
-    """The folder of what is unfinished, for one build at a time; gone if nothing was made."""
-    try:
-        work.mkdir(exist_ok=True)
-        lock = os.open(work / "lock", os.O_CREAT | os.O_RDWR)
-    except OSError as e:
-        raise UserError(f"{out.parent}: cannot be written ({e.strerror})") from e
-    try:
-        _take(lock, out)
-        if overwrite:
-            for path in work.iterdir():
-                if path.name != "lock":
-                    path.unlink()
-        yield
-    except UserError:
-        if not any(work.glob("*.h5")):
-            shutil.rmtree(work, ignore_errors=True)
-        raise
-    finally:
-        os.close(lock)
-
-
-def _take(lock: int, out: Path) -> None:
-    """Hold a lock that the system frees when this process ends, however it ends."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as e:
-        raise UserError(f"{out}: another build is writing it; wait for it or stop it") from e
 
 
 def _brackets(
@@ -383,16 +333,6 @@ def _content(
 def _generator() -> str:
     versions = f"numpy {np.__version__}, opencv {cv2.__version__}, hdf5 {h5py.version.hdf5_version}"
     return f"labelgen {labelgen.__version__} ({versions})"
-
-
-def _same_settings(work: Path, settings: dict[str, Any]) -> None:
-    path = work / "build.json"
-    if path.exists() and json.loads(path.read_text()) != settings:
-        raise UserError(
-            f"{work}: brackets, recipe, options or versions differ from those of the interrupted "
-            "build; give --overwrite to start anew"
-        )
-    write_json(path, settings)
 
 
 def _finished(out: Path, fingerprint: str) -> Summary:

@@ -1,0 +1,75 @@
+"""The folder beside a dataset that holds what is unfinished: whose it is, and when it may go."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from labelgen.errors import UserError
+from labelgen.files import write_json
+
+
+def refuse_to_overwrite(out: Path, work: Path, resume: bool, overwrite: bool) -> None:
+    """Refuse to touch a dataset or an unfinished build that is there, unless asked to."""
+    if resume and overwrite:
+        raise UserError("--resume goes on with what is there, --overwrite throws it away: take one")
+    if resume or overwrite:
+        return
+    if out.exists():
+        raise UserError(f"{out}: exists; give --overwrite to replace it, or another name")
+    if work.exists():
+        raise UserError(
+            f"{work}: left by a build that was interrupted; "
+            "give --resume to go on, or --overwrite to start anew"
+        )
+
+
+@contextlib.contextmanager
+def workplace(work: Path, out: Path, overwrite: bool) -> Iterator[None]:
+    """The folder of what is unfinished, for one build at a time; gone if nothing was made."""
+    try:
+        work.mkdir(exist_ok=True)
+        lock = os.open(work / "lock", os.O_CREAT | os.O_RDWR)
+    except OSError as e:
+        raise UserError(f"{out.parent}: cannot be written ({e.strerror})") from e
+    try:
+        _take(lock, out)
+        if overwrite:
+            for path in work.iterdir():
+                if path.name != "lock":
+                    path.unlink()
+        yield
+    except UserError:
+        if not any(work.glob("*.h5")):
+            shutil.rmtree(work, ignore_errors=True)
+        raise
+    finally:
+        os.close(lock)
+
+
+def _take(lock: int, out: Path) -> None:
+    """Hold a lock that the system frees when this process ends, however it ends."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as e:
+        raise UserError(f"{out}: another build is writing it; wait for it or stop it") from e
+
+
+def same_settings(work: Path, settings: dict[str, Any]) -> None:
+    """Refuse to go on with a build that had other settings; note those of a new one."""
+    path = work / "build.json"
+    if path.exists() and json.loads(path.read_text()) != settings:
+        raise UserError(
+            f"{work}: brackets, recipe, options or versions differ from those of the interrupted "
+            "build; give --overwrite to start anew"
+        )
+    write_json(path, settings)
