@@ -2,8 +2,8 @@
 
 Two ways: a global homography from SIFT matches (Lowe 2004, doi:10.1023/B:VISI.0000029664.99615.94;
 MAGSAC++, doi:10.1109/CVPR42600.2020.00138), kept only where it improves the agreement of the
-frames; and dense DIS flow (Kroeger 2016, doi:10.1007/978-3-319-46493-0_29). The reference is
-never resampled.
+frames, perhaps refined by a smooth field; and dense DIS flow (Kroeger 2016,
+doi:10.1007/978-3-319-46493-0_29). The reference is never resampled.
 """
 
 from __future__ import annotations
@@ -23,6 +23,13 @@ LEAST_GAIN = 0.02
 """A homography is used if it lowers the disagreement of the frames by this share at least."""
 ROBUST = 0.1
 """Differences (mu-law) count up to here when agreement is measured: moving things don't decide."""
+LEAST_SHIFT = 0.05
+"""A refinement that moves nothing by more (px) is not worth resampling for."""
+BELOW_CLIP = 0.95
+MOST_DISSENT, MOST_PARALLAX = 0.5, 4.0
+"""Forward and backward flow (px) may differ by the one, and be as long as the other."""
+FULL_SLOPE, LEAST_EVIDENCE = 8.0, 0.02
+"""Slope (grey levels per px) that is texture enough; evidence at which a half is believed."""
 
 
 @dataclass(frozen=True)
@@ -56,17 +63,29 @@ def align(stack: Stack, i: int, settings: recipe.Align) -> Aligned:
     Aligned
         The frame as it is where aligning it would not improve anything.
     """
-    h, w = stack.size
+    matrix = None
     if i != stack.reference and settings.method == "homography":
         matrix = find_homography(stack, i, settings)
-        if matrix is not None:
-            ys, xs = np.mgrid[0:h, 0:w].astype(np.float32)
-            grid = cv2.perspectiveTransform(np.stack([xs, ys], -1).reshape(1, -1, 2), matrix)
-            return _resampled(stack, i, grid.reshape(h, w, 2), xs, ys)
     if i != stack.reference and settings.method == "flow":
-        ys, xs = np.mgrid[0:h, 0:w].astype(np.float32)
-        return _resampled(stack, i, np.dstack([xs, ys]) + find_flow(stack, i), xs, ys)
-    return Aligned(stack.linear(i), np.ones((h, w), bool), 0.0)
+        return sample(stack, i, identity(stack.size) + find_flow(stack, stack.linear(i), i))
+    if matrix is not None:
+        h, w = stack.size
+        grid = cv2.perspectiveTransform(identity(stack.size).reshape(1, -1, 2), matrix)
+        frame = sample(stack, i, grid.reshape(h, w, 2))
+    else:
+        grid = identity(stack.size)
+        frame = Aligned(stack.linear(i), np.ones(stack.size, bool), 0.0)
+    if i != stack.reference and settings.refine:
+        residual = find_parallax(stack, i, frame, settings)
+        if np.abs(residual).max() > LEAST_SHIFT:
+            return sample(stack, i, grid.reshape(residual.shape) + residual)
+    return frame
+
+
+def identity(size: tuple[int, int]) -> Float:
+    """Where every pixel is: (H, W, 2) float32 x and y."""
+    ys, xs = np.mgrid[0 : size[0], 0 : size[1]].astype(np.float32)
+    return np.dstack([xs, ys])
 
 
 def find_homography(stack: Stack, i: int, settings: recipe.Align) -> Array | None:
@@ -96,20 +115,68 @@ def find_homography(stack: Stack, i: int, settings: recipe.Align) -> Array | Non
     return matrix if _disagreement(stack, i, matrix) < (1 - LEAST_GAIN) * unaligned else None
 
 
-def find_flow(stack: Stack, i: int) -> Float:
-    """Dense flow from the reference to frame i.
+def find_flow(stack: Stack, other: Float, i: int, backward: bool = False) -> Float:
+    """Dense flow from the reference to a view of frame i.
 
     Both are shown at the exposure of the longer one, so that both clip alike (Kalantari 2017).
+
+    Parameters
+    ----------
+    stack : Stack
+        The bracket.
+    other : (H, W, 3) float32
+        Linear light of frame i, perhaps aligned already.
+    i : int
+        Its index.
+    backward : bool
+        The flow from there to the reference instead.
 
     Returns
     -------
     (H, W, 2) float32
         x and y displacement in pixels.
     """
-    top = max(stack.ev[i], stack.ev[stack.reference])
-    ref, other = (_grey(stack.radiance(k) * np.float32(2.0**top)) for k in (stack.reference, i))
+    pair = [_grey(view) for view in _shown_alike(stack, other, i)]
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    return np.asarray(dis.calc(ref, other, None), np.float32)
+    dis.setFinestScale(0)
+    return np.asarray(dis.calc(*(pair[::-1] if backward else pair), None), np.float32)
+
+
+def find_parallax(stack: Stack, i: int, frame: Aligned, settings: recipe.Align) -> Float:
+    """The smooth rest of the motion that a homography leaves: parallax and rolling shutter.
+
+    Flow is believed where forward and backward agree, both frames are below their clip and there
+    is texture, and averaged over a Gaussian; without evidence it fades to nothing. Things that
+    move by themselves are too fast or too small to bend it much.
+
+    Returns
+    -------
+    (H, W, 2) float32
+        x and y displacement in pixels, on top of what `frame` was aligned by.
+    """
+    forward = find_flow(stack, frame.linear, i)
+    backward = find_flow(stack, frame.linear, i, backward=True)
+    grid = identity(stack.size) + forward
+    back = cv2.remap(
+        backward, grid[..., 0], grid[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    views = _shown_alike(stack, frame.linear, i)
+    grey = _grey(views[0]).astype(np.float32)
+    slope = np.hypot(*(cv2.Sobel(grey, cv2.CV_32F, *d, scale=1 / 8) for d in ((1, 0), (0, 1))))
+    good = frame.seen & (np.maximum(*views).max(-1) < BELOW_CLIP)
+    good &= np.linalg.norm(forward + back, axis=-1) < MOST_DISSENT
+    good &= np.linalg.norm(forward, axis=-1) < MOST_PARALLAX
+    belief = good * np.minimum(slope * np.float32(1 / FULL_SLOPE), 1)
+    total = cv2.GaussianBlur(forward * belief[..., None], (0, 0), settings.refine)
+    evidence = cv2.GaussianBlur(belief, (0, 0), settings.refine) + np.float32(LEAST_EVIDENCE)
+    return total / evidence[..., None]
+
+
+def _shown_alike(stack: Stack, other: Float, i: int) -> tuple[Float, Float]:
+    """Reference and frame i in linear light, 1.0 where the longer of the two clips."""
+    top = max(stack.ev[i], stack.ev[stack.reference])
+    reference = stack.radiance(stack.reference) * np.float32(2.0**top)
+    return reference, other * np.float32(2.0 ** (top - stack.ev[i]))
 
 
 def _grey(linear: Float) -> Bytes:
@@ -138,18 +205,15 @@ def _disagreement(stack: Stack, i: int, matrix: Array) -> float:
     return float(np.minimum(np.abs(mu_law(ref[fair]) - mu_law(moved[fair])), ROBUST).mean())
 
 
-def _resampled(stack: Stack, i: int, grid: Float, xs: Float, ys: Float) -> Aligned:
-    """Frame i sampled at grid (H, W, 2), cubic, in the codes: linear light would ring at lamps."""
-    codes = stack.codes[i]
-    h, w = stack.size
-    x, y = grid[..., 0], grid[..., 1]
-    moved = cv2.remap(
-        codes.astype(np.float32) / np.float32(np.iinfo(codes.dtype).max),
-        np.ascontiguousarray(x, np.float32),
-        np.ascontiguousarray(y, np.float32),
-        cv2.INTER_CUBIC,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
+def sample(stack: Stack, i: int, grid: Float) -> Aligned:
+    """Frame i at the places (x, y) of a grid (H, W, 2).
+
+    Cubic, and in the codes: linear light would ring around lamps.
+    """
+    codes, (h, w) = stack.codes[i], stack.size
+    x, y = (np.ascontiguousarray(grid[..., k], np.float32) for k in (0, 1))
+    scaled = codes.astype(np.float32) / np.float32(np.iinfo(codes.dtype).max)
+    moved = cv2.remap(scaled, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     seen = (x >= 0) & (x <= w - 1) & (y >= 0) & (y <= h - 1)
-    linear = np.clip(moved, 0, 1) ** np.float32(GAMMA)
-    return Aligned(linear, seen, float(np.hypot(x - xs, y - ys).mean()))
+    shift = np.linalg.norm(grid - identity(stack.size), axis=-1).mean()
+    return Aligned(np.clip(moved, 0, 1) ** np.float32(GAMMA), seen, float(shift))

@@ -52,6 +52,12 @@ class Align:
         ["none", "homography", "flow"],
     )
     features: int = setting(2000, "SIFT keypoints per frame", "ours", (50, 100_000))
+    refine: float = setting(
+        0.0,
+        "px, sigma",
+        "ours: homography plus flow smoothed by this, for parallax; 0 is off",
+        (0, 200),
+    )
     inlier: float = setting(1.0, "px", "ours: reprojection error of a matching point", (0.1, 20))
 
 
@@ -253,6 +259,7 @@ SELFHDR = Recipe(
 DEFAULT = Recipe(
     "default",
     "a weight per pixel: noise-aware motion cue, inverse-variance fusion of the frames that agree",
+    align=Align(refine=12.0),
     motion=Motion(threshold=4 / 255, gradient=0.5, close=9, grow=7),
     fusion=Fusion(weights="variance", trust="pixel"),
 )
