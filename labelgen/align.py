@@ -8,13 +8,13 @@ doi:10.1007/978-3-319-46493-0_29). The reference is never resampled.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from labelgen import recipe
-from labelgen.arrays import Array, Bytes, Float, Mask
+from labelgen.arrays import Array, Bytes, Float, Mask, highest
 from labelgen.bracket import Stack
 from labelgen.response import GAMMA, mu_law
 
@@ -63,29 +63,55 @@ def align(stack: Stack, i: int, settings: recipe.Align) -> Aligned:
     Aligned
         The frame as it is where aligning it would not improve anything.
     """
-    matrix = None
-    if i != stack.reference and settings.method == "homography":
-        matrix = find_homography(stack, i, settings)
-    if i != stack.reference and settings.method == "flow":
-        return sample(stack, i, identity(stack.size) + find_flow(stack, stack.linear(i), i))
-    if matrix is not None:
-        h, w = stack.size
-        grid = cv2.perspectiveTransform(identity(stack.size).reshape(1, -1, 2), matrix)
-        frame = sample(stack, i, grid.reshape(h, w, 2))
-    else:
-        grid = identity(stack.size)
-        frame = Aligned(stack.linear(i), np.ones(stack.size, bool), 0.0)
-    if i != stack.reference and settings.refine:
-        residual = find_parallax(stack, i, frame, settings)
-        if np.abs(residual).max() > LEAST_SHIFT:
-            return sample(stack, i, grid.reshape(residual.shape) + residual)
-    return frame
+    if i == stack.reference or settings.method == "none":
+        return Aligned(stack.linear(i), np.ones(stack.size, bool), 0.0)
+    small = reduced(stack, settings.megapixels)
+    if settings.method == "flow":
+        flow = find_flow(small, small.linear(i), i)
+        return sample(stack, i, enlarged(flow, stack.size))
+    matrix = find_homography(small, i, settings)
+    displacement = displaced(small.size, matrix)
+    if settings.refine:
+        displacement += find_parallax(small, i, sample(small, i, displacement), settings)
+    if np.abs(displacement).max() < LEAST_SHIFT:
+        return Aligned(stack.linear(i), np.ones(stack.size, bool), 0.0)
+    return sample(stack, i, enlarged(displacement, stack.size))
 
 
 def identity(size: tuple[int, int]) -> Float:
     """Where every pixel is: (H, W, 2) float32 x and y."""
     ys, xs = np.mgrid[0 : size[0], 0 : size[1]].astype(np.float32)
     return np.dstack([xs, ys])
+
+
+def reduced(stack: Stack, megapixels: float) -> Stack:
+    """The stack at a working size of at most so many megapixels, by averaging codes."""
+    h, w = stack.size
+    k = (megapixels * 1e6 / (h * w)) ** 0.5
+    if k >= 1:
+        return stack
+    size = max(1, round(w * k)), max(1, round(h * k))
+    return replace(
+        stack, codes=tuple(cv2.resize(c, size, interpolation=cv2.INTER_AREA) for c in stack.codes)
+    )
+
+
+def enlarged(displacement: Float, size: tuple[int, int]) -> Float:
+    """A displacement (h, w, 2) found at working size, for frames of full size (H, W, 2)."""
+    h, w = displacement.shape[:2]
+    if (h, w) == size:
+        return displacement
+    full = cv2.resize(displacement, size[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.asarray(full * np.array([size[1] / w, size[0] / h]), np.float32)
+
+
+def displaced(size: tuple[int, int], matrix: Array | None) -> Float:
+    """How far a homography moves every pixel: (H, W, 2) float32 px; zero without one."""
+    here = identity(size)
+    if matrix is None:
+        return np.zeros_like(here)
+    there = cv2.perspectiveTransform(here.reshape(1, -1, 2), matrix)
+    return np.asarray(there.reshape(here.shape) - here, np.float32)
 
 
 def find_homography(stack: Stack, i: int, settings: recipe.Align) -> Array | None:
@@ -163,9 +189,9 @@ def find_parallax(stack: Stack, i: int, frame: Aligned, settings: recipe.Align) 
     views = _shown_alike(stack, frame.linear, i)
     grey = _grey(views[0]).astype(np.float32)
     slope = np.hypot(*(cv2.Sobel(grey, cv2.CV_32F, *d, scale=1 / 8) for d in ((1, 0), (0, 1))))
-    good = frame.seen & (np.maximum(*views).max(-1) < BELOW_CLIP)
-    good &= np.linalg.norm(forward + back, axis=-1) < MOST_DISSENT
-    good &= np.linalg.norm(forward, axis=-1) < MOST_PARALLAX
+    good = frame.seen & (highest(np.maximum(*views)) < BELOW_CLIP)
+    good &= np.hypot(*np.moveaxis(forward + back, -1, 0)) < MOST_DISSENT
+    good &= np.hypot(*np.moveaxis(forward, -1, 0)) < MOST_PARALLAX
     belief = good * np.minimum(slope * np.float32(1 / FULL_SLOPE), 1)
     total = cv2.GaussianBlur(forward * belief[..., None], (0, 0), settings.refine)
     evidence = cv2.GaussianBlur(belief, (0, 0), settings.refine) + np.float32(LEAST_EVIDENCE)
@@ -181,7 +207,8 @@ def _shown_alike(stack: Stack, other: Float, i: int) -> tuple[Float, Float]:
 
 def _grey(linear: Float) -> Bytes:
     """8-bit gamma-encoded mean of the channels, clipped at 1."""
-    return np.rint(255 * np.clip(linear, 0, 1).mean(-1) ** (1 / GAMMA)).astype(np.uint8)
+    mean = cv2.transform(np.minimum(linear, 1), np.full((1, 3), 1 / 3, np.float32))
+    return np.rint(255 * np.clip(mean, 0, 1) ** (1 / GAMMA)).astype(np.uint8)
 
 
 def _features(stack: Stack, k: int, i: int, count: int) -> tuple[tuple[cv2.KeyPoint, ...], Array]:
@@ -199,21 +226,22 @@ def _disagreement(stack: Stack, i: int, matrix: Array) -> float:
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     moved = cv2.warpPerspective(other, matrix, (w, h), flags=flags, borderValue=(-1, -1, -1))
     clip = np.float32(0.9 * 2.0 ** -max(stack.ev[i], stack.ev[stack.reference]))
-    fair = (moved.min(-1) >= 0) & (np.maximum(ref, moved).max(-1) < clip)
+    fair = (highest(-moved) <= 0) & (highest(np.maximum(ref, moved)) < clip)
     if fair.mean() < 0.01:
         return np.inf
     return float(np.minimum(np.abs(mu_law(ref[fair]) - mu_law(moved[fair])), ROBUST).mean())
 
 
-def sample(stack: Stack, i: int, grid: Float) -> Aligned:
-    """Frame i at the places (x, y) of a grid (H, W, 2).
+def sample(stack: Stack, i: int, displacement: Float) -> Aligned:
+    """Frame i as displaced by (H, W, 2) px of x and y.
 
     Cubic, and in the codes: linear light would ring around lamps.
     """
     codes, (h, w) = stack.codes[i], stack.size
+    grid = identity(stack.size) + displacement
     x, y = (np.ascontiguousarray(grid[..., k], np.float32) for k in (0, 1))
     scaled = codes.astype(np.float32) / np.float32(np.iinfo(codes.dtype).max)
     moved = cv2.remap(scaled, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     seen = (x >= 0) & (x <= w - 1) & (y >= 0) & (y <= h - 1)
-    shift = np.linalg.norm(grid - identity(stack.size), axis=-1).mean()
+    shift = np.hypot(displacement[..., 0], displacement[..., 1]).mean()
     return Aligned(np.clip(moved, 0, 1) ** np.float32(GAMMA), seen, float(shift))

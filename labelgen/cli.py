@@ -66,7 +66,9 @@ class Bar:
         self.samples, self.rejects = self.samples + samples, self.rejects + rejected
         self.done += 1
         rate = self.done / max(time.monotonic() - self.began, 1e-3)
-        text = f"{rate:.2f}/s  {self.samples} samples  {self.rejects} rejected"
+        text = f"{rate:.2f} brackets/s"
+        if self.samples or self.rejects:
+            text += f"  {self.samples} samples  {self.rejects} rejected"
         self.bar.update(1, text)
 
     def remark(self, text: str) -> None:
@@ -78,8 +80,6 @@ class Bar:
         """Leave the terminal as it was."""
         if self.bar is not None:
             self.bar.render_finish()
-            if sys.stderr.isatty():
-                click.echo(err=True)
             self.bar = None
 
 

@@ -24,6 +24,9 @@ FILE_LISTS = ("image_list.txt", "list.txt")
 MOST_EV = 32.0
 """No bracket spans more stops than this; a list that does holds something else."""
 
+MOST_DISSENT_EV = 0.34
+"""Lists and EXIF may differ by a third of a stop: shutter times are nominal."""
+
 
 @dataclass(frozen=True)
 class Header:
@@ -97,7 +100,7 @@ def read_exposures(
         left_out = [f.name for f in files if f not in {frame.path for frame in frames}]
         if left_out:
             problems.append(f"{name}: does not name {', '.join(left_out)}; left out")
-        return frames, problems
+        return frames, problems + _contradiction(frames, name)
     frames, odd = _from_exif(bare)
     return frames, problems + odd
 
@@ -184,6 +187,17 @@ def _from_file_list(path: Path, frames: list[Frame]) -> list[Frame]:
     if len(listed) < 2:
         raise UserError("names fewer than 2 of the images here")
     return _with_evs(listed, [math.log2(f.time_s or 1.0) for f in listed], path.name)
+
+
+def _contradiction(frames: list[Frame], name: str) -> list[str]:
+    """A remark if EXIF states other exposures than the list that is used."""
+    stated, _ = _from_exif(frames)
+    if any(f.time_s is None for f in frames):
+        return []
+    gaps = [(f.ev or 0.0) - (e.ev or 0.0) for f, e in zip(frames, stated, strict=True)]
+    if max(gaps) - min(gaps) <= MOST_DISSENT_EV:
+        return []
+    return [f"EXIF contradicts {name} by {max(gaps) - min(gaps):.1f} EV; {name} is used"]
 
 
 def _from_exif(frames: list[Frame]) -> tuple[list[Frame], list[str]]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from labelgen.align import Aligned
-from labelgen.arrays import Float, Mask
+from labelgen.arrays import Float, Mask, highest
 from labelgen.motion import variance
 from labelgen.recipe import Recipe
 from labelgen.response import GAMMA
@@ -105,7 +105,7 @@ def fuse_variance(
     total = np.zeros_like(aligned[0].linear)
     weights = np.zeros((*total.shape[:2], 1), np.float32)
     for frame, stops, agree in zip(aligned, ev, agrees, strict=True):
-        level = frame.linear.max(-1, keepdims=True)
+        level = highest(frame.linear)[..., None]
         code = level ** np.float32(1 / GAMMA)
         usable = np.clip((recipe.exposure.clip - code) * np.float32(1 / KNEE), 0, 1)
         weight = usable * agree[..., None] * np.float32(4.0**stops)

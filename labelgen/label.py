@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from labelgen.align import Aligned, align
-from labelgen.arrays import Array, Bytes, Float, Mask
+from labelgen.arrays import Array, Bytes, Float, Mask, highest
 from labelgen.bracket import Stack
 from labelgen.exposure import clipped, dark
 from labelgen.files import tone_mapped
@@ -190,7 +190,7 @@ def trust_difference(fused: Float, reference: Float, code: Float, recipe: Recipe
         STATIC or NOTHING. What the reference clips is trusted, whatever it is.
     """
     difference = np.abs(mu_law(fused) - mu_law(reference)) * triangle(code)
-    return np.where((difference <= recipe.fusion.difference).all(-1), STATIC, NOTHING)
+    return np.where(highest(difference) <= recipe.fusion.difference, STATIC, NOTHING)
 
 
 def picture(label: Label, reference: Float) -> Bytes:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from labelgen.align import Aligned
-from labelgen.arrays import Bytes, Float, Mask
+from labelgen.arrays import Bytes, Float, Mask, highest
 from labelgen.recipe import Noise, Recipe
 from labelgen.response import GAMMA, mu_law, mu_law_slope
 
@@ -85,7 +85,7 @@ def moving(
     allowed = settings.threshold + settings.sigmas * sigma
     if settings.gradient:
         allowed = allowed + settings.gradient * _gradient(cv2.GaussianBlur(shown[0], *size))
-    moved: Bytes = (difference > allowed).any(-1).astype(np.uint8)
+    moved: Bytes = highest(difference > allowed).astype(np.uint8)
     if settings.close > 1:
         moved = cv2.morphologyEx(moved, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
         moved = cv2.morphologyEx(moved, cv2.MORPH_CLOSE, _disc(settings.close))

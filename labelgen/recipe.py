@@ -58,6 +58,9 @@ class Align:
         "ours: homography plus flow smoothed by this, for parallax; 0 is off",
         (0, 200),
     )
+    megapixels: float = setting(
+        2.0, "megapixels", "ours: larger frames are reduced to find their geometry", (0.1, 1000)
+    )
     inlier: float = setting(1.0, "px", "ours: reprojection error of a matching point", (0.1, 20))
 
 

@@ -40,6 +40,22 @@ def test_a_known_homography_is_found_to_a_fraction_of_a_pixel(tripod: Simulated,
     assert np.abs(error).max() < 0.5
 
 
+@pytest.mark.parametrize("refine", [0.0, 12.0])
+def test_geometry_found_at_a_smaller_size_holds_at_full_size(
+    tripod: Simulated, refine: float
+) -> None:
+    truth = np.array([[1, -0.006, 3.3], [0.006, 1, -2.6], [0, 0, 1.0]])
+    stack = shifted(stack_of(tripod), 0, truth)
+    frame = align(stack, 0, Align(megapixels=0.1, refine=refine))  # frames have 0.115
+    inside = np.s_[20:-20, 20:-20]
+    fair = (tripod.truth[inside] < 0.9).all(-1)
+    before, after = (
+        np.abs(x[inside] - stack_of(tripod).linear(0)[inside])[fair].mean()
+        for x in (stack.linear(0), frame.linear)
+    )
+    assert after < 0.35 * before
+
+
 def test_frames_that_agree_already_are_not_resampled(tripod: Simulated) -> None:
     stack = stack_of(tripod)
     for i in stack.others:

@@ -68,6 +68,15 @@ def test_lists_win_over_exif(tmp_path: Path, name: str) -> None:
     assert only(tmp_path) == (["a.jpg", "b.jpg"], [0, 3])
 
 
+def test_a_list_that_contradicts_exif_is_used_and_said(tmp_path: Path) -> None:
+    for name, time in (("1.jpg", 0.05), ("2.jpg", 0.05), ("3.jpg", 0.05)):
+        photo(tmp_path / name, time=time, fnumber=8.0, iso=100)
+    (tmp_path / "ev.txt").write_text("-1\n0\n1\n")
+    (bracket,) = scan(tmp_path)
+    assert bracket.evs == [0, 1, 2]
+    assert bracket.problems == ("EXIF contradicts ev.txt by 2.0 EV; ev.txt is used",)
+
+
 def test_ev_list_with_denominators_before_it(tmp_path: Path) -> None:
     photos(tmp_path, "1.tif", "2.tif", "3.tif")
     (tmp_path / "ev.txt").write_text("320,160,80\r\n-2,-1,0")
