@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 import labelgen
-from labelgen.arrays import Float
+from labelgen.arrays import Float, highest
 from labelgen.bracket import TRUTH, Bracket, Frame, distinct_exposures, used_frames, window
 from labelgen.errors import Rejected
 from labelgen.files import read_image, sha256, write_json
@@ -27,12 +27,15 @@ from labelgen.response import GAMMA, bit_depth, decode
 PREVIEW = 8
 """Pixels are looked at reduced by this factor: noise and small motion average out."""
 MIDTONES = 0.08, 0.9
-"""Codes between which a pixel of both frames tells the ratio of their exposures."""
+"""Codes of the shorter frame between which a pixel tells how much longer the other one is."""
 LEAST_MIDTONES = 0.02
 """Share of the frame that has to be there to tell it."""
-RATIO_LOW, RATIO_HIGH, RATIO_SLACK = 0.5, 1.7, 0.5
-"""A measured step (stops) may be this much of the stated one, and the slack more or less; camera
-tone curves make 1 EV read as 1.25 EV and up to 1.5 EV."""
+STEP_LOW, STEP_HIGH = 0.5, 1.7
+STEP_LOW_SLACK, STEP_HIGH_SLACK = 0.1, 0.5
+"""A pixel bears out a step if it brightens by a stated step times low minus slack to a stated step
+times high plus slack (stops): camera tone curves make 1 EV read as 1.25 EV and up to 2 EV."""
+LEAST_AGREEMENT = 0.2
+"""Exposures are wrong where fewer of the midtones bear them out; what moves does not."""
 BLACK = 0.03
 """A bracket whose longest frame nowhere rises above this code is black."""
 
@@ -183,7 +186,7 @@ def best_exposed(frames: Sequence[Frame], selection: Selection) -> tuple[Frame, 
     low, high = position, len(frames) - selection.frames + position
 
     def well_exposed(frame: Frame) -> float:
-        code = preview(decode(read_image(frame.path))).max(-1) ** np.float32(1 / GAMMA)
+        code = highest(preview(decode(read_image(frame.path)))) ** np.float32(1 / GAMMA)
         return float(((code > MIDTONES[0]) & (code < MIDTONES[1])).mean())
 
     centre = max(range(low, high + 1), key=lambda i: well_exposed(frames[i]))
@@ -226,35 +229,43 @@ def check_pixels(names: Sequence[str], evs: Sequence[float], previews: Sequence[
     if np.quantile(codes[0].min(-1), 0.01) > 0.98:
         raise Rejected(f"white: all of {names[0]}, the shortest frame, is clipped")
     for (i, a), (j, b) in pairwise(enumerate(codes)):
-        stated, measured = evs[j] - evs[i], measured_step(a, b)
-        if measured is None:
-            continue
-        low, high = RATIO_LOW * stated - RATIO_SLACK, RATIO_HIGH * stated + RATIO_SLACK
-        if not max(low, 0.2 * stated) <= measured <= high:
+        stated = evs[j] - evs[i]
+        agreement, measured = measured_step(a, b, stated)
+        if agreement < LEAST_AGREEMENT:
             raise Rejected(
                 f"exposures contradict the pixels: {names[i]} to {names[j]} is {stated:.2f} EV by "
                 f"the metadata and reads as {measured:.2f} EV; write the true EVs to exposure.txt"
             )
 
 
-def measured_step(a: Float, b: Float) -> float | None:
-    """Exposure step (stops) between two frames as their pixels show it.
+def measured_step(a: Float, b: Float, stated: float) -> tuple[float, float]:
+    """Exposure step between two frames as their pixels show it.
 
     Parameters
     ----------
     a, b : (h, w, 3) float32
         Codes, 0 to 1, of the shorter and the longer frame.
+    stated : float
+        The step by the metadata, in stops.
 
     Returns
     -------
-    float or None
-        Median over the pixels that are midtones in both; None if there are too few.
+    agreement : float
+        Share of the midtones of the shorter frame that bear out the stated step; a pixel that
+        is nearly clipped in the longer one needs to brighten by no least amount. 1 where there
+        are too few midtones to tell.
+    measured : float
+        Median of their steps in stops.
     """
-    low, high = MIDTONES
-    both = ((a > low) & (a < high) & (b > low) & (b < high)).all(-1)
-    if both.mean() < LEAST_MIDTONES:
-        return None
-    return float(GAMMA * np.median(np.log2(b[both].mean(-1) / a[both].mean(-1))))
+    shorter, longer = highest(a), highest(b)
+    midtones = (shorter > MIDTONES[0]) & (shorter < MIDTONES[1])
+    if midtones.mean() < LEAST_MIDTONES:
+        return 1.0, stated
+    shorter, longer = shorter[midtones], np.maximum(longer[midtones], 1e-3)
+    step = GAMMA * np.log2(longer / shorter)
+    enough = (step >= STEP_LOW * stated - STEP_LOW_SLACK) | (longer > MIDTONES[1])
+    agrees = enough & (step <= STEP_HIGH * stated + STEP_HIGH_SLACK)
+    return float(agrees.mean()), float(np.median(step))
 
 
 def as_record(found: Survey, relative: Sequence[str]) -> dict[str, Any]:
