@@ -2,8 +2,9 @@
 
 Follows SS-HDR (arXiv 2203.12311): static and synthetic frames are moved by a random homography
 that samples the full frame, so that content enters at the border; the label keeps the geometry
-of the reference. Synthetic illumination is a gain over the label with a soft straight edge, and
-the frames are modelled from the product, so that the reference clips what the short frame sees.
+of the reference. Synthetic illumination is a gain over the label with a soft straight edge. The
+frames are modelled from the product, so that the reference clips what the short frame sees; or,
+ours, the real frames get the same gain and keep their real motion, noise and misregistration.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from labelgen.bracket import Stack
 from labelgen.format import BRANCHES
 from labelgen.patches import Patch
 from labelgen.recipe import Illumination, Recipe, Warp
-from labelgen.response import encode, to_depth
+from labelgen.response import decode, encode, to_depth
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,8 @@ def make_samples(
             rng = np.random.default_rng([seed, *bracket, patch.index, variant])
             gain = _gain(rng, radiance, patch, recipe)
             moves = rng.random() < recipe.warp.share
-            moves &= gain is not None or BRANCHES[patch.branch] != "reference"
+            modelled = gain is not None and recipe.illumination.frames == "modelled"
+            moves &= modelled or BRANCHES[patch.branch] != "reference"
             if gain is None and not moves:
                 if plain:
                     continue
@@ -180,7 +182,10 @@ def _sample(
         ys, xs = np.ogrid[around]
         light = gain.field(ys - np.float32(patch.y + centre), xs - np.float32(patch.x + centre))
         label = np.minimum(label * light[..., None], 1)
-        frames = [encode(label * np.float32(2.0**ev), depth) for ev in stack.ev]
+        if recipe.illumination.frames == "modelled":
+            frames = [encode(label * np.float32(2.0**ev), depth) for ev in stack.ev]
+        else:  # what is clipped stays clipped, since no gain is below 1
+            frames = [encode(decode(f) * light[..., None], depth) for f in frames]
         patch = replace(patch, branch=BRANCHES.index("illumination"))
     y, x = patch.y - around[0].start, patch.x - around[1].start
     here = np.s_[y : y + side, x : x + side]

@@ -128,8 +128,14 @@ class Fusion:
 
 @dataclass(frozen=True)
 class Illumination:
-    """Synthetic light: a gain with a soft straight edge over label, frames modelled from it."""
+    """Synthetic light: a gain with a soft straight edge over the label and the frames."""
 
+    frames: str = setting(
+        "modelled",
+        "modelled | real",
+        "SS-HDR: modelled from the lit label, in perfect register; real (ours): lit as they are",
+        ["modelled", "real"],
+    )
     share: float = setting(0.35, "share of the samples", "ours", (0, 1))
     gain_low: float = setting(1.5, "stops", "ours", (0, 10))
     gain_high: float = setting(3.5, "stops", "SS-HDR: 11 to 12 x in its figure", (0, 10))
@@ -265,6 +271,8 @@ DEFAULT = Recipe(
     align=Align(refine=12.0),
     motion=Motion(threshold=4 / 255, gradient=0.5, close=9, grow=7),
     fusion=Fusion(weights="variance", trust="pixel"),
+    illumination=Illumination(frames="real", share=0.5, gain_low=0.5, gain_high=4.0),
+    warp=Warp(share=0.3),
 )
 RECIPES = {r.name: r for r in (DEFAULT, SSHDR, SELFHDR)}
 

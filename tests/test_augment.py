@@ -67,6 +67,35 @@ def test_light_clips_the_reference_and_spares_the_short_frame(tripod: Simulated)
     assert max(float(s.label.max()) for s in lit) <= 1
 
 
+def test_light_on_real_frames_keeps_what_they_show(tripod: Simulated) -> None:
+    """Each frame is brighter by one and the same gain, as is the label; clipped stays clipped."""
+    real = replace(LIT, illumination=replace(LIT.illumination, frames="real"))
+    plain = {s.patch.index: s for s in samples(tripod, PLAIN)}
+    lit = [s for s in samples(tripod, real) if BRANCHES[s.patch.branch] == "illumination"]
+    assert lit
+    for s in lit:
+        before = plain[s.patch.index]
+        dark = (before.label > 1e-3).all(-1) & (s.label < 0.9).all(-1)
+        gain = (s.label.astype(np.float32) / np.maximum(before.label.astype(np.float32), 1e-6))[
+            dark
+        ]
+        for i in range(3):
+            was, now = decode(before.inputs[i]), decode(s.inputs[i])
+            assert (now[was == 1] == 1).all()
+            expected = np.minimum(was[dark] * gain, 1)
+            assert np.allclose(now[dark], expected, rtol=4e-3, atol=1e-4)
+
+
+def test_moving_patches_under_light_keep_their_real_motion(tripod: Simulated) -> None:
+    reference = BRANCHES.index("reference")
+    lit = replace(LIT, illumination=replace(LIT.illumination, frames="real"))
+    still, moving = (
+        samples(tripod, replace(lit, warp=w), reference) for w in (PLAIN.warp, WARPED.warp)
+    )
+    for a, b in zip(still, moving, strict=True):
+        assert np.array_equal(a.inputs, b.inputs)
+
+
 def test_a_patch_without_headroom_is_not_lit() -> None:
     rng = np.random.default_rng(0)
     assert draw_gain(rng, 64, SSHDR.illumination.gain_low - 0.1, SSHDR.illumination) is None

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import inspect
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.trainer.conftest import MakeDataset, MakeScene
+from trainer import cli, evaluate, fit, predict
+
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None  # import torch raises ModuleNotFoundError
+from trainer.cli import main
+main()
+"""
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(cli.cli, [str(a) for a in arguments])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["fit", "x.h5", "--run", "r"], ["predict", "r", "b", "-o", "o"], ["evaluate", "r", "s"]],
+)
+def test_without_torch_every_command_says_how_to_get_it(arguments: list[str]) -> None:
+    command = [sys.executable, "-c", WITHOUT_TORCH, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert "pip install 'labelgen[trainer]'" in done.stderr
+
+
+def test_help_needs_no_torch() -> None:
+    for command in ([], ["fit"], ["predict"], ["evaluate"]):
+        arguments = [sys.executable, "-c", WITHOUT_TORCH, *command, "--help"]
+        done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+        assert done.returncode == 0
+        assert "Usage:" in done.stdout
+
+
+def test_another_package_of_the_name_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delattr("trainer.DISTRIBUTION")
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "not the 'trainer' of labelgen" in line
+    assert "pip uninstall trainer" in line
+
+
+def test_labelgen_does_not_need_the_trainer() -> None:
+    source = "import sys, labelgen.format, labelgen.discover, labelgen.write; print([*sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, check=True
+    )
+    assert "'torch'" not in done.stdout
+    assert "'trainer'" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "required", "function"),
+    [
+        (cli.fit, ["data.h5", "--run", "run"], fit.fit),
+        (cli.predict, ["run", "bracket", "-o", "out"], predict.predict),
+        (cli.evaluate, ["run", "scenes"], evaluate.evaluate),
+    ],
+)
+def test_options_are_the_arguments_of_the_function(
+    command: click.Command, required: list[str], function: Callable[..., object]
+) -> None:
+    arguments = inspect.signature(function).parameters
+    options = command.make_context("x", required).params
+    assert options.keys() - {"as_json"} == arguments.keys() - {"note"}
+    defaults = {n: a.default for n, a in arguments.items() if a.default is not inspect._empty}
+    assert {n: options[n] for n in defaults if n != "note"} == {
+        n: d for n, d in defaults.items() if n != "note"
+    }
+
+
+def test_from_dataset_to_picture(
+    make_dataset: MakeDataset, make_scene: MakeScene, tmp_path: Path
+) -> None:
+    run, scene, out = tmp_path / "run", make_scene(), tmp_path / "out"
+    small = ["--steps", 2, "--batch", 2, "--device", "cpu"]
+    done = call("fit", make_dataset(), "--run", run, *small)
+    assert done.exit_code == 0, done.output
+    assert done.stdout == ""
+    assert "samples/s" in done.stderr
+    assert "waiting" in done.stderr
+    done = call("predict", run, scene, "-o", out, "--device", "cpu")
+    assert done.exit_code == 0, done.output
+    assert done.stdout == f"{out / 'one' / 'pred.hdr'}\n"
+    done = call("evaluate", run, scene, "--json", "--device", "cpu")
+    assert json.loads(done.stdout)["scenes"]["one"].keys() == {
+        "psnr_mu",
+        "psnr_l",
+        "ssim_mu",
+        "ssim_l",
+    }
+    assert "mean" in call("evaluate", run, scene).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["fit", "{tmp}/none.h5", "--run", "{tmp}/r"], "none.h5: no such file"),
+        (["fit", "{tmp}/text.h5", "--run", "{tmp}/r"], "text.h5: not a whole HDF5 file"),
+        (["predict", "{tmp}/none", "{tmp}", "-o", "{tmp}/o"], "none: not a run"),
+        (["predict", "{run}", "{tmp}/none", "-o", "{tmp}/o"], "none: no such folder"),
+        (["evaluate", "{run}", "{tmp}/none"], "none: no such folder"),
+        (["fit", "{tmp}/data.h5", "--run", "{run}"], "holds a run"),
+        (["fit", "{tmp}/data.h5", "--run", "{tmp}/text.h5"], "cannot be made a folder"),
+    ],
+)
+def test_errors_are_one_line(arguments: list[str], words: str, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.h5").write_text("no dataset")
+    done = call(*(a.format(tmp=tmp_path, run=run) for a in arguments))
+    assert done.exit_code == 2
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_rejected_bracket_is_exit_status_1(
+    run: Path, make_scene: MakeScene, tmp_path: Path
+) -> None:
+    few, good = make_scene("s/few", evs=(0, 2)), make_scene("s/good")
+    done = call("predict", run, few, good, "-o", tmp_path / "out", "--device", "cpu")
+    assert done.exit_code == 1
+    assert "few: 2 frames" in done.stderr
+    assert "good" in done.stdout

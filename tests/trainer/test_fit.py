@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from labelgen.errors import UserError
+from tests.trainer.conftest import MakeDataset, MakeScene, metrics
+from trainer import checkpoint
+from trainer.checkpoint import Average
+from trainer.data import prefetch
+from trainer.fit import fit, learning_rate
+from trainer.stop import Stopped
+
+SLOW = """
+import sys, time
+from pathlib import Path
+import torch
+from trainer import fit as module
+torch.set_num_threads(1)
+add = module.Average.update
+def slowly(*args):
+    time.sleep(0.05)  # so that a signal comes between two checkpoints
+    add(*args)
+module.Average.update = slowly
+sys.argv = ["trainer", "fit", *sys.argv[1:]]
+from trainer.cli import main
+main()
+"""
+
+
+def begin(data: Path, run: Path, *options: str) -> subprocess.Popen[str]:
+    """Training in a process of its own, 5 steps to a checkpoint, about 10 steps a second."""
+    settings = ["--batch", "4", "--steps", "20", "--save-every", "5", "--device", "cpu"]
+    command = [sys.executable, "-c", SLOW, str(data), "--run", str(run), *settings, *options]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(step: int, run: Path) -> None:
+    for _ in range(600):
+        if (run / "metrics.jsonl").exists() and any(m["step"] >= step for m in metrics(run)):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"step {step} was never reached")
+
+
+def same(a: Any, b: Any) -> bool:
+    if isinstance(a, torch.Tensor):
+        return a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return bool(a == b)
+
+
+def test_killed_and_resumed_ends_in_the_same_bits(
+    make_dataset: MakeDataset, tmp_path: Path
+) -> None:
+    data = make_dataset()  # 12 samples: a kill at step 7 or later is inside of the third epoch
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    options = {"batch": 4, "steps": 20, "save_every": 5, "device": "cpu"}
+    process = begin(data, killed, "--log-every", "1")
+    wait_for(7, killed)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert checkpoint.load(killed)["step"] in (5, 10)
+    process = begin(data, killed, "--log-every", "1", "--resume")
+    assert process.wait() == 0
+    fit(data, whole, log_every=1, **options)
+    assert same(checkpoint.load(whole), checkpoint.load(killed))
+    assert [m["step"] for m in metrics(killed)] == list(range(1, 21))
+    for one, other in zip(metrics(whole), metrics(killed), strict=True):
+        assert (one["loss"], one["lr"]) == (other["loss"], other["lr"])
+
+
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_the_position(
+    kind: signal.Signals, make_dataset: MakeDataset, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    process = begin(make_dataset(), run, "--log-every", "1", "--save-every", "100")
+    wait_for(2, run)
+    os.kill(process.pid, kind)
+    _, errors = process.communicate()
+    assert process.returncode == 128 + kind
+    assert f"{kind.name} at step" in errors.splitlines()[-1]
+    assert "Traceback" not in errors
+    assert 2 <= checkpoint.load(run)["step"] == metrics(run)[-1]["step"] < 20
+
+
+def test_a_little_training_lowers_the_loss(make_dataset: MakeDataset, tmp_path: Path) -> None:
+    fit(
+        make_dataset(evs=(0, 3, 6), reference=2, samples=8),
+        tmp_path / "run",
+        steps=60,
+        batch=4,
+        warmup=5,
+        log_every=10,
+        device="cpu",
+    )
+    losses = [m["loss"] for m in metrics(tmp_path / "run")]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_the_order_of_samples_is_not_that_of_the_reader(
+    make_dataset: MakeDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = make_dataset()
+    fit(data, tmp_path / "a", steps=4, batch=3, device="cpu")
+    monkeypatch.setattr("trainer.fit.prefetch", lambda read, steps: prefetch(read, steps, ahead=1))
+    fit(data, tmp_path / "b", steps=4, batch=3, device="cpu")
+    assert same(checkpoint.load(tmp_path / "a"), checkpoint.load(tmp_path / "b"))
+
+
+def test_a_dataset_smaller_than_a_batch(make_dataset: MakeDataset, tmp_path: Path) -> None:
+    fit(make_dataset(samples=4), tmp_path / "run", steps=2, batch=6, device="cpu")
+    assert checkpoint.load(tmp_path / "run")["step"] == 2
+
+
+def test_resume_starts_where_there_is_nothing(make_dataset: MakeDataset, tmp_path: Path) -> None:
+    data, run = make_dataset(), tmp_path / "deep" / "run"
+    fit(data, run, steps=2, batch=2, device="cpu", resume=True)
+    before = checkpoint.load(run)
+    fit(data, run, steps=2, batch=2, device="cpu", resume=True)  # at its end already
+    assert same(before, checkpoint.load(run))
+
+
+def test_resume_from_a_kill_before_the_first_checkpoint(
+    make_dataset: MakeDataset, run: Path
+) -> None:
+    before = checkpoint.load(run)
+    (run / "last.pt").unlink()
+    fit(run.parent / "data.h5", run, steps=3, batch=2, device="cpu", resume=True)
+    assert same(before, checkpoint.load(run))
+    assert [m["step"] for m in metrics(run)] == [3]
+
+
+def test_a_run_is_not_overwritten(run: Path) -> None:
+    with pytest.raises(UserError, match=r"holds a run; go on with --resume or give another"):
+        fit(run.parent / "data.h5", run, steps=3, batch=2, device="cpu")
+
+
+def test_resume_refuses_other_settings(run: Path) -> None:
+    with pytest.raises(UserError, match=r"was begun with batch 2, not 4"):
+        fit(run.parent / "data.h5", run, steps=3, batch=4, device="cpu", resume=True)
+
+
+def test_resume_refuses_another_dataset(run: Path, make_dataset: MakeDataset) -> None:
+    other = make_dataset("other.h5", fingerprint="e" * 64)
+    with pytest.raises(UserError, match=r"another dataset \(fingerprint ffffffffffff, .*eeee"):
+        fit(other, run, steps=3, batch=2, device="cpu", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": 0}, "--steps 0: expected at least 1"),
+        ({"batch": -1}, "--batch -1"),
+        ({"lr": 0.0}, "--lr 0.0: expected more than 0"),
+        ({"ema": 1.0}, "--ema 1.0"),
+        ({"model": "unet"}, "--model unet: expected one of"),
+        ({"loss": "l7"}, "--loss l7: expected one of"),
+        ({"device": "abacus"}, "--device abacus"),
+        ({"save_every": 0}, "--save-every"),
+    ],
+)
+def test_unusable_settings_leave_no_run(
+    options: dict[str, Any], message: str, make_dataset: MakeDataset, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=message):
+        fit(make_dataset(), tmp_path / "run", **({"device": "cpu"} | options))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(make_dataset: MakeDataset, tmp_path: Path) -> None:
+    with pytest.raises(Stopped, match=r"not finite at step \d+; try --lr 0.3") as caught:
+        fit(
+            make_dataset(),
+            tmp_path / "run",
+            steps=60,
+            batch=2,
+            lr=0.9,
+            warmup=0,
+            weight_decay=1e30,
+            log_every=1,
+            device="cpu",
+        )
+    assert caught.value.code == 1
+    assert not (tmp_path / "run" / "last.pt").exists()
+
+
+def test_files_of_a_run(run: Path) -> None:
+    assert {p.name for p in run.iterdir()} == {"config.json", "metrics.jsonl", "last.pt"}
+    config = json.loads((run / "config.json").read_text())
+    assert (config["model"], config["frames"], config["fingerprint"]) == ("lean", 3, "f" * 64)
+    (line,) = metrics(run)
+    assert line.keys() == {"step", "loss", "lr", "samples_per_s", "waiting"}
+    assert 0 <= line["waiting"] < 1
+    state = torch.load(run / "last.pt", weights_only=True)
+    assert state.keys() == {"model", "ema", "optimizer", "step"}
+
+
+def test_validation_reports_and_changes_nothing(
+    make_dataset: MakeDataset, make_scene: MakeScene, tmp_path: Path
+) -> None:
+    data, scene = make_dataset(), make_scene()
+    fit(data, tmp_path / "a", steps=4, batch=2, device="cpu")
+    fit(data, tmp_path / "b", steps=4, batch=2, device="cpu", val=scene, val_every=2)
+    assert same(checkpoint.load(tmp_path / "a"), checkpoint.load(tmp_path / "b"))
+    lines = [m for m in metrics(tmp_path / "b") if "val" in m]
+    assert [m["step"] for m in lines] == [2, 4]
+    assert lines[0]["val"]["mean"].keys() == {"psnr_mu", "psnr_l", "ssim_mu", "ssim_l"}
+
+
+def test_learning_rate_warms_up_and_falls(run: Path) -> None:
+    config = checkpoint.Config("f", 1, 3, 1, 32, "lean", "mu-l1", 1000, 8, 1e-3, 100, 0, 0.9, 1)
+    rates = [learning_rate(config, s) for s in range(1000)]
+    top = max(range(1000), key=rates.__getitem__)
+    assert top in range(95, 110)
+    assert rates[:top] == sorted(rates[:top])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+    assert 0 < rates[0] < 2e-5
+    assert 1e-5 <= rates[-1] < 1.2e-5
+
+
+def test_the_average_forgets_how_a_short_run_began() -> None:
+    model = torch.nn.Linear(1, 1, bias=False)
+    model.weight.data.fill_(100.0)
+    average = Average(model, 0.999)
+    for step in range(300):
+        model.weight.data.fill_(1.0)
+        average.update(model, step)
+    assert abs(float(average.model.weight.detach()) - 1) < 1e-3
+
+
+def test_a_damaged_checkpoint_is_one_line(run: Path) -> None:
+    whole = (run / "last.pt").read_bytes()
+    (run / "last.pt").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"last.pt: not a whole checkpoint"):
+        checkpoint.load(run)

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from labelgen.bracket import Stack
+from labelgen.errors import UserError
+from labelgen.files import read_hdr
+from labelgen.response import mu_law
+from tests.trainer.conftest import MakeDataset, MakeScene, expose, scene
+from trainer import models
+from trainer.evaluate import as_table, evaluate
+from trainer.fit import fit
+from trainer.metrics import figures
+from trainer.predict import picture, predict
+
+
+def stack(size: tuple[int, int], evs: Sequence[float] = (0, 2, 4)) -> Stack:
+    codes = expose(scene(np.random.default_rng(1), *size), evs, 16)
+    return Stack(tuple(codes), tuple(evs), 1)
+
+
+def network(name: str) -> models.Model:
+    """A network with weights unlike those that training starts from."""
+    torch.manual_seed(0)
+    model = (models.AHDRNet(3, 1, 16) if name == "ahdrnet" else models.build(name, 3, 1)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.01 * torch.randn_like(parameter))
+    return model
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+@pytest.mark.parametrize("size", [(64, 64), (33, 50), (17, 71), (1, 1)])
+def test_any_size(name: str, size: tuple[int, int]) -> None:
+    got = picture(network(name), stack(size))
+    assert got.shape == (*size, 3)
+    assert got.dtype == np.float32
+    assert np.isfinite(got).all()
+    assert got.min() >= 0
+    assert got.max() <= 1
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+def test_tiles_are_as_the_whole_frame(name: str) -> None:
+    model = network(name)
+    tile = 2 * model.reach + 96
+    frame = stack((tile + 8, 2 * tile + 27))
+    whole, tiled = picture(model, frame, 4 * tile), picture(model, frame, tile)
+    assert np.abs(mu_law(whole) - mu_law(tiled)).max() < 1e-4
+    assert whole.std() > 0.01
+
+
+def test_tiles_without_a_middle_are_refused() -> None:
+    with pytest.raises(UserError, match=r"--tile 16: expected more than"):
+        picture(network("lean"), stack((64, 64)), 16)
+
+
+def test_results_are_named_by_the_last_component(
+    run: Path, make_scene: MakeScene, tmp_path: Path
+) -> None:
+    one, two = make_scene("x/one"), make_scene("y/two", size=(33, 40))
+    noted: list[str] = []
+    assert predict(run, [one, two.parent], tmp_path / "out", note=noted.append) == {}
+    assert noted == [str(tmp_path / "out" / n / "pred.hdr") for n in ("one", "two")]
+    assert read_hdr(tmp_path / "out" / "one" / "pred.hdr").shape == (50, 70, 3)
+    png = cv2.imread(str(tmp_path / "out" / "two" / "pred.png"))
+    assert png.shape == (33, 40, 3)
+
+
+def test_a_clash_of_names_is_refused(run: Path, make_scene: MakeScene, tmp_path: Path) -> None:
+    one, other = make_scene("x/one"), make_scene("y/one")
+    with pytest.raises(
+        UserError, match=r"y/one: its result would be named one, as that of .*x/one"
+    ):
+        predict(run, [one, other], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_short_run_is_near_the_truth(
+    make_dataset: MakeDataset, make_scene: MakeScene, tmp_path: Path
+) -> None:
+    fit(make_dataset(), tmp_path / "run", steps=3, batch=2, device="cpu")
+    folder = make_scene()
+    predict(tmp_path / "run", [folder], tmp_path / "out")
+    got = read_hdr(tmp_path / "out" / "one" / "pred.hdr")
+    assert figures(got, read_hdr(folder / "HDRImg.hdr"))["psnr_mu"] > 20
+
+
+def test_frames_of_the_run_are_taken_from_longer_brackets(
+    run: Path, make_scene: MakeScene, tmp_path: Path
+) -> None:
+    # Of EV -2 to 6 the middle three are 0, 2, 4: those of a bracket that has no others.
+    five, three = make_scene("five", evs=(0, 2, 4, 6, 8)), make_scene("three", evs=(2, 4, 6))
+    predict(run, [five, three], tmp_path / "out")
+    pictures = [read_hdr(tmp_path / "out" / n / "pred.hdr") for n in ("five", "three")]
+    assert pictures[0].max() > 0.1
+    np.testing.assert_array_equal(*pictures)
+
+
+def test_brackets_that_cannot_be_used_do_not_stop_the_others(
+    run: Path, make_scene: MakeScene, tmp_path: Path
+) -> None:
+    few, good = make_scene("s/few", evs=(0, 2)), make_scene("s/good")
+    failed = predict(run, [few, good], tmp_path / "out")
+    assert failed == {"few": "2 frames of different exposure, the run takes 3"}
+    assert (tmp_path / "out" / "good" / "pred.hdr").exists()
+
+
+def test_evaluate_is_predict_and_figures(run: Path, make_scene: MakeScene, tmp_path: Path) -> None:
+    folders = [make_scene("s/one", seed=1), make_scene("s/two", size=(40, 40), seed=2)]
+    make_scene("s/blind", truth=False)
+    got = evaluate(run, tmp_path / "s", device="cpu")
+    assert got["skipped"] == {"blind": "no HDRImg.hdr"}
+    predict(run, folders, tmp_path / "out")
+    for folder in folders:
+        want = figures(
+            read_hdr(tmp_path / "out" / folder.name / "pred.hdr"), read_hdr(folder / "HDRImg.hdr")
+        )
+        # A Radiance file keeps 8 bits of the mantissa.
+        assert got["scenes"][folder.name]["psnr_mu"] == pytest.approx(want["psnr_mu"], abs=0.5)
+    values = [row["psnr_l"] for row in got["scenes"].values()]
+    assert got["mean"]["psnr_l"] == pytest.approx(np.mean(values))
+    lines = as_table(got).splitlines()
+    assert [line.split()[0] for line in lines] == ["scene", "one", "two", "mean"]
+
+
+def test_evaluate_without_truth_is_one_line(run: Path, make_scene: MakeScene) -> None:
+    folder = make_scene(truth=False)
+    with pytest.raises(UserError, match=r"no scene that can be scored \(one: no HDRImg.hdr\)"):
+        evaluate(run, folder)
+
+
+def test_truth_of_another_size_is_one_line(
+    run: Path, make_scene: MakeScene, tmp_path: Path
+) -> None:
+    folder, other = make_scene(), make_scene("other", size=(20, 30))
+    (other / "HDRImg.hdr").replace(folder / "HDRImg.hdr")
+    with pytest.raises(UserError, match=r"30x20 pixels, its frames have 70x50"):
+        evaluate(run, folder)
+
+
+def test_what_is_no_run_is_one_line(tmp_path: Path, make_scene: MakeScene) -> None:
+    with pytest.raises(UserError, match=r"not a run \(config.json is missing\)"):
+        predict(tmp_path, [make_scene()], tmp_path / "out")
+
+
+def test_eight_bits_are_read_as_sixteen() -> None:
+    sixteen = stack((40, 40)).to_depth(8).to_depth(16)
+    eight = replace(sixteen, codes=sixteen.to_depth(8).codes)
+    model = network("lean")
+    np.testing.assert_allclose(picture(model, eight), picture(model, sixteen), atol=1e-6)
