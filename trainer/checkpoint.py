@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from labelgen.errors import UserError
 from labelgen.files import publish, write_json
 from trainer import models
+from trainer.losses import LOSSES
+from trainer.models import Model
 
 CONFIG, LAST, METRICS = "config.json", "last.pt", "metrics.jsonl"
 State = dict[str, Any]
@@ -48,6 +50,8 @@ class Config:
             if getattr(self, name) < limit:
                 option = "--" + name.replace("_", "-")
                 raise UserError(f"{option} {getattr(self, name)}: expected at least {limit}")
+        if self.loss not in LOSSES:
+            raise UserError(f"--loss {self.loss}: expected one of {', '.join(LOSSES)}")
         if not 0 < self.lr < 1:
             raise UserError(f"--lr {self.lr}: expected more than 0 and less than 1")
         if not 0 <= self.ema < 1:
@@ -72,7 +76,9 @@ def read_config(run: Path) -> Config:
         stored = json.loads(path.read_text(encoding="utf-8"))
         return Config(**{f.name: stored[f.name] for f in fields(Config)})
     except FileNotFoundError:
-        raise UserError(f"{run}: not a run ({CONFIG} is missing); 'trainer fit' makes one") from None
+        raise UserError(
+            f"{run}: not a run ({CONFIG} is missing); 'trainer fit' makes one"
+        ) from None
     except OSError as e:
         raise UserError(f"{path}: {e.strerror or e}") from e
     except (ValueError, TypeError, KeyError) as e:
@@ -127,7 +133,7 @@ def load(run: Path) -> State:
     return state
 
 
-def load_model(run: Path, device: torch.device) -> tuple[nn.Module, Config, int]:
+def load_model(run: Path, device: torch.device) -> tuple[Model, Config]:
     """The network of a run with its averaged weights, for prediction.
 
     Returns
@@ -136,8 +142,6 @@ def load_model(run: Path, device: torch.device) -> tuple[nn.Module, Config, int]
         In evaluation mode on `device`.
     config : Config
         Of the run.
-    step : int
-        How many steps it was trained.
 
     Raises
     ------
@@ -150,7 +154,7 @@ def load_model(run: Path, device: torch.device) -> tuple[nn.Module, Config, int]
         model.load_state_dict(state["ema"])
     except (KeyError, RuntimeError) as e:
         raise UserError(f"{run}: its weights do not fit this version of {config.model}") from e
-    return model.to(device).eval(), config, int(state["step"])
+    return model.to(device).eval(), config
 
 
 class Average:
@@ -165,7 +169,7 @@ class Average:
         about the last tenth of the steps so far and forgets how the network started.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, model: Model, decay: float) -> None:
         self.model = copy.deepcopy(model).requires_grad_(False).eval()
         self.decay = decay
 

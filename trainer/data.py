@@ -7,7 +7,7 @@ has one lock for the process), and travel as the integers they are stored as.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -122,7 +122,9 @@ def batch_rows(samples: int, batch: int, seed: int, step: int) -> NDArray[np.int
     )
 
 
-def prefetch(read: Callable[[int], T], steps: Iterable[int], ahead: int = 3) -> Iterator[T]:
+def prefetch(
+    read: Callable[[int], T], steps: Iterable[int], ahead: int = 3
+) -> Generator[T, None, None]:
     """``read(step)`` for every step in turn, up to `ahead` of them early, in one thread.
 
     An error of `read` is raised where its result is taken.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from labelgen.bracket import TRUTH, Bracket
 from labelgen.discover import scan
@@ -17,9 +16,7 @@ from trainer import device as devices
 from trainer.checkpoint import Config, load_model
 from trainer.metrics import figures
 from trainer.models import Model
-from trainer.predict import TILE, picture, read
-
-Figures = dict[str, dict[str, float]]
+from trainer.predict import TILE, check, picture, read
 
 
 def evaluate(
@@ -50,6 +47,68 @@ def evaluate(
     UserError
         Not a run, or no scene with truth.
     """
-    model, config, _ = load_model(run, devices.pick(device))
+    model, config = load_model(run, devices.pick(device))
     found, skipped = with_truth(scenes, config)
     return score(model, config, found, tile) | {"skipped": skipped}
+
+
+def with_truth(scenes: Path, config: Config) -> tuple[list[Bracket], dict[str, str]]:
+    """The brackets below a folder that can be scored, and why others can't, by name.
+
+    Raises
+    ------
+    UserError
+        None can.
+    """
+    usable, skipped = [], {}
+    for bracket in scan(scenes):
+        try:
+            check(bracket, config)
+        except Rejected as e:
+            skipped[bracket.name] = str(e)
+            continue
+        if (bracket.folder / TRUTH).is_file():
+            usable.append(bracket)
+        else:
+            skipped[bracket.name] = f"no {TRUTH}"
+    if not usable:
+        name, why = next(iter(skipped.items()))
+        raise UserError(f"{scenes}: no scene that can be scored ({name}: {why})")
+    return usable, skipped
+
+
+def score(
+    model: Model, config: Config, scenes: Iterable[Bracket], tile: int = TILE
+) -> dict[str, Any]:
+    """Figures of a network per scene and their mean, one frame in memory at a time.
+
+    Raises
+    ------
+    UserError
+        A frame or the truth is damaged, or their sizes differ.
+    """
+    table: dict[str, dict[str, float]] = {}
+    for bracket in scenes:
+        try:
+            stack, truth = read(bracket, config), read_hdr(bracket.folder / TRUTH)
+        except Rejected as e:
+            raise UserError(f"{bracket.folder}: {e}") from e
+        if truth.shape[:2] != stack.size:
+            (h, w), (th, tw) = stack.size, truth.shape[:2]
+            raise UserError(f"{bracket.folder / TRUTH}: {tw}x{th} pixels, its frames have {w}x{h}")
+        table[bracket.name] = figures(picture(model, stack, tile), truth)
+    names = next(iter(table.values()))
+    mean = {name: float(np.mean([row[name] for row in table.values()])) for name in names}
+    return {"scenes": table, "mean": mean}
+
+
+def as_table(result: dict[str, Any]) -> str:
+    """The figures of `evaluate` as lines of text."""
+    rows = {**result["scenes"], "mean": result["mean"]}
+    width = max(len(name) for name in ["scene", *rows])
+    names = list(result["mean"])
+    lines = ["scene".ljust(width) + "".join(name.rjust(10) for name in names)]
+    for scene, row in rows.items():
+        values = (f"{row[n]:10.2f}" if n.startswith("psnr") else f"{row[n]:10.4f}" for n in names)
+        lines.append(scene.ljust(width) + "".join(values))
+    return "\n".join(lines)

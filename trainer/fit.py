@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import math
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from labelgen.errors import UserError
-from labelgen.files import write_bytes
 from trainer import checkpoint, losses, models
 from trainer import device as devices
 from trainer.checkpoint import Average, Config, State
 from trainer.data import Arrays, PatchDataset, batch_rows, prefetch, prepare, turns
-from trainer.evaluate import read_scenes, score
+from trainer.evaluate import score, with_truth
+from trainer.log import Log
+from trainer.stop import Signals, Stopped
 
 CLIP_NORM = 1.0
-"""Gradients longer than this are shortened to it; a usual one is ten times smaller."""
+"""Gradients longer than this are shortened to it: one odd batch must not undo the others."""
 FINAL_LR = 0.01
 """Share of the highest learning rate at which the cosine ends."""
-
-
-class Stopped(Exception):
-    """The run ended before its last step; `code` is the exit status for it."""
-
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 def fit(
@@ -105,16 +91,27 @@ def fit(
     if min(save_every, log_every, val_every) < 1:
         raise UserError("--save-every, --log-every, --val-every: expected at least 1")
     target = devices.pick(device)
-    with PatchDataset(data) as dataset, Signals() as signals:
+    with PatchDataset(data) as dataset, Signals() as signals, ExitStack() as stack:
         head = dataset.header
         config = Config(
-            *(head.fingerprint, len(dataset), head.frames, head.reference, head.patch),
-            *(model, loss, steps, batch, lr, warmup, weight_decay, ema, seed),
+            fingerprint=head.fingerprint,
+            samples=len(dataset),
+            frames=head.frames,
+            reference=head.reference,
+            patch=head.patch,
+            model=model,
+            loss=loss,
+            steps=steps,
+            batch=batch,
+            lr=lr,
+            warmup=warmup,
+            weight_decay=weight_decay,
+            ema=ema,
+            seed=seed,
         )
         torch.manual_seed(seed)
-        network = models.build(model, config.frames, config.reference)
-        network = network.to(target, memory_format=torch.channels_last).train()
-        scenes = read_scenes(val, config) if val else {}
+        network = models.build(model, config.frames, config.reference).to(target).train()
+        scenes = with_truth(val, config)[0] if val else []
         average = Average(network, ema)
         optimizer = torch.optim.AdamW(
             network.parameters(), lr, betas=(0.9, 0.99), weight_decay=weight_decay
@@ -125,12 +122,14 @@ def fit(
             average.model.load_state_dict(state["ema"])
             optimizer.load_state_dict(state["optimizer"])
         first = int(state["step"]) if state else 0
+        if first == steps:
+            sys.stderr.write(f"{run}: has all of its {steps} steps\n")
         log = Log(run, config, first)
 
         def read(step: int) -> Arrays:
             return dataset.batch(batch_rows(len(dataset), batch, seed, step))
 
-        batches = prefetch(read, range(first, steps))
+        batches = stack.enter_context(closing(prefetch(read, range(first, steps))))
         for step in range(first, steps):
             began = time.perf_counter()
             arrays = next(batches)
@@ -144,7 +143,7 @@ def fit(
                 prediction = network(samples.inputs)
             value = losses.loss(loss, prediction.float(), samples.label, samples.weight)
             optimizer.zero_grad(set_to_none=True)
-            value.backward()
+            value.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP_NORM)
             optimizer.step()
             average.update(network, step)
@@ -166,7 +165,7 @@ def fit(
                 raise Stopped(f"{run}: {where}, saved; go on with --resume", 128 + caught)
             if scenes and (done % val_every == 0 or done == steps):
                 with log.paused():
-                    log.write({"step": done, "val": score(average.model, config, scenes, target)})
+                    log.write({"step": done, "val": score(average.model, config, scenes)})
         log.end()
 
 
@@ -196,95 +195,3 @@ def open_run(run: Path, config: Config, resume: bool) -> State | None:
         raise UserError(f"{run}: cannot be made a folder ({e.strerror})") from e
     checkpoint.write_config(run, config)
     return None
-
-
-class Log:
-    """The lines of metrics.jsonl, and the line on standard error.
-
-    `losses` are those since the last line and stay on the device; `waited` counts the seconds
-    since then that the loop waited for data.
-    """
-
-    def __init__(self, run: Path, config: Config, first: int) -> None:
-        self.run, self.config = run, config
-        path = run / checkpoint.METRICS
-        lines = path.read_bytes().splitlines(keepends=True) if first and path.exists() else []
-        # A killed run has lines beyond its last checkpoint, and perhaps half of one.
-        whole = [line for line in lines if line.endswith(b"\n")]
-        write_bytes(path, b"".join(line for line in whole if json.loads(line)["step"] <= first))
-        self.losses: list[Tensor] = []
-        self.waited = self._seconds = 0.0
-        self._done, self._since = first, time.perf_counter()
-
-    def line(self, done: int, rate: float) -> None:
-        """Write the figures of the steps since the last line and begin anew."""
-        self.check(done)
-        self._count()
-        speed = (done - self._done) * self.config.batch / self._seconds
-        mean = float(torch.stack(self.losses).mean())
-        share = self.waited / self._seconds
-        figures = {"loss": round(mean, 7), "lr": rate, "samples_per_s": round(speed, 2)}
-        self.write({"step": done, **figures, "waiting": round(share, 5)})
-        left = round((self.config.steps - done) * self.config.batch / speed)
-        text = (
-            f"step {done}/{self.config.steps}  loss {mean:.5f}  {speed:.1f} samples/s  "
-            f"waiting {share:.1%}  left {left // 3600}:{left // 60 % 60:02}:{left % 60:02}"
-        )
-        sys.stderr.write(f"\r{text}\x1b[K" if sys.stderr.isatty() else f"{text}\n")
-        sys.stderr.flush()
-        self.losses, self.waited, self._seconds, self._done = [], 0.0, 0.0, done
-
-    def check(self, done: int) -> None:
-        """Stop where a loss since the last line is not finite, before that is saved."""
-        if not math.isfinite(float(torch.stack(self.losses or [torch.zeros(())]).sum())):
-            raise Stopped(
-                f"{self.run}: the loss is not finite at step {done}; try --lr {self.config.lr / 3:g}",
-                1,
-            )
-
-    def write(self, figures: dict[str, Any]) -> None:
-        """Append a line to metrics.jsonl."""
-        with (self.run / checkpoint.METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(figures) + "\n")
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Stop the clock: saving and validation are not training."""
-        self._count()
-        yield
-        self._since = time.perf_counter()
-
-    def end(self) -> None:
-        """Leave the line of progress as it is."""
-        if sys.stderr.isatty():
-            sys.stderr.write("\n")
-
-    def _count(self) -> None:
-        now = time.perf_counter()
-        self._seconds += now - self._since
-        self._since = now
-
-
-class Signals:
-    """While open, SIGTERM and SIGINT are only noted in `caught`, so that a step can end.
-
-    A second one of a kind acts as ever. Outside of the main thread nothing is caught.
-    """
-
-    def __init__(self) -> None:
-        self.caught: signal.Signals | None = None
-        self._before: dict[signal.Signals, Any] = {}
-
-    def _note(self, number: int, _: FrameType | None) -> None:
-        self.caught = signal.Signals(number)
-        signal.signal(number, self._before[self.caught])
-
-    def __enter__(self) -> Signals:
-        if threading.current_thread() is threading.main_thread():
-            for kind in (signal.SIGTERM, signal.SIGINT):
-                self._before[kind] = signal.signal(kind, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for kind, handler in self._before.items():
-            signal.signal(kind, handler)

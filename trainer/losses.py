@@ -7,7 +7,6 @@ import math
 import torch
 from torch import Tensor
 
-from labelgen.errors import UserError
 from labelgen.response import MU
 
 LOSSES = ("mu-l1", "l1")
@@ -68,11 +67,11 @@ def loss(name: str, prediction: Tensor, label: Tensor, weight: Tensor) -> Tensor
 
     Raises
     ------
-    UserError
+    ValueError
         No such loss.
     """
     if name == "mu-l1":
         return weighted_l1(mu_law(prediction), mu_law(label), weight)
     if name == "l1":
         return weighted_l1(prediction, label, weight)
-    raise UserError(f"--loss {name}: expected one of {', '.join(LOSSES)}")
+    raise ValueError(f"loss {name!r}: expected one of {', '.join(LOSSES)}")

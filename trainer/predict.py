@@ -62,7 +62,7 @@ def predict(
     UserError
         Not a run, no bracket, or two of one name.
     """
-    model, config, _ = load_model(run, devices.pick(device))
+    model, config = load_model(run, devices.pick(device))
     failed = {}
     for name, bracket in find(brackets).items():
         try:
@@ -95,7 +95,8 @@ def find(paths: Sequence[Path]) -> dict[str, Bracket]:
         below = scan(path)
         here = [b for b in below if b.folder == path]
         for bracket in here or below:
-            name = bracket.folder.resolve().name
+            folder = bracket.folder
+            name = folder.name if folder.name not in ("", "..") else folder.resolve().name
             if name in found:
                 raise UserError(
                     f"{bracket.folder}: its result would be named {name}, as that of "
@@ -103,6 +104,13 @@ def find(paths: Sequence[Path]) -> dict[str, Bracket]:
                 )
             found[name] = bracket
     return found
+
+
+def check(bracket: Bracket, config: Config) -> None:
+    """Reject a bracket with fewer frames than a run takes, or of unknown exposures."""
+    distinct = len(distinct_exposures(bracket))
+    if distinct < config.frames:
+        raise Rejected(f"{distinct} frames of different exposure, the run takes {config.frames}")
 
 
 def read(bracket: Bracket, config: Config) -> Stack:
@@ -113,9 +121,7 @@ def read(bracket: Bracket, config: Config) -> Stack:
     Rejected
         Too few frames, unknown exposures, or a frame is damaged.
     """
-    distinct = len(distinct_exposures(bracket))
-    if distinct < config.frames:
-        raise Rejected(f"{distinct} frames of different exposure, the run takes {config.frames}")
+    check(bracket, config)
     frames = used_frames(bracket, config.frames, config.reference)
     return load([f.path for f in frames], [f.ev or 0.0 for f in frames], config.reference)
 

@@ -63,7 +63,7 @@ class AHDRNet(nn.Module):
     stride = 1
     """Height and width of its input are multiples of this."""
     reach = 48
-    """Farthest pixel that a pixel of the result depends on: 9 convolutions, 18 dilated ones."""
+    """No pixel of the result depends on one farther away."""
 
     def __init__(self, frames: int, reference: int, channels: int = 64) -> None:
         super().__init__()
@@ -90,7 +90,9 @@ class AHDRNet(nn.Module):
         (B, 3, H, W) float32
             Linear radiance in the geometry of the reference, 1.0 where the shortest frame clips.
         """
-        encoded = [F.leaky_relu(self.encode(frame), 0.01) for frame in inputs.unbind(1)]
+        # Channels last: several times faster on the CPU, and what tensor cores take.
+        frames = (x.contiguous(memory_format=torch.channels_last) for x in inputs.unbind(1))
+        encoded = [F.leaky_relu(self.encode(frame), 0.01) for frame in frames]
         reference = encoded[self.reference]
         for i, attend in zip(self.others, self.attend, strict=True):
             encoded[i] = attend(encoded[i], reference)

@@ -1,0 +1,124 @@
+"""The ``trainer`` program: each command is a thin wrapper of one function.
+
+Torch takes seconds to import and may be missing, so it is imported inside of the commands.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+import trainer
+from labelgen.errors import UserError
+from trainer.stop import Stopped
+
+INSTALL = (
+    "trainer needs torch: pip install 'labelgen[trainer]' "
+    "(200 MB for the CPU alone: add --extra-index-url https://download.pytorch.org/whl/cpu)"
+)
+CLASH = (
+    "{place}: not the 'trainer' of labelgen, but another package of that name (Coqui's, on PyPI); "
+    "pip uninstall trainer, then install labelgen again"
+)
+
+path = click.Path(path_type=Path)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, not a table.")
+device = click.option("--device", help="cpu, cuda, cuda:1 or mps.  [default: the fastest there is]")
+tile = click.option(
+    "--tile", default=1024, show_default=True, help="Side of the tiles of large frames, pixels."
+)
+
+
+class Program(click.Group):
+    """Commands whose errors are one line."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(context)
+        except UserError as e:
+            message, code = str(e), 2
+        except Stopped as e:
+            message, code = str(e), e.code
+        except ModuleNotFoundError as e:
+            if (e.name or "").split(".")[0] != "torch":
+                raise
+            message, code = INSTALL, 2
+        click.echo(message, err=True)
+        return context.exit(code)
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="labelgen")
+def cli() -> None:
+    """Train deghosting networks on labelgen's datasets, and use them."""
+
+
+@cli.command()
+@click.argument("data", type=path)
+@click.option("--run", type=path, required=True, help="Folder of the run.")
+@click.option("--val", type=path, help="Scenes with truth to report figures on.")
+@click.option("--model", default="lean", show_default=True, help="lean or ahdrnet.")
+@click.option("--loss", default="mu-l1", show_default=True, help="mu-l1 or l1.")
+@click.option("--steps", default=10_000, show_default=True)
+@click.option("--batch", default=8, show_default=True, help="Samples per step.")
+@click.option("--lr", default=1e-3, show_default=True, help="Highest learning rate.")
+@click.option("--warmup", default=100, show_default=True, help="Steps to reach it.")
+@click.option("--weight-decay", default=1e-4, show_default=True)
+@click.option("--ema", default=0.999, show_default=True, help="Decay of the averaged weights.")
+@click.option("--seed", default=1, show_default=True)
+@device
+@click.option("--resume", is_flag=True, help="Go on where the run was left, if it was begun.")
+@click.option("--save-every", default=500, show_default=True, help="Steps between checkpoints.")
+@click.option("--log-every", default=50, show_default=True, help="Steps between log lines.")
+@click.option("--val-every", default=2_000, show_default=True, help="Steps between validations.")
+def fit(data: Path, run: Path, **options: Any) -> None:
+    """Train a network on DATA, what labelgen build made."""
+    from trainer.fit import fit as job
+
+    job(data, run, **options)
+
+
+@cli.command()
+@click.argument("run", type=path)
+@click.argument("scenes", type=path)
+@device
+@tile
+@as_json
+def evaluate(run: Path, scenes: Path, as_json: bool, **options: Any) -> None:
+    """Score RUN on the brackets below SCENES that have their truth beside them."""
+    from trainer.evaluate import as_table
+    from trainer.evaluate import evaluate as job
+
+    result = job(run, scenes, **options)
+    for name, why in result["skipped"].items():
+        click.echo(f"{name}: skipped, {why}", err=True)
+    click.echo(json.dumps(result, indent=1) if as_json else as_table(result))
+
+
+@cli.command()
+@click.argument("run", type=path)
+@click.argument("brackets", type=path, nargs=-1, required=True)
+@click.option("-o", "--out", type=path, required=True, help="Folder of the results.")
+@device
+@tile
+def predict(run: Path, brackets: tuple[Path, ...], out: Path, **options: Any) -> None:
+    """Turn BRACKETS, folders of photos, into OUT/<name>/pred.hdr and pred.png."""
+    from trainer.predict import predict as job
+
+    failed = job(run, brackets, out, note=click.echo, **options)
+    for name, why in failed.items():
+        click.echo(f"{name}: {why}", err=True)
+    sys.exit(1 if failed else 0)
+
+
+def main() -> None:
+    """Entry point of the ``trainer`` program."""
+    if getattr(trainer, "DISTRIBUTION", None) != "labelgen":
+        click.echo(CLASH.format(place=next(iter(trainer.__path__), "trainer")), err=True)
+        sys.exit(2)
+    cli()
