@@ -53,7 +53,7 @@ class PatchDataset:
     def __init__(self, path: Path) -> None:
         self._data = Dataset(path)
         if len(self._data) == 0:
-            raise UserError(f"{path}: no samples in it; 'labelgen report {path.name}' says why")
+            raise UserError(f"{path}: no samples in it; build it again from more brackets")
         self.header = self._data.header
         self._ev = self._data.column("ev").astype(np.float32)
 
