@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from labelgen.arrays import Array, Bytes, Codes, Float
+from labelgen.arrays import Array, Bytes, Codes, Float, highest
 from labelgen.bracket import Stack
 from labelgen.format import BRANCHES
 from labelgen.patches import Patch
@@ -40,10 +40,21 @@ class Sample:
     variant: int
 
 
+@dataclass(frozen=True)
+class Labelled:
+    """A bracket and its label, full frame.
+
+    `stack` holds the frames as they were taken; `radiance` (H, W, 3) float32, 1.0 where the
+    shortest clips, and `weight` (H, W) uint8 are the label.
+    """
+
+    stack: Stack
+    radiance: Float
+    weight: Bytes
+
+
 def make_samples(
-    stack: Stack,
-    radiance: Float,
-    weight: Bytes,
+    labelled: Labelled,
     patches: Sequence[Patch],
     recipe: Recipe,
     name: str,
@@ -57,12 +68,8 @@ def make_samples(
 
     Parameters
     ----------
-    stack : Stack
-        The frames as they were taken.
-    radiance : (H, W, 3) float32
-        The label of the full frame.
-    weight : (H, W) uint8
-        Its trust.
+    labelled : Labelled
+        The frames and their label.
     patches : sequence of Patch
         What to take.
     recipe : Recipe
@@ -83,15 +90,11 @@ def make_samples(
         plain = False
         for variant in range(recipe.patches.variants):
             rng = np.random.default_rng([seed, *bracket, patch.index, variant])
-            gain = _gain(rng, radiance, patch, recipe)
-            moves = rng.random() < recipe.warp.share
-            modelled = gain is not None and recipe.illumination.frames == "modelled"
-            moves &= modelled or BRANCHES[patch.branch] != "reference"
-            if gain is None and not moves:
-                if plain:
-                    continue
-                plain = True
-            yield _sample(rng, stack, radiance, weight, patch, variant, gain, moves, recipe, depth)
+            change = draw(rng, labelled, patch, recipe)
+            if change.nothing and plain:
+                continue
+            plain |= change.nothing
+            yield augmented(labelled, patch, variant, change, recipe, depth)
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,46 @@ class Gain:
         along = np.cos(self.angle) * xs + np.sin(self.angle) * ys - self.at
         step = np.clip(along / self.ramp + 0.5, 0, 1)
         return np.exp2(self.stops * step * step * (3 - 2 * step)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is done to one sample: light, or none, and a homography for each frame, or none."""
+
+    gain: Gain | None
+    maps: tuple[Array | None, ...]
+
+    @property
+    def homographies(self) -> list[Array]:
+        """Those of the frames that move."""
+        return [m for m in self.maps if m is not None]
+
+    @property
+    def nothing(self) -> bool:
+        """Whether the sample stays as it was taken."""
+        return self.gain is None and not self.homographies
+
+
+def draw(
+    rng: np.random.Generator, labelled: Labelled, patch: Patch, recipe: Recipe
+) -> Augmentation:
+    """Draw the augmentation of one sample.
+
+    Frames are moved where they are static or modelled; what really moves keeps its real motion.
+    """
+    side, stack = recipe.patches.size, labelled.stack
+    gain = None
+    if rng.random() < recipe.illumination.share:
+        top = highest(labelled.radiance[patch.y : patch.y + side, patch.x : patch.x + side])
+        headroom = -np.log2(max(float(np.quantile(top, 0.99)), 1e-6))
+        gain = draw_gain(rng, side, headroom, recipe.illumination)
+    moves = rng.random() < recipe.warp.share
+    modelled = gain is not None and recipe.illumination.frames == "modelled"
+    moves &= modelled or BRANCHES[patch.branch] != "reference"
+    others = [moves and i != stack.reference for i in range(len(stack.codes))]
+    return Augmentation(
+        gain, tuple(draw_homography(rng, recipe.warp) if m else None for m in others)
+    )
 
 
 def draw_gain(
@@ -139,15 +182,6 @@ def draw_gain(
     return Gain(min(stops, high), angle, at, ramp)
 
 
-def _gain(rng: np.random.Generator, radiance: Float, patch: Patch, recipe: Recipe) -> Gain | None:
-    side = recipe.patches.size
-    if rng.random() >= recipe.illumination.share:
-        return None
-    top = radiance[patch.y : patch.y + side, patch.x : patch.x + side].max(-1)
-    headroom = -np.log2(max(float(np.quantile(top, 0.99)), 1e-6))
-    return draw_gain(rng, side, headroom, recipe.illumination)
-
-
 def draw_homography(rng: np.random.Generator, settings: Warp) -> Array:
     """A random homography (3, 3) float64 about the origin, in pixels."""
     turn = np.deg2rad(rng.normal(0, settings.turn))
@@ -157,44 +191,39 @@ def draw_homography(rng: np.random.Generator, settings: Warp) -> Array:
     return np.array([[c, -s, shift[0]], [s, c, shift[1]], [tilt[0], tilt[1], 1.0]])
 
 
-def _sample(
-    rng: np.random.Generator,
-    stack: Stack,
-    radiance: Float,
-    weight: Bytes,
+def augmented(
+    labelled: Labelled,
     patch: Patch,
     variant: int,
-    gain: Gain | None,
-    moves: bool,
+    change: Augmentation,
     recipe: Recipe,
     depth: int,
 ) -> Sample:
-    side = recipe.patches.size
-    maps = [
-        draw_homography(rng, recipe.warp) if moves and i != stack.reference else None
-        for i in range(len(stack.codes))
-    ]
-    around = _reach([m for m in maps if m is not None], patch, side, stack.size)
+    """One patch of a bracket under an augmentation; parameters as in `make_samples`."""
+    side, stack = recipe.patches.size, labelled.stack
+    around = _reach(change.homographies, patch, side, stack.size)
     frames: list[Codes] = [codes[around] for codes in stack.codes]
-    label = radiance[around]
-    if gain is not None:
+    label = labelled.radiance[around]
+    if change.gain is not None:
         centre = (side - 1) / 2
         ys, xs = np.ogrid[around]
-        light = gain.field(ys - np.float32(patch.y + centre), xs - np.float32(patch.x + centre))
-        label = np.minimum(label * light[..., None], 1)
+        light = change.gain.field(
+            ys - np.float32(patch.y + centre), xs - np.float32(patch.x + centre)
+        )[..., None]
+        label = np.minimum(label * light, 1)
         if recipe.illumination.frames == "modelled":
             frames = [encode(label * np.float32(2.0**ev), depth) for ev in stack.ev]
         else:  # what is clipped stays clipped, since no gain is below 1
-            frames = [encode(decode(f) * light[..., None], depth) for f in frames]
+            frames = [encode(decode(f) * light, depth) for f in frames]
         patch = replace(patch, branch=BRANCHES.index("illumination"))
     y, x = patch.y - around[0].start, patch.x - around[1].start
     here = np.s_[y : y + side, x : x + side]
     inputs = [
         to_depth(frame[here] if m is None else _warp(frame, m, y, x, side), depth)
-        for frame, m in zip(frames, maps, strict=True)
+        for frame, m in zip(frames, change.maps, strict=True)
     ]
-    trust = weight[patch.y : patch.y + side, patch.x : patch.x + side]
     stacked = np.stack([i.astype(inputs[0].dtype, copy=False) for i in inputs])
+    trust = labelled.weight[patch.y : patch.y + side, patch.x : patch.x + side]
     return Sample(stacked, label[here].astype(np.float16), trust, patch, variant)
 
 

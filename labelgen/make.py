@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from labelgen.arrays import Bytes, Float
-from labelgen.augment import make_samples
+from labelgen.arrays import Float
+from labelgen.augment import Labelled, make_samples
 from labelgen.bracket import Stack, load
 from labelgen.errors import Rejected
 from labelgen.files import publish, read_hdr, write_json
@@ -63,16 +63,14 @@ def make(task: Task) -> dict[str, Any]:
 
 def _make(task: Task) -> dict[str, Any]:
     stack = load(task.found.paths, task.found.ev, task.reference)
-    radiance, weight, patches, figures = _labelled(stack, task)
+    labelled, patches, figures = _label(stack, task)
     if not patches:
         raise Rejected(f"no patch is trusted: {_shares(figures)}")
     temporary = task.shard.with_suffix(".tmp")
     counts: Counter[str] = Counter()
     with Shard(temporary, task.layout) as shard:
         for sample in make_samples(
-            stack,
-            radiance,
-            weight,
+            labelled,
             patches,
             task.recipe,
             task.found.name,
@@ -85,14 +83,15 @@ def _make(task: Task) -> dict[str, Any]:
     return {"rows": counts.total(), "branches": dict(sorted(counts.items())), "label": figures}
 
 
-def _labelled(stack: Stack, task: Task) -> tuple[Float, Bytes, list[Patch], dict[str, Any]]:
-    """Radiance, weight and patches of the full frame, by the recipe or from the truth."""
+def _label(stack: Stack, task: Task) -> tuple[Labelled, list[Patch], dict[str, Any]]:
+    """The label and the patches of the full frame, by the recipe or from the truth."""
     if task.found.truth is None:
         label = make_label(stack, task.recipe)
-        return label.radiance, label.weight, choose(label, task.recipe), label.figures()
-    radiance = read_truth(task.found, stack)
+        labelled = Labelled(stack, label.radiance, label.weight)
+        return labelled, choose(label, task.recipe), label.figures()
     weight = np.full(stack.size, 255, np.uint8)
-    return radiance, weight, grid(stack.size, task.layout.patch), {"trusted": 1.0}
+    labelled = Labelled(stack, read_truth(task.found, stack), weight)
+    return labelled, grid(stack.size, task.layout.patch), {"trusted": 1.0}
 
 
 def read_truth(found: Survey, stack: Stack) -> Float:

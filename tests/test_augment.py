@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from labelgen.augment import Gain, Sample, draw_gain, draw_homography, make_samples
+from labelgen.augment import Gain, Labelled, Sample, draw_gain, draw_homography, make_samples
 from labelgen.bracket import Stack
 from labelgen.format import BRANCHES
 from labelgen.patches import Patch, grid
@@ -33,7 +33,9 @@ def samples(
     radiance = np.clip(scene.truth, 0, 1)
     weight = np.full(stack.size, 255, np.uint8)
     patches = grid(stack.size, 64, branch)
-    return list(make_samples(stack, radiance, weight, patches, recipe, "name", seed, depth))
+    return list(
+        make_samples(Labelled(stack, radiance, weight), patches, recipe, "name", seed, depth)
+    )
 
 
 def test_without_augmentation_every_patch_is_given_once_as_it_was_taken(tripod: Simulated) -> None:
@@ -136,7 +138,7 @@ def test_motion_samples_the_full_frame(tripod: Simulated) -> None:
     recipe = replace(WARPED, warp=replace(WARPED.warp, turn=0.0, zoom=0.0, tilt=0.0, shift=9.0))
     recipe = replace(recipe, patches=replace(recipe.patches, variants=6))
     weight = np.full((h, w), 255, np.uint8)
-    for s in make_samples(stack, tripod.truth, weight, [patch], recipe, "n", 3, 16):
+    for s in make_samples(Labelled(stack, tripod.truth, weight), [patch], recipe, "n", 3, 16):
         frame = decode(s.inputs[2])
         errors = [
             np.abs(frame - decode(tripod.codes[2][100 + dy : 164 + dy, 120 + dx : 184 + dx])).mean()
@@ -177,10 +179,14 @@ def test_draws_depend_on_seed_bracket_patch_and_variant_alone(tripod: Simulated)
     weight = np.full(stack.size, 255, np.uint8)
     last = grid(stack.size, 64, STATIC)[-1:]
     alone = list(
-        make_samples(stack, np.clip(tripod.truth, 0, 1), weight, last, both, "name", 1, 16)
+        make_samples(
+            Labelled(stack, np.clip(tripod.truth, 0, 1), weight), last, both, "name", 1, 16
+        )
     )
     assert np.array_equal(alone[-1].inputs, first[-1].inputs)
-    renamed = list(make_samples(stack, np.clip(tripod.truth, 0, 1), weight, last, both, "b", 1, 16))
+    renamed = list(
+        make_samples(Labelled(stack, np.clip(tripod.truth, 0, 1), weight), last, both, "b", 1, 16)
+    )
     assert not np.array_equal(renamed[-1].inputs, first[-1].inputs)
 
 
@@ -189,7 +195,9 @@ def test_8_bit_sources_stay_8_bit_or_widen_exactly(tripod: Simulated) -> None:
     assert narrow[0].inputs.dtype == np.uint8
     stack = stack_of(tripod).to_depth(8)
     weight = np.full(stack.size, 255, np.uint8)
-    wide = list(make_samples(stack, tripod.truth, weight, grid(stack.size, 64), PLAIN, "n", 0, 16))
+    wide = list(
+        make_samples(Labelled(stack, tripod.truth, weight), grid(stack.size, 64), PLAIN, "n", 0, 16)
+    )
     assert np.array_equal(wide[0].inputs, to_depth(narrow[0].inputs, 16))
 
 
@@ -198,6 +206,8 @@ def test_modelled_frames_of_two_frame_brackets() -> None:
     ev = (0.0, 3.0)
     stack = Stack(tuple(encode(radiance * np.float32(2.0**e), 16) for e in ev), ev, 1)
     weight = np.full((80, 80), 255, np.uint8)
-    made = list(make_samples(stack, radiance, weight, [Patch(0, 8, 8, STATIC)], LIT, "n", 0, 16))
+    made = list(
+        make_samples(Labelled(stack, radiance, weight), [Patch(0, 8, 8, STATIC)], LIT, "n", 0, 16)
+    )
     assert made[0].inputs.shape == (2, 64, 64, 3)
     assert BRANCHES[made[0].patch.branch] == "illumination"
