@@ -156,7 +156,9 @@ def build(
         content = _content(surveys, raw, plan, layout, selection, labels, seed)
         fingerprint = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         if resume and out.exists():
-            return _finished(out, fingerprint)
+            summary = _finished(out, fingerprint)
+            shutil.rmtree(work)
+            return summary
         same_settings(work, {"fingerprint": fingerprint, "storage": [compress, part_bytes]})
         _check_disk(usable, plan, layout, out, part_bytes, tell)
         tasks = [
@@ -291,6 +293,8 @@ def _make_all(
     tell.start("build", len(left))
     for i, record in run(make, left, jobs, backend):
         records[left[i].found.name] = record = record or {"rejected": DIED}
+        if "stopped" in record:
+            raise UserError(f"{work}: {record['stopped']}; mend that, then give --resume")
         tell.step(record.get("rows", 0), "rejected" in record)
     return records
 

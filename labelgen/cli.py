@@ -340,19 +340,16 @@ def simulate(sources: Path, out: Path, **options: Any) -> None:
 @overwrite_option
 def demo(folder: Path, overwrite: bool) -> None:
     """Simulate a few brackets and build a dataset from them: no data, no torch needed."""
-    from labelgen.build import build as build_dataset
-    from labelgen.simulate import simulate as make_brackets
+    from labelgen.demo import demo as run_demo
 
-    folder.mkdir(parents=True, exist_ok=True)
     bar = Bar()
-    brackets = make_brackets(None, folder / "raw", scenes=4, overwrite=overwrite, progress=bar)
-    summary = build_dataset(folder / "raw", folder / "out.h5", overwrite=overwrite, progress=bar)
+    summary = run_demo(folder, overwrite=overwrite, progress=bar)
     bar.close()
-    click.echo(f"{folder / 'raw'}: {len(brackets)} brackets of 3 frames, things and camera move")
+    click.echo(f"{folder / 'raw'}: {summary.used} brackets in which things and camera move")
     _print_summary(summary)
     click.echo(
-        f"\nTrain on it next:\n"
-        f"    pip install torch --index-url https://download.pytorch.org/whl/cpu"
-        f"    # CPU, 200 MB; plain 'pip install torch' is 3 GB with CUDA\n"
+        "\nTrain on it next (torch is 200 MB for the CPU, 3 GB with CUDA; without the index\n"
+        "below pip takes the latter on Linux):\n"
+        "    pip install torch --index-url https://download.pytorch.org/whl/cpu\n"
         f"    trainer fit {folder / 'out.h5'} --run {folder / 'run'}"
     )

@@ -47,7 +47,8 @@ def make(task: Task) -> dict[str, Any]:
     -------
     dict
         "rows", "branches" (samples by name) and "label" (figures); or "rejected", the reason.
-        The record file holds the same.
+        The record file holds the same. Or "stopped", if the shard could not be written: then
+        there is no record, since that says nothing of the bracket.
     """
     try:
         record = _make(task)
@@ -55,6 +56,8 @@ def make(task: Task) -> dict[str, Any]:
         record = {"rejected": str(e)}
     except MemoryError:
         return {"rejected": "out of memory; try fewer --jobs"}
+    except OSError as e:  # inputs that fail are rejected above: this is the disk written to
+        return {"stopped": e.strerror or str(e)}
     except Exception as e:  # a bug of ours costs its bracket, not the night
         return {"rejected": f"failed with {type(e).__name__}: {e}"}
     write_json(task.record, record)

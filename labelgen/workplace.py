@@ -43,11 +43,12 @@ def workplace(work: Path, out: Path, overwrite: bool) -> Iterator[None]:
             for path in work.iterdir():
                 if path.name != "lock":
                     path.unlink()
-        yield
-    except UserError:
-        if not any(work.glob("*.h5")):
-            shutil.rmtree(work, ignore_errors=True)
-        raise
+        try:
+            yield
+        except UserError:
+            if not any(work.glob("*.h5")):
+                shutil.rmtree(work)
+            raise
     finally:
         os.close(lock)
 

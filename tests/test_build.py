@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -18,6 +19,7 @@ import h5py
 import numpy as np
 import pytest
 
+from labelgen.augment import Sample
 from labelgen.build import Summary, build
 from labelgen.errors import UserError
 from labelgen.format import BRANCHES, Dataset, info
@@ -25,6 +27,7 @@ from labelgen.recipe import DEFAULT, SSHDR
 from labelgen.response import decode
 from labelgen.simulate import write_bracket
 from labelgen.verify import verify
+from labelgen.write import Shard
 
 from .conftest import EV, make_scene
 
@@ -178,6 +181,7 @@ def test_an_output_that_exists_is_refused(built: Path, raw: Path) -> None:
 def test_resume_with_nothing_to_do_and_with_other_settings(built: Path, raw: Path) -> None:
     before = digest(built)
     assert build(raw, built, jobs=1, resume=True).samples == info(built)["samples"]
+    assert not built.with_name("out.h5.partial").exists()
     with pytest.raises(UserError, match="other brackets, settings or versions"):
         build(raw, built, jobs=1, resume=True, seed=5)
     assert digest(built) == before
@@ -277,6 +281,27 @@ def test_finished_brackets_are_not_made_again(
     assert not set(first) & set(made)
 
 
+def test_a_full_disk_stops_the_build_and_costs_no_bracket(
+    raw: Path, built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, real, samples = tmp_path / "out.h5", Shard.append, 0
+
+    def full(shard: Shard, sample: Sample) -> None:
+        nonlocal samples
+        samples += 1
+        if samples > 20:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(shard, sample)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Shard, "append", full)
+        with pytest.raises(UserError, match="No space left on device; mend that, then give"):
+            build(raw, out, jobs=1)
+    assert not out.exists()
+    build(raw, out, jobs=1, resume=True)
+    assert digest(out) == digest(built)
+
+
 def test_changed_inputs_are_noticed_on_resume(raw: Path, tmp_path: Path) -> None:
     folder, out = tmp_path / "raw", tmp_path / "out.h5"
     shutil.copytree(raw, folder)
@@ -296,6 +321,7 @@ def test_two_builds_of_one_output_at_once(raw: Path, tmp_path: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(UserError, match="another build is writing it"):
             build(raw, out, jobs=1, resume=True)
+        assert (work / "lock").exists()
     build(raw, out, jobs=1, resume=True)
     assert verify(out) == []
 
