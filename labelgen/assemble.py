@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,30 @@ from labelgen.format import Layout, read_header
 from labelgen.label import cells
 from labelgen.progress import Progress
 from labelgen.recipe import Recipe
-from labelgen.write import Source, join, part_name, write_index
+from labelgen.write import COMPRESSION, Source, join, part_name, write_index
 
 PART_BYTES = 8 << 30
 """Size above which a dataset is split."""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How a dataset is stored, and the texts it carries; none of it changes what is inside."""
+
+    compress: str = "none"
+    part_bytes: int = PART_BYTES
+    license: str = ""
+    citation: str = ""
+
+    def __post_init__(self) -> None:
+        if self.compress not in COMPRESSION:
+            choices = " or ".join(COMPRESSION)
+            raise UserError(f"--compress is '{self.compress}', expected {choices}")
+        if self.part_bytes < 1:
+            raise UserError(f"--part-size is {self.part_bytes} bytes, expected at least 1")
+        for name, text in (("--license", self.license), ("--citation", self.citation)):
+            if text != text.encode("utf-8", "replace").decode():
+                raise UserError(f"{name} is not UTF-8 text")
 
 
 def disk_needed(
@@ -32,9 +53,11 @@ def disk_needed(
 def parts_of(out: Path) -> set[Path]:
     """The parts that an existing dataset has beside it; none if it is one file or not there."""
     try:
-        return {out.with_name(Path(p["file"]).name) for p in read_header(out).parts}
+        names = [Path(p["file"]).name for p in read_header(out).parts]
     except UserError:
         return set()
+    # A copied index names the parts of the dataset that it was copied from.
+    return {out.with_name(name) for name in names if name.startswith(f"{out.stem}-")}
 
 
 def assemble(
@@ -65,6 +88,22 @@ def assemble(
     tell : Progress
         Told what happens.
     """
+    try:
+        _assemble(sources, out, work, layout, attributes, part_bytes, tell)
+    except (OSError, RuntimeError) as e:  # h5py has both for a disk that is full
+        reason = getattr(e, "strerror", None) or e
+        raise UserError(f"{out}: cannot be written ({reason}); mend that, then --resume") from e
+
+
+def _assemble(
+    sources: Sequence[Source],
+    out: Path,
+    work: Path,
+    layout: Layout,
+    attributes: dict[str, Any],
+    part_bytes: int,
+    tell: Progress,
+) -> None:
     groups = _split(sources, layout.sample_bytes, part_bytes)
     scene_bytes = max(len(s.scene.encode()) for s in sources)
     tell.start("join", len(groups))

@@ -19,6 +19,9 @@ from labelgen.response import bit_depth, decode, to_depth
 TRUTH = "HDRImg.hdr"
 """Name of the ground truth in the SIGGRAPH'17 layout."""
 
+MOST_EV = 32.0
+"""No bracket spans more stops than this; what says so says something else."""
+
 SAME_EXPOSURE_EV = 0.05
 """Frames closer than this (stops) are repeats of one exposure; shutters are no more exact."""
 
@@ -75,11 +78,6 @@ class Stack:
         """Height and width in pixels."""
         h, w, _ = self.codes[0].shape
         return h, w
-
-    @property
-    def others(self) -> list[int]:
-        """Indices of the frames that are not the reference."""
-        return [i for i in range(len(self.codes)) if i != self.reference]
 
     def linear(self, i: int) -> Float:
         """Frame i as (H, W, 3) float32 linear light, 1.0 where that frame clips."""

@@ -13,7 +13,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ import joblib
 import numpy as np
 
 import labelgen
-from labelgen.assemble import PART_BYTES, assemble, disk_needed, parts_of
+from labelgen.assemble import PART_BYTES, Storage, assemble, disk_needed, parts_of
 from labelgen.bracket import Bracket
 from labelgen.discover import read_groups, scan
 from labelgen.engine import BACKENDS, run
@@ -34,8 +34,8 @@ from labelgen.make import Task, make
 from labelgen.progress import Progress, Silent
 from labelgen.recipe import Recipe, load_recipe
 from labelgen.survey import Selection, Survey, as_record, survey_cached
-from labelgen.workplace import refuse_to_overwrite, same_settings, workplace
-from labelgen.write import COMPRESSION, Source
+from labelgen.workplace import refuse_to_overwrite, same_settings, unfinished, workplace
+from labelgen.write import Source
 
 LABELS = ("pseudo", "truth")
 DIED = "its worker died twice, the second time alone: out of memory? try fewer --jobs"
@@ -136,13 +136,11 @@ def build(
         Unusable arguments; the output exists; no room on the disk; no bracket could be used.
     """
     plan = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    _check(out, frames, reference, labels, augment, compress, backend, jobs, limit, seed)
+    storage = Storage(compress, part_bytes, license, citation)
+    _check(out, labels, augment, backend, jobs, limit, seed)
+    selection = Selection.of(frames, reference, plan.patches.size, labels == "truth")
     if labels == "truth" and not augment:
         plan = _unaugmented(plan)
-    place = frames // 2 if reference is None else reference
-    selection = Selection(
-        frames, None if place == "auto" else int(place), plan.patches.size, labels == "truth"
-    )
     tell, jobs = progress or Silent(), jobs or joblib.cpu_count()
     work = out.with_name(out.name + ".partial")
     refuse_to_overwrite(out, work, resume, overwrite)
@@ -155,12 +153,12 @@ def build(
         layout = Layout(frames, plan.patches.size, max(s.depth for s in usable), compress)
         content = _content(surveys, raw, plan, layout, selection, labels, seed)
         fingerprint = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-        if resume and out.exists():
-            summary = _finished(out, fingerprint)
+        if out.exists() and not overwrite and not unfinished(work):
+            summary = _finished(out, fingerprint, storage)
             shutil.rmtree(work)
             return summary
-        same_settings(work, {"fingerprint": fingerprint, "storage": [compress, part_bytes]})
-        _check_disk(usable, plan, layout, out, part_bytes, tell)
+        same_settings(work, asdict(storage) | {"fingerprint": fingerprint})
+        _check_disk(usable, plan, layout, out, work, part_bytes, tell)
         tasks = [
             Task(s, plan, layout, selection.position, labels, seed, work / f"{_key(s.name)}.h5")
             for s in usable
@@ -199,30 +197,17 @@ def build(
 
 def _check(
     out: Path,
-    frames: int,
-    reference: int | str | None,
     labels: str,
     augment: bool,
-    compress: str,
     backend: str,
     jobs: int | None,
     limit: int | None,
     seed: int,
 ) -> None:
     """Refuse arguments that make no sense, each in one line."""
-    choices = (
-        ("--labels", labels, LABELS),
-        ("--compress", compress, COMPRESSION),
-        ("--backend", backend, BACKENDS),
-    )
-    for name, value, allowed in choices:
+    for name, value, allowed in (("--labels", labels, LABELS), ("--backend", backend, BACKENDS)):
         if value not in allowed:
             raise UserError(f"{name} is '{value}', expected {' or '.join(allowed)}")
-    if not 2 <= frames <= 16:
-        raise UserError(f"--frames is {frames}, expected 2 to 16")
-    fits = reference in (None, "auto") or (isinstance(reference, int) and 0 <= reference < frames)
-    if not fits:
-        raise UserError(f"--reference is {reference}, expected 0 to {frames - 1}, or auto")
     if augment and labels != "truth":
         raise UserError("--augment goes with --labels truth; pseudo-labels are always augmented")
     for name, number, least in (("--jobs", jobs, 1), ("--limit", limit, 1), ("--seed", seed, 0)):
@@ -259,6 +244,9 @@ def _brackets(
             brackets = kept
     if not brackets:
         raise UserError(f"{raw}: no bracket is left to build from")
+    names = Counter(b.name for b in brackets)
+    if len(names) < len(brackets):
+        raise UserError(f"{raw}: two brackets are named '{names.most_common(1)[0][0]}'; rename one")
     return brackets[:limit]
 
 
@@ -339,14 +327,16 @@ def _generator() -> str:
     return f"labelgen {labelgen.__version__} ({versions})"
 
 
-def _finished(out: Path, fingerprint: str) -> Summary:
-    summary = _summary(out)
-    if summary.fingerprint != fingerprint:
+def _finished(out: Path, fingerprint: str, storage: Storage) -> Summary:
+    """The dataset that is there, if it is what was asked for."""
+    inside = info(out)
+    wanted = asdict(storage) | {"fingerprint": fingerprint}
+    if any(inside[name] != value for name, value in wanted.items() if name != "part_bytes"):
         raise UserError(
             f"{out}: was built from other brackets, settings or versions; "
             "give --overwrite to replace it, or another name"
         )
-    return summary
+    return _summary(out)
 
 
 def _check_disk(
@@ -354,10 +344,12 @@ def _check_disk(
     plan: Recipe,
     layout: Layout,
     out: Path,
+    work: Path,
     part_bytes: int,
     tell: Progress,
 ) -> None:
     expected, needed = disk_needed([s.size for s in usable], plan, layout, part_bytes)
+    needed -= sum(shard.stat().st_size for shard in work.glob("*.h5"))
     free = shutil.disk_usage(out.parent).free
     tell.remark(
         f"{len(usable)} brackets: at most {expected / 1e9:.2f} GB, "

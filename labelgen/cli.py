@@ -33,6 +33,9 @@ class Commands(click.Group):
         except UserError as e:
             click.echo(f"labelgen: {e}", err=True)
             ctx.exit(2)
+        except BrokenPipeError:  # the reader of a pipe has seen enough
+            sys.stdout = None
+            ctx.exit(0)
         except OSError as e:
             where = f"{e.filename}: " if e.filename else ""
             click.echo(f"labelgen: {where}{e.strerror or e}", err=True)
@@ -143,6 +146,8 @@ def scan(
     if output:
         if output.exists() and not overwrite:
             raise UserError(f"{output}: exists; give --overwrite to replace it, or another name")
+        if not output.parent.is_dir():
+            raise UserError(f"{output.parent}: no such folder; make it first")
         write_json(output, listed)
     if as_json:
         click.echo(json.dumps(listed, indent=1))
@@ -181,7 +186,14 @@ def scan(
     default="none",
     show_default=True,
 )
-@click.option("--part-size", default=8.0, show_default=True, metavar="GIB", help="Split above it.")
+@click.option(
+    "--part-size",
+    type=click.FloatRange(0, 1e6, min_open=True),
+    default=8.0,
+    show_default=True,
+    metavar="GIB",
+    help="Split above it.",
+)
 @click.option("--license", "license_", default="", help="Licence to store in the dataset.")
 @click.option("--citation", default="", help="Citation to store in the dataset.")
 @click.option("--resume", is_flag=True, help="Go on with a build that was interrupted.")

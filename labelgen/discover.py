@@ -13,12 +13,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from labelgen.bracket import SAME_EXPOSURE_EV, Bracket, Frame
+from labelgen.bracket import MOST_EV, SAME_EXPOSURE_EV, Bracket, Frame
 from labelgen.errors import UserError
 from labelgen.exposures import read_exposures, read_header
 from labelgen.files import IMAGE_SUFFIXES, natural_key
 
 NO_INPUTS = {"ref", "truth"}
+OUR_PICTURES = {"label.png", "weight.png", "cues.png"}
 
 
 def scan(raw: Path) -> list[Bracket]:
@@ -41,34 +42,60 @@ def scan(raw: Path) -> list[Bracket]:
         `raw` is no folder, or no image is below it.
     """
     if not raw.is_dir():
-        raise UserError(f"{raw}: no such folder; give the folder that holds your brackets")
-    brackets, unreadable = [], list[str]()
-    for folder, subfolders, names in os.walk(raw, onerror=lambda e: unreadable.append(e.filename)):
+        what = "not a folder" if raw.exists() else "no such folder"
+        raise UserError(f"{raw}: {what}; give the folder that holds your brackets")
+    brackets, seen = list[Bracket](), set[tuple[int, int]]()
+
+    def unreadable(error: OSError) -> None:
+        folder = Path(error.filename)
+        name = _printable(folder.relative_to(raw).as_posix())
+        brackets.append(Bracket(name, folder, (), problems=("folder cannot be read",)))
+
+    for folder, subfolders, names in os.walk(raw, onerror=unreadable, followlinks=True):
+        here = Path(folder)
+        stat = here.stat()
+        if (stat.st_dev, stat.st_ino) in seen:  # a link to where we have been
+            subfolders.clear()
+            continue
+        seen.add((stat.st_dev, stat.st_ino))
         subfolders[:] = sorted(
             (s for s in subfolders if s.lower() not in NO_INPUTS and not s.startswith(".")),
             key=natural_key,
         )
-        here = Path(folder)
-        images = [here / n for n in names if _is_image(n)]
+        images = sorted((n for n in names if _is_image(here, n, names)), key=natural_key)
         if images:
-            images.sort(key=lambda p: natural_key(p.name))
             relative = here.relative_to(raw).as_posix()
             brackets.append(
-                read_bracket(images, raw.resolve().name if relative == "." else relative)
+                _bracket(here, images, raw.resolve().name if relative == "." else relative)
             )
-    for name in unreadable:
-        path = Path(name)
-        brackets.append(
-            Bracket(path.relative_to(raw).as_posix(), path, (), problems=("folder cannot be read",))
-        )
     if not brackets:
         kinds = " ".join(sorted(IMAGE_SUFFIXES))
         raise UserError(f"{raw}: no images below it; expected folders with {kinds}")
+    if [b.name for b in brackets].count(brackets[0].name) > 1:
+        brackets[0] = replace(brackets[0], name=".")  # RAW itself, named as one of its folders
     return sorted(brackets, key=lambda b: natural_key(b.name))
 
 
-def _is_image(name: str) -> bool:
-    return Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")
+def _is_image(folder: Path, name: str, beside: list[str]) -> bool:
+    """Whether a file may be a frame; pictures that `labelgen label` wrote are none."""
+    if name in OUR_PICTURES and "label.json" in beside:
+        return False
+    suffix = Path(name).suffix.lower()
+    return suffix in IMAGE_SUFFIXES and not name.startswith(".") and (folder / name).is_file()
+
+
+def _bracket(folder: Path, names: list[str], name: str) -> Bracket:
+    odd = [n for n in (name, *names) if _printable(n) != n]
+    if odd:  # such a name could be stored nowhere
+        problem = f"'{_printable(odd[0])}' is not UTF-8 text on one line; rename it"
+        return Bracket(_printable(name), folder, (), problems=(problem,))
+    return read_bracket([folder / n for n in names], name)
+
+
+def _printable(name: str) -> str:
+    """A name as it can be shown and stored: undecodable bytes and control characters replaced."""
+    text = name.encode("utf-8", "replace").decode()
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def read_bracket(images: list[Path], name: str) -> Bracket:
@@ -113,6 +140,9 @@ def by_exposure(bracket: Bracket, problems: list[str]) -> Bracket:
     else:
         frames = tuple(sorted(frames, key=lambda f: f.ev or 0.0))  # stable: equal ones by name
         evs = replace(bracket, frames=frames).evs
+        if evs[-1] > MOST_EV:
+            problems.append(f"exposures span {evs[-1]:.0f} EV; no bracket does, so none is known")
+            frames = tuple(replace(f, ev=None) for f in frames)
         repeats = sum(b - a < SAME_EXPOSURE_EV for a, b in pairwise(evs))
         if repeats:
             problems.append(f"{repeats} of {len(frames)} frames repeat an exposure")
@@ -169,17 +199,16 @@ def read_groups(path: Path, raw: Path) -> list[Bracket]:
             f"{path}: expected a list of groups with name and frames, as 'labelgen scan -o' writes"
         ) from e
     brackets: dict[str, Bracket] = {}
-    root = raw.resolve()
     for name, listed in entries:
-        if not isinstance(name, str) or not name or name in brackets:
-            raise UserError(f"{path}: every group needs a name of its own, found {name!r} again")
+        if not isinstance(name, str) or not name or _printable(name) != name or name in brackets:
+            raise UserError(f"{path}: every group needs a name of its own, found {name!r}")
         frames = []
         for file, ev in listed:
-            if not isinstance(file, str) or not (root / file).resolve().is_relative_to(root):
+            if not isinstance(file, str) or not file or not _is_below(file):
                 raise UserError(f"{path}: {file!r} is not inside {raw}")
             if not (raw / file).is_file():
                 raise UserError(f"{path}: {raw / file} does not exist; edit or make the list anew")
-            if ev is not None and not (isinstance(ev, int | float) and math.isfinite(ev)):
+            if ev is not None and (isinstance(ev, bool) or not _is_ev(ev)):
                 raise UserError(f"{path}: {file}: ev is {ev!r}, expected a number of stops")
             frames.append(Frame(raw / file, ev, origin=path.name))
         headers = [read_header(f.path) for f in frames]
@@ -189,3 +218,16 @@ def read_groups(path: Path, raw: Path) -> list[Bracket]:
         folder = frames[0].path.parent if frames else raw
         brackets[name] = by_exposure(Bracket(name, folder, tuple(frames), size, cameras), [])
     return list(brackets.values())
+
+
+def _is_below(file: str) -> bool:
+    """Whether a relative path stays inside the folder that it is relative to."""
+    normal = Path(os.path.normpath(file))
+    return "\0" not in file and not normal.is_absolute() and ".." not in normal.parts
+
+
+def _is_ev(value: object) -> bool:
+    try:
+        return isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:
+        return False

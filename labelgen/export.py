@@ -60,8 +60,9 @@ def label(
     there = [name for name in FILES if (out / name).exists()]
     if there and not overwrite:
         raise UserError(f"{out / there[0]}: exists; give --overwrite to replace it, or another -o")
-    place = frames // 2 if reference is None else reference
-    selection = Selection(frames, None if place == "auto" else int(place), patch=1)
+    if out.resolve() == bracket.resolve():
+        raise UserError(f"{out}: holds the frames; give another folder, or -o {out / 'label'}")
+    selection = Selection.of(frames, reference, patch=1)
     found = survey(_one(bracket, ev), selection)
     if found.rejected:
         raise UserError(f"{bracket}: {found.rejected}")

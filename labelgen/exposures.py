@@ -16,13 +16,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from labelgen.bracket import Frame
+from labelgen.bracket import MOST_EV, Frame
 from labelgen.errors import UserError
 
 EV_LISTS = ("exposure.txt", "exposures.txt", "ev.txt")
 FILE_LISTS = ("image_list.txt", "list.txt")
-MOST_EV = 32.0
-"""No bracket spans more stops than this; a list that does holds something else."""
 
 MOST_DISSENT_EV = 0.34
 """Lists and EXIF may differ by a third of a stop: shutter times are nominal."""
@@ -45,11 +43,12 @@ def read_header(path: Path) -> Header:
     try:
         with Image.open(path) as image:
             width, height = image.size
+            turns = image.format != "TIFF"  # whose orientation OpenCV does not apply
             exif = image.getexif()
             detail = exif.get_ifd(0x8769)
     except Exception:  # Pillow raises whatever a hostile or broken header provokes
         return Header(None)
-    if exif.get(0x0112) in (5, 6, 7, 8):  # orientation: turned by a quarter
+    if turns and exif.get(0x0112) in (5, 6, 7, 8):  # orientation: turned by a quarter
         width, height = height, width
     camera = " ".join(str(exif.get(tag, "")).strip("\0 ") for tag in (0x010F, 0x0110)).strip()
     iso = detail.get(0x8827)
@@ -93,14 +92,15 @@ def read_exposures(
         if not (folder / name).is_file():
             continue
         try:
-            frames = read(folder / name, bare)
-        except (UserError, OSError, ValueError) as e:
+            frames, remarks = read(folder / name, bare)
+        except (UserError, OSError, ValueError, TypeError, EOFError) as e:
             problems.append(f"{name}: {e}; not used")
             continue
+        problems += [f"{name}: {remark}" for remark in remarks]
         left_out = [f.name for f in files if f not in {frame.path for frame in frames}]
         if left_out:
             problems.append(f"{name}: does not name {', '.join(left_out)}; left out")
-        return frames, problems + _contradiction(frames, name)
+        return frames, problems + _contradiction(frames, bare, name)
     frames, odd = _from_exif(bare)
     return frames, problems + odd
 
@@ -112,6 +112,12 @@ def _positive(value: object) -> float | None:
     except (TypeError, ValueError, ZeroDivisionError, OverflowError):
         return None
     return number if math.isfinite(number) and number > 0 else None
+
+
+def _number(text: str) -> float:
+    """A number as lists write it: 0.5, -2 or 1/60."""
+    above, slash, below = text.partition("/")
+    return float(above) / float(below) if slash and float(below) else float(text)
 
 
 def _lines(path: Path) -> list[list[str]]:
@@ -127,29 +133,33 @@ def _with_evs(frames: Sequence[Frame], evs: Sequence[float], origin: str) -> lis
     return [replace(f, ev=float(ev), origin=origin) for f, ev in zip(frames, evs, strict=True)]
 
 
-def _from_ev_list(path: Path, frames: list[Frame]) -> list[Frame]:
+def _from_ev_list(path: Path, frames: list[Frame]) -> tuple[list[Frame], list[str]]:
     """EV per line or on one line; a first line of denominators (1/s) before them is passed over."""
-    rows = []
+    rows, fractions = list[list[float]](), False
     for fields in _lines(path):
         try:
-            rows.append([float(field) for field in fields])
+            rows.append([_number(field) for field in fields])
         except ValueError:
             if rows:
                 raise UserError(f"'{' '.join(fields)[:40]}' is not a number") from None
             continue  # a header line
+        fractions |= any("/" in field for field in fields)
     count = len(frames)
     if len(rows) == 2 and len(rows[0]) == len(rows[1]) == count > 1:
         rows = rows[1:]  # Gallo 2009: denominators of seconds, then EV
     values = [value for row in rows for value in row]
     if len(values) != count:
         raise UserError(f"{len(values)} values for {count} images")
-    if _are_times(values):
-        return _with_evs(frames, [math.log2(v) for v in values], f"{path.name} (linear times)")
-    return _with_evs(frames, values, path.name)
+    times = fractions or (_are_geometric(values) and any(v != round(v) for v in values))
+    if times and min(values) > 0:
+        evs = [math.log2(v) for v in values]
+        return _with_evs(frames, evs, f"{path.name} (times)"), ["read as times, not as EV"]
+    doubt = ["read as EV; if these are times, write 1/1, 1/2 ..."] if _are_geometric(values) else []
+    return _with_evs(frames, values, path.name), doubt
 
 
-def _are_times(values: Sequence[float]) -> bool:
-    """Whether a list holds times instead of EV (Tursun 2016): equal ratios, unequal steps."""
+def _are_geometric(values: Sequence[float]) -> bool:
+    """Whether values have equal ratios and unequal steps, as times have (Tursun 2016)."""
     ordered = np.sort(np.asarray(values))
     if len(ordered) < 3 or ordered[0] <= 0:
         return False
@@ -157,44 +167,52 @@ def _are_times(values: Sequence[float]) -> bool:
     return bool(np.ptp(ratios) <= 0.1 * ratios.mean() and np.ptp(steps) > 0.1 * steps.mean())
 
 
-def _from_npy(path: Path, frames: list[Frame]) -> list[Frame]:
+def _from_npy(path: Path, frames: list[Frame]) -> tuple[list[Frame], list[str]]:
     if path.stat().st_size > 1 << 20:
         raise UserError("larger than any list of exposures")
-    values = np.load(path, allow_pickle=False).astype(np.float64).ravel()
-    if len(values) != len(frames):
-        raise UserError(f"{len(values)} values for {len(frames)} images")
-    return _with_evs(frames, values.tolist(), path.name)
+    values = np.load(path, allow_pickle=False)
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "iuf":
+        raise UserError("not an array of numbers")
+    if values.size != len(frames):
+        raise UserError(f"{values.size} values for {len(frames)} images")
+    return _with_evs(frames, values.astype(np.float64).ravel().tolist(), path.name), []
 
 
-def _from_file_list(path: Path, frames: list[Frame]) -> list[Frame]:
+def _from_file_list(path: Path, frames: list[Frame]) -> tuple[list[Frame], list[str]]:
     """Lines of file name and seconds, or 1/seconds where the head of the column says so.
 
     Without a head, ``list.txt`` holds 1/seconds as in OpenCV's tutorial, ``image_list.txt``
-    seconds as in Debevec's.
+    seconds as in Debevec's. Names may hold blanks.
     """
     text = path.read_text(encoding="utf-8-sig", errors="replace")
     head = re.search(r"^#.*file\s?names?\s+(\S+)", text, re.IGNORECASE | re.MULTILINE)
     inverse = head.group(1).startswith("1/") if head else path.name == "list.txt"
     by_name = {f.path.name: f for f in frames}
     listed = []
-    for fields in _lines(path):
-        if fields[0] in by_name and len(fields) > 1:
-            value = _positive(fields[1])
-            if value is None:
-                raise UserError(f"{fields[0]}: '{fields[1][:20]}' is not a time in seconds")
-            seconds = 1 / value if inverse else value
-            listed.append(replace(by_name[fields[0]], time_s=seconds, origin=path.name))
+    for line in text.splitlines():
+        name = max(
+            (n for n in by_name if re.match(re.escape(n) + r"[\s,;]", line)), key=len, default=""
+        )
+        rest = line[len(name) :].split("#")[0].replace(",", " ").replace(";", " ").split()
+        if not name or not rest:
+            continue
+        value = _positive(_number(rest[0]))
+        if value is None:
+            raise UserError(f"{name}: '{rest[0][:20]}' is not a time in seconds")
+        seconds = 1 / value if inverse else value
+        listed.append(replace(by_name[name], time_s=seconds, origin=path.name))
     if len(listed) < 2:
         raise UserError("names fewer than 2 of the images here")
-    return _with_evs(listed, [math.log2(f.time_s or 1.0) for f in listed], path.name)
+    return _with_evs(listed, [math.log2(f.time_s or 1.0) for f in listed], path.name), []
 
 
-def _contradiction(frames: list[Frame], name: str) -> list[str]:
-    """A remark if EXIF states other exposures than the list that is used."""
-    stated, _ = _from_exif(frames)
-    if any(f.time_s is None for f in frames):
+def _contradiction(frames: list[Frame], bare: list[Frame], name: str) -> list[str]:
+    """A remark if the EXIF of the frames (`bare`) states other exposures than the list used."""
+    used = {f.path: f.ev or 0.0 for f in frames}
+    stated, _ = _from_exif([b for b in bare if b.path in used])
+    if any(f.ev is None for f in stated):
         return []
-    gaps = [(f.ev or 0.0) - (e.ev or 0.0) for f, e in zip(frames, stated, strict=True)]
+    gaps = [used[f.path] - (f.ev or 0.0) for f in stated]
     if max(gaps) - min(gaps) <= MOST_DISSENT_EV:
         return []
     return [f"EXIF contradicts {name} by {max(gaps) - min(gaps):.1f} EV; {name} is used"]

@@ -20,9 +20,10 @@ IMAGE_SUFFIXES = {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp"}
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Sort key that puts 2 before 10."""
+    """Sort key that puts 2 before 10; names that differ at all have different keys."""
     parts = re.findall(r"(\d+)|(\D+)", name)
-    return [(0, int(digits), "") if digits else (1, 0, text.lower()) for digits, text in parts]
+    keys = [(0, int(digits), "") if digits else (1, 0, text.lower()) for digits, text in parts]
+    return [*keys, (-1, 0, name)]
 
 
 def sha256(path: Path) -> str:
@@ -65,7 +66,8 @@ def write_json(path: Path, value: Any) -> None:
 def read_image(path: Path) -> Codes:
     """Decode one frame.
 
-    Alpha is dropped, grey is expanded and the EXIF orientation is applied.
+    Alpha is dropped (from 8-bit TIFF after multiplying by it, as OpenCV does), grey is expanded
+    and the EXIF orientation of JPEG and PNG is applied.
 
     Parameters
     ----------

@@ -26,6 +26,10 @@ BRANCHES = ("static", "reference", "illumination", "truth")
 """How a label was made; `branch` holds the index here."""
 
 
+DAMAGE = (KeyError, ValueError, TypeError, AttributeError, IndexError, OSError, RuntimeError)
+"""What h5py, numpy and json raise on damaged files (RecursionError is a RuntimeError)."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """Shapes and types of a dataset: frames, side of a patch, bits of the inputs, compression."""
@@ -118,10 +122,10 @@ def read_header(path: Path) -> Header:
     UserError
         Not a dataset, or an attribute is missing or not of its form.
     """
-    with open_file(path) as file:
-        attributes = {k: _plain(v) for k, v in file.attrs.items()}
     try:
-        return Header(
+        with open_file(path) as file:
+            attributes = {k: _plain(v) for k, v in file.attrs.items()}
+        header = Header(
             int(attributes["frames"]),
             int(attributes["reference"]),
             int(attributes["patch"]),
@@ -133,8 +137,12 @@ def read_header(path: Path) -> Header:
             attributes.get("license", ""),
             attributes.get("citation", ""),
         )
-    except (KeyError, ValueError, TypeError, RecursionError) as e:
+        for part in header.parts:
+            part["file"], part["rows"], part["bytes"], part["sha256"]
+        dict(header.recipe), dict(header.scenes)
+    except DAMAGE as e:
         raise UserError(f"{path}: damaged root attributes ({e}); copy or build it again") from e
+    return header
 
 
 class Dataset:
@@ -162,7 +170,10 @@ class Dataset:
         for file in self._part_files():
             self.files.append(open_file(file))
         # Looking a dataset up by name on every read costs a third of the reading.
-        self._images = [{name: f[name] for name in IMAGES} for f in self.files]
+        try:
+            self._images = [{name: f[name] for name in IMAGES} for f in self.files]
+        except DAMAGE as e:
+            raise UserError(f"{path}: damaged ({e}); 'labelgen verify' says more") from e
         counts = [len(images["label"]) for images in self._images]
         self._first = np.concatenate([[0], np.cumsum(counts)])
         self._check_parts(counts)
@@ -233,28 +244,35 @@ def info(path: Path) -> dict[str, Any]:
     UserError
         Not a dataset, or a part is missing.
     """
-    with Dataset(path) as data:
-        header, inputs = data.header, data.files[0]["inputs"]
-        counts = np.bincount(data.column("branch"), minlength=len(BRANCHES))
-        files = {path, *(Path(f.filename) for f in data.files)}
-        return {
-            "samples": len(data),
-            "frames": header.frames,
-            "reference": header.reference,
-            "patch": header.patch,
-            "depth": 8 * inputs.dtype.itemsize,
-            "branches": {n: int(c) for n, c in zip(BRANCHES, counts, strict=False) if c},
-            "scenes": sum("rejected" not in s for s in header.scenes.values()),
-            "rejected": {n: s["rejected"] for n, s in header.scenes.items() if "rejected" in s},
-            "recipe": header.recipe.get("name"),
-            "compress": _compression(inputs),
-            "parts": len(header.parts),
-            "bytes": sum(f.stat().st_size for f in files),
-            "fingerprint": header.fingerprint,
-            "generator": header.generator,
-            "license": header.license,
-            "citation": header.citation,
-        }
+    try:
+        with Dataset(path) as data:
+            return _info(data, path)
+    except DAMAGE as e:
+        raise UserError(f"{path}: damaged ({e}); 'labelgen verify' says more") from e
+
+
+def _info(data: Dataset, path: Path) -> dict[str, Any]:
+    header, inputs = data.header, data.files[0]["inputs"]
+    counts = np.bincount(data.column("branch"), minlength=len(BRANCHES))
+    files = {path, *(Path(f.filename) for f in data.files)}
+    return {
+        "samples": len(data),
+        "frames": header.frames,
+        "reference": header.reference,
+        "patch": header.patch,
+        "depth": 8 * inputs.dtype.itemsize,
+        "branches": {n: int(c) for n, c in zip(BRANCHES, counts, strict=False) if c},
+        "scenes": sum("rejected" not in s for s in header.scenes.values()),
+        "rejected": {n: s["rejected"] for n, s in header.scenes.items() if "rejected" in s},
+        "recipe": header.recipe.get("name"),
+        "compress": _compression(inputs),
+        "parts": len(header.parts),
+        "bytes": sum(f.stat().st_size for f in files),
+        "fingerprint": header.fingerprint,
+        "generator": header.generator,
+        "license": header.license,
+        "citation": header.citation,
+    }
 
 
 def _compression(dataset: h5py.Dataset) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +72,10 @@ def _make(task: Task) -> dict[str, Any]:
     labelled, patches, figures = _label(stack, task)
     if not patches:
         raise Rejected(f"no patch is trusted: {_shares(figures)}")
+    # HDF5 takes a full disk badly (it may crash), so that is looked at first.
+    needed = len(patches) * task.recipe.patches.variants * task.layout.sample_bytes
+    if shutil.disk_usage(task.shard.parent).free < needed:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     temporary = task.shard.with_suffix(".tmp")
     counts: Counter[str] = Counter()
     with Shard(temporary, task.layout) as shard:

@@ -82,9 +82,12 @@ class Motion:
     sigmas: float = setting(3.0, "standard deviations of the noise", "ours", (0, 20))
     gradient: float = setting(0.0, "px of misalignment", "ours; 0 trusts the alignment", (0, 5))
     smooth: float = setting(1.0, "px, sigma of a Gaussian over the difference", "ours", (0.3, 10))
-    close: int = setting(1, "px, width of gaps that are filled", "ours; 1 fills none", (1, 101))
+    speck: int = setting(1, "px, motion narrower than this is noise", "ours; 1 drops none", (1, 9))
+    close: int = setting(
+        1, "px, odd, width of gaps that are filled", "ours; 1 fills none", (1, 101)
+    )
     grow: int = setting(
-        1, "px, width by which motion is widened", "ours; 1 is not at all", (1, 101)
+        1, "px, odd, width by which motion is widened", "ours; 1 is not at all", (1, 101)
     )
     cell_share: float = setting(
         0.005, "share of a cell", "ours: a static cell has at most this", (0, 1)
@@ -136,7 +139,9 @@ class Illumination:
         "SS-HDR: modelled from the lit label, in perfect register; real (ours): lit as they are",
         ["modelled", "real"],
     )
-    share: float = setting(0.35, "share of the samples", "ours", (0, 1))
+    share: float = setting(
+        0.35, "share of the samples, less those that have no room for a gain", "ours", (0, 1)
+    )
     gain_low: float = setting(1.5, "stops", "ours", (0, 10))
     gain_high: float = setting(3.5, "stops", "SS-HDR: 11 to 12 x in its figure", (0, 10))
     ramp_low: float = setting(
@@ -177,6 +182,9 @@ class Recipe:
         for section, settings in self.sections().items():
             for f in dataclasses.fields(settings):
                 _check(f"{section}.{f.name}", getattr(settings, f.name), f)
+        for name in ("close", "grow"):  # discs of even width would move the mask
+            if getattr(self.motion, name) % 2 == 0:
+                raise UserError(f"motion.{name} is even, expected an odd width in px")
         for low, high in (("gain_low", "gain_high"), ("ramp_low", "ramp_high")):
             if getattr(self.illumination, low) > getattr(self.illumination, high):
                 raise UserError(f"illumination.{low} is above illumination.{high}")
@@ -192,11 +200,11 @@ class Recipe:
 
     def as_toml(self) -> str:
         """TOML with the unit and source of every setting as comments."""
-        lines = [f"name = {json.dumps(self.name)}", f"summary = {json.dumps(self.summary)}"]
+        lines = [f"name = {_quoted(self.name)}", f"summary = {_quoted(self.summary)}"]
         for section, settings in self.sections().items():
             lines += ["", f"# {(type(settings).__doc__ or '').strip()}", f"[{section}]"]
             for f in dataclasses.fields(settings):
-                value = json.dumps(getattr(settings, f.name))
+                value = json.dumps(getattr(settings, f.name), ensure_ascii=False)
                 lines.append(f"{f.name} = {value}  # {f.metadata['unit']}. {f.metadata['source']}")
         return "\n".join(lines) + "\n"
 
@@ -236,6 +244,10 @@ class Recipe:
             raise UserError(f"{where}: {e}") from e
 
 
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
 def _check(name: str, value: Any, f: dataclasses.Field[Any]) -> None:
     """Type and range of one setting."""
     allowed = f.metadata["allowed"]
@@ -269,7 +281,7 @@ DEFAULT = Recipe(
     "default",
     "a weight per pixel: noise-aware motion cue, inverse-variance fusion of the frames that agree",
     align=Align(refine=12.0),
-    motion=Motion(threshold=4 / 255, gradient=0.5, close=9, grow=7),
+    motion=Motion(threshold=4 / 255, gradient=0.5, speck=2, close=9, grow=7),
     fusion=Fusion(weights="variance", trust="pixel"),
     illumination=Illumination(frames="real", share=0.5, gain_low=0.5, gain_high=4.0),
     warp=Warp(share=0.3),

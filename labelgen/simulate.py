@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from labelgen.arrays import Array, Codes, Float, Mask
-from labelgen.bracket import TRUTH
+from labelgen.bracket import MOST_EV, TRUTH
 from labelgen.errors import Rejected, UserError
 from labelgen.files import read_hdr, write_bytes, write_hdr, write_png
 from labelgen.progress import Progress, Silent
@@ -25,6 +25,8 @@ from labelgen.response import encode
 
 MARGIN = 64
 """Pixels around a frame that the moving camera may see."""
+MARKER = "simulated.txt"
+"""Only a folder that holds this file is ever replaced."""
 
 
 @dataclass(frozen=True)
@@ -252,15 +254,13 @@ def simulate(
     UserError
         The folder exists, no source is found, or arguments make no sense.
     """
-    if len(ev) < 2 or any(b <= a for a, b in pairwise(ev)):
-        raise UserError("--ev takes at least two rising exposures in stops, such as 0,2,4")
-    if min(size) < 128 or scenes < 1:
-        raise UserError("--size takes at least 128 128, --scenes at least 1")
+    _check(scenes, seed, size, ev, shake, pieces, full_well)
+    _refuse_to_overwrite(out, sources, overwrite)
     images = _read_sources(sources)
     if out.exists():
-        if not overwrite:
-            raise UserError(f"{out}: exists; give --overwrite to replace it, or another folder")
         shutil.rmtree(out)
+    out.mkdir(parents=True)
+    write_bytes(out / MARKER, b"Made by labelgen simulate, which may replace this folder.\n")
     scene = Scene(tuple(ev), shake, pieces, full_well=full_well)
     tell = progress or Silent()
     tell.start("simulate", scenes)
@@ -277,6 +277,38 @@ def simulate(
         write_bracket(made[-1], render(rng, radiance.astype(np.float32), scene), ev, truth)
         tell.step(0, False)
     return made
+
+
+def _check(
+    scenes: int,
+    seed: int,
+    size: tuple[int, int],
+    ev: Sequence[float],
+    shake: float,
+    pieces: int,
+    full_well: float,
+) -> None:
+    """Refuse arguments that make no sense, each in one line."""
+    rising = all(b > a for a, b in pairwise(ev)) and np.isfinite(ev).all()
+    if len(ev) < 2 or not rising or ev[-1] - ev[0] > MOST_EV:
+        raise UserError("--ev takes at least two rising exposures in stops, such as 0,2,4")
+    if not 128 <= min(size) <= max(size) <= 20_000:
+        raise UserError("--size takes a height and a width of 128 to 20000 px")
+    limits = (("scenes", scenes, 1), ("seed", seed, 0), ("shake", shake, 0), ("pieces", pieces, 0))
+    for name, value, least in (*limits, ("full-well", full_well, 10)):
+        if not least <= value < 1e9:
+            raise UserError(f"--{name} is {value}, expected at least {least}")
+
+
+def _refuse_to_overwrite(out: Path, sources: Path | None, overwrite: bool) -> None:
+    if not out.exists():
+        return
+    if not overwrite:
+        raise UserError(f"{out}: exists; give --overwrite to replace it, or another folder")
+    if not (out / MARKER).is_file():
+        raise UserError(f"{out}: was not made by labelgen simulate, so not ours to replace")
+    if sources and sources.resolve().is_relative_to(out.resolve()):
+        raise UserError(f"{out}: holds the sources {sources}; give another folder")
 
 
 def _read_sources(sources: Path | None) -> list[Float]:

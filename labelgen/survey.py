@@ -20,7 +20,7 @@ import numpy as np
 import labelgen
 from labelgen.arrays import Float, highest
 from labelgen.bracket import TRUTH, Bracket, Frame, distinct_exposures, used_frames, window
-from labelgen.errors import Rejected
+from labelgen.errors import Rejected, UserError
 from labelgen.files import read_image, sha256, write_json
 from labelgen.response import GAMMA, bit_depth, decode
 
@@ -52,6 +52,23 @@ class Selection:
     reference: int | None = 1
     patch: int = 128
     truth: bool = False
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.frames <= 16:
+            raise UserError(f"--frames is {self.frames}, expected 2 to 16")
+        if not 0 <= self.position < self.frames:
+            raise UserError(
+                f"--reference is {self.reference}, expected 0 to {self.frames - 1}, or auto"
+            )
+
+    @staticmethod
+    def of(frames: int, reference: int | str | None, patch: int, truth: bool = False) -> Selection:
+        """A selection from the options of a command: `reference` an index, "auto", or None."""
+        if reference is None:
+            reference = frames // 2
+        if not isinstance(reference, int) and reference != "auto":
+            raise UserError(f"--reference is {reference}, expected 0 to {frames - 1}, or auto")
+        return Selection(frames, None if reference == "auto" else int(reference), patch, truth)
 
     @property
     def position(self) -> int:
@@ -283,7 +300,7 @@ def as_record(found: Survey, relative: Sequence[str]) -> dict[str, Any]:
     record: dict[str, Any] = {"frames": frames, "size": list(found.size), "depth": found.depth}
     record |= {"camera": found.camera, "response": "gamma2.2 (assumed)"}
     if found.truth_sha256:
-        record["truth_sha256"] = found.truth_sha256
+        record |= {"truth_sha256": found.truth_sha256, "truth_ev": round(found.darker, 6)}
     if found.problems:
         record["problems"] = list(found.problems)
     return record

@@ -13,7 +13,9 @@ from labelgen.errors import UserError
 from labelgen.files import sha256
 from labelgen.format import (
     BRANCHES,
+    DAMAGE,
     IMAGES,
+    Header,
     Layout,
     attributes_digest,
     column_digest,
@@ -47,25 +49,27 @@ def verify(path: Path) -> list[str]:
         Not a dataset at all.
     """
     header = read_header(path)
-    if not header.parts:
+    try:
+        if header.parts:
+            return _index(path, header)
         with open_file(path) as file:
-            return _attributes(file, path.name) + _file(
-                file, path.name, header.frames, header.patch
-            )
-    wrong = list[str]()
+            return _attributes(file, path.name) + _file(file, path.name, header)
+    except DAMAGE as e:
+        return [f"{path.name}: damaged ({type(e).__name__}: {e})"]
+
+
+def _index(path: Path, header: Header) -> list[str]:
     with open_file(path) as file:
-        wrong += _attributes(file, path.name)
-        total = len(file["label"]) if "label" in file else None
-    if total != sum(p["rows"] for p in header.parts):
-        wrong.append(f"{path.name}: shows {total} samples, its parts hold others")
+        wrong = _attributes(file, path.name) + _shapes(file, path.name, header)
+        rows = sum(part["rows"] for part in header.parts)
+        if not wrong and len(file["label"]) != rows:
+            wrong.append(f"{path.name}: shows {len(file['label'])} samples, its parts hold {rows}")
     for part in header.parts:
-        wrong += _part(path.parent, part, header.fingerprint, header.frames, header.patch)
+        wrong += _part(path.parent, part, header)
     return wrong
 
 
-def _part(
-    folder: Path, part: dict[str, Any], fingerprint: str, frames: int, patch: int
-) -> list[str]:
+def _part(folder: Path, part: dict[str, Any], header: Header) -> list[str]:
     name = part["file"]
     if Path(name).name != name:
         return [f"{name}: not a file beside the index; refused"]
@@ -79,13 +83,15 @@ def _part(
         wrong.append(f"{name}: SHA-256 differs from the one in the index")
     try:
         with open_file(path) as file:
-            if file.attrs.get("fingerprint") != fingerprint:
+            if file.attrs.get("fingerprint") != header.fingerprint:
                 wrong.append(f"{name}: part of another dataset")
             if "label" in file and len(file["label"]) != part["rows"]:
                 wrong.append(f"{name}: {len(file['label'])} samples, {part['rows']} expected")
-            wrong += _attributes(file, name) + _file(file, name, frames, patch)
+            wrong += _attributes(file, name) + _file(file, name, header)
     except UserError as e:
         wrong.append(str(e))
+    except DAMAGE as e:
+        wrong.append(f"{name}: damaged ({type(e).__name__}: {e})")
     return wrong
 
 
@@ -106,11 +112,8 @@ def _attributes(file: h5py.File, name: str) -> list[str]:
     return []
 
 
-def _file(file: h5py.File, name: str, frames: int, patch: int) -> list[str]:
-    missing = [d for d in (*IMAGES, *SMALL) if d not in file]
-    if missing:
-        return [f"{name}: no dataset {', '.join(missing)}"]
-    wrong = _shapes(file, name, frames, patch)
+def _file(file: h5py.File, name: str, header: Header) -> list[str]:
+    wrong = _shapes(file, name, header)
     if wrong:
         return wrong
     digests = _digests(file)
@@ -129,15 +132,20 @@ def _file(file: h5py.File, name: str, frames: int, patch: int) -> list[str]:
     return wrong
 
 
-def _shapes(file: h5py.File, name: str, frames: int, patch: int) -> list[str]:
+def _shapes(file: h5py.File, name: str, header: Header) -> list[str]:
+    missing = [d for d in (*IMAGES, *SMALL) if d not in file]
+    if missing:
+        return [f"{name}: no dataset {', '.join(missing)}"]
+    if foreign := sorted(set(file) - {*IMAGES, *SMALL}):
+        return [f"{name}: holds {', '.join(foreign)}, which no dataset has"]
     rows = len(file["label"])
     depth = 8 * file["inputs"].dtype.itemsize
     expected: dict[str, tuple[tuple[int, ...], str]] = {
         dataset: ((rows, *shape), kind.str)
-        for dataset, (shape, kind) in Layout(frames, patch, depth).images().items()
+        for dataset, (shape, kind) in Layout(header.frames, header.patch, depth).images().items()
     }
     expected |= {
-        "ev": ((rows, frames), "<f4"),
+        "ev": ((rows, header.frames), "<f4"),
         "origin": ((rows, 2), "<i4"),
         "branch": ((rows,), "|u1"),
         "variant": ((rows,), "<u2"),
@@ -148,6 +156,8 @@ def _shapes(file: h5py.File, name: str, frames: int, patch: int) -> list[str]:
         for dataset, (shape, kind) in expected.items()
         if file[dataset].shape != shape or file[dataset].dtype.str != kind
     ]
+    if list(file["branch"].attrs.get("names", [])) != list(BRANCHES):
+        wrong.append(f"{name}: attribute 'names' of branch is not {', '.join(BRANCHES)}")
     if file["scene"].shape != (rows,) or file["scene"].dtype.kind != "S":
         wrong.append(f"{name}: scene is not {rows} fixed-length strings")
     return wrong

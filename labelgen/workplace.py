@@ -13,11 +13,16 @@ from typing import Any
 from labelgen.errors import UserError
 from labelgen.files import write_json
 
+SETTINGS = "build.json"
+"""What a build was begun with."""
+
 
 def refuse_to_overwrite(out: Path, work: Path, resume: bool, overwrite: bool) -> None:
     """Refuse to touch a dataset or an unfinished build that is there, unless asked to."""
     if resume and overwrite:
         raise UserError("--resume goes on with what is there, --overwrite throws it away: take one")
+    if out.exists() and not _is_hdf5(out):
+        raise UserError(f"{out}: is no HDF5 file, so not ours to replace; give another name")
     if resume or overwrite:
         return
     if out.exists():
@@ -27,6 +32,19 @@ def refuse_to_overwrite(out: Path, work: Path, resume: bool, overwrite: bool) ->
             f"{work}: left by a build that was interrupted; "
             "give --resume to go on, or --overwrite to start anew"
         )
+
+
+def _is_hdf5(path: Path) -> bool:
+    """Whether a file is a dataset, if perhaps a damaged one; devices and other files are not."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as f:
+        return f.read(8) == b"\x89HDF\r\n\x1a\n"
+
+
+def unfinished(work: Path) -> bool:
+    """Whether a build was begun in this folder and has not ended."""
+    return (work / SETTINGS).exists()
 
 
 @contextlib.contextmanager
@@ -67,7 +85,7 @@ def _take(lock: int, out: Path) -> None:
 
 def same_settings(work: Path, settings: dict[str, Any]) -> None:
     """Refuse to go on with a build that had other settings; note those of a new one."""
-    path = work / "build.json"
+    path = work / SETTINGS
     if path.exists() and json.loads(path.read_text()) != settings:
         raise UserError(
             f"{work}: brackets, recipe, options or versions differ from those of the interrupted "

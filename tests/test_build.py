@@ -21,8 +21,10 @@ import pytest
 
 from labelgen.augment import Sample
 from labelgen.build import Summary, build
+from labelgen.discover import scan
 from labelgen.errors import UserError
 from labelgen.format import BRANCHES, Dataset, info
+from labelgen.progress import Silent
 from labelgen.recipe import DEFAULT, SSHDR
 from labelgen.response import decode
 from labelgen.simulate import write_bracket
@@ -182,8 +184,9 @@ def test_resume_with_nothing_to_do_and_with_other_settings(built: Path, raw: Pat
     before = digest(built)
     assert build(raw, built, jobs=1, resume=True).samples == info(built)["samples"]
     assert not built.with_name("out.h5.partial").exists()
-    with pytest.raises(UserError, match="other brackets, settings or versions"):
-        build(raw, built, jobs=1, resume=True, seed=5)
+    for other in ({"seed": 5}, {"compress": "gzip"}, {"license": "MIT"}):
+        with pytest.raises(UserError, match="other brackets, settings or versions"):
+            build(raw, built, jobs=1, resume=True, **other)
     assert digest(built) == before
     assert not built.with_name("out.h5.partial").exists()
 
@@ -253,6 +256,62 @@ def test_killed_and_resumed_gives_the_same_bytes(
         build(raw, whole, jobs=1, part_bytes=part_bytes)
         for path in whole.parent.iterdir():
             assert digest(path) == digest(tmp_path / path.name)
+
+
+def test_a_killed_overwrite_is_resumed_and_not_taken_for_the_old_dataset(
+    raw: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.h5"
+    build(raw, out, jobs=1, limit=1)
+    build(raw, tmp_path / "wanted.h5", jobs=1, limit=1, seed=4)
+    work = tmp_path / "out.h5.partial"
+
+    class Killed(BaseException):
+        pass
+
+    class Tell(Silent):
+        def start(self, stage: str, total: int) -> None:
+            if stage == "join":
+                raise Killed
+
+    with pytest.raises(Killed):
+        build(raw, out, jobs=1, limit=1, seed=4, overwrite=True, progress=Tell())
+    assert work.exists()
+    build(raw, out, jobs=1, limit=1, seed=4, resume=True)
+    assert digest(out) == digest(tmp_path / "wanted.h5")
+    assert not work.exists()
+
+
+def test_only_datasets_are_overwritten_and_only_their_own_parts(raw: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(UserError, match="is no HDF5 file, so not ours to replace"):
+        build(raw, tmp_path / "thesis.txt", jobs=1, overwrite=True)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+    build(raw, tmp_path / "a.h5", jobs=1, part_bytes=8 << 20)
+    shutil.copy(tmp_path / "a.h5", tmp_path / "b.h5")
+    build(raw, tmp_path / "b.h5", jobs=1, overwrite=True)
+    assert verify(tmp_path / "a.h5") == []
+
+
+def test_brackets_of_one_name_are_refused(raw: Path, tmp_path: Path) -> None:
+    twice = scan(raw)[:1] * 2
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("labelgen.build.scan", lambda _: twice)
+        with pytest.raises(UserError, match="two brackets are named 'five'"):
+            build(raw, tmp_path / "out.h5", jobs=1)
+
+
+def test_the_fingerprint_knows_what_a_truth_refers_to(raw: Path, tmp_path: Path) -> None:
+    """A longer span below the frames used scales the truth, and has to change the fingerprint."""
+    folder, prints = tmp_path / "raw", []
+    shutil.copytree(raw / "five", folder / "five")
+    for darkest in ("0.0", "-2.0"):
+        evs = f"{darkest}\n1\n2\n3\n4\n"
+        (folder / "five" / "exposure.txt").write_text(evs)
+        out = tmp_path / f"{darkest}.h5"
+        build(folder, out, jobs=1, labels="truth")
+        prints.append(info(out)["fingerprint"])
+    assert prints[0] != prints[1]
 
 
 def test_finished_brackets_are_not_made_again(
@@ -415,7 +474,7 @@ def test_truth_that_is_missing_rejects(raw: Path, tmp_path: Path) -> None:
 
 
 def test_exclude_limit_and_groups(raw: Path, tmp_path: Path) -> None:
-    from labelgen.discover import as_json, scan
+    from labelgen.discover import as_json
 
     (tmp_path / "skip.txt").write_text("# not these\nfive\ntrip*\n")
     summary = build(raw, tmp_path / "a.h5", jobs=1, exclude=tmp_path / "skip.txt", recipe=SSHDR)
@@ -482,6 +541,8 @@ def test_8_bit_brackets_stay_8_bit_and_one_of_16_widens_all(raw: Path, tmp_path:
         ({"compress": "zip"}, "--compress is 'zip'"),
         ({"backend": "mpi"}, "--backend is 'mpi'"),
         ({"augment": True}, "--augment goes with --labels truth"),
+        ({"part_bytes": 0}, "--part-size is 0 bytes"),
+        ({"license": "\udcff"}, "--license is not UTF-8"),
         ({"jobs": 0}, "--jobs is 0"),
         ({"limit": 0}, "--limit is 0"),
         ({"resume": True, "overwrite": True}, "take one"),

@@ -131,6 +131,43 @@ def test_label_with_exposures_by_hand_and_what_it_refuses(raw: Path, tmp_path: P
     assert not (tmp_path / "b").exists()
 
 
+def test_label_never_writes_among_the_frames(raw: Path) -> None:
+    before = sorted(p.name for p in (raw / "static").iterdir())
+    assert "holds the frames" in failed(labelgen("label", raw / "static", "-o", raw / "static"))
+    assert sorted(p.name for p in (raw / "static").iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--reference", "-1"), "--reference is -1, expected 0 to 2, or auto"),
+        (("--reference", "7"), "--reference is 7"),
+        (("--frames", "1"), "--frames is 1"),
+        (("--frames", "0"), "--frames is 0"),
+        (("--ev", "0,2,5000"), "no exposure known"),
+    ],
+)
+def test_label_checks_what_build_checks(
+    raw: Path, tmp_path: Path, options: tuple[str, ...], said: str
+) -> None:
+    assert said in failed(labelgen("label", raw / "static", "-o", tmp_path / "x", *options))
+    assert not (tmp_path / "x").exists()
+
+
+def test_simulate_and_demo_replace_only_what_they_made(tmp_path: Path) -> None:
+    photos = tmp_path / "raw" / "photos"
+    photos.mkdir(parents=True)
+    (photos / "only_copy.jpg").write_text("precious")
+    assert "not ours to replace" in failed(labelgen("demo", tmp_path, "--overwrite"))
+    for command in (("simulate", "-"), ("simulate", tmp_path / "raw")):
+        said = failed(labelgen(*command, tmp_path / "raw", "--overwrite"))
+        assert "not ours to replace" in said
+    assert (photos / "only_copy.jpg").read_text() == "precious"
+    small = ("--scenes", 1, "--size", 160, 200)
+    for overwrite in ((), ("--overwrite",)):
+        assert labelgen("simulate", "-", tmp_path / "new", *small, *overwrite).exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -142,6 +179,10 @@ def test_label_with_exposures_by_hand_and_what_it_refuses(raw: Path, tmp_path: P
         (("recipes", "absent"), "no recipe 'absent'"),
         (("simulate", ".", "x"), "no .hdr file below it"),
         (("simulate", "-", "x", "--ev", "0"), "at least two rising exposures"),
+        (("simulate", "-", "x", "--ev", "0,inf"), "at least two rising exposures"),
+        (("simulate", "-", "x", "--ev", "nan,1,2"), "at least two rising exposures"),
+        (("simulate", "-", "x", "--full-well", "0"), "--full-well is 0.0, expected at least 10"),
+        (("simulate", "-", "x", "--seed", "-1"), "--seed is -1"),
     ],
 )
 def test_errors_are_one_line_and_status_2(

@@ -12,11 +12,13 @@ from labelgen.align import Aligned, align, find_homography
 from labelgen.bracket import Stack
 from labelgen.exposure import clipped, dark
 from labelgen.motion import moving, variance
-from labelgen.recipe import DEFAULT, RECIPES, SSHDR, Align, Noise
+from labelgen.recipe import DEFAULT, RECIPES, SSHDR, Align, Noise, Recipe
 from labelgen.response import encode
 from labelgen.simulate import Simulated
 
 from .conftest import EV, stack_of
+
+OTHERS = (0, 2)
 
 
 def shifted(stack: Stack, i: int, matrix: np.ndarray) -> Stack:
@@ -58,7 +60,7 @@ def test_geometry_found_at_a_smaller_size_holds_at_full_size(
 
 def test_frames_that_agree_already_are_not_resampled(tripod: Simulated) -> None:
     stack = stack_of(tripod)
-    for i in stack.others:
+    for i in OTHERS:
         frame = align(stack, i, Align())
         assert frame.shift == 0
         assert np.array_equal(frame.linear, stack.linear(i))
@@ -76,7 +78,7 @@ def test_the_reference_is_never_resampled(handheld: Simulated, method: str) -> N
 def test_alignment_lowers_the_disagreement(handheld: Simulated, method: str) -> None:
     stack = stack_of(handheld)
     reference = stack.radiance(1)
-    for i in stack.others:
+    for i in OTHERS:
         frame = align(stack, i, Align(method=method))
         fair = frame.seen & (stack.codes[1] < 60000).all(-1) & (frame.linear < 0.9).all(-1)
         before = np.abs(stack.radiance(i) - reference)[fair].mean()
@@ -93,7 +95,7 @@ def test_nothing_to_match_leaves_the_frame_as_it_is() -> None:
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
 def test_noise_alone_is_not_motion(tripod: Simulated, recipe: object) -> None:
     stack = stack_of(tripod)
-    for i in stack.others:
+    for i in OTHERS:
         frame = Aligned(stack.linear(i), np.ones(stack.size, bool), 0.0)
         moved = moving(stack.linear(1), EV[1], frame, EV[i], 16, recipe)  # type: ignore[arg-type]
         assert moved.mean() < 0.002
@@ -103,7 +105,7 @@ def test_what_moves_is_seen(tripod: Simulated) -> None:
     stack = stack_of(tripod)
     inside = np.zeros(stack.size, bool)
     inside[100:140, 150:190] = True
-    for i in stack.others:
+    for i in OTHERS:
         radiance = stack.radiance(i).copy()
         radiance[inside] = 0.35 * radiance[inside] + 0.01
         changed = encode(radiance * np.float32(2.0 ** EV[i]), 16)
@@ -124,6 +126,23 @@ def test_clipped_reference_agrees_with_whatever_is_above_its_clip() -> None:
     assert not moving(reference, 2.0, short, 0.0, 16, SSHDR).any()
     below = replace(short, linear=np.full((64, 64, 3), 0.1, np.float32))
     assert moving(reference, 2.0, below, 0.0, 16, SSHDR).all()
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
+def test_motion_is_seen_where_it_is(recipe: Recipe) -> None:
+    """The mask of a mirrored bracket is the mirrored mask: nothing moves it by a pixel."""
+    grey = np.full((64, 64, 3), 0.2, np.float32)
+    other = grey.copy()
+    other[20:41, 24:41] = 0.05
+    other[5, 50] = 0.05
+    masks = [
+        moving(
+            grey, 2.0, Aligned(np.ascontiguousarray(o), np.ones((64, 64), bool), 0), 2.0, 16, recipe
+        )
+        for o in (other, other[::-1, ::-1])
+    ]
+    assert masks[0].any()
+    assert np.array_equal(masks[0], masks[1][::-1, ::-1])
 
 
 def test_what_a_frame_does_not_see_counts_as_moved() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +89,8 @@ def test_a_list_of_linear_times_is_not_taken_as_ev(tmp_path: Path) -> None:
     (tmp_path / "exposure.txt").write_text("0.01\n0.04\n0.16\n")
     (bracket,) = scan(tmp_path)
     assert bracket.evs == pytest.approx([0, 2, 4])
-    assert "linear times" in bracket.frames[0].origin
+    assert bracket.frames[0].origin == "exposure.txt (times)"
+    assert bracket.problems == ("exposure.txt: read as times, not as EV",)
 
 
 def test_a_list_that_does_not_fit_is_named_and_passed_over(tmp_path: Path) -> None:
@@ -248,6 +250,7 @@ def test_groups_round_trip_and_can_be_edited(tmp_path: Path) -> None:
         ("not json", "expected a list of groups"),
         ('[{"name": "a", "frames": [{"file": "../x.png"}]}]', "is not inside"),
         ('[{"name": "a", "frames": [{"file": "/etc/passwd"}]}]', "is not inside"),
+        ('[{"name": "a", "frames": [{"file": "x\\u0000.png"}]}]', "is not inside"),
         ('[{"name": "a", "frames": [{"file": "absent.png"}]}]', "does not exist"),
         ('[{"name": "a", "frames": []}, {"name": "a", "frames": []}]', "name of its own"),
     ],
@@ -257,3 +260,84 @@ def test_unusable_groups_are_refused_in_one_line(tmp_path: Path, text: str, mess
     groups.write_text(text)
     with pytest.raises(UserError, match=message):
         read_groups(groups, tmp_path)
+
+
+@pytest.mark.parametrize("text", ["1/100\n1/25\n1/6.25\n", "1/100, 1/25, 1/6.25"])
+def test_fractions_are_times(tmp_path: Path, text: str) -> None:
+    photos(tmp_path, "1.tif", "2.tif", "3.tif")
+    (tmp_path / "exposure.txt").write_text(text)
+    assert only(tmp_path)[1] == pytest.approx([0, 2, 4])
+
+
+def test_whole_numbers_that_could_be_times_are_ev_and_the_doubt_is_said(tmp_path: Path) -> None:
+    photos(tmp_path, "1.tif", "2.tif", "3.tif")
+    (tmp_path / "exposure.txt").write_text("1\n2\n4\n")
+    (bracket,) = scan(tmp_path)
+    assert bracket.evs == [0, 1, 3]
+    assert "read as EV; if these are times" in bracket.problems[0]
+
+
+def test_list_and_exif_are_compared_whatever_the_list(tmp_path: Path) -> None:
+    photo(tmp_path / "a 1.jpg", time=1.0)
+    photo(tmp_path / "b 2.jpg", time=0.5)
+    (tmp_path / "image_list.txt").write_text("a 1.jpg 1\nb 2.jpg 1/16\n")
+    (bracket,) = scan(tmp_path)
+    assert bracket.evs == [0, 4]
+    assert "EXIF contradicts image_list.txt by 3.0 EV" in bracket.problems[0]
+
+
+@pytest.mark.parametrize("values", [np.array([1j, 2j]), np.array(["a", "b"]), np.zeros(3)])
+def test_numpy_lists_of_other_things_are_passed_over(tmp_path: Path, values: np.ndarray) -> None:
+    photos(tmp_path, "0.png", "1.png")
+    np.save(tmp_path / "exposures.npy", values)
+    assert "exposures.npy" in scan(tmp_path)[0].problems[0]
+    (tmp_path / "exposures.npy").write_bytes(b"")
+    assert "exposures.npy" in scan(tmp_path)[0].problems[0]
+
+
+def test_exposures_that_no_camera_has_are_not_believed(tmp_path: Path) -> None:
+    photo(tmp_path / "a.jpg", time=1e-9)
+    photo(tmp_path / "b.jpg", time=1e9)
+    (bracket,) = scan(tmp_path)
+    assert bracket.evs == []
+    assert "exposures span 60 EV" in bracket.problems[0]
+
+
+def test_links_are_followed_once(tmp_path: Path) -> None:
+    photos(tmp_path / "elsewhere" / "b", "1.png", "2.png")
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (raw / "linked").symlink_to(tmp_path / "elsewhere" / "b", target_is_directory=True)
+    (raw / "loop").symlink_to(raw, target_is_directory=True)
+    assert [b.name for b in scan(raw)] == ["linked"]
+    groups = tmp_path / "groups.json"
+    (tmp_path / "elsewhere" / "b" / "ev.txt").write_text("0\n2\n")
+    groups.write_text(json.dumps(as_json(scan(raw), raw)))
+    assert [b.evs for b in read_groups(groups, raw)] == [[0, 2]]
+
+
+def test_names_are_unique_and_order_does_not_depend_on_the_file_system(tmp_path: Path) -> None:
+    photos(tmp_path / "a", "01.png", "1.png", "A.png", "a.png")
+    photos(tmp_path / "a" / "a", "1.png", "2.png")
+    brackets = scan(tmp_path / "a")
+    assert [b.name for b in brackets] == [".", "a"]
+    assert [f.path.name for f in brackets[0].frames] == ["01.png", "1.png", "A.png", "a.png"]
+
+
+def test_our_own_pictures_and_pipes_are_no_frames(tmp_path: Path) -> None:
+    photos(tmp_path, "1.png", "2.png", "label.png", "weight.png", "cues.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    assert len(scan(tmp_path)[0].frames) == 5
+    (tmp_path / "label.json").write_text("{}")
+    assert len(scan(tmp_path)[0].frames) == 2
+
+
+def test_names_that_can_be_stored_nowhere_are_a_problem(tmp_path: Path) -> None:
+    photos(tmp_path / "good", "1.png", "2.png")
+    for odd in (b"not-utf8-\xff", b"two\nlines"):
+        folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + odd))
+        photos(folder, "1.png", "2.png")
+    brackets = scan(tmp_path)
+    assert sorted(b.name for b in brackets) == ["good", "not-utf8-?", "two?lines"]
+    assert sum("rename it" in " ".join(b.problems) for b in brackets) == 2
+    json.dumps(as_json(brackets, tmp_path)).encode()

@@ -23,6 +23,11 @@ def test_every_setting_has_a_unit_and_a_source(recipe: Recipe) -> None:
             assert f.metadata["source"], f.name
 
 
+def test_any_text_survives_toml() -> None:
+    named = dataclasses.replace(DEFAULT, summary='for "night" \u2026 \U0001f600')
+    assert Recipe.from_dict(tomllib.loads(named.as_toml())) == named
+
+
 def test_a_file_needs_only_what_it_changes(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text("[patches]\nsize = 64\n")
@@ -41,6 +46,7 @@ def test_a_file_needs_only_what_it_changes(tmp_path: Path) -> None:
         ("[align]\nmethod = 'sift'", "align.method is 'sift', expected one of none, homography"),
         ("[illumination]\ngain_low = 5", "illumination.gain_low is above illumination.gain_high"),
         ("[warp]\nshift = nan", "warp.shift is nan"),
+        ("[motion]\nclose = 4", "motion.close is even, expected an odd width"),
         ("not toml", "not TOML"),
     ],
 )

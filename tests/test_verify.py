@@ -13,7 +13,7 @@ import pytest
 
 from labelgen.build import build
 from labelgen.errors import UserError
-from labelgen.format import Dataset, read_header
+from labelgen.format import Dataset, info, read_header
 from labelgen.verify import verify
 
 
@@ -95,6 +95,27 @@ def not_finite(file: h5py.File) -> None:
     file["label"][2, 0, 0, 0] = np.nan
 
 
+def rename_branches(file: h5py.File) -> None:
+    file["branch"].attrs["names"] = ["reference", "static", "illumination", "truth"]
+
+
+def add_dataset(file: h5py.File) -> None:
+    file["extra"] = np.zeros(3)
+
+
+def break_recipe(file: h5py.File) -> None:
+    file.attrs["recipe"] = "[1]"
+
+
+def break_parts(file: h5py.File) -> None:
+    file.attrs["parts"] = '{"a": 1}'
+
+
+def group_for_dataset(file: h5py.File) -> None:
+    del file["ev"]
+    file.create_group("ev")
+
+
 def retype(file: h5py.File) -> None:
     values = file["branch"][:].astype(np.int64)
     del file["branch"]
@@ -117,6 +138,9 @@ def shorten(file: h5py.File) -> None:
         (change_value, "weight differs from its recorded digest"),
         (swap_rows, "label differs from its recorded digest"),
         (not_finite, "label: sample 2: radiance outside of 0..1 or not finite"),
+        (rename_branches, "attribute 'names' of branch is not"),
+        (add_dataset, "holds extra, which no dataset has"),
+        (group_for_dataset, "damaged"),
         (retype, "branch is"),
         (shorten, "variant is"),
     ],
@@ -129,6 +153,36 @@ def test_what_hdf5_itself_finds_sound(
     with h5py.File(path, "r+") as f:
         damage(f)
     assert any(said in line for line in verify(path)), verify(path)
+
+
+@pytest.mark.parametrize("damage", [break_recipe, break_parts], ids=lambda d: d.__name__)
+def test_attributes_of_another_form_are_refused_in_one_line(
+    single: Path, tmp_path: Path, damage: Callable[[h5py.File], None]
+) -> None:
+    path = copy(single, tmp_path)
+    with h5py.File(path, "r+") as f:
+        damage(f)
+    for command in (verify, info):
+        with pytest.raises(UserError, match="damaged root attributes"):
+            command(path)
+
+
+def test_flipped_bits_of_hdf5_metadata_raise_nothing_else(single: Path, tmp_path: Path) -> None:
+    """The first kilobytes hold superblock, groups and headers; h5py raises many things on them."""
+    path = copy(single, tmp_path)
+    said = list[str]()
+    for at in range(0, 3000, 61):
+        flip(path, at)
+        for command in (verify, info):
+            try:
+                outcome = command(path)
+            except UserError as e:
+                outcome = [str(e)]
+            said += outcome if isinstance(outcome, list) else []
+        flip(path, at)
+    assert len(said) > 10
+    assert not any("\n" in line for line in said)
+    assert verify(path) == []
 
 
 def test_a_truncated_file_is_no_dataset(single: Path, tmp_path: Path) -> None:
