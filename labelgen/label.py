@@ -6,7 +6,7 @@ by the difference of label and reference; per pixel is ours.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -118,11 +118,33 @@ def make_label(stack: Stack, recipe: Recipe) -> Label:
         code = cues.aligned[stack.reference].linear ** np.float32(1 / GAMMA)
         kind = trust_difference(fused, reference, code, recipe)
     kind = np.where(known, kind, NOTHING).astype(np.uint8)
+    weight = np.where(known & (kind != NOTHING), 255, 0).astype(np.uint8)
+    if recipe.fusion.guess and recipe.fusion.weights == "variance" and not known.all():
+        guessed, explained = guess(stack, recipe)
+        fill = (kind == NOTHING) & explained
+        fused[fill], kind[fill], weight[fill] = guessed[fill], REFERENCE, recipe.fusion.guess
     # A moving cell is the reference itself; moving pixels are what agrees with the reference.
     own = (kind == NOTHING) | ((kind == REFERENCE) & (recipe.fusion.trust == "cell"))
     radiance = np.clip(np.where(own[..., None], reference, fused), 0, 1)
-    weight = np.where(kind == NOTHING, 0, 255).astype(np.uint8)
     return Label(radiance, weight, kind, cues)
+
+
+def guess(stack: Stack, recipe: Recipe) -> tuple[Float, Mask]:
+    """What dense flow makes of a bracket, for pixels that nothing else can tell.
+
+    Where something moves before a clipped reference, only a guess is possible: content of shorter
+    frames that flow carries there and that is at least as bright as the reference proves.
+
+    Returns
+    -------
+    radiance : (H, W, 3) float32
+        1.0 where the shortest frame clips.
+    explained : (H, W) bool
+        Where some frame agrees with the reference after the flow.
+    """
+    cues = see(stack, replace(recipe, align=replace(recipe.align, method="flow")))
+    depth = bit_depth(stack.codes[0])
+    return fuse_variance(cues.aligned, stack.ev, cues.agrees, depth, recipe)
 
 
 def cells(size: tuple[int, int], patch: int) -> tuple[list[int], list[int]]:

@@ -124,6 +124,9 @@ class Fusion:
         "SS-HDR: whole cells; SelfHDR: difference of label and reference; pixel: ours",
         ["cell", "pixel", "difference"],
     )
+    guess: int = setting(
+        0, "weight, 0..255", "ours: of pixels that only dense flow explains; 0 drops them", (0, 255)
+    )
     difference: float = setting(
         5 / 255, "mu-law", "SelfHDR: its mask, used by trust = difference", (0, 1)
     )
@@ -282,7 +285,7 @@ DEFAULT = Recipe(
     "a weight per pixel: noise-aware motion cue, inverse-variance fusion of the frames that agree",
     align=Align(refine=12.0),
     motion=Motion(threshold=4 / 255, gradient=0.5, speck=2, close=9, grow=7),
-    fusion=Fusion(weights="variance", trust="pixel"),
+    fusion=Fusion(weights="variance", trust="pixel", guess=96),
     illumination=Illumination(frames="real", share=0.5, gain_low=0.5, gain_high=4.0),
     warp=Warp(share=0.3),
 )

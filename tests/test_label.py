@@ -76,6 +76,26 @@ def test_few_ghosts_are_trusted(dynamic: Simulated, recipe: Recipe) -> None:
     assert ghost[label.weight > 0].mean() < 0.3 * merged.mean()
 
 
+def test_what_only_flow_explains_is_trusted_little_and_better_than_the_reference() -> None:
+    """Things move before windows that the reference clips."""
+    sure = replace(DEFAULT, fusion=replace(DEFAULT.fusion, guess=0))
+    errors = []
+    for seed in (3, 70, 71):
+        scene = make_scene(seed, pieces=6, shake=1.0)
+        stack = stack_of(scene)
+        label, without = make_label(stack, DEFAULT), make_label(stack, sure)
+        guessed = label.weight == DEFAULT.fusion.guess
+        assert (without.weight[guessed] == 0).all()
+        assert np.array_equal(label.weight[~guessed], without.weight[~guessed])
+        assert np.array_equal(label.radiance[~guessed], without.radiance[~guessed])
+        truth = mu(scene.truth[guessed])
+        reference = mu(stack.radiance(1)[guessed])
+        errors += [(mu(label.radiance[guessed]) - truth).ravel(), (reference - truth).ravel()]
+    ours, references = (np.abs(np.concatenate(errors[k::2])) for k in (0, 1))
+    assert len(ours) > 3000
+    assert ours.mean() < references.mean()
+
+
 def test_what_moves_in_a_moving_cell_is_the_reference_itself(dynamic: Simulated) -> None:
     stack = stack_of(dynamic)
     label = make_label(stack, SSHDR)
