@@ -15,8 +15,9 @@ from typing import Any
 
 from labelgen.bracket import MOST_EV, SAME_EXPOSURE_EV, Bracket, Frame
 from labelgen.errors import UserError
-from labelgen.exposures import read_exposures, read_header
+from labelgen.exposures import read_exposures
 from labelgen.files import IMAGE_SUFFIXES, natural_key
+from labelgen.header import read_header
 
 NO_INPUTS = {"ref", "truth"}
 OUR_PICTURES = {"label.png", "weight.png", "cues.png"}

@@ -10,55 +10,20 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from labelgen.bracket import MOST_EV, Frame
 from labelgen.errors import UserError
+from labelgen.header import Header, positive
 
 EV_LISTS = ("exposure.txt", "exposures.txt", "ev.txt")
 FILE_LISTS = ("image_list.txt", "list.txt")
 
 MOST_DISSENT_EV = 0.34
 """Lists and EXIF may differ by a third of a stop: shutter times are nominal."""
-
-
-@dataclass(frozen=True)
-class Header:
-    """What the header of an image file says, without decoding its pixels."""
-
-    size: tuple[int, int] | None
-    """Height and width as displayed (EXIF orientation applied); None if unreadable."""
-    camera: str = ""
-    time_s: float | None = None
-    fnumber: float | None = None
-    iso: float | None = None
-
-
-def read_header(path: Path) -> Header:
-    """Size, camera and exposure from the header of an image file; never raises for a bad file."""
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            turns = image.format != "TIFF"  # whose orientation OpenCV does not apply
-            exif = image.getexif()
-            detail = exif.get_ifd(0x8769)
-    except Exception:  # Pillow raises whatever a hostile or broken header provokes
-        return Header(None)
-    if turns and exif.get(0x0112) in (5, 6, 7, 8):  # orientation: turned by a quarter
-        width, height = height, width
-    camera = " ".join(str(exif.get(tag, "")).strip("\0 ") for tag in (0x010F, 0x0110)).strip()
-    iso = detail.get(0x8827)
-    return Header(
-        (height, width),
-        camera,
-        _positive(detail.get(0x829A)),
-        _positive(detail.get(0x829D)),
-        _positive(iso[0] if isinstance(iso, tuple) and iso else iso),
-    )
 
 
 def read_exposures(
@@ -103,15 +68,6 @@ def read_exposures(
         return frames, problems + _contradiction(frames, bare, name)
     frames, odd = _from_exif(bare)
     return frames, problems + odd
-
-
-def _positive(value: object) -> float | None:
-    """A positive finite number, or None (EXIF has zeros, 0/0 and text in its place)."""
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
-        return None
-    return number if math.isfinite(number) and number > 0 else None
 
 
 def _number(text: str) -> float:
@@ -196,7 +152,7 @@ def _from_file_list(path: Path, frames: list[Frame]) -> tuple[list[Frame], list[
         rest = line[len(name) :].split("#")[0].replace(",", " ").replace(";", " ").split()
         if not name or not rest:
             continue
-        value = _positive(_number(rest[0]))
+        value = positive(_number(rest[0]))
         if value is None:
             raise UserError(f"{name}: '{rest[0][:20]}' is not a time in seconds")
         seconds = 1 / value if inverse else value
