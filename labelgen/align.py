@@ -123,6 +123,15 @@ def find_homography(stack: Stack, i: int, settings: recipe.Align) -> Array | Non
         Takes (x, y) of the reference to (x, y) of frame i; None where no homography makes the
         frames agree better than they do unaligned.
     """
+    matrix = match(stack, i, settings)
+    if matrix is None:
+        return None
+    unaligned = _disagreement(stack, i, np.eye(3))
+    return matrix if _disagreement(stack, i, matrix) < (1 - LEAST_GAIN) * unaligned else None
+
+
+def match(stack: Stack, i: int, settings: recipe.Align) -> Array | None:
+    """The homography (3, 3) float64 that most SIFT matches follow, or None; unverified."""
     ref, other = (_features(stack, k, i, settings.features) for k in (stack.reference, i))
     if min(len(ref[0]), len(other[0])) < LEAST_MATCHES:
         return None
@@ -135,10 +144,7 @@ def find_homography(stack: Stack, i: int, settings: recipe.Align) -> Array | Non
     matrix, _ = cv2.findHomography(
         here, there, cv2.USAC_MAGSAC, settings.inlier, maxIters=5000, confidence=0.9999
     )
-    if matrix is None or not np.isfinite(matrix).all():
-        return None
-    unaligned = _disagreement(stack, i, np.eye(3))
-    return matrix if _disagreement(stack, i, matrix) < (1 - LEAST_GAIN) * unaligned else None
+    return None if matrix is None or not np.isfinite(matrix).all() else np.asarray(matrix)
 
 
 def find_flow(stack: Stack, other: Float, i: int, backward: bool = False) -> Float:

@@ -1,20 +1,102 @@
 """From camera codes to linear light and back, and the mu-law of the HDR literature.
 
-The response is gamma 2.2, the convention of the SIGGRAPH'17 set (Kalantari and Ramamoorthi,
-doi:10.1145/3072959.3073609): linear = (code / max)^2.2, 1.0 is where the frame clips.
+Everything downstream of reading sees gamma 2.2, the convention of the SIGGRAPH'17 set (Kalantari
+and Ramamoorthi, doi:10.1145/3072959.3073609): linear = (code / max)^2.2, 1.0 is where the frame
+clips. Frames of a camera with another `Response` are recoded when they are read.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from labelgen.arrays import Array, Codes, Float
+from labelgen.errors import UserError
 
 GAMMA = 2.2
 MU = 5000.0
+
+
+SAMPLES = 256
+"""An estimated curve is stored at so many equally spaced codes."""
+NAMED = ("gamma2.2", "srgb", "linear")
+"""Responses that need no curve."""
+
+
+@dataclass(frozen=True)
+class Response:
+    """How the codes of a camera stand for linear light.
+
+    `name` is one of `NAMED`, or "estimated" with `curves`: for R, G and B the gamma 2.2 code
+    (0..1) of the camera's codes k / 255, rising from 0 to 1. A curve kept that way is nearly
+    straight for any camera, so that little is lost between its samples.
+    """
+
+    name: str = "gamma2.2"
+    curves: tuple[tuple[float, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.name in NAMED and not self.curves:
+            return
+        if self.name != "estimated" or [len(c) for c in self.curves] != [SAMPLES] * 3:
+            raise UserError(
+                f"response '{self.name}': expected {', '.join(NAMED)}, or estimated with "
+                f"3 curves of {SAMPLES} values"
+            )
+        rising = all(b >= a for c in self.curves for a, b in zip(c, c[1:], strict=False))
+        if not rising or any((c[0], c[-1]) != (0.0, 1.0) for c in self.curves):
+            raise UserError("response: a curve has to rise from 0 to 1")
+
+    def gamma_code(self, code: Array) -> Array:
+        """Gamma 2.2 code (0..1) of camera codes (0..1) of R, G and B: (..., 3) to (..., 3)."""
+        if self.name == "gamma2.2":
+            return code
+        if self.name == "linear":
+            return np.asarray(code ** (1 / GAMMA))
+        if self.name == "srgb":  # IEC 61966-2-1
+            light = np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
+            return np.asarray(light ** (1 / GAMMA))
+        at = np.linspace(0, 1, SAMPLES)
+        return np.stack([np.interp(code[..., c], at, self.curves[c]) for c in range(3)], -1)
+
+    def recode(self, codes: Codes) -> Codes:
+        """Camera codes as codes of gamma 2.2.
+
+        Parameters
+        ----------
+        codes : (H, W, 3) uint8 or uint16
+            As the camera stored them, RGB.
+
+        Returns
+        -------
+        (H, W, 3) uint8 or uint16
+            The same if the camera has gamma 2.2, otherwise uint16.
+        """
+        if self.name == "gamma2.2":
+            return codes
+        top = np.iinfo(codes.dtype).max
+        every = np.arange(top + 1)[:, None].repeat(3, 1) / top
+        table = np.rint(65535 * self.gamma_code(every)).astype(np.uint16)
+        return np.stack([table[:, c].take(codes[..., c]) for c in range(3)], -1)
+
+    def clip(self, code: float) -> float:
+        """The gamma 2.2 code from which on a frame clips that clips from a camera code (0..1)."""
+        return float(self.gamma_code(np.full(3, code)).min())
+
+    def as_json(self) -> dict[str, Any]:
+        """As stored in a dataset."""
+        return {"name": self.name} | ({"curves": [list(c) for c in self.curves]} if self.curves else {})
+
+    @staticmethod
+    def from_json(values: dict[str, Any]) -> Response:
+        """The inverse of `as_json`."""
+        return Response(values["name"], tuple(tuple(c) for c in values.get("curves", ())))
+
+
+GAMMA22 = Response()
 
 
 @cache

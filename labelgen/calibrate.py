@@ -1,0 +1,352 @@
+"""The response of a camera and the true exposures of its frames, from its brackets together.
+
+The log of the inverse response is a smooth curve, and along a ridge it rises by the difference
+of two exposures (Debevec and Malik 1997, doi:10.1145/258734.258884; Mann 2000 for the
+comparagrams). Curve and ratios can't both be free: any power of a response fits with exposures
+scaled alike (Grossberg and Nayar 2003, doi:10.1109/TPAMI.2003.1240119). So the exposures that are
+stated fix the scale, all frames together, and pixels correct single frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.interpolate import BSpline
+
+from labelgen.arrays import Array
+from labelgen.comparagram import Ridge
+from labelgen.response import GAMMA, GAMMA22, SAMPLES, Response
+
+MOST_BRACKETS = 100
+"""So many brackets of a camera, spread over all of them, decide about its curve."""
+LEAST_BINS = 24
+"""A ridge with fewer bins, of all brackets of a camera, can't tell a curve."""
+KNOTS = 16
+"""Of the cubic spline; they are equally spaced in the root of the code, denser where it is dark."""
+SMOOTHNESS, LIKENESS, SIZE = 30.0, 10.0, 0.1
+"""Penalties on the bending of the splines, on differences between the channels, and on size."""
+CODE_ERROR, EV_ERROR = 0.5 / 255, 0.01
+"""What a mean code may be off by (quantisation, JPEG), and what no curve explains (stops)."""
+PLACES_ALIKE = 20
+"""Windows overlap and share their surface: so many places count as one independent one."""
+TUKEY = 4.7
+"""Bins count for nothing beyond so many standard deviations (Tukey's biweight)."""
+ANNEALED = (8.0, 6.0, 4.0, 3.0, 2.0)
+"""The first rounds believe in wider noise than there is, so that a far start finds its way."""
+ROUNDS = 25
+PRIOR_EV = 0.3
+"""Stated exposures are expected to be right within this (stops)."""
+NOMINAL_EV = 0.1
+"""Spread of the errors of stated exposures (stops), by which a curve of wrong power is told."""
+MISFIT_RATIO, MISFIT_SLACK = 1.5, 0.1
+"""A response of known name is taken if it fits as well as a free curve but for this (codes)."""
+OUTLIER_RATIO, OUTLIER_CODES = 3.0, 1.0
+"""A bracket that a common curve fits so much worse than the others was processed differently."""
+INDEPENDENT = 4.0
+"""Neighbouring bins are off alike: the variance of an exposure is larger by this."""
+GOOD_EV, LEAST_EV = 0.1, 0.03
+"""A correction is kept if it is known better than the one, and larger than the other and than its
+error (stops): what is stated exactly stays as it is stated."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What calibration needs of one bracket.
+
+    `key` names camera and processing; `ev` (F,) are the stated exposures in stops, rising;
+    `ridge` is of the same frames.
+    """
+
+    key: str
+    ev: tuple[float, ...]
+    ridge: Ridge
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What calibration found of one bracket.
+
+    `assumed` means that nothing told the response. `offset` (F,) is what the pixels say beyond
+    the stated exposures (stops; only differences mean anything), `covariance` (F, F) in stops
+    squared its error. `misfit` is how far codes are off the common curve (median, of 255), None
+    where no pixel can tell.
+    """
+
+    response: Response = GAMMA22
+    assumed: bool = True
+    offset: tuple[float, ...] = ()
+    covariance: Array | None = None
+    misfit: float | None = None
+
+    def correction(self, frame: int, reference: int) -> tuple[float, float]:
+        """What to add to the stated step from reference to frame, and its error, in stops.
+
+        The correction is 0 where it is not known well enough to be kept.
+        """
+        if self.covariance is None or frame == reference:
+            return 0.0, np.inf if frame != reference else 0.0
+        c = self.covariance
+        variance = c[frame, frame] + c[reference, reference] - 2 * c[frame, reference]
+        error = float(np.sqrt(max(variance, 0) + EV_ERROR**2))
+        step = self.offset[frame] - self.offset[reference]
+        kept = error < GOOD_EV and abs(step) > max(LEAST_EV, error)
+        return (float(step) if kept else 0.0), error
+
+
+def calibrate(
+    views: Sequence[View], known: Mapping[str, Response] | None = None
+) -> list[Calibration]:
+    """Responses by camera, and corrections of the exposures of every bracket.
+
+    Parameters
+    ----------
+    views : sequence of View
+        All brackets.
+    known : mapping of str to Response, optional
+        Responses by camera that are given; "*" stands for every other camera.
+
+    Returns
+    -------
+    list of Calibration
+        One for each view.
+    """
+    known, found = known or {}, dict[int, Calibration]()
+    for key in dict.fromkeys(v.key for v in views):
+        group = [i for i, v in enumerate(views) if v.key == key]
+        given = known.get(key, known.get("*"))
+        results = _group([views[i] for i in group], given)
+        found |= dict(zip(group, results, strict=True))
+    return [found[i] for i in range(len(views))]
+
+
+def _group(views: Sequence[View], given: Response | None) -> list[Calibration]:
+    """Calibrate brackets of one camera; those that the common curve does not fit get their own."""
+    if given is not None:
+        return [replace(exposures(v, given), assumed=False) for v in views]
+    told = [v for v in views if len(v.ridge.pair)]
+    response = fit_response(told[:: -(-len(told) // MOST_BRACKETS) or 1]) if told else None
+    if response is None:
+        return [exposures(v, GAMMA22) for v in views]
+    common = [replace(exposures(v, response), assumed=False) for v in views]
+    misfits = [c.misfit for c in common if c.misfit is not None]
+    limit = max(OUTLIER_CODES, OUTLIER_RATIO * float(np.median(misfits)))
+    return [
+        _alone(v, c) if len(views) > 1 and c.misfit is not None and c.misfit > limit else c
+        for v, c in zip(views, common, strict=True)
+    ]
+
+
+def _alone(view: View, common: Calibration) -> Calibration:
+    """A bracket with a curve of its own, if that fits it much better than the common one."""
+    response = fit_response([view])
+    if response is None or common.misfit is None:
+        return common
+    own = replace(exposures(view, response), assumed=False)
+    better = own.misfit is not None and own.misfit * OUTLIER_RATIO < common.misfit
+    return own if better else common
+
+
+def exposures(view: View, response: Response) -> Calibration:
+    """What the pixels say of the exposures of a bracket, given the response."""
+    count = len(view.ev)
+    ridge = view.ridge
+    if not len(ridge.pair):
+        return Calibration(response, True, (0.0,) * count)
+    rise, slope = _rise(ridge, response)
+    rest = rise - np.diff(view.ev)[ridge.pair]
+    frames = _frames(ridge, count)
+    variance = _variance(ridge, slope)
+    offset, scale = np.zeros(count), 1.0
+    for k in range(ROUNDS):
+        left = rest + frames @ offset
+        weight, scale = _weights(left, variance, k, scale)
+        offset = -np.linalg.solve(_information(frames, weight), frames.T @ (weight * rest))
+    misfit = float(np.median(np.abs(rest + frames @ offset) / slope) * 255)
+    covariance = INDEPENDENT * np.linalg.inv(_information(frames, weight))
+    return Calibration(response, True, tuple(offset.tolist()), covariance, misfit)
+
+
+def fit_response(views: Sequence[View]) -> Response | None:
+    """The response behind brackets of one camera.
+
+    A free curve is fitted first; gamma 2.2 or sRGB is taken in its place if it fits as well with
+    exposures that are those stated but for errors of single frames.
+
+    Parameters
+    ----------
+    views : sequence of View
+        Brackets of one camera and processing.
+
+    Returns
+    -------
+    Response or None
+        None where too few pixels can tell.
+    """
+    if sum(len(v.ridge.pair) for v in views) < LEAST_BINS:
+        return None
+    free = free_response(views)
+    fits = {r: _misfit(views, r) for r in (GAMMA22, Response("srgb"), free)}
+    spans = sum(float(np.square(np.subtract(v.ev, np.mean(v.ev))).sum()) for v in views)
+    tolerance = 0.01 + 3 * NOMINAL_EV / np.sqrt(spans)
+    for response in (GAMMA22, Response("srgb")):
+        misfit, power = fits[response]
+        if misfit <= MISFIT_RATIO * fits[free][0] + MISFIT_SLACK and abs(power - 1) <= tolerance:
+            return response
+    return free
+
+
+def _misfit(views: Sequence[View], response: Response) -> tuple[float, float]:
+    """Median misfit (codes) of brackets, and the power that their stated exposures ask for."""
+    found = [exposures(v, response) for v in views]
+    misfits = [c.misfit for c in found if c.misfit is not None]
+    power = _power([v.ev for v in views], [c.offset for c in found])
+    return float(np.median(misfits)), power
+
+
+def free_response(views: Sequence[View]) -> Response:
+    """Fit a curve per channel, and offsets of the exposures with it.
+
+    log2 light = p * 2.2 log2(code) + spline(sqrt(code)), 0 at the top code. Solved by weighted
+    least squares in rounds; the offsets of a bracket are eliminated from the normal equations,
+    so that a round takes time proportional to the number of brackets.
+
+    Returns
+    -------
+    Response
+        Rising from 0 at code 0 to 1 at the top code.
+    """
+    size = 1 + 3 * (KNOTS - 1)
+    designs = [_design(v) for v in views]
+    evs = [np.array(v.ev) for v in views]
+    theta, offsets = np.zeros(size), [np.zeros(len(e)) for e in evs]
+    theta[0], scales = 1.0, [1.0] * len(views)
+    penalty = _penalty(size)
+    for k in range(ROUNDS):
+        normal, right = penalty.copy(), penalty[0].copy()  # the prior: p = 1, no spline
+        gauge, stays = np.zeros(size), 0.0
+        blocks = []
+        for n, (rises, slopes, frames, stated, ridge) in enumerate(designs):
+            left = rises @ theta + frames @ offsets[n] - stated
+            variance = _variance(ridge, np.maximum(slopes @ theta, 1))
+            weight, scales[n] = _weights(left, variance, k, scales[n])
+            inverse = np.linalg.inv(_information(frames, weight))
+            pull, cross = -frames.T @ (weight * stated), (rises * weight[:, None]).T @ frames
+            normal += (rises * weight[:, None]).T @ rises - cross @ inverse @ cross.T
+            right += rises.T @ (weight * stated) + cross @ inverse @ pull
+            steps = _steps(evs[n], offsets[n])
+            gauge += cross @ inverse @ steps
+            stays -= float(steps @ inverse @ pull)
+            blocks.append((inverse, cross, pull))
+        # Offsets may not grow with the exposures: left to least squares, the curve would flatten,
+        # and all exposures shrink, to make all residuals smaller.
+        tied = np.block([[normal, gauge[:, None]], [gauge[None], np.zeros((1, 1))]])
+        theta = np.linalg.solve(tied, np.append(right, stays))[:-1]
+        offsets = [-inverse @ (pull + cross.T @ theta) for inverse, cross, pull in blocks]
+    return _as_response(theta)
+
+
+def _steps(ev: Array, offset: Array) -> Array:
+    """Stated exposures (F,) about their mean; frames of large offset count less (Huber)."""
+    rest = np.abs(offset - np.median(offset))
+    weight = np.minimum(1, 1.5 * NOMINAL_EV / np.maximum(rest, 1e-9))
+    return np.asarray(weight * (ev - np.average(ev, weights=weight)))
+
+
+def _as_response(theta: Array) -> Response:
+    at = np.linspace(0, 1, SAMPLES)
+    curves = []
+    for channel in range(3):
+        log = _columns(at, np.full(SAMPLES, channel), len(theta)) @ theta
+        code = np.clip(2.0 ** (log / GAMMA), 0, 1)
+        code[0], code[-1] = 0.0, 1.0
+        curves.append(tuple(np.round(np.maximum.accumulate(code), 5).tolist()))
+    return Response("estimated", tuple(curves))
+
+
+def _columns(code: Array, channel: Array, size: int) -> Array:
+    """Design (M, size) of log2 light at codes (M,) of channels (M,)."""
+    knots = np.concatenate([[0.0] * 3, np.linspace(0, 1, KNOTS - 2), [1.0] * 3])
+    # Without its last function, the only one that is not 0 at the top code.
+    spline = BSpline.design_matrix(np.sqrt(np.clip(code, 0, 1)), knots, 3).toarray()[:, :-1]
+    columns = np.zeros((len(code), size))
+    columns[:, 0] = GAMMA * np.log2(np.maximum(code, 1e-4))
+    for c in range(3):
+        at = channel == c
+        columns[at, 1 + c * (KNOTS - 1) : 1 + (c + 1) * (KNOTS - 1)] = spline[at]
+    return columns
+
+
+def _design(view: View) -> tuple[Array, Array, Array, Array, Ridge]:
+    """Rise along the ridge and slope at its short codes by parameter; frames; stated steps."""
+    ridge, size, h = view.ridge, 1 + 3 * (KNOTS - 1), 2e-3
+    at = [_columns(code, ridge.channel, size) for code in (ridge.short, ridge.long)]
+    slopes = [_columns(ridge.short + d, ridge.channel, size) for d in (-h, h)]
+    frames, stated = _frames(ridge, len(view.ev)), np.diff(view.ev)[ridge.pair]
+    return at[1] - at[0], (slopes[1] - slopes[0]) / (2 * h), frames, stated, ridge
+
+
+def _penalty(size: int) -> Array:
+    """What speaks for smooth and equal curves, and for a pure power where nothing is seen."""
+    bend = np.diff(np.eye(KNOTS), 2, axis=0)[:, :-1]
+    spline = SMOOTHNESS * np.kron(np.eye(3), bend.T @ bend)
+    spline += LIKENESS * np.kron(np.eye(3) - 1 / 3, np.eye(KNOTS - 1)) + SIZE * np.eye(size - 1)
+    penalty = np.zeros((size, size))
+    penalty[0, 0], penalty[1:, 1:] = 1.0, spline
+    return penalty
+
+
+def _rise(ridge: Ridge, response: Response) -> tuple[Array, Array]:
+    """How much light rises along a ridge (stops), and its slope at the short codes (stops)."""
+
+    def log2(code: Array) -> Array:
+        every = response.gamma_code(np.maximum(code, 1e-4)[:, None].repeat(3, 1))
+        return GAMMA * np.log2(np.maximum(every[np.arange(len(code)), ridge.channel], 1e-4))
+
+    slope = (log2(ridge.short + 2e-3) - log2(ridge.short - 2e-3)) / 4e-3
+    return log2(ridge.long) - log2(ridge.short), np.maximum(slope, 1)
+
+
+def _frames(ridge: Ridge, count: int) -> Array:
+    """Design (M, F): a row takes the offset of the longer frame from that of the shorter."""
+    design, rows = np.zeros((len(ridge.pair), count)), np.arange(len(ridge.pair))
+    design[rows, ridge.pair], design[rows, ridge.pair + 1] = 1, -1
+    return design
+
+
+def _variance(ridge: Ridge, slope: Array) -> Array:
+    """Variance (M,) of the rise of a bin in stops squared."""
+    mean = ridge.spread**2 / np.maximum(ridge.count / PLACES_ALIKE, 1)
+    return np.asarray(slope**2 * (mean + CODE_ERROR**2) + EV_ERROR**2)
+
+
+def _weights(left: Array, variance: Array, k: int, scale: float) -> tuple[Array, float]:
+    """Tukey weights (M,) of round k, and the scale of the residuals (M,) for the next one."""
+    z = np.abs(left) / np.sqrt(variance)
+    wide = max(scale, ANNEALED[k] if k < len(ANNEALED) else 1.0)
+    weight = np.maximum(1 - (z / (TUKEY * wide)) ** 2, 0) ** 2 / (variance * wide**2)
+    return weight, max(1.0, 1.4826 * float(np.median(z)))
+
+
+def _information(frames: Array, weight: Array) -> Array:
+    """Normal matrix (F, F) of the offsets of one bracket, with the prior that they are small."""
+    return np.asarray(frames.T @ (weight[:, None] * frames) + np.eye(frames.shape[1]) / PRIOR_EV**2)
+
+
+def _power(evs: Sequence[Sequence[float] | Array], offsets: Sequence[Sequence[float] | Array]) -> float:
+    """The factor on exposures as measured that brings them nearest to those stated (Huber)."""
+    power = 1.0
+    for _ in range(10):
+        above = below = 0.0
+        for ev, offset in zip(evs, offsets, strict=True):
+            stated, measured = np.asarray(ev), np.add(ev, offset)
+            rest = power * measured - stated
+            rest = rest - np.median(rest)
+            weight = np.minimum(1, 1.5 * NOMINAL_EV / np.maximum(np.abs(rest), 1e-9))
+            stated = stated - np.average(stated, weights=weight)
+            measured = measured - np.average(measured, weights=weight)
+            above += float((weight * measured * stated).sum())
+            below += float((weight * measured * measured).sum())
+        power = above / max(below, 1e-9)
+    return power

@@ -1,0 +1,171 @@
+"""What the pixels of a bracket say of response and exposures: its comparagrams, as ridges.
+
+A comparagram counts which code of one frame meets which code of the next (Mann 2000,
+doi:10.1109/83.855426). Of each only the ridge is kept: for every code of the longer frame, where
+flat places of the shorter one lie. Most of a scene stands still, so the ridge holds even where
+people move; `labelgen.calibrate` fits the response to the ridges of many brackets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import cv2
+import numpy as np
+
+from labelgen.align import match
+from labelgen.arrays import Array, Codes, Float, Mask
+from labelgen.bracket import Stack
+from labelgen.recipe import Align
+from labelgen.response import GAMMA
+
+MEGAPIXELS = 0.6
+"""Frames are looked at reduced to this: noise averages out, and nothing is lost for a curve."""
+BINS = 48
+"""Codes of the longer frame are binned; a response is smooth over a forty-eighth of the scale."""
+WINDOW, STRIDE = 5, 3
+"""Places are windows of so many px, so many apart."""
+FLAT = 0.08
+"""A place is flat if its codes (0..1) differ by less: misalignment and blur don't show there."""
+LEAST_CODE, MOST_CODE = 0.008, 0.985
+"""No pixel of a place is darker in the shorter frame, or brighter in the longer one."""
+LEAST_COUNT = 20
+"""A bin with fewer places says nothing."""
+FEATURES = 1500
+"""SIFT keypoints for a rough alignment."""
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """The ridges of all neighbouring frames of a bracket: M bins, arrays (M,).
+
+    Frame `pair` and the next longer one show a place in `channel` (0, 1, 2: R, G, B) with the
+    codes `short` and `long` (0..1, means); `spread` is the standard deviation (robust) of the
+    short code within the bin, `count` the number of places.
+    """
+
+    pair: Array
+    channel: Array
+    short: Array
+    long: Array
+    spread: Array
+    count: Array
+
+    @staticmethod
+    def of(rows: Sequence[Sequence[float]]) -> Ridge:
+        """A ridge from rows of (pair, channel, short, long, spread, count)."""
+        table = np.array(rows, np.float64).reshape(-1, 6)
+        return Ridge(table[:, 0].astype(int), table[:, 1].astype(int), *table[:, 2:].T)
+
+    def rows(self) -> tuple[tuple[float, ...], ...]:
+        """The inverse of `of`: values that JSON can hold."""
+        columns = (self.pair, self.channel, self.short, self.long, self.spread, self.count)
+        return tuple(tuple(round(float(v), 5) for v in row) for row in zip(*columns, strict=True))
+
+
+def ridge(frames: Sequence[Codes], ev: Sequence[float]) -> Ridge:
+    """The ridges of the comparagrams of neighbouring frames.
+
+    Parameters
+    ----------
+    frames : sequence of (H, W, 3) uint8 or uint16
+        Codes as the camera stored them, shortest exposure first, all of one size.
+    ev : sequence of float
+        Stated exposures in stops; only alignment makes use of them.
+
+    Returns
+    -------
+    Ridge
+        Empty where nothing is flat and well exposed in two neighbours.
+    """
+    shown = [_reduced(codes) for codes in frames]
+    rows: list[tuple[float, ...]] = []
+    for pair, (short, long) in enumerate(pairwise(shown)):
+        aligned = _aligned(short, long, ev[pair + 1] - ev[pair])
+        rows += [(pair, *row) for row in _ridge(aligned, long)]
+    return Ridge.of(rows)
+
+
+def _reduced(codes: Codes) -> Float:
+    """Codes as 0..1, at working size."""
+    scaled = codes.astype(np.float32) * np.float32(1 / np.iinfo(codes.dtype).max)
+    h, w = scaled.shape[:2]
+    k = (MEGAPIXELS * 1e6 / (h * w)) ** 0.5
+    if k >= 1:
+        return scaled
+    size = max(1, round(w * k)), max(1, round(h * k))
+    return np.asarray(cv2.resize(scaled, size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _aligned(short: Float, long: Float, step: float) -> Float:
+    """The shorter frame as the longer one sees it, -1 where it does not reach.
+
+    It is taken as it is unless a homography makes the codes of the frames fit one curve better,
+    whatever that curve is: the response is not known yet.
+    """
+    pair = tuple(np.rint(np.float32(65535) * x).astype(np.uint16) for x in (short, long))
+    matrix = match(Stack(pair, (0.0, step), 1), 0, Align(features=FEATURES))
+    if matrix is None:
+        return short
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    size = short.shape[1::-1]
+    moved = cv2.warpPerspective(short, matrix, size, flags=flags, borderValue=(-1, -1, -1))
+    inside = moved.min(-1) >= 0
+    return moved if _scatter(moved, long, inside) < _scatter(short, long, inside) else short
+
+
+def _scatter(short: Float, long: Float, where: Mask) -> float:
+    """How far the green codes of one frame are off a curve over those of the other (mean)."""
+    x, y = short[where][:, 1], long[where][:, 1]
+    exposed = (x > LEAST_CODE) & (y < MOST_CODE)
+    if exposed.sum() < LEAST_COUNT:
+        return np.inf
+    x, at = x[exposed], np.minimum((y[exposed] * 4 * BINS).astype(int), 4 * BINS - 1)
+    curve = np.bincount(at, x) / np.maximum(np.bincount(at), 1)
+    return float(np.minimum(np.abs(x - curve[at]), FLAT).mean())
+
+
+def _ridge(short: Float, long: Float) -> list[tuple[float, ...]]:
+    """Rows of (channel, short, long, spread, count) of two aligned frames."""
+    window = np.ones((WINDOW, WINDOW), np.uint8)
+    low, low_long = cv2.erode(short, window), cv2.erode(long, window)
+    high, high_long = cv2.dilate(short, window), cv2.dilate(long, window)
+    flat = (high - low < FLAT) & (high_long - low_long < FLAT)
+    flat &= (low >= LEAST_CODE) & (high_long < MOST_CODE)
+    # Noise is of the light: means of codes would be too dark where it is strong.
+    means = [_mean(np.maximum(x, 0)) for x in (short, long)]
+    at = np.s_[WINDOW // 2 :: STRIDE, WINDOW // 2 :: STRIDE]
+    rows: list[tuple[float, ...]] = []
+    for channel in range(3):
+        chosen = flat[at][..., channel]
+        x, y = (m[at][..., channel][chosen] for m in means)
+        rows += [(channel, *row) for row in _bins(x, y)]
+    return rows
+
+
+def _mean(codes: Float) -> Float:
+    light = cv2.blur(codes ** np.float32(GAMMA), (WINDOW, WINDOW))
+    return np.asarray(np.maximum(light, 0) ** np.float32(1 / GAMMA), np.float32)
+
+
+def _bins(short: Float, long: Float) -> list[tuple[float, ...]]:
+    """Rows of (short, long, spread, count) for the codes of the longer frame, robust means.
+
+    The longer frame decides about the bin since its noise is the smaller one: a bin then is
+    hardly wider than it seems, and its middle is unbiased.
+    """
+    order = np.argsort(long, kind="stable")
+    short, long = short[order], long[order]
+    borders = np.searchsorted(long, np.linspace(0, 1, BINS + 1))
+    rows = []
+    for start, stop in pairwise(borders):
+        if stop - start < LEAST_COUNT:
+            continue
+        x, y = short[start:stop].astype(np.float64), long[start:stop].astype(np.float64)
+        middle = np.median(x)
+        spread = 1.4826 * np.median(np.abs(x - middle)) + 1e-3
+        inside = np.abs(x - middle) < 2 * spread
+        rows.append((x[inside].mean(), y[inside].mean(), spread, int(inside.sum())))
+    return rows
