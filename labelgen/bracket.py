@@ -14,7 +14,7 @@ import numpy as np
 from labelgen.arrays import Codes, Float
 from labelgen.errors import Rejected
 from labelgen.files import read_image
-from labelgen.response import bit_depth, decode, to_depth
+from labelgen.response import GAMMA22, Response, bit_depth, decode, to_depth
 
 TRUTH = "HDRImg.hdr"
 """Name of the ground truth in the SIGGRAPH'17 layout."""
@@ -65,13 +65,17 @@ class Bracket:
 class Stack:
     """Pixels of the frames in use, shortest exposure first.
 
-    `codes` are F arrays (H, W, 3), uint8 or uint16, RGB; `ev` (F,) is in stops relative to
-    the shortest; `reference` is the index of the frame whose geometry the label has.
+    `codes` are F arrays (H, W, 3), uint8 or uint16, RGB, of gamma 2.2; `ev` (F,) is in stops
+    relative to the shortest as stated; `reference` is the index of the frame whose geometry the
+    label has. `response` and `bits` (per sample) are of the codes as the camera stored them,
+    before they were recoded; bits None are those of `codes`.
     """
 
     codes: tuple[Codes, ...]
     ev: tuple[float, ...]
     reference: int
+    response: Response = GAMMA22
+    bits: int | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -86,6 +90,11 @@ class Stack:
     def radiance(self, i: int) -> Float:
         """Frame i as (H, W, 3) float32 radiance, 1.0 where the shortest frame clips."""
         return self.linear(i) * np.float32(2.0 ** -self.ev[i])
+
+    @property
+    def stored_bits(self) -> int:
+        """Bits per sample by which the camera quantised."""
+        return self.bits or bit_depth(self.codes[0])
 
     def to_depth(self, depth: int) -> Stack:
         """The same stack with 8 or 16-bit codes."""
@@ -161,22 +170,26 @@ def window(frames: Sequence[Frame], count: int, reference: int, centre: int) -> 
     return tuple(frames[start : start + count])
 
 
-def load(paths: Sequence[Path], ev: Sequence[float], reference: int) -> Stack:
-    """Decode the frames in use.
+def load(
+    paths: Sequence[Path], ev: Sequence[float], reference: int, response: Response = GAMMA22
+) -> Stack:
+    """Decode the frames in use; codes of another response than gamma 2.2 are recoded.
 
     Parameters
     ----------
     paths : sequence of Path
         F files, shortest exposure first.
     ev : sequence of float
-        Their exposures in stops; the first becomes 0.
+        Their exposures in stops relative to the shortest as stated.
     reference : int
         Index of the reference among them.
+    response : Response
+        Of the camera.
 
     Returns
     -------
     Stack
-        All frames with the same bit depth.
+        All frames with the same bit depth, in gamma 2.2.
 
     Raises
     ------
@@ -190,5 +203,7 @@ def load(paths: Sequence[Path], ev: Sequence[float], reference: int) -> Stack:
             f"{p.name} {c.shape[1]}x{c.shape[0]}" for p, c in zip(paths, codes, strict=True)
         )
         raise Rejected(f"frames differ in size: {listed}")
-    stack = Stack(tuple(codes), tuple(float(e - ev[0]) for e in ev), reference)
-    return stack.to_depth(max(bit_depth(c) for c in codes))
+    bits = max(bit_depth(c) for c in codes)
+    recoded = tuple(response.recode(c) for c in codes)
+    stack = Stack(recoded, tuple(map(float, ev)), reference, response, bits)
+    return stack.to_depth(max(bit_depth(c) for c in recoded))

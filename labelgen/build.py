@@ -29,8 +29,10 @@ from labelgen.bracket import Bracket
 from labelgen.discover import read_groups, scan
 from labelgen.engine import BACKENDS, run
 from labelgen.errors import UserError
+from labelgen.files import write_json
 from labelgen.format import VERSION, Layout, info
 from labelgen.make import Task, make
+from labelgen.measure import calibrated, found_responses, responses
 from labelgen.progress import Progress, Silent
 from labelgen.recipe import Recipe, load_recipe
 from labelgen.survey import Selection, Survey, as_record, survey_cached
@@ -68,6 +70,7 @@ def build(
     frames: int = 3,
     reference: int | str | None = None,
     groups: Path | None = None,
+    response: str = "auto",
     labels: str = "pseudo",
     augment: bool = False,
     exclude: Path | None = None,
@@ -100,6 +103,9 @@ def build(
         `frames // 2`, in the middle of the bracket; "auto" looks for the best exposed frame.
     groups : Path, optional
         Brackets as ``labelgen scan -o`` listed them, in place of a scan.
+    response : str
+        How codes stand for light: "auto" finds it from the brackets, by camera; "gamma2.2",
+        "srgb" or "linear" declare it; or a dataset or .json file whose responses are used again.
     labels : {"pseudo", "truth"}
         Labels by the recipe, or from the HDRImg.hdr of each bracket.
     augment : bool
@@ -139,6 +145,7 @@ def build(
     storage = Storage(compress, part_bytes, license, citation)
     _check(out, labels, augment, backend, jobs, limit, seed)
     selection = Selection.of(frames, reference, plan.patches.size, labels == "truth")
+    given = responses(response)
     if labels == "truth" and not augment:
         plan = _unaugmented(plan)
     tell, jobs = progress or Silent(), jobs or joblib.cpu_count()
@@ -147,10 +154,11 @@ def build(
     brackets = _brackets(raw, groups, exclude, limit, tell)
     with workplace(work, out, overwrite):
         surveys = _survey_all(brackets, selection, work, jobs, backend, tell)
+        surveys = calibrated(surveys, given)
         usable = [s for s in surveys if not s.rejected]
         if not usable:
             raise _nothing(raw, {s.name: s.rejected for s in surveys})
-        layout = Layout(frames, plan.patches.size, max(s.depth for s in usable), compress)
+        layout = Layout(frames, plan.patches.size, max(s.codes_depth for s in usable), compress)
         content = _content(surveys, raw, plan, layout, selection, labels, seed)
         fingerprint = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         if out.exists() and not overwrite and not unfinished(work):
@@ -183,11 +191,14 @@ def build(
             "generator": _generator(),
             "fingerprint": fingerprint,
             "scenes": scenes,
+            "responses": found_responses(usable),
             "license": license,
             "citation": citation,
         }
         old = parts_of(out)
         assemble(sources, out, work, layout, attributes, part_bytes, tell)
+        if any("curves" in entry for entry in attributes["responses"].values()):
+            write_json(out.with_name(f"{out.stem}.responses.json"), attributes["responses"])
         for path in old - parts_of(out):
             path.unlink(missing_ok=True)
     shutil.rmtree(work)
@@ -319,6 +330,7 @@ def _content(
         "reference": selection.position,
         "depth": layout.depth,
         "scenes": {s.name: as_record(s, _relative(s, raw)) for s in surveys},
+        "responses": found_responses([s for s in surveys if not s.rejected]),
     }
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 from scipy.interpolate import BSpline
@@ -19,12 +20,15 @@ from labelgen.arrays import Array
 from labelgen.comparagram import Ridge
 from labelgen.response import GAMMA, GAMMA22, SAMPLES, Response
 
+Values: TypeAlias = Sequence[float] | Array
+"""Exposures or offsets (F,) in stops."""
+
 MOST_BRACKETS = 100
 """So many brackets of a camera, spread over all of them, decide about its curve."""
 LEAST_BINS = 24
 """A ridge with fewer bins, of all brackets of a camera, can't tell a curve."""
 KNOTS = 16
-"""Of the cubic spline; they are equally spaced in the root of the code, denser where it is dark."""
+"""Of a cubic spline; they are equally spaced in the root of the code, denser where it is dark."""
 SMOOTHNESS, LIKENESS, SIZE = 30.0, 10.0, 0.1
 """Penalties on the bending of the splines, on differences between the channels, and on size."""
 CODE_ERROR, EV_ERROR = 0.5 / 255, 0.01
@@ -38,17 +42,18 @@ ANNEALED = (8.0, 6.0, 4.0, 3.0, 2.0)
 ROUNDS = 25
 PRIOR_EV = 0.3
 """Stated exposures are expected to be right within this (stops)."""
-NOMINAL_EV = 0.1
-"""Spread of the errors of stated exposures (stops), by which a curve of wrong power is told."""
+NOMINAL_EV = 0.15
+"""Spread of the errors of stated exposures (stops)."""
 MISFIT_RATIO, MISFIT_SLACK = 1.5, 0.1
 """A response of known name is taken if it fits as well as a free curve but for this (codes)."""
 OUTLIER_RATIO, OUTLIER_CODES = 3.0, 1.0
-"""A bracket that a common curve fits so much worse than the others was processed differently."""
+"""A bracket was processed differently from the others of its camera if their curve is off by more
+codes (of 255), and its own curve fits better by the ratio."""
+COMMON_ERROR = 0.2 / 255
+"""What all codes of a pair of frames may be off by alike (black level, flare, the dark end of the
+curve); in dark codes that is much of a stop."""
 INDEPENDENT = 4.0
 """Neighbouring bins are off alike: the variance of an exposure is larger by this."""
-GOOD_EV, LEAST_EV = 0.1, 0.03
-"""A correction is kept if it is known better than the one, and larger than the other and than its
-error (stops): what is stated exactly stays as it is stated."""
 
 
 @dataclass(frozen=True)
@@ -69,30 +74,30 @@ class Calibration:
     """What calibration found of one bracket.
 
     `assumed` means that nothing told the response. `offset` (F,) is what the pixels say beyond
-    the stated exposures (stops; only differences mean anything), `covariance` (F, F) in stops
-    squared its error. `misfit` is how far codes are off the common curve (median, of 255), None
-    where no pixel can tell.
+    the stated exposures (stops; only differences mean anything), `covariance` (F, F) its error in
+    stops squared; `linked` (F - 1,) says which neighbours have pixels in common. `misfit` is how
+    far codes are off the common curve (median, of 255), None where no pixel can tell.
     """
 
     response: Response = GAMMA22
     assumed: bool = True
     offset: tuple[float, ...] = ()
     covariance: Array | None = None
+    linked: tuple[bool, ...] = ()
     misfit: float | None = None
 
     def correction(self, frame: int, reference: int) -> tuple[float, float]:
-        """What to add to the stated step from reference to frame, and its error, in stops.
+        """What pixels add to the stated step from reference to frame, and its error, in stops.
 
-        The correction is 0 where it is not known well enough to be kept.
+        The error is infinite where no chain of neighbours links the two.
         """
         if self.covariance is None or frame == reference:
-            return 0.0, np.inf if frame != reference else 0.0
+            return 0.0, 0.0 if frame == reference else np.inf
+        low, high = sorted((frame, reference))
         c = self.covariance
         variance = c[frame, frame] + c[reference, reference] - 2 * c[frame, reference]
-        error = float(np.sqrt(max(variance, 0) + EV_ERROR**2))
-        step = self.offset[frame] - self.offset[reference]
-        kept = error < GOOD_EV and abs(step) > max(LEAST_EV, error)
-        return (float(step) if kept else 0.0), error
+        error = float(np.sqrt(variance)) if all(self.linked[low:high]) else np.inf
+        return float(self.offset[frame] - self.offset[reference]), error
 
 
 def calibrate(
@@ -130,10 +135,8 @@ def _group(views: Sequence[View], given: Response | None) -> list[Calibration]:
     if response is None:
         return [exposures(v, GAMMA22) for v in views]
     common = [replace(exposures(v, response), assumed=False) for v in views]
-    misfits = [c.misfit for c in common if c.misfit is not None]
-    limit = max(OUTLIER_CODES, OUTLIER_RATIO * float(np.median(misfits)))
     return [
-        _alone(v, c) if len(views) > 1 and c.misfit is not None and c.misfit > limit else c
+        _alone(v, c) if len(views) > 1 and (c.misfit or 0) > OUTLIER_CODES else c
         for v, c in zip(views, common, strict=True)
     ]
 
@@ -149,23 +152,43 @@ def _alone(view: View, common: Calibration) -> Calibration:
 
 
 def exposures(view: View, response: Response) -> Calibration:
-    """What the pixels say of the exposures of a bracket, given the response."""
-    count = len(view.ev)
-    ridge = view.ridge
-    if not len(ridge.pair):
-        return Calibration(response, True, (0.0,) * count)
+    """What the pixels say of the exposures of a bracket, given the response.
+
+    Each pair of neighbours has a step of its own, the weighted mean (Tukey) over its ridge. The
+    offsets are the mean of their posterior, given that stated exposures are right within
+    `NOMINAL_EV`, each by itself.
+    """
+    ridge, count = view.ridge, len(view.ev)
     rise, slope = _rise(ridge, response)
     rest = rise - np.diff(view.ev)[ridge.pair]
-    frames = _frames(ridge, count)
     variance = _variance(ridge, slope)
-    offset, scale = np.zeros(count), 1.0
+    normal, right = np.eye(count) / NOMINAL_EV**2, np.zeros(count)
+    linked, off = [False] * (count - 1), np.zeros(len(rest))
+    for pair in np.unique(ridge.pair):
+        here = ridge.pair == pair
+        step, weight = _location(rest[here], variance[here])
+        off[here] = np.abs(rest[here] - step) / slope[here]
+        common = COMMON_ERROR * float(np.average(slope[here], weights=weight))
+        trust = 1 / (INDEPENDENT / weight.sum() + common**2 + EV_ERROR**2)
+        between = np.eye(count)[pair + 1] - np.eye(count)[pair]
+        normal += trust * np.outer(between, between)
+        right += trust * step * between
+        linked[pair] = True
+    covariance = np.linalg.inv(normal)
+    misfit = float(np.median(off) * 255) if len(off) else None
+    offset = tuple((covariance @ right).tolist())
+    return Calibration(response, True, offset, covariance, tuple(linked), misfit)
+
+
+def _location(rest: Array, variance: Array) -> tuple[float, Array]:
+    """Where values (M,) lie that are mostly good, and the weights (M,) of the good ones."""
+    step, scale = 0.0, 1.0
     for k in range(ROUNDS):
-        left = rest + frames @ offset
-        weight, scale = _weights(left, variance, k, scale)
-        offset = -np.linalg.solve(_information(frames, weight), frames.T @ (weight * rest))
-    misfit = float(np.median(np.abs(rest + frames @ offset) / slope) * 255)
-    covariance = INDEPENDENT * np.linalg.inv(_information(frames, weight))
-    return Calibration(response, True, tuple(offset.tolist()), covariance, misfit)
+        weight, scale = _weights(rest - step, variance, k, scale)
+        if not weight.any():  # all are far away: start from their middle
+            return float(np.median(rest)), 1 / (variance + np.var(rest))
+        step = float(np.average(rest, weights=weight))
+    return step, weight
 
 
 def fit_response(views: Sequence[View]) -> Response | None:
@@ -334,7 +357,7 @@ def _information(frames: Array, weight: Array) -> Array:
     return np.asarray(frames.T @ (weight[:, None] * frames) + np.eye(frames.shape[1]) / PRIOR_EV**2)
 
 
-def _power(evs: Sequence[Sequence[float] | Array], offsets: Sequence[Sequence[float] | Array]) -> float:
+def _power(evs: Sequence[Values], offsets: Sequence[Values]) -> float:
     """The factor on exposures as measured that brings them nearest to those stated (Huber)."""
     power = 1.0
     for _ in range(10):

@@ -114,6 +114,13 @@ reference_option = click.option(
     metavar="I|auto",
     help="Index of the reference among the frames used, shortest first.  [default: N // 2]",
 )
+response_option = click.option(
+    "--response",
+    default="auto",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="gamma2.2, srgb, linear, or those of a dataset or .json file.",
+)
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what is there.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -137,12 +144,16 @@ def scan(
     """Find the brackets below a folder: frames, exposures and where they came from."""
     from labelgen import discover
     from labelgen.files import write_json
-    from labelgen.survey import checked
+    from labelgen.measure import checked
 
-    brackets = discover.scan(raw)
+    brackets, findings = discover.scan(raw), list[dict[str, Any]]()
     if check:
-        brackets = checked(brackets)
+        brackets, findings = checked(brackets)
     listed = discover.as_json(brackets, raw)
+    for entry, finding in zip(listed, findings, strict=False):
+        entry |= {k: v for k, v in finding.items() if k != "measured_ev"}
+        for frame, ev in zip(entry["frames"], finding["measured_ev"], strict=True):
+            frame["measured_ev"] = ev
     if output:
         if output.exists() and not overwrite:
             raise UserError(f"{output}: exists; give --overwrite to replace it, or another name")
@@ -152,16 +163,29 @@ def scan(
     if as_json:
         click.echo(json.dumps(listed, indent=1))
         return
+    measured = {b.name: _measured(f) for b, f in zip(brackets, findings, strict=False)}
     for b in brackets:
         size = f"{b.size[1]}x{b.size[0]}" if b.size else "-"
         evs = " ".join(f"{ev:+.2f}" for ev in b.evs) or "unknown"
         origins = ", ".join(dict.fromkeys(f.origin for f in b.frames if f.origin))
         camera = f", {b.camera}" if b.camera else ""
         click.echo(f"{b.name}: {len(b.frames)} x {size}{camera}\n    EV {evs} ({origins or '-'})")
+        for line in measured.get(b.name, ()):
+            click.echo(f"    {line}")
         for problem in b.problems:
             click.echo(f"    ! {problem}")
     usable = sum(len(b.evs) >= frames for b in brackets)
     click.echo(f"{len(brackets)} brackets, {usable} with exposures for {frames} frames or more")
+
+
+def _measured(finding: dict[str, Any]) -> list[str]:
+    """What the pixels said of a bracket, for people."""
+    if not finding["response"]:
+        return []
+    known = [ev for ev in finding["measured_ev"] if ev is not None]
+    evs = " ".join("?" if ev is None else f"{ev - known[0]:+.2f}" for ev in finding["measured_ev"])
+    fit = "" if finding["misfit"] is None else f", codes off it by {finding['misfit']:.1f} of 255"
+    return [f"EV {evs} (pixels; response {finding['response']}{fit})"]
 
 
 @main.command()
@@ -173,6 +197,7 @@ def scan(
 @click.option("--jobs", type=int, metavar="N", help="Workers.  [default: all cores]")
 @click.option("--backend", type=click.Choice(["loky", "threading"]), default="loky")
 @click.option("--groups", type=PathArg, help="Brackets as listed by 'scan -o'.")
+@response_option
 @click.option(
     "--labels", type=click.Choice(["pseudo", "truth"]), default="pseudo", show_default=True
 )
@@ -252,6 +277,7 @@ def _print_summary(summary: Any) -> None:
 @frames_option
 @reference_option
 @click.option("--ev", callback=as_numbers, metavar="A,B,..", help="Stops of the files, by name.")
+@response_option
 @overwrite_option
 @json_option
 def label(bracket: Path, out: Path, as_json: bool, **options: Any) -> None:
@@ -263,7 +289,8 @@ def label(bracket: Path, out: Path, as_json: bool, **options: Any) -> None:
         click.echo(json.dumps(record, indent=1))
         return
     click.echo(f"{out}: label.hdr, label.png, weight.png, cues.png, label.json")
-    for key in ("frames", "ev", "trusted", "static", "reference", "moving", "clipped", "dark"):
+    shown = "frames ev response trusted static reference moving clipped dark"
+    for key in shown.split():
         click.echo(f"    {key:10s} {record[key]}")
     for problem in record["problems"]:
         click.echo(f"    ! {problem}")

@@ -65,13 +65,13 @@ class Ridge:
         return tuple(tuple(round(float(v), 5) for v in row) for row in zip(*columns, strict=True))
 
 
-def ridge(frames: Sequence[Codes], ev: Sequence[float]) -> Ridge:
+def ridge(frames: Sequence[Float], ev: Sequence[float]) -> Ridge:
     """The ridges of the comparagrams of neighbouring frames.
 
     Parameters
     ----------
-    frames : sequence of (H, W, 3) uint8 or uint16
-        Codes as the camera stored them, shortest exposure first, all of one size.
+    frames : sequence of (h, w, 3) float32
+        What `reduced` makes of the frames, shortest exposure first, all of one size.
     ev : sequence of float
         Stated exposures in stops; only alignment makes use of them.
 
@@ -80,16 +80,15 @@ def ridge(frames: Sequence[Codes], ev: Sequence[float]) -> Ridge:
     Ridge
         Empty where nothing is flat and well exposed in two neighbours.
     """
-    shown = [_reduced(codes) for codes in frames]
     rows: list[tuple[float, ...]] = []
-    for pair, (short, long) in enumerate(pairwise(shown)):
+    for pair, (short, long) in enumerate(pairwise(frames)):
         aligned = _aligned(short, long, ev[pair + 1] - ev[pair])
         rows += [(pair, *row) for row in _ridge(aligned, long)]
     return Ridge.of(rows)
 
 
-def _reduced(codes: Codes) -> Float:
-    """Codes as 0..1, at working size."""
+def reduced(codes: Codes) -> Float:
+    """Codes (H, W, 3) uint8 or uint16 as (h, w, 3) float32 of 0..1, at working size."""
     scaled = codes.astype(np.float32) * np.float32(1 / np.iinfo(codes.dtype).max)
     h, w = scaled.shape[:2]
     k = (MEGAPIXELS * 1e6 / (h * w)) ** 0.5
@@ -159,7 +158,7 @@ def _bins(short: Float, long: Float) -> list[tuple[float, ...]]:
     order = np.argsort(long, kind="stable")
     short, long = short[order], long[order]
     borders = np.searchsorted(long, np.linspace(0, 1, BINS + 1))
-    rows = []
+    rows: list[tuple[float, ...]] = []
     for start, stop in pairwise(borders):
         if stop - start < LEAST_COUNT:
             continue

@@ -12,8 +12,9 @@ from labelgen.discover import by_exposure, scan
 from labelgen.errors import Rejected, UserError
 from labelgen.files import natural_key, tone_mapped, write_hdr, write_json, write_png
 from labelgen.label import make_label, picture
+from labelgen.measure import calibrated, responses, trusted
 from labelgen.recipe import Recipe, load_recipe
-from labelgen.survey import Selection, survey
+from labelgen.survey import Selection, response_name, survey
 
 FILES = ("label.hdr", "label.png", "weight.png", "cues.png", "label.json")
 
@@ -26,6 +27,7 @@ def label(
     frames: int = 3,
     reference: int | str | None = None,
     ev: Sequence[float] | None = None,
+    response: str = "auto",
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Label one bracket with the pixels that `labelgen.build.build` would use.
@@ -39,8 +41,8 @@ def label(
         Folder of the frames.
     out : Path
         Folder to write to; made if it is not there.
-    recipe, frames, reference
-        As in `build`.
+    recipe, frames, reference, response
+        As in `build`; "auto" sees this bracket alone, a dataset has seen all of the camera.
     ev : sequence of float, optional
         Exposures in stops of all files in natural order, instead of what lists and EXIF say.
     overwrite : bool
@@ -63,18 +65,22 @@ def label(
     if out.resolve() == bracket.resolve():
         raise UserError(f"{out}: holds the frames; give another folder, or -o {out / 'label'}")
     selection = Selection.of(frames, reference, patch=1)
-    found = survey(_one(bracket, ev), selection)
+    [found] = calibrated([survey(_one(bracket, ev), selection)], responses(response))
     if found.rejected:
         raise UserError(f"{bracket}: {found.rejected}")
     try:
-        stack = load(found.paths, found.ev, selection.position)
+        stack = load(found.paths, found.ev, selection.position, found.response)
     except Rejected as e:
         raise UserError(f"{bracket}: {e}") from e
     made = make_label(stack, plan)
+    made = replace(made, weight=trusted(made.weight, found, plan))
     record: dict[str, Any] = {
         "recipe": plan.name,
         "frames": [p.name for p in found.paths],
         "ev": list(found.ev),
+        "stated": list(found.stated),
+        "response": response_name(found),
+        "misfit": found.misfit,
         "origin": list(found.origins),
         "reference": selection.position,
         "size": list(found.size),

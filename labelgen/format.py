@@ -79,6 +79,7 @@ class Header:
     patch: int
     recipe: dict[str, Any]
     scenes: dict[str, Any]
+    responses: dict[str, Any]
     parts: list[dict[str, Any]]
     generator: str
     fingerprint: str
@@ -131,6 +132,7 @@ def read_header(path: Path) -> Header:
             int(attributes["patch"]),
             json.loads(attributes["recipe"]),
             json.loads(attributes.get("scenes", "{}")),
+            json.loads(attributes.get("responses", "{}")),
             json.loads(attributes.get("parts", "[]")),
             attributes["generator"],
             attributes["fingerprint"],
@@ -139,7 +141,7 @@ def read_header(path: Path) -> Header:
         )
         for part in header.parts:
             part["file"], part["rows"], part["bytes"], part["sha256"]
-        dict(header.recipe), dict(header.scenes)
+        dict(header.recipe), dict(header.scenes), dict(header.responses)
     except DAMAGE as e:
         raise UserError(f"{path}: damaged root attributes ({e}); copy or build it again") from e
     return header
@@ -236,8 +238,8 @@ def info(path: Path) -> dict[str, Any]:
     -------
     dict
         "samples", "frames", "reference", "patch", "depth", "branches" (samples by name),
-        "scenes" (number used), "rejected" (reason by name), "recipe", "labels", "compress",
-        "parts", "bytes", "fingerprint", "generator", "license", "citation".
+        "scenes" (number used), "rejected" (reason by name), "responses" (by camera), "recipe",
+        "compress", "parts", "bytes", "fingerprint", "generator", "license", "citation".
 
     Raises
     ------
@@ -264,6 +266,7 @@ def _info(data: Dataset, path: Path) -> dict[str, Any]:
         "branches": {n: int(c) for n, c in zip(BRANCHES, counts, strict=False) if c},
         "scenes": sum("rejected" not in s for s in header.scenes.values()),
         "rejected": {n: s["rejected"] for n, s in header.scenes.items() if "rejected" in s},
+        "responses": header.responses,
         "recipe": header.recipe.get("name"),
         "compress": _compression(inputs),
         "parts": len(header.parts),

@@ -19,7 +19,7 @@ from labelgen.files import tone_mapped
 from labelgen.fusion import fuse_triangle, fuse_variance, triangle
 from labelgen.motion import moving
 from labelgen.recipe import Recipe
-from labelgen.response import GAMMA, bit_depth, mu_law
+from labelgen.response import GAMMA, mu_law
 
 NOTHING, STATIC, REFERENCE = 0, 1, 2
 """How a pixel got its label: not at all, from all frames, from what agrees with the reference."""
@@ -74,7 +74,7 @@ class Label:
 
 def see(stack: Stack, recipe: Recipe) -> Cues:
     """Align the frames and take the motion and the exposure cue."""
-    ref, ev, depth = stack.reference, stack.ev, bit_depth(stack.codes[0])
+    ref, ev, depth = stack.reference, stack.ev, stack.stored_bits
     aligned = tuple(align(stack, i, recipe.align) for i in range(len(ev)))
     agrees = tuple(
         np.ones(stack.size, bool)
@@ -102,9 +102,12 @@ def make_label(stack: Stack, recipe: Recipe) -> Label:
         Radiance, weight and cues of the full frame of the reference. Radiance that is not
         trusted is the reference's own.
     """
+    # A camera clips at codes of its own response; what follows sees gamma 2.2.
+    clip = stack.response.clip(recipe.exposure.clip)
+    recipe = replace(recipe, exposure=replace(recipe.exposure, clip=clip))
     cues = see(stack, recipe)
     if recipe.fusion.weights == "variance":
-        depth = bit_depth(stack.codes[0])
+        depth = stack.stored_bits
         fused, known = fuse_variance(cues.aligned, stack.ev, cues.agrees, depth, recipe)
     else:
         fused = fuse_triangle(cues.aligned, stack.ev, stack.reference, recipe.exposure.clip)
@@ -143,8 +146,7 @@ def guess(stack: Stack, recipe: Recipe) -> tuple[Float, Mask]:
         Where some frame agrees with the reference after the flow.
     """
     cues = see(stack, replace(recipe, align=replace(recipe.align, method="flow")))
-    depth = bit_depth(stack.codes[0])
-    return fuse_variance(cues.aligned, stack.ev, cues.agrees, depth, recipe)
+    return fuse_variance(cues.aligned, stack.ev, cues.agrees, stack.stored_bits, recipe)
 
 
 def cells(size: tuple[int, int], patch: int) -> tuple[list[int], list[int]]:

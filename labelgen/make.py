@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from labelgen.arrays import Float
 from labelgen.augment import Labelled, make_samples
 from labelgen.bracket import Stack, load
 from labelgen.errors import Rejected
-from labelgen.files import publish, read_hdr, write_json
+from labelgen.files import publish, write_json
 from labelgen.format import BRANCHES, Layout
 from labelgen.label import make_label
+from labelgen.measure import trusted
 from labelgen.patches import Patch, choose, grid
 from labelgen.recipe import Recipe
-from labelgen.survey import Survey
+from labelgen.survey import Survey, read_truth
 from labelgen.write import Shard
 
 
@@ -68,7 +68,7 @@ def make(task: Task) -> dict[str, Any]:
 
 
 def _make(task: Task) -> dict[str, Any]:
-    stack = load(task.found.paths, task.found.ev, task.reference)
+    stack = load(task.found.paths, task.found.ev, task.reference, task.found.response)
     labelled, patches, figures = _label(stack, task)
     if not patches:
         raise Rejected(f"no patch is trusted: {_shares(figures)}")
@@ -97,29 +97,12 @@ def _label(stack: Stack, task: Task) -> tuple[Labelled, list[Patch], dict[str, A
     """The label and the patches of the full frame, by the recipe or from the truth."""
     if task.found.truth is None:
         label = make_label(stack, task.recipe)
-        labelled = Labelled(stack, label.radiance, label.weight)
+        weight = trusted(label.weight, task.found, task.recipe)
+        labelled = Labelled(stack, label.radiance, weight)
         return labelled, choose(label, task.recipe), label.figures()
     weight = np.full(stack.size, 255, np.uint8)
-    labelled = Labelled(stack, read_truth(task.found, stack), weight)
+    labelled = Labelled(stack, read_truth(task.found), weight)
     return labelled, grid(stack.size, task.layout.patch), {"trusted": 1.0}
-
-
-def read_truth(found: Survey, stack: Stack) -> Float:
-    """The ground truth of a bracket, (H, W, 3) float32, 1.0 where the shortest frame used clips.
-
-    Raises
-    ------
-    Rejected
-        It cannot be read, or its size is not that of the frames.
-    """
-    assert found.truth is not None
-    radiance = read_hdr(found.truth) * np.float32(2.0**found.darker)
-    if radiance.shape[:2] != stack.size:
-        h, w = radiance.shape[:2]
-        raise Rejected(
-            f"{found.truth.name}: {w}x{h} px, its frames {stack.size[1]}x{stack.size[0]}"
-        )
-    return np.clip(radiance, 0, 1)
 
 
 def _shares(figures: dict[str, Any]) -> str:

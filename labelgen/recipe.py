@@ -65,6 +65,21 @@ class Align:
 
 
 @dataclass(frozen=True)
+class Camera:
+    """How much of its weight a label keeps where the response of the camera is in doubt."""
+
+    assumed: float = setting(
+        0.75, "share of the weight", "ours: gamma 2.2, for want of evidence", (0, 1)
+    )
+    misfit: float = setting(
+        1.5,
+        "codes of 255, median",
+        "ours: weight falls in inverse proportion above, since no response explains the frames",
+        (0.1, 255),
+    )
+
+
+@dataclass(frozen=True)
 class Noise:
     """Noise that an honest difference between frames may have."""
 
@@ -174,6 +189,7 @@ class Recipe:
     summary: str
     patches: Patches = Patches()
     align: Align = Align()
+    camera: Camera = Camera()
     noise: Noise = Noise()
     motion: Motion = Motion()
     exposure: Exposure = Exposure()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -46,7 +47,7 @@ class Response:
                 f"response '{self.name}': expected {', '.join(NAMED)}, or estimated with "
                 f"3 curves of {SAMPLES} values"
             )
-        rising = all(b >= a for c in self.curves for a, b in zip(c, c[1:], strict=False))
+        rising = all(b >= a for c in self.curves for a, b in pairwise(c))
         if not rising or any((c[0], c[-1]) != (0.0, 1.0) for c in self.curves):
             raise UserError("response: a curve has to rise from 0 to 1")
 
@@ -88,7 +89,9 @@ class Response:
 
     def as_json(self) -> dict[str, Any]:
         """As stored in a dataset."""
-        return {"name": self.name} | ({"curves": [list(c) for c in self.curves]} if self.curves else {})
+        return {"name": self.name} | (
+            {"curves": [list(c) for c in self.curves]} if self.curves else {}
+        )
 
     @staticmethod
     def from_json(values: dict[str, Any]) -> Response:

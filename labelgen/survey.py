@@ -1,43 +1,33 @@
 """Look at every bracket once before anything is built: which frames, are they whole, do they fit.
 
 What the survey finds is frozen and part of the fingerprint of the dataset; afterwards brackets
-are made independently of each other.
+are made independently of each other. `survey` looks at one bracket; `labelgen.measure` at what was
+seen of all.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 import labelgen
-from labelgen.arrays import Float, highest
+from labelgen.arrays import Float
 from labelgen.bracket import TRUTH, Bracket, Frame, distinct_exposures, used_frames, window
+from labelgen.calibrate import View
+from labelgen.check import check_pixels, preview, well_exposed
+from labelgen.comparagram import Ridge, reduced, ridge
 from labelgen.errors import Rejected, UserError
-from labelgen.files import read_image, sha256, write_json
-from labelgen.response import GAMMA, bit_depth, decode
+from labelgen.files import read_hdr, read_image, sha256, write_json
+from labelgen.response import GAMMA22, Response, bit_depth, decode
 
-PREVIEW = 8
-"""Pixels are looked at reduced by this factor: noise and small motion average out."""
-MIDTONES = 0.08, 0.9
-"""Codes of the shorter frame between which a pixel tells how much longer the other one is."""
-LEAST_MIDTONES = 0.02
-"""Share of the frame that has to be there to tell it."""
-STEP_LOW, STEP_HIGH = 0.5, 1.7
-STEP_LOW_SLACK, STEP_HIGH_SLACK = 0.1, 0.5
-"""A pixel bears out a step if it brightens by a stated step times low minus slack to a stated step
-times high plus slack (stops): camera tone curves make 1 EV read as 1.25 EV and up to 2 EV."""
-LEAST_AGREEMENT = 0.2
-"""Exposures are wrong where fewer of the midtones bear them out; what moves does not."""
-BLACK = 0.03
-"""A bracket whose longest frame nowhere rises above this code is black."""
+MOST_FRAMES = 16
+UNKNOWN = "unknown camera"
 
 
 @dataclass(frozen=True)
@@ -54,8 +44,8 @@ class Selection:
     truth: bool = False
 
     def __post_init__(self) -> None:
-        if not 2 <= self.frames <= 16:
-            raise UserError(f"--frames is {self.frames}, expected 2 to 16")
+        if not 2 <= self.frames <= MOST_FRAMES:
+            raise UserError(f"--frames is {self.frames}, expected 2 to {MOST_FRAMES}")
         if not 0 <= self.position < self.frames:
             raise UserError(
                 f"--reference is {self.reference}, expected 0 to {self.frames - 1}, or auto"
@@ -77,12 +67,35 @@ class Selection:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """What calibration needs of the pixels of a bracket.
+
+    `key` names camera and processing; `ev` are the stated exposures (stops) of the frames that
+    were looked at, shortest first; `used` their indices that a dataset takes; `rows` the ridges
+    (`labelgen.comparagram.Ridge.rows`) of neighbours.
+    """
+
+    key: str
+    ev: tuple[float, ...]
+    used: tuple[int, ...]
+    rows: tuple[tuple[float, ...], ...]
+
+    def view(self) -> View:
+        """As `labelgen.calibrate` takes it."""
+        return View(self.key, self.ev, Ridge.of(self.rows))
+
+
+@dataclass(frozen=True)
 class Survey:
     """What was found of one bracket; `rejected` is the reason, empty if it can be used.
 
-    `paths` are the frames used, shortest first; `ev` their exposures in stops relative to the
-    shortest used, `darker` how many stops that one is above the shortest of the bracket, to
-    which a truth refers. `depth` is the bits of the codes, `size` height and width in pixels.
+    `paths` are the frames used, shortest first; `ev` their exposures in stops relative to what
+    is stated of the shortest used, corrected by pixels once calibrated, and `stated` as stated;
+    `darker` how many stops that one is above the shortest of the bracket, to which a truth
+    refers. `depth` is the bits of the codes as stored, `size` height and width in pixels.
+    `reference` is an index among the frames used.
+    `response` is gamma 2.2 by assumption (`assumed`) until calibrated; `misfit` how far codes
+    are off it (median, of 255); `measured` are the exposures as pixels say, None where they can't.
     """
 
     name: str
@@ -98,6 +111,18 @@ class Survey:
     camera: str = ""
     problems: tuple[str, ...] = ()
     rejected: str = ""
+    reference: int = 1
+    seen: Seen | None = None
+    stated: tuple[float, ...] = ()
+    response: Response = GAMMA22
+    assumed: bool = True
+    misfit: float | None = None
+    measured: tuple[float | None, ...] = ()
+
+    @property
+    def codes_depth(self) -> int:
+        """Bits of the codes as a dataset stores them: 16 where they have to be recoded."""
+        return self.depth if self.response.name == GAMMA22.name else 16
 
 
 def survey(bracket: Bracket, selection: Selection) -> Survey:
@@ -138,8 +163,9 @@ def survey_cached(bracket: Bracket, selection: Selection, folder: Path) -> Surve
 
 
 def to_json(found: Survey) -> dict[str, Any]:
-    """A survey as JSON values."""
+    """A survey, not calibrated yet, as JSON values."""
     values = asdict(found) | {"paths": [str(p) for p in found.paths]}
+    del values["response"]
     return values | {"truth": str(found.truth) if found.truth else None}
 
 
@@ -148,7 +174,30 @@ def from_json(values: dict[str, Any]) -> Survey:
     lists: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     paths = tuple(Path(p) for p in values["paths"])
     truth = Path(values["truth"]) if values["truth"] else None
-    return Survey(**lists | {"paths": paths, "truth": truth})
+    seen = values["seen"]
+    if seen:
+        rows = tuple(tuple(row) for row in seen["rows"])
+        seen = Seen(seen["key"], tuple(seen["ev"]), tuple(seen["used"]), rows)
+    return Survey(**lists | {"paths": paths, "truth": truth, "seen": seen or None})
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One frame, looked at: size, bits of its codes, light at an eighth, codes at working size."""
+
+    size: tuple[int, int]
+    depth: int
+    preview: Float
+    codes: Float
+
+
+def _look(frame: Frame) -> _Look | Rejected:
+    try:
+        codes = read_image(frame.path)
+    except Rejected as e:
+        return e
+    size = codes.shape[0], codes.shape[1]
+    return _Look(size, bit_depth(codes), preview(decode(codes)), reduced(codes))
 
 
 def _survey(bracket: Bracket, selection: Selection) -> Survey:
@@ -156,57 +205,87 @@ def _survey(bracket: Bracket, selection: Selection) -> Survey:
         raise Rejected(
             "; ".join(bracket.problems) or f"{len(bracket.frames)} frame, at least 2 needed"
         )
-    if selection.reference is None:
-        distinct = distinct_exposures(bracket)
-        used_frames(bracket, selection.frames, selection.position)  # enough of them?
-        frames = best_exposed(distinct, selection)
-    else:
-        frames = used_frames(bracket, selection.frames, selection.position)
+    frames = used_frames(bracket, selection.frames, selection.position)
     truth = bracket.folder / TRUTH
     if selection.truth and not truth.is_file():
         raise Rejected(f"no {TRUTH} beside its frames, which --labels truth needs")
-    previews, sizes, depth = list[Float](), list[tuple[int, int]](), 8
-    for frame in frames:
-        codes = read_image(frame.path)
-        sizes.append((codes.shape[0], codes.shape[1]))
-        depth = max(depth, bit_depth(codes))
-        previews.append(preview(decode(codes)))
-    _check_sizes(frames, sizes, selection.patch)
+    looks = {frame: _look(frame) for frame in distinct_exposures(bracket)}
+    if selection.reference is None:
+        frames = _best_exposed(looks, selection)
+    used = [_sound(looks[frame]) for frame in frames]
+    _check_sizes(frames, [u.size for u in used], selection.patch)
     evs = [f.ev or 0.0 for f in frames]
-    check_pixels([f.path.name for f in frames], evs, previews)
+    check_pixels([f.path.name for f in frames], evs, [u.preview for u in used])
     shortest = min(f.ev or 0.0 for f in bracket.frames)
+    stated = tuple(ev - evs[0] for ev in evs)
+    depth = max(u.depth for u in used)
     return Survey(
         bracket.name,
         tuple(f.path for f in frames),
-        tuple(ev - evs[0] for ev in evs),
+        stated,
         tuple(f.origin for f in frames),
         tuple(sha256(f.path) for f in frames),
         truth if selection.truth else None,
         sha256(truth) if selection.truth else "",
         evs[0] - shortest,
-        sizes[0],
+        used[0].size,
         depth,
         bracket.camera,
         bracket.problems,
+        reference=selection.position,
+        seen=_seen(bracket, looks, frames, depth),
+        stated=stated,
     )
 
 
-def preview(linear: Float) -> Float:
-    """Linear light (H, W, 3) float32, reduced by averaging to an eighth of the size."""
-    h, w = (max(1, n // PREVIEW) for n in linear.shape[:2])
-    return np.asarray(cv2.resize(linear, (w, h), interpolation=cv2.INTER_AREA), np.float32)
+def _sound(look: _Look | Rejected) -> _Look:
+    if isinstance(look, Rejected):
+        raise look
+    return look
 
 
-def best_exposed(frames: Sequence[Frame], selection: Selection) -> tuple[Frame, ...]:
+def _seen(
+    bracket: Bracket,
+    looks: Mapping[Frame, _Look | Rejected],
+    used: Sequence[Frame],
+    depth: int,
+) -> Seen:
+    """The ridges of all frames that are like those used; more frames tell more of the response."""
+    like = _sound(looks[used[0]])
+    sound = {
+        f: look for f, look in looks.items() if isinstance(look, _Look) and look.size == like.size
+    }
+    ev = [f.ev or 0.0 for f in sound]
+    rows = ridge([look.codes for look in sound.values()], ev).rows()
+    order = list(sound)
+    return Seen(
+        camera_key(bracket, like.size, depth),
+        tuple(e - ev[0] for e in ev),
+        tuple(order.index(f) for f in used),
+        rows,
+    )
+
+
+def camera_key(bracket: Bracket, size: tuple[int, int], depth: int) -> str:
+    """Name of camera and processing: brackets that share it are taken to share a response."""
+    kind = bracket.frames[0].path.suffix.lower().lstrip(".")
+    kind = {"jpeg": "jpg", "tiff": "tif"}.get(kind, kind)
+    whose = bracket.camera or f"{UNKNOWN} {max(size)}x{min(size)}"
+    return f"{whose}, {kind}, {depth} bit"
+
+
+def _best_exposed(
+    looks: Mapping[Frame, _Look | Rejected], selection: Selection
+) -> tuple[Frame, ...]:
     """The frames around the one that has most pixels neither clipped nor dark."""
-    position = selection.position
+    frames, position = list(looks), selection.position
     low, high = position, len(frames) - selection.frames + position
 
-    def well_exposed(frame: Frame) -> float:
-        code = highest(preview(decode(read_image(frame.path)))) ** np.float32(1 / GAMMA)
-        return float(((code > MIDTONES[0]) & (code < MIDTONES[1])).mean())
+    def share(i: int) -> float:
+        look = looks[frames[i]]
+        return well_exposed(look.preview) if isinstance(look, _Look) else -1.0
 
-    centre = max(range(low, high + 1), key=lambda i: well_exposed(frames[i]))
+    centre = max(range(low, high + 1), key=share)
     return window(frames, selection.frames, position, centre)
 
 
@@ -220,69 +299,9 @@ def _check_sizes(frames: Sequence[Frame], sizes: Sequence[tuple[int, int]], patc
         raise Rejected(f"{sizes[0][1]}x{sizes[0][0]} px, smaller than a patch of {patch} px")
 
 
-def check_pixels(names: Sequence[str], evs: Sequence[float], previews: Sequence[Float]) -> None:
-    """See whether the pixels bear out the exposures.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Of the frames, for the message.
-    evs : sequence of float
-        Stated exposures in stops, rising.
-    previews : sequence of (h, w, 3) float32
-        The frames in linear light, reduced.
-
-    Raises
-    ------
-    Rejected
-        All frames are black or all clipped, or the brightness of neighbours does not change as
-        their exposures say.
-    """
-    codes = [p ** np.float32(1 / GAMMA) for p in previews]
-    if np.quantile(codes[-1].max(-1), 0.999) < BLACK:
-        raise Rejected(
-            f"black: nothing in {names[-1]}, the longest frame, is above a code of {BLACK:g}"
-        )
-    if np.quantile(codes[0].min(-1), 0.01) > 0.98:
-        raise Rejected(f"white: all of {names[0]}, the shortest frame, is clipped")
-    for (i, a), (j, b) in pairwise(enumerate(codes)):
-        stated = evs[j] - evs[i]
-        agreement, measured = measured_step(a, b, stated)
-        if agreement < LEAST_AGREEMENT:
-            raise Rejected(
-                f"exposures contradict the pixels: {names[i]} to {names[j]} is {stated:.2f} EV by "
-                f"the metadata and reads as {measured:.2f} EV; write the true EVs to exposure.txt"
-            )
-
-
-def measured_step(a: Float, b: Float, stated: float) -> tuple[float, float]:
-    """Exposure step between two frames as their pixels show it.
-
-    Parameters
-    ----------
-    a, b : (h, w, 3) float32
-        Codes, 0 to 1, of the shorter and the longer frame.
-    stated : float
-        The step by the metadata, in stops.
-
-    Returns
-    -------
-    agreement : float
-        Share of the midtones of the shorter frame that bear out the stated step; a pixel that
-        is nearly clipped in the longer one needs to brighten by no least amount. 1 where there
-        are too few midtones to tell.
-    measured : float
-        Median of their steps in stops.
-    """
-    shorter, longer = highest(a), highest(b)
-    midtones = (shorter > MIDTONES[0]) & (shorter < MIDTONES[1])
-    if midtones.mean() < LEAST_MIDTONES:
-        return 1.0, stated
-    shorter, longer = shorter[midtones], np.maximum(longer[midtones], 1e-3)
-    step = GAMMA * np.log2(longer / shorter)
-    enough = (step >= STEP_LOW * stated - STEP_LOW_SLACK) | (longer > MIDTONES[1])
-    agrees = enough & (step <= STEP_HIGH * stated + STEP_HIGH_SLACK)
-    return float(agrees.mean()), float(np.median(step))
+def response_name(found: Survey) -> str:
+    """The response of a bracket in words."""
+    return f"{found.response.name} (assumed)" if found.assumed else found.response.name
 
 
 def as_record(found: Survey, relative: Sequence[str]) -> dict[str, Any]:
@@ -292,13 +311,16 @@ def as_record(found: Survey, relative: Sequence[str]) -> dict[str, Any]:
             {"problems": list(found.problems)} if found.problems else {}
         )
     frames = [
-        {"file": file, "ev": round(ev, 6), "origin": origin, "sha256": digest}
-        for file, ev, origin, digest in zip(
-            relative, found.ev, found.origins, found.sha256, strict=True
+        {"file": file, "ev": round(ev, 6), "stated": round(stated, 6)}
+        | {"origin": origin, "sha256": digest}
+        for file, ev, stated, origin, digest in zip(
+            relative, found.ev, found.stated, found.origins, found.sha256, strict=True
         )
     ]
     record: dict[str, Any] = {"frames": frames, "size": list(found.size), "depth": found.depth}
-    record |= {"camera": found.camera, "response": "gamma2.2 (assumed)"}
+    record |= {"camera": found.camera, "response": response_name(found)}
+    if found.misfit is not None:
+        record["misfit"] = found.misfit
     if found.truth_sha256:
         record |= {"truth_sha256": found.truth_sha256, "truth_ev": round(found.darker, 6)}
     if found.problems:
@@ -306,20 +328,17 @@ def as_record(found: Survey, relative: Sequence[str]) -> dict[str, Any]:
     return record
 
 
-def checked(brackets: Sequence[Bracket]) -> list[Bracket]:
-    """Brackets with what their pixels say against them added to `problems`.
+def read_truth(found: Survey) -> Float:
+    """The ground truth of a bracket, (H, W, 3) float32, 1.0 where the shortest frame used clips.
 
-    All frames are looked at, reduced to an eighth.
+    Raises
+    ------
+    Rejected
+        It cannot be read, or its size is not that of the frames.
     """
-    found = []
-    for bracket in brackets:
-        problems = list(bracket.problems)
-        try:
-            frames = distinct_exposures(bracket)
-            previews = [preview(decode(read_image(f.path))) for f in frames]
-            if len({p.shape for p in previews}) == 1:
-                check_pixels([f.path.name for f in frames], [f.ev or 0.0 for f in frames], previews)
-        except Rejected as e:
-            problems.append(str(e))
-        found.append(replace(bracket, problems=tuple(dict.fromkeys(problems))))
-    return found
+    assert found.truth is not None
+    radiance = read_hdr(found.truth) * np.float32(2.0**found.darker)
+    if radiance.shape[:2] != found.size:
+        (h, w), (height, width) = radiance.shape[:2], found.size
+        raise Rejected(f"{found.truth.name}: {w}x{h} px, its frames {width}x{height}")
+    return np.clip(radiance, 0, 1)

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from labelgen.errors import UserError
 from labelgen.files import publish, write_json
+from labelgen.measure import known_cameras
+from labelgen.response import Response
 from trainer import models
 from trainer.losses import LOSSES
 from trainer.models import Model
@@ -58,9 +60,19 @@ class Config:
             raise UserError(f"--ema {self.ema}: expected 0 (none) to less than 1")
 
 
-def write_config(run: Path, config: Config) -> None:
-    """Write config.json, with the version of torch as a note."""
-    write_json(run / CONFIG, asdict(config) | {"torch": torch.__version__})
+def write_config(run: Path, config: Config, responses: dict[str, Any]) -> None:
+    """Write config.json, with the version of torch and the cameras of the dataset as notes."""
+    notes = {"torch": torch.__version__, "responses": responses}
+    write_json(run / CONFIG, asdict(config) | notes)
+
+
+def read_responses(run: Path) -> dict[str, Response]:
+    """Responses of the cameras that the dataset of a run knew by name."""
+    try:
+        stored = json.loads((run / CONFIG).read_text(encoding="utf-8")).get("responses", {})
+        return known_cameras(stored)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as e:
+        raise UserError(f"{run / CONFIG}: damaged ({e!r}); train anew") from e
 
 
 def read_config(run: Path) -> Config:

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from labelgen.bracket import TRUTH, Bracket
 from labelgen.discover import scan
 from labelgen.errors import Rejected, UserError
-from labelgen.files import read_hdr
+from labelgen.measure import responses
+from labelgen.response import Response
+from labelgen.survey import Survey, read_truth
 from trainer import device as devices
-from trainer.checkpoint import Config, load_model
+from trainer.checkpoint import Config, load_model, read_responses
 from trainer.metrics import figures
 from trainer.models import Model
-from trainer.predict import TILE, check, picture, read
+from trainer.predict import TILE, picture, read, surveyed
 
 
 def evaluate(
-    run: Path, scenes: Path, *, device: str | None = None, tile: int = TILE
+    run: Path,
+    scenes: Path,
+    *,
+    device: str | None = None,
+    response: str = "auto",
+    tile: int = TILE,
 ) -> dict[str, Any]:
     """Score the averaged weights of a run on scenes with truth.
 
@@ -33,6 +39,8 @@ def evaluate(
         the reference, 1.0 where the shortest frame clips.
     device : str, optional
         "cpu", "cuda", "mps"; the fastest there is if left out.
+    response : str
+        As in `trainer.predict.predict`.
     tile : int
         Side of the tiles of large frames in pixels.
 
@@ -48,11 +56,15 @@ def evaluate(
         Not a run, or no scene with truth.
     """
     model, config = load_model(run, devices.pick(device))
-    found, skipped = with_truth(scenes, config)
+    given = responses(response)
+    known = read_responses(run) if given is None else given
+    found, skipped = with_truth(scenes, config, known)
     return score(model, config, found, tile) | {"skipped": skipped}
 
 
-def with_truth(scenes: Path, config: Config) -> tuple[list[Bracket], dict[str, str]]:
+def with_truth(
+    scenes: Path, config: Config, known: Mapping[str, Response] | None = None
+) -> tuple[list[Survey], dict[str, str]]:
     """The brackets below a folder that can be scored, and why others can't, by name.
 
     Raises
@@ -60,25 +72,16 @@ def with_truth(scenes: Path, config: Config) -> tuple[list[Bracket], dict[str, s
     UserError
         None can.
     """
-    usable, skipped = [], {}
-    for bracket in scan(scenes):
-        try:
-            check(bracket, config)
-        except Rejected as e:
-            skipped[bracket.name] = str(e)
-            continue
-        if (bracket.folder / TRUTH).is_file():
-            usable.append(bracket)
-        else:
-            skipped[bracket.name] = f"no {TRUTH}"
-    if not usable:
+    found = surveyed(scan(scenes), config, known, truth=True)
+    skipped = {f.name: f.rejected for f in found if f.rejected}
+    if len(skipped) == len(found):
         name, why = next(iter(skipped.items()))
         raise UserError(f"{scenes}: no scene that can be scored ({name}: {why})")
-    return usable, skipped
+    return [f for f in found if not f.rejected], skipped
 
 
 def score(
-    model: Model, config: Config, scenes: Iterable[Bracket], tile: int = TILE
+    model: Model, config: Config, scenes: Iterable[Survey], tile: int = TILE
 ) -> dict[str, Any]:
     """Figures of a network per scene and their mean, one frame in memory at a time.
 
@@ -88,15 +91,12 @@ def score(
         A frame or the truth is damaged, or their sizes differ.
     """
     table: dict[str, dict[str, float]] = {}
-    for bracket in scenes:
+    for found in scenes:
         try:
-            stack, truth = read(bracket, config), read_hdr(bracket.folder / TRUTH)
+            stack, truth = read(found), read_truth(found)
         except Rejected as e:
-            raise UserError(f"{bracket.folder}: {e}") from e
-        if truth.shape[:2] != stack.size:
-            (h, w), (th, tw) = stack.size, truth.shape[:2]
-            raise UserError(f"{bracket.folder / TRUTH}: {tw}x{th} pixels, its frames have {w}x{h}")
-        table[bracket.name] = figures(picture(model, stack, tile), truth)
+            raise UserError(f"{found.name}: {e}") from e
+        table[found.name] = figures(picture(model, stack, tile), truth)
     names = next(iter(table.values()))
     mean = {name: float(np.mean([row[name] for row in table.values()])) for name in names}
     return {"scenes": table, "mean": mean}

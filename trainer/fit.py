@@ -7,10 +7,12 @@ import sys
 import time
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from labelgen.errors import UserError
+from labelgen.measure import known_cameras
 from trainer import checkpoint, losses, models
 from trainer import device as devices
 from trainer.checkpoint import Average, Config, State
@@ -111,12 +113,12 @@ def fit(
         )
         torch.manual_seed(seed)
         network = models.build(model, config.frames, config.reference).to(target).train()
-        scenes = with_truth(val, config)[0] if val else []
+        scenes = with_truth(val, config, known_cameras(head.responses))[0] if val else []
         average = Average(network, ema)
         optimizer = torch.optim.AdamW(
             network.parameters(), lr, betas=(0.9, 0.99), weight_decay=weight_decay
         )
-        state = open_run(run, config, resume)
+        state = open_run(run, config, head.responses, resume)
         if state:
             network.load_state_dict(state["model"])
             average.model.load_state_dict(state["ema"])
@@ -176,7 +178,7 @@ def learning_rate(config: Config, step: int) -> float:
     return config.lr * warm * (FINAL_LR + (1 - FINAL_LR) * cosine)
 
 
-def open_run(run: Path, config: Config, resume: bool) -> State | None:
+def open_run(run: Path, config: Config, responses: dict[str, Any], resume: bool) -> State | None:
     """Make the folder of a run, or find in it where to go on.
 
     Raises
@@ -193,5 +195,5 @@ def open_run(run: Path, config: Config, resume: bool) -> State | None:
         run.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise UserError(f"{run}: cannot be made a folder ({e.strerror})") from e
-    checkpoint.write_config(run, config)
+    checkpoint.write_config(run, config, responses)
     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -10,12 +10,15 @@ import numpy as np
 import torch
 
 from labelgen.arrays import Float
-from labelgen.bracket import Bracket, Stack, distinct_exposures, load, used_frames
+from labelgen.bracket import Bracket, Stack, load
 from labelgen.discover import scan
 from labelgen.errors import Rejected, UserError
 from labelgen.files import tone_mapped, write_hdr, write_png
+from labelgen.measure import calibrated, responses
+from labelgen.response import Response
+from labelgen.survey import Selection, Survey, survey
 from trainer import device as devices
-from trainer.checkpoint import Config, load_model
+from trainer.checkpoint import Config, load_model, read_responses
 from trainer.data import network_input
 from trainer.models import Model
 
@@ -29,6 +32,7 @@ def predict(
     out: Path,
     *,
     device: str | None = None,
+    response: str = "auto",
     tile: int = TILE,
     note: Callable[[str], None] = print,
 ) -> dict[str, str]:
@@ -46,6 +50,9 @@ def predict(
         bracket's folder.
     device : str, optional
         "cpu", "cuda", "mps"; the fastest there is if left out.
+    response : str
+        As in `labelgen.build.build`; "auto" knows the cameras of the run's dataset, and finds
+        that of others from these brackets.
     tile : int
         Side of the tiles in pixels. Frames of more pixels than two tiles are made in tiles,
         others at once; the result is the same.
@@ -64,9 +71,12 @@ def predict(
     """
     model, config = load_model(run, devices.pick(device))
     failed = {}
-    for name, bracket in find(brackets).items():
+    given = responses(response)
+    known = read_responses(run) if given is None else given
+    named = find(brackets)
+    for name, seen in zip(named, surveyed(list(named.values()), config, known), strict=True):
         try:
-            stack = read(bracket, config)
+            stack = read(seen)
         except Rejected as e:
             failed[name] = str(e)
             continue
@@ -106,24 +116,40 @@ def find(paths: Sequence[Path]) -> dict[str, Bracket]:
     return found
 
 
-def check(bracket: Bracket, config: Config) -> None:
-    """Reject a bracket with fewer frames than a run takes, or of unknown exposures."""
-    distinct = len(distinct_exposures(bracket))
-    if distinct < config.frames:
-        raise Rejected(f"{distinct} frames of different exposure, the run takes {config.frames}")
+def surveyed(
+    brackets: Sequence[Bracket],
+    config: Config,
+    known: Mapping[str, Response] | None = None,
+    truth: bool = False,
+) -> list[Survey]:
+    """Look at brackets as a build of the run's dataset would: frames, exposures, response.
+
+    Parameters
+    ----------
+    brackets : sequence of Bracket
+        As found by a scan.
+    config : Config
+        Of the run.
+    known : mapping of str to Response, optional
+        Responses of cameras that are known already; others are found from these brackets.
+    truth : bool
+        Whether a bracket without its truth is rejected.
+    """
+    selection = Selection(config.frames, config.reference, patch=1, truth=truth)
+    return calibrated([survey(b, selection) for b in brackets], known)
 
 
-def read(bracket: Bracket, config: Config) -> Stack:
+def read(found: Survey) -> Stack:
     """The frames of a bracket that a run takes, as its dataset took them.
 
     Raises
     ------
     Rejected
-        Too few frames, unknown exposures, or a frame is damaged.
+        Too few frames, unknown or wrong exposures, or a frame is damaged.
     """
-    check(bracket, config)
-    frames = used_frames(bracket, config.frames, config.reference)
-    return load([f.path for f in frames], [f.ev or 0.0 for f in frames], config.reference)
+    if found.rejected:
+        raise Rejected(found.rejected)
+    return load(found.paths, found.ev, found.reference, found.response)
 
 
 def picture(model: Model, stack: Stack, tile: int = TILE) -> Float:

@@ -1,0 +1,219 @@
+"""What the pixels of a set of brackets tell: the response of each camera, and true exposures.
+
+`labelgen.survey` looks at one bracket at a time; here all that was seen comes together.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+
+from labelgen.arrays import Bytes
+from labelgen.bracket import Bracket, distinct_exposures
+from labelgen.calibrate import Calibration, calibrate
+from labelgen.engine import run
+from labelgen.errors import Rejected, UserError
+from labelgen.format import read_header
+from labelgen.recipe import Recipe
+from labelgen.response import NAMED, Response
+from labelgen.survey import MOST_FRAMES, UNKNOWN, Selection, Survey, response_name, survey
+
+LEAST_EV = 0.03
+"""Smaller corrections (stops) are dropped: what is stated exactly stays as it is stated."""
+NOTABLE_EV = 0.15
+"""Corrections of an exposure by more (stops) are remarked on."""
+
+
+def calibrated(
+    surveys: Sequence[Survey], known: Mapping[str, Response] | None = None
+) -> list[Survey]:
+    """Surveys with the response of their cameras and exposures corrected by the pixels.
+
+    The reference keeps its stated exposure, and with it the scale of radiance; the others are
+    corrected to it.
+
+    Parameters
+    ----------
+    surveys : sequence of Survey
+        Of all brackets; those that were rejected stay as they are.
+    known : mapping of str to Response, optional
+        Responses that are given, by `labelgen.survey.camera_key`; "*" is every other camera.
+    """
+    views = {s.name: s.seen.view() for s in surveys if s.seen}
+    found = dict(zip(views, calibrate(list(views.values()), known), strict=True))
+    return [_calibrated(s, s.seen.used, found[s.name]) if s.seen else s for s in surveys]
+
+
+def _calibrated(found: Survey, used: Sequence[int], calibration: Calibration) -> Survey:
+    steps = [calibration.correction(i, used[found.reference]) for i in used]
+    kept = [d if abs(d) > LEAST_EV else 0.0 for d, _ in steps]
+    ev = tuple(round(s + d, 4) for s, d in zip(found.stated, kept, strict=True))
+    remarks = [
+        f"{path.name}: reads {d:+.2f} EV against {origin}; corrected"
+        for path, d, origin in zip(found.paths, kept, found.origins, strict=True)
+        if abs(d) > NOTABLE_EV
+    ]
+    if any(b <= a for a, b in pairwise(ev)):  # no correction is worth an order that nobody stated
+        ev, remarks = found.stated, []
+    return replace(
+        found,
+        ev=ev,
+        problems=(*found.problems, *remarks),
+        response=calibration.response,
+        assumed=calibration.assumed,
+        misfit=None if calibration.misfit is None else round(calibration.misfit, 3),
+        measured=tuple(
+            round(s + d, 4) if np.isfinite(e) else None
+            for s, (d, e) in zip(found.stated, steps, strict=True)
+        ),
+    )
+
+
+def checked(
+    brackets: Sequence[Bracket], jobs: int | None = None
+) -> tuple[list[Bracket], list[dict[str, Any]]]:
+    """Look at the pixels of all frames and say where they contradict what is stated.
+
+    Returns
+    -------
+    brackets : list of Bracket
+        With what their pixels say against them added to `problems`.
+    findings : list of dict
+        Of each bracket: "response", "misfit" (codes of 255) and "measured_ev" (stops, by frame,
+        None where pixels can't tell; the middle frame keeps its stated exposure).
+    """
+    surveys: dict[int, Survey] = {}
+    for i, result in run(_survey_whole, brackets, jobs or joblib.cpu_count()):
+        surveys[i] = result or Survey(brackets[i].name, rejected="its worker died; out of memory?")
+    found = calibrated([surveys[i] for i in range(len(brackets))])
+    return [_with_problems(b, s) for b, s in zip(brackets, found, strict=True)], [
+        _finding(b, s) for b, s in zip(brackets, found, strict=True)
+    ]
+
+
+def _survey_whole(bracket: Bracket) -> Survey:
+    """A survey that takes all frames."""
+    try:
+        count = min(len(distinct_exposures(bracket)), MOST_FRAMES)
+    except Rejected as e:
+        return Survey(bracket.name, rejected=str(e))
+    return survey(bracket, Selection(max(count, 2), max(count, 2) // 2, patch=1))
+
+
+def _with_problems(bracket: Bracket, found: Survey) -> Bracket:
+    problems = [*bracket.problems, *found.problems]
+    if found.rejected and found.rejected not in "; ".join(problems):
+        problems.append(found.rejected)
+    return replace(bracket, problems=tuple(dict.fromkeys(problems)))
+
+
+def _finding(bracket: Bracket, found: Survey) -> dict[str, Any]:
+    lowest = min((f.ev for f in bracket.frames if f.ev is not None), default=0.0)
+    measured = {
+        path: None if ev is None else round(ev + found.darker + lowest, 4)
+        for path, ev in zip(found.paths, found.measured, strict=False)
+    }
+    return {
+        "response": response_name(found) if found.seen else None,
+        "misfit": found.misfit,
+        "measured_ev": [measured.get(f.path) for f in bracket.frames],
+    }
+
+
+def trusted(weight: Bytes, found: Survey, recipe: Recipe) -> Bytes:
+    """Weights (H, W) uint8 of a label, less what a doubtful response costs them."""
+    settings = recipe.camera
+    share = settings.assumed if found.assumed else 1.0
+    if found.misfit is not None:
+        share *= min(1.0, settings.misfit / max(found.misfit, 1e-9))
+    return weight if share == 1 else np.rint(weight * np.float32(share)).astype(np.uint8)
+
+
+def found_responses(surveys: Sequence[Survey]) -> dict[str, Any]:
+    """The responses of calibrated brackets by camera, as a dataset stores them.
+
+    Each has "name" ("assumed" where nothing told it), perhaps "curves", "brackets" (how many) and
+    "misfit" (median over them, in codes of 255). A bracket that the curve of its camera does not
+    fit has an entry of its own, named after it.
+    """
+    by_camera: dict[str, list[Survey]] = {}
+    for found in surveys:
+        if found.seen:
+            by_camera.setdefault(found.seen.key, []).append(found)
+    entries: dict[str, Any] = {}
+    for key, group in by_camera.items():
+        kinds = [(s.response, s.assumed) for s in group]
+        common = max(kinds, key=kinds.count)
+        for found, kind in zip(group, kinds, strict=True):
+            name = key if kind == common else f"{key}: {found.name}"
+            alike = [s for s, k in zip(group, kinds, strict=True) if k == kind]
+            entries.setdefault(name, _entry(alike if kind == common else [found]))
+    return entries
+
+
+def _entry(alike: Sequence[Survey]) -> dict[str, Any]:
+    misfits = [s.misfit for s in alike if s.misfit is not None]
+    misfit = round(float(np.median(misfits)), 3) if misfits else None
+    response = alike[0].response.as_json()
+    return {
+        "name": response_name(alike[0]),
+        "brackets": len(alike),
+        "misfit": misfit,
+        **{k: v for k, v in response.items() if k != "name"},
+    }
+
+
+def responses(option: str) -> dict[str, Response] | None:
+    """What ``--response`` means: responses by camera ("*" is any), or None to find them.
+
+    Parameters
+    ----------
+    option : str
+        "auto"; a name, for all cameras; or the path of a dataset or of a .json file that a build
+        left beside it, whose cameras keep their responses (others are found).
+
+    Raises
+    ------
+    UserError
+        No such name or file, or a file without responses.
+    """
+    if option == "auto":
+        return None
+    if option in NAMED:
+        return {"*": Response(option)}
+    path = Path(option)
+    if path.suffix not in (".h5", ".json"):
+        names = ", ".join(("auto", *NAMED))
+        raise UserError(f"--response {option}: expected {names}, or a dataset or .json file")
+    try:
+        stored = (
+            read_header(path).responses
+            if path.suffix == ".h5"
+            else json.loads(path.read_text(encoding="utf-8"))
+        )
+        return from_stored(stored)
+    except OSError as e:
+        raise UserError(f"{path}: {e.strerror or e}") from e
+    except (ValueError, TypeError, KeyError, AttributeError) as e:
+        raise UserError(f"{path}: expected responses as 'labelgen build' writes them") from e
+
+
+def from_stored(stored: Mapping[str, Any]) -> dict[str, Response]:
+    """The responses that a dataset holds (`found_responses`), without those assumed."""
+    return {
+        key: Response.from_json(entry)
+        for key, entry in stored.items()
+        if not entry["name"].endswith("(assumed)")
+    }
+
+
+def known_cameras(stored: Mapping[str, Any]) -> dict[str, Response]:
+    """Of `from_stored` the cameras that have a name: what is known of them holds elsewhere."""
+    return {k: v for k, v in from_stored(stored).items() if not k.startswith(UNKNOWN)}
