@@ -13,7 +13,7 @@ import numpy as np
 
 from labelgen.arrays import Codes, Float
 from labelgen.errors import Rejected
-from labelgen.files import read_image
+from labelgen.images import gamma_codes, read_frames
 from labelgen.response import bit_depth, decode, to_depth
 
 TRUTH = "HDRImg.hdr"
@@ -24,6 +24,12 @@ MOST_EV = 32.0
 
 SAME_EXPOSURE_EV = 0.05
 """Frames closer than this (stops) are repeats of one exposure; shutters are no more exact."""
+
+
+def truth_of(folder: Path) -> Path:
+    """Where the ground truth of a bracket is, or would be: HDRImg.hdr, or the same as .exr."""
+    exr = (folder / TRUTH).with_suffix(".exr")
+    return exr if exr.is_file() and not (folder / TRUTH).exists() else folder / TRUTH
 
 
 @dataclass(frozen=True)
@@ -161,7 +167,7 @@ def window(frames: Sequence[Frame], count: int, reference: int, centre: int) -> 
     return tuple(frames[start : start + count])
 
 
-def load(paths: Sequence[Path], ev: Sequence[float], reference: int) -> Stack:
+def load(paths: Sequence[Path], ev: Sequence[float], reference: int, bayer: str = "") -> Stack:
     """Decode the frames in use.
 
     Parameters
@@ -172,6 +178,8 @@ def load(paths: Sequence[Path], ev: Sequence[float], reference: int) -> Stack:
         Their exposures in stops; the first becomes 0.
     reference : int
         Index of the reference among them.
+    bayer : str
+        Colour filters of images with a single channel, as in `labelgen.images.read_frames`.
 
     Returns
     -------
@@ -183,12 +191,12 @@ def load(paths: Sequence[Path], ev: Sequence[float], reference: int) -> Stack:
     Rejected
         A frame is damaged, or sizes differ.
     """
-    codes = [read_image(p) for p in paths]
+    codes = gamma_codes(read_frames(paths, reference, bayer))
     sizes = {c.shape[:2] for c in codes}
     if len(sizes) > 1:
         listed = ", ".join(
             f"{p.name} {c.shape[1]}x{c.shape[0]}" for p, c in zip(paths, codes, strict=True)
         )
         raise Rejected(f"frames differ in size: {listed}")
-    stack = Stack(tuple(codes), tuple(float(e - ev[0]) for e in ev), reference)
+    stack = Stack(codes, tuple(float(e - ev[0]) for e in ev), reference)
     return stack.to_depth(max(bit_depth(c) for c in codes))

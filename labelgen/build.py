@@ -68,6 +68,7 @@ def build(
     frames: int = 3,
     reference: int | str | None = None,
     groups: Path | None = None,
+    bayer: str = "",
     labels: str = "pseudo",
     augment: bool = False,
     exclude: Path | None = None,
@@ -100,6 +101,8 @@ def build(
         `frames // 2`, in the middle of the bracket; "auto" looks for the best exposed frame.
     groups : Path, optional
         Brackets as ``labelgen scan -o`` listed them, in place of a scan.
+    bayer : {"", "RGGB", "BGGR", "GRBG", "GBRG"}
+        Colour filters of images with a single channel, which are demosaiced.
     labels : {"pseudo", "truth"}
         Labels by the recipe, or from the HDRImg.hdr of each bracket.
     augment : bool
@@ -138,7 +141,7 @@ def build(
     plan = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     storage = Storage(compress, part_bytes, license, citation)
     _check(out, labels, augment, backend, jobs, limit, seed)
-    selection = Selection.of(frames, reference, plan.patches.size, labels == "truth")
+    selection = Selection.of(frames, reference, plan.patches.size, labels == "truth", bayer)
     if labels == "truth" and not augment:
         plan = _unaugmented(plan)
     tell, jobs = progress or Silent(), jobs or joblib.cpu_count()

@@ -114,6 +114,12 @@ reference_option = click.option(
     metavar="I|auto",
     help="Index of the reference among the frames used, shortest first.  [default: N // 2]",
 )
+bayer_option = click.option(
+    "--bayer",
+    type=click.Choice(["RGGB", "BGGR", "GRBG", "GBRG"]),
+    callback=lambda _, __, value: value or "",
+    help="Demosaic images with a single channel.",
+)
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what is there.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -128,11 +134,18 @@ def main() -> None:
 @click.argument("raw", type=PathArg)
 @click.option("-o", "--output", type=PathArg, help="Write the brackets to this JSON file.")
 @click.option("--check", is_flag=True, help="Also look at the pixels.")
+@bayer_option
 @frames_option
 @overwrite_option
 @json_option
 def scan(
-    raw: Path, output: Path | None, check: bool, frames: int, overwrite: bool, as_json: bool
+    raw: Path,
+    output: Path | None,
+    check: bool,
+    bayer: str,
+    frames: int,
+    overwrite: bool,
+    as_json: bool,
 ) -> None:
     """Find the brackets below a folder: frames, exposures and where they came from."""
     from labelgen import discover
@@ -141,7 +154,7 @@ def scan(
 
     brackets = discover.scan(raw)
     if check:
-        brackets = checked(brackets)
+        brackets = checked(brackets, bayer)
     listed = discover.as_json(brackets, raw)
     if output:
         if output.exists() and not overwrite:
@@ -173,6 +186,7 @@ def scan(
 @click.option("--jobs", type=int, metavar="N", help="Workers.  [default: all cores]")
 @click.option("--backend", type=click.Choice(["loky", "threading"]), default="loky")
 @click.option("--groups", type=PathArg, help="Brackets as listed by 'scan -o'.")
+@bayer_option
 @click.option(
     "--labels", type=click.Choice(["pseudo", "truth"]), default="pseudo", show_default=True
 )
@@ -252,6 +266,7 @@ def _print_summary(summary: Any) -> None:
 @frames_option
 @reference_option
 @click.option("--ev", callback=as_numbers, metavar="A,B,..", help="Stops of the files, by name.")
+@bayer_option
 @overwrite_option
 @json_option
 def label(bracket: Path, out: Path, as_json: bool, **options: Any) -> None:

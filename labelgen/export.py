@@ -26,6 +26,7 @@ def label(
     frames: int = 3,
     reference: int | str | None = None,
     ev: Sequence[float] | None = None,
+    bayer: str = "",
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Label one bracket with the pixels that `labelgen.build.build` would use.
@@ -39,7 +40,7 @@ def label(
         Folder of the frames.
     out : Path
         Folder to write to; made if it is not there.
-    recipe, frames, reference
+    recipe, frames, reference, bayer
         As in `build`.
     ev : sequence of float, optional
         Exposures in stops of all files in natural order, instead of what lists and EXIF say.
@@ -62,12 +63,12 @@ def label(
         raise UserError(f"{out / there[0]}: exists; give --overwrite to replace it, or another -o")
     if out.resolve() == bracket.resolve():
         raise UserError(f"{out}: holds the frames; give another folder, or -o {out / 'label'}")
-    selection = Selection.of(frames, reference, patch=1)
+    selection = Selection.of(frames, reference, patch=1, bayer=bayer)
     found = survey(_one(bracket, ev), selection)
     if found.rejected:
         raise UserError(f"{bracket}: {found.rejected}")
     try:
-        stack = load(found.paths, found.ev, selection.position)
+        stack = load(found.paths, found.ev, selection.position, bayer)
     except Rejected as e:
         raise UserError(f"{bracket}: {e}") from e
     made = make_label(stack, plan)

@@ -68,7 +68,7 @@ def make(task: Task) -> dict[str, Any]:
 
 
 def _make(task: Task) -> dict[str, Any]:
-    stack = load(task.found.paths, task.found.ev, task.reference)
+    stack = load(task.found.paths, task.found.ev, task.reference, task.found.bayer)
     labelled, patches, figures = _label(stack, task)
     if not patches:
         raise Rejected(f"no patch is trusted: {_shares(figures)}")

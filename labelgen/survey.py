@@ -19,9 +19,19 @@ import numpy as np
 
 import labelgen
 from labelgen.arrays import Float, highest
-from labelgen.bracket import TRUTH, Bracket, Frame, distinct_exposures, used_frames, window
+from labelgen.bracket import (
+    TRUTH,
+    Bracket,
+    Frame,
+    distinct_exposures,
+    truth_of,
+    used_frames,
+    window,
+)
 from labelgen.errors import Rejected, UserError
-from labelgen.files import read_image, sha256, write_json
+from labelgen.files import sha256, write_json
+from labelgen.images import gamma_codes, read_frames
+from labelgen.raw import check_readable
 from labelgen.response import GAMMA, bit_depth, decode
 
 PREVIEW = 8
@@ -45,13 +55,15 @@ class Selection:
     """Which frames of a bracket a dataset takes, and what it needs of them.
 
     `reference` is an index among the frames used, or None for "auto": the best exposed frame
-    that has enough neighbours. `patch` is the least side of a frame in pixels.
+    that has enough neighbours. `patch` is the least side of a frame in pixels, `bayer` the colour
+    filters of images with a single channel.
     """
 
     frames: int = 3
     reference: int | None = 1
     patch: int = 128
     truth: bool = False
+    bayer: str = ""
 
     def __post_init__(self) -> None:
         if not 2 <= self.frames <= 16:
@@ -62,13 +74,21 @@ class Selection:
             )
 
     @staticmethod
-    def of(frames: int, reference: int | str | None, patch: int, truth: bool = False) -> Selection:
+    def of(
+        frames: int,
+        reference: int | str | None,
+        patch: int,
+        truth: bool = False,
+        bayer: str = "",
+    ) -> Selection:
         """A selection from the options of a command: `reference` an index, "auto", or None."""
         if reference is None:
             reference = frames // 2
         if not isinstance(reference, int) and reference != "auto":
             raise UserError(f"--reference is {reference}, expected 0 to {frames - 1}, or auto")
-        return Selection(frames, None if reference == "auto" else int(reference), patch, truth)
+        return Selection(
+            frames, None if reference == "auto" else int(reference), patch, truth, bayer
+        )
 
     @property
     def position(self) -> int:
@@ -98,6 +118,7 @@ class Survey:
     camera: str = ""
     problems: tuple[str, ...] = ()
     rejected: str = ""
+    bayer: str = ""
 
 
 def survey(bracket: Bracket, selection: Selection) -> Survey:
@@ -119,7 +140,7 @@ def survey(bracket: Bracket, selection: Selection) -> Survey:
 def survey_cached(bracket: Bracket, selection: Selection, folder: Path) -> Survey:
     """`survey`, remembered in a folder for as long as no file of the bracket changes."""
     stats = [f.path.stat() for f in bracket.frames if f.path.exists()]
-    truth = bracket.folder / TRUTH
+    truth = truth_of(bracket.folder)
     if selection.truth and truth.exists():
         stats.append(truth.stat())
     facts = [
@@ -156,18 +177,19 @@ def _survey(bracket: Bracket, selection: Selection) -> Survey:
         raise Rejected(
             "; ".join(bracket.problems) or f"{len(bracket.frames)} frame, at least 2 needed"
         )
+    check_readable([f.path for f in bracket.frames])
     if selection.reference is None:
         distinct = distinct_exposures(bracket)
         used_frames(bracket, selection.frames, selection.position)  # enough of them?
         frames = best_exposed(distinct, selection)
     else:
         frames = used_frames(bracket, selection.frames, selection.position)
-    truth = bracket.folder / TRUTH
+    truth = truth_of(bracket.folder)
     if selection.truth and not truth.is_file():
         raise Rejected(f"no {TRUTH} beside its frames, which --labels truth needs")
     previews, sizes, depth = list[Float](), list[tuple[int, int]](), 8
-    for frame in frames:
-        codes = read_image(frame.path)
+    read = read_frames([f.path for f in frames], selection.position, selection.bayer)
+    for codes in gamma_codes(read):
         sizes.append((codes.shape[0], codes.shape[1]))
         depth = max(depth, bit_depth(codes))
         previews.append(preview(decode(codes)))
@@ -188,6 +210,7 @@ def _survey(bracket: Bracket, selection: Selection) -> Survey:
         depth,
         bracket.camera,
         bracket.problems,
+        bayer=selection.bayer,
     )
 
 
@@ -203,7 +226,8 @@ def best_exposed(frames: Sequence[Frame], selection: Selection) -> tuple[Frame, 
     low, high = position, len(frames) - selection.frames + position
 
     def well_exposed(frame: Frame) -> float:
-        code = highest(preview(decode(read_image(frame.path)))) ** np.float32(1 / GAMMA)
+        codes = gamma_codes(read_frames([frame.path], 0, selection.bayer))[0]
+        code = highest(preview(decode(codes))) ** np.float32(1 / GAMMA)
         return float(((code > MIDTONES[0]) & (code < MIDTONES[1])).mean())
 
     centre = max(range(low, high + 1), key=lambda i: well_exposed(frames[i]))
@@ -299,6 +323,8 @@ def as_record(found: Survey, relative: Sequence[str]) -> dict[str, Any]:
     ]
     record: dict[str, Any] = {"frames": frames, "size": list(found.size), "depth": found.depth}
     record |= {"camera": found.camera, "response": "gamma2.2 (assumed)"}
+    if found.bayer:
+        record["bayer"] = found.bayer
     if found.truth_sha256:
         record |= {"truth_sha256": found.truth_sha256, "truth_ev": round(found.darker, 6)}
     if found.problems:
@@ -306,7 +332,7 @@ def as_record(found: Survey, relative: Sequence[str]) -> dict[str, Any]:
     return record
 
 
-def checked(brackets: Sequence[Bracket]) -> list[Bracket]:
+def checked(brackets: Sequence[Bracket], bayer: str = "") -> list[Bracket]:
     """Brackets with what their pixels say against them added to `problems`.
 
     All frames are looked at, reduced to an eighth.
@@ -316,7 +342,8 @@ def checked(brackets: Sequence[Bracket]) -> list[Bracket]:
         problems = list(bracket.problems)
         try:
             frames = distinct_exposures(bracket)
-            previews = [preview(decode(read_image(f.path))) for f in frames]
+            read = read_frames([f.path for f in frames], len(frames) // 2, bayer)
+            previews = [preview(decode(codes)) for codes in gamma_codes(read)]
             if len({p.shape for p in previews}) == 1:
                 check_pixels([f.path.name for f in frames], [f.ev or 0.0 for f in frames], previews)
         except Rejected as e:

@@ -1,0 +1,197 @@
+"""One photo in: a decoder per format, chosen by content.
+
+JPEG, BMP, WebP, AVIF and 8-bit TIFF are decoded by Pillow, which refuses files that end early;
+PNG and TIFF of more than 8 bits by OpenCV; HEIC by pillow-heif where it is installed.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from labelgen import tiff
+from labelgen.arrays import Array, Codes
+from labelgen.errors import Rejected
+from labelgen.raw import check_size
+
+COLOURS = {"RGB": "", "L": "", "RGBX": "RGB", "RGBA": "RGB", "LA": "L", "P": "RGB", "PA": "RGB"}
+"""Pillow's modes that are photos, and to what they are converted; alpha is dropped, not applied."""
+PQ, HLG = 16, 18
+"""Transfer characteristics (ITU-T H.273) of HDR pictures, which have no clip to speak of."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One decoded image as it lies in the file.
+
+    `codes` are (H, W) or (H, W, 3) RGB, uint8 or uint16; `orientation` is that of EXIF, 1 to 8,
+    not applied; `linear` says that the codes are linear light.
+    """
+
+    codes: Codes
+    orientation: int = 1
+    linear: bool = False
+
+
+def decode_photo(path: Path) -> Photo:
+    """Decode one developed image, as it lies in the file.
+
+    Raises
+    ------
+    Rejected
+        Damaged, too large, or of a layout that is none of a photo.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as e:
+        raise Rejected(f"{path.name}: {e.strerror or e}") from e
+    kind = _kind(data[:16])
+    try:
+        if kind == "TIFF":
+            return _tiff(data)
+        if kind == "HEIF":
+            return _heif(data)
+        if kind == "PNG":
+            return _png(data)
+        if kind:
+            return _pillow(kind, data)
+    except Rejected as e:
+        raise Rejected(f"{path.name}: {e}") from e
+    raise Rejected(f"{path.name}: cannot be decoded (damaged, or not an image)")
+
+
+def _kind(head: bytes) -> str:
+    """Format of a file by its first bytes, "" if it is none of ours."""
+    if head[4:8] == b"ftyp":
+        return "AVIF" if head[8:12] in (b"avif", b"avis") else "HEIF"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WEBP"
+    signatures = {b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG", b"BM": "BMP"}
+    signatures |= dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "TIFF")
+    return next((kind for start, kind in signatures.items() if head.startswith(start)), "")
+
+
+def _pillow(kind: str, data: bytes) -> Photo:
+    """Decode by Pillow, which raises where a file ends early."""
+    Image.init()
+    if kind not in Image.OPEN:
+        raise Rejected(f"this Pillow reads no {kind}; pip install -U pillow")
+    try:
+        # Not Image.open, whose limit of pixels is one for the whole process and lower than ours.
+        image = Image.OPEN[kind][0](io.BytesIO(data), "")
+        check_size(image.height, image.width)
+        if image.mode not in COLOURS:
+            raise Rejected(f"{image.mode} samples, expected RGB or grey; convert it to RGB")
+        orientation = image.getexif().get(tiff.ORIENTATION, 1)
+        wanted = COLOURS[image.mode]
+        codes = np.array(image.convert(wanted) if wanted else image)
+    except Rejected:
+        raise
+    except Exception as e:  # Pillow raises whatever a hostile or broken file provokes
+        raise Rejected("cannot be decoded (damaged, or not an image)") from e
+    return Photo(codes, orientation)
+
+
+def _png(data: bytes) -> Photo:
+    width, height = (int.from_bytes(data[i : i + 4], "big") for i in (16, 20))
+    check_size(height, width)
+    flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    return Photo(_rgb(_opencv(data, flags)), _exif_orientation("PNG", data))
+
+
+def _exif_orientation(kind: str, data: bytes) -> int:
+    Image.init()
+    try:
+        orientation: int = Image.OPEN[kind][0](io.BytesIO(data), "").getexif()[tiff.ORIENTATION]
+    except Exception:  # none, or one that Pillow cannot read
+        return 1
+    return orientation
+
+
+def _tiff(data: bytes) -> Photo:
+    found = tiff.layout(data)
+    check_size(found.height, found.width)
+    if found.end > len(data):
+        raise Rejected(f"ends early: {len(data)} of {found.end} bytes; copy it again")
+    # Whether a decoder applies the orientation differs between versions of both libraries.
+    upright = tiff.without_orientation(data, found)
+    if found.bits <= 8 and found.sample_format == tiff.UNSIGNED:
+        return replace(_pillow("TIFF", upright), orientation=found.orientation)
+    linear = found.sample_format == tiff.FLOAT and found.bits in (32, 64)
+    if not linear and (found.bits, found.sample_format) != (16, tiff.UNSIGNED):
+        kind = {tiff.UNSIGNED: "unsigned", tiff.FLOAT: "floating-point"}
+        raise Rejected(
+            f"{found.bits}-bit {kind.get(found.sample_format, 'signed')} samples, "
+            "expected 8 or 16-bit unsigned or 32-bit floating-point ones"
+        )
+    if found.photometric not in (1, 2) or (found.planar and found.samples > 1):
+        raise Rejected("its layout is not interleaved RGB or grey; save it as RGB")
+    codes = _rgb(_opencv(upright, cv2.IMREAD_UNCHANGED))
+    if not linear:
+        return Photo(codes, found.orientation)
+    if not np.isfinite(codes).all():
+        raise Rejected("holds values that are not finite")
+    scaled = np.rint(65535 * np.clip(codes, 0, 1)).astype(np.uint16)
+    return Photo(scaled, found.orientation, True)
+
+
+def _opencv(data: bytes, flags: int) -> Array:
+    try:
+        decoded: Array | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        decoded = None
+    if decoded is None:
+        raise Rejected("cannot be decoded (damaged, or not an image)")
+    return decoded
+
+
+def _rgb(bgr: Array) -> Array:
+    """OpenCV's channel order turned, alpha dropped; grey stays (H, W)."""
+    if bgr.ndim == 2 or bgr.shape[2] < 3:
+        return bgr.reshape(*bgr.shape[:2], -1)[..., 0]
+    return np.ascontiguousarray(bgr[..., 2::-1])
+
+
+def _heif(data: bytes) -> Photo:
+    try:
+        import pillow_heif
+    except ImportError as e:
+        raise Rejected("HEIC needs pillow-heif: pip install 'labelgen[heif]'") from e
+    try:
+        image = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)
+        check_size(image.size[1], image.size[0])
+        profile = image.info.get("nclx_profile") or {}
+        if profile.get("transfer_characteristics") in (PQ, HLG):
+            raise Rejected("an HDR picture (PQ or HLG); export it as SDR")
+        exif = Image.Exif()
+        exif.load(image.info.get("exif") or b"")
+        codes = np.array(image)
+    except Rejected:
+        raise
+    except Exception as e:  # as Pillow
+        raise Rejected("cannot be decoded (damaged, or not an image)") from e
+    bits = int(image.info.get("bit_depth", 8))
+    if bits > 8:  # left-aligned in 16 bits: full scale has to become 65535
+        top = 2**bits - 1
+        codes = np.rint((codes >> (16 - bits)) * (65535 / top)).astype(np.uint16)
+    # The library has turned the image already; back, so that the reference's turn goes for all.
+    orientation: int = exif.get(tiff.ORIENTATION, 1)
+    back = {6: 8, 8: 6}.get(orientation, orientation)
+    return Photo(turn(codes[..., :3] if codes.ndim == 3 else codes, back), orientation)
+
+
+def turn(codes: Codes, orientation: int) -> Codes:
+    """An image as its EXIF orientation (1 to 8) says it is to be shown, contiguous."""
+    turned: Array = codes
+    if orientation in (5, 6, 7, 8):
+        turned = turned.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        turned = turned[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        turned = turned[::-1]
+    return np.ascontiguousarray(turned)
