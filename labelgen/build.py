@@ -22,6 +22,7 @@ import cv2
 import h5py
 import joblib
 import numpy as np
+import PIL
 
 import labelgen
 from labelgen.assemble import PART_BYTES, Storage, assemble, disk_needed, parts_of
@@ -326,7 +327,10 @@ def _content(
 
 
 def _generator() -> str:
-    versions = f"numpy {np.__version__}, opencv {cv2.__version__}, hdf5 {h5py.version.hdf5_version}"
+    versions = (
+        f"numpy {np.__version__}, opencv {cv2.__version__}, pillow {PIL.__version__}, "
+        f"hdf5 {h5py.version.hdf5_version}"
+    )
     return f"labelgen {labelgen.__version__} ({versions})"
 
 

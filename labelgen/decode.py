@@ -107,9 +107,11 @@ def _png(data: bytes) -> Photo:
 def _exif_orientation(kind: str, data: bytes) -> int:
     Image.init()
     try:
-        orientation: int = Image.OPEN[kind][0](io.BytesIO(data), "").getexif()[tiff.ORIENTATION]
-    except Exception:  # none, or one that Pillow cannot read
+        # The method of PNG images would decode all of it, to find EXIF behind the pixels.
+        exif = Image.Image.getexif(Image.OPEN[kind][0](io.BytesIO(data), ""))
+    except Exception:  # one that Pillow cannot read
         return 1
+    orientation: int = exif.get(tiff.ORIENTATION, 1)
     return orientation
 
 

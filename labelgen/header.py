@@ -48,7 +48,7 @@ def read_header(path: Path) -> Header:
         return _heif_header(path)
     try:
         with Image.open(path) as image:
-            exif = image.getexif()
+            exif = Image.Image.getexif(image)  # that of PNG would decode all of it
             width, height = image.size
             if image.format == "TIFF":  # whose size Pillow turns or not, depending on its version
                 width, height = int(exif[0x0100]), int(exif[0x0101])

@@ -8,6 +8,7 @@ need the extra: ``pip install 'labelgen[raw]'``.
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import importlib.util
 import io
 from collections.abc import Iterator, Sequence
@@ -38,6 +39,14 @@ ORIENTATIONS = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
 def readable() -> bool:
     """Whether rawpy is installed."""
     return importlib.util.find_spec("rawpy") is not None
+
+
+def version_of(distribution: str) -> str:
+    """Version of an optional library, "" if it is not installed."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def check_readable(paths: Sequence[Path]) -> None:

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 import labelgen
+from labelgen import raw
 from labelgen.arrays import Float, highest
 from labelgen.bracket import (
     TRUTH,
@@ -31,7 +32,6 @@ from labelgen.bracket import (
 from labelgen.errors import Rejected, UserError
 from labelgen.files import sha256, write_json
 from labelgen.images import gamma_codes, read_frames
-from labelgen.raw import check_readable
 from labelgen.response import GAMMA, bit_depth, decode
 
 PREVIEW = 8
@@ -147,6 +147,7 @@ def survey_cached(bracket: Bracket, selection: Selection, folder: Path) -> Surve
         repr(bracket),
         repr(selection),
         labelgen.__version__,
+        *(raw.version_of(name) for name in ("pillow", "pillow-heif", "rawpy")),
         *(f"{s.st_size} {s.st_mtime_ns}" for s in stats),
     ]
     key = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:24]
@@ -177,7 +178,7 @@ def _survey(bracket: Bracket, selection: Selection) -> Survey:
         raise Rejected(
             "; ".join(bracket.problems) or f"{len(bracket.frames)} frame, at least 2 needed"
         )
-    check_readable([f.path for f in bracket.frames])
+    raw.check_readable([f.path for f in bracket.frames])
     if selection.reference is None:
         distinct = distinct_exposures(bracket)
         used_frames(bracket, selection.frames, selection.position)  # enough of them?
@@ -325,6 +326,8 @@ def as_record(found: Survey, relative: Sequence[str]) -> dict[str, Any]:
     record |= {"camera": found.camera, "response": "gamma2.2 (assumed)"}
     if found.bayer:
         record["bayer"] = found.bayer
+    if any(p.suffix.lower() in raw.RAW_SUFFIXES for p in found.paths):
+        record["developed"] = f"rawpy {raw.version_of('rawpy')}"
     if found.truth_sha256:
         record |= {"truth_sha256": found.truth_sha256, "truth_ev": round(found.darker, 6)}
     if found.problems:
