@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ from labelgen.raw import check_size
 
 COLOURS = {"RGB": "", "L": "", "RGBX": "RGB", "RGBA": "RGB", "LA": "L", "P": "RGB", "PA": "RGB"}
 """Pillow's modes that are photos, and to what they are converted; alpha is dropped, not applied."""
+DAMAGED = "cannot be decoded (damaged, or not an image)"
 PQ, HLG = 16, 18
 """Transfer characteristics (ITU-T H.273) of HDR pictures, which have no clip to speak of."""
 
@@ -59,10 +61,10 @@ def decode_photo(path: Path) -> Photo:
         if kind == "PNG":
             return _png(data)
         if kind:
-            return _pillow(kind, data)
+            return _pillow(data)
     except Rejected as e:
         raise Rejected(f"{path.name}: {e}") from e
-    raise Rejected(f"{path.name}: cannot be decoded (damaged, or not an image)")
+    raise Rejected(f"{path.name}: {DAMAGED}")
 
 
 def _kind(head: bytes) -> str:
@@ -76,24 +78,44 @@ def _kind(head: bytes) -> str:
     return next((kind for start, kind in signatures.items() if head.startswith(start)), "")
 
 
-def _pillow(kind: str, data: bytes) -> Photo:
-    """Decode by Pillow, which raises where a file ends early."""
+def opened(file: BinaryIO) -> Image.Image:
+    """An image opened by Pillow, by its content; no pixels are decoded.
+
+    Not `Image.open`, whose limit of pixels is one for the whole process, and lower than ours.
+    What is none of our formats or broken raises whatever it provokes.
+
+    Raises
+    ------
+    Rejected
+        This Pillow lacks the format; the message names no file.
+    """
+    kind = _kind(file.read(16))
+    file.seek(0)
     Image.init()
-    if kind not in Image.OPEN:
-        raise Rejected(f"this Pillow reads no {kind}; pip install -U pillow")
+    if kind and kind not in Image.OPEN:
+        raise Rejected(f"needs a Pillow that reads {kind}: pip install -U pillow")
+    return Image.OPEN[kind][0](file, "")
+
+
+def exif_of(image: Image.Image) -> Image.Exif:
+    """EXIF of an image that was opened; that behind the pixels of a PNG is not looked for."""
+    return Image.Image.getexif(image)  # the method of PNG images would decode all of it
+
+
+def _pillow(data: bytes) -> Photo:
+    """Decode by Pillow, which raises where a file ends early."""
     try:
-        # Not Image.open, whose limit of pixels is one for the whole process and lower than ours.
-        image = Image.OPEN[kind][0](io.BytesIO(data), "")
+        image = opened(io.BytesIO(data))
         check_size(image.height, image.width)
         if image.mode not in COLOURS:
             raise Rejected(f"{image.mode} samples, expected RGB or grey; convert it to RGB")
-        orientation = image.getexif().get(tiff.ORIENTATION, 1)
+        orientation = exif_of(image).get(tiff.ORIENTATION, 1)
         wanted = COLOURS[image.mode]
         codes = np.array(image.convert(wanted) if wanted else image)
     except Rejected:
         raise
     except Exception as e:  # Pillow raises whatever a hostile or broken file provokes
-        raise Rejected("cannot be decoded (damaged, or not an image)") from e
+        raise Rejected(DAMAGED) from e
     return Photo(codes, orientation)
 
 
@@ -101,18 +123,12 @@ def _png(data: bytes) -> Photo:
     width, height = (int.from_bytes(data[i : i + 4], "big") for i in (16, 20))
     check_size(height, width)
     flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    return Photo(_rgb(_opencv(data, flags)), _exif_orientation("PNG", data))
-
-
-def _exif_orientation(kind: str, data: bytes) -> int:
-    Image.init()
+    codes = _rgb(_opencv(data, flags))
     try:
-        # The method of PNG images would decode all of it, to find EXIF behind the pixels.
-        exif = Image.Image.getexif(Image.OPEN[kind][0](io.BytesIO(data), ""))
-    except Exception:  # one that Pillow cannot read
-        return 1
-    orientation: int = exif.get(tiff.ORIENTATION, 1)
-    return orientation
+        orientation = exif_of(opened(io.BytesIO(data))).get(tiff.ORIENTATION, 1)
+    except Exception:  # EXIF that Pillow cannot read
+        orientation = 1
+    return Photo(codes, orientation)
 
 
 def _tiff(data: bytes) -> Photo:
@@ -123,7 +139,7 @@ def _tiff(data: bytes) -> Photo:
     # Whether a decoder applies the orientation differs between versions of both libraries.
     upright = tiff.without_orientation(data, found)
     if found.bits <= 8 and found.sample_format == tiff.UNSIGNED:
-        return replace(_pillow("TIFF", upright), orientation=found.orientation)
+        return replace(_pillow(upright), orientation=found.orientation)
     linear = found.sample_format == tiff.FLOAT and found.bits in (32, 64)
     if not linear and (found.bits, found.sample_format) != (16, tiff.UNSIGNED):
         kind = {tiff.UNSIGNED: "unsigned", tiff.FLOAT: "floating-point"}
@@ -148,7 +164,7 @@ def _opencv(data: bytes, flags: int) -> Array:
     except cv2.error:
         decoded = None
     if decoded is None:
-        raise Rejected("cannot be decoded (damaged, or not an image)")
+        raise Rejected(DAMAGED)
     return decoded
 
 
@@ -156,7 +172,11 @@ def _rgb(bgr: Array) -> Array:
     """OpenCV's channel order turned, alpha dropped; grey stays (H, W)."""
     if bgr.ndim == 2 or bgr.shape[2] < 3:
         return bgr.reshape(*bgr.shape[:2], -1)[..., 0]
-    return np.ascontiguousarray(bgr[..., 2::-1])
+    conversion = cv2.COLOR_BGR2RGB if bgr.shape[2] == 3 else cv2.COLOR_BGRA2RGB
+    if bgr.dtype == np.float64:
+        return bgr[..., 2::-1]  # which OpenCV does not convert
+    rgb: Array = cv2.cvtColor(bgr, conversion)
+    return rgb
 
 
 def _heif(data: bytes) -> Photo:
@@ -176,7 +196,7 @@ def _heif(data: bytes) -> Photo:
     except Rejected:
         raise
     except Exception as e:  # as Pillow
-        raise Rejected("cannot be decoded (damaged, or not an image)") from e
+        raise Rejected(DAMAGED) from e
     bits = int(image.info.get("bit_depth", 8))
     if bits > 8:  # left-aligned in 16 bits: full scale has to become 65535
         top = 2**bits - 1

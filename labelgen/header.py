@@ -40,22 +40,28 @@ class Header:
 
 def read_header(path: Path) -> Header:
     """Size, camera and exposure from the header of an image file; never raises for a bad file."""
-    from labelgen import raw
+    from labelgen import decode, raw
+    from labelgen.errors import Rejected
 
     if path.suffix.lower() in raw.RAW_SUFFIXES:
         return raw.raw_header(path)
     if path.suffix.lower() in (".heic", ".heif", ".hif"):
         return _heif_header(path)
     try:
-        with Image.open(path) as image:
-            exif = Image.Image.getexif(image)  # that of PNG would decode all of it
+        with path.open("rb") as f:
+            image = decode.opened(f)
+            exif = decode.exif_of(image)
             width, height = image.size
             if image.format == "TIFF":  # whose size Pillow turns or not, depending on its version
                 width, height = int(exif[0x0100]), int(exif[0x0101])
             profile = profile_name(image.info.get("icc_profile"))
-            return from_exif(exif, (height, width), exif.get(0x0112, 1), profile)
+            header = from_exif(exif, (height, width), exif.get(0x0112, 1), profile)
+        raw.check_size(height, width)
+    except Rejected as e:
+        return Header(None, problem=str(e))
     except Exception:  # Pillow raises whatever a hostile or broken header provokes
         return _tiff_header(path)
+    return header
 
 
 def from_exif(
@@ -81,7 +87,7 @@ def from_exif(
     detail = exif.get_ifd(0x8769)
     camera = " ".join(str(exif.get(tag, "")).strip("\0 ") for tag in (0x010F, 0x0110)).strip()
     iso = detail.get(0x8827)
-    if not profile and exif.get_ifd(0xA005).get(1) == "R03":  # DCF 2.0, "optional colour space"
+    if not profile and 0xA005 in detail and exif.get_ifd(0xA005).get(1) == "R03":  # of DCF 2.0
         profile = "Adobe RGB (by EXIF)"
     shown = stored[::-1] if stored and orientation in TURNED else stored
     return Header(

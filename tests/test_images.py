@@ -20,7 +20,9 @@ from labelgen.header import read_header
 from labelgen.images import BAYER, in_colour, read_frames, read_image
 from labelgen.raw import MOST_PIXELS
 from labelgen.response import decode
-from labelgen.survey import checked
+from labelgen.simulate import write_bracket
+from labelgen.survey import Selection, checked, survey
+from tests.conftest import make_scene
 
 rng = np.random.default_rng(5)
 SMOOTH = cv2.resize(rng.integers(0, 256, (6, 9, 3), dtype=np.uint8), (72, 48))
@@ -199,6 +201,7 @@ def test_what_claims_to_be_huge_is_refused_by_its_header(
     make(tmp_path / "huge")
     with pytest.raises(Rejected, match=f"huge: claims 60000x60000 px.*{MOST_PIXELS:,}"):
         read_image(tmp_path / "huge")
+    assert read_header(tmp_path / "huge").size is None
 
 
 @pytest.mark.filterwarnings("error")
@@ -208,6 +211,7 @@ def test_what_pillow_takes_for_a_bomb_is_read(
     path = save(tmp_path / "a.jpg", SMOOTH)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     assert read_image(path).shape == (48, 72, 3)
+    assert read_header(path).size == (48, 72)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -372,6 +376,17 @@ def test_truth_may_be_openexr(tmp_path: Path) -> None:
     )
     assert truth_of(tmp_path) == tmp_path / "HDRImg.exr"
     assert np.array_equal(read_hdr(truth_of(tmp_path)), radiance)
+    write_bracket(tmp_path / "one", make_scene(8, (150, 160), pieces=0), (0.0, 2.0, 4.0))
+    truth = tmp_path / "one" / "HDRImg.hdr"
+    before = read_hdr(truth)
+    openexr.File({"type": openexr.scanlineimage}, {"RGB": before}).write(
+        str(truth.with_suffix(".exr"))
+    )
+    truth.unlink()
+    (bracket,) = scan(tmp_path / "one")
+    found = survey(bracket, Selection(truth=True))
+    assert found.rejected == ""
+    assert found.truth == truth.with_suffix(".exr")
     data = (tmp_path / "HDRImg.exr").read_bytes()
     (tmp_path / "cut.exr").write_bytes(data[: len(data) // 2])
     with pytest.raises(Rejected, match=r"cut\.exr"):
