@@ -186,8 +186,9 @@ def full_scale(photo: Any) -> int:
     be tinted (and not recognised). Where the sensels of a colour pile up below it, they clip there.
     """
     blacks = [int(b) for b in photo.black_level_per_channel]
-    known = [int(w) for w in photo.camera_white_level_per_channel or () if w > 0]
-    white = min([*known, int(photo.white_level)])
+    white = int(photo.white_level)
+    noted = [int(w) for w in photo.camera_white_level_per_channel or ()]
+    white = min([white, *(w for w in noted if w > LEAST_CLIP * white)])
     scales = [white - black for black in blacks]
     sensels = photo.raw_image_visible
     if sensels.ndim == 2:

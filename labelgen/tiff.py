@@ -21,7 +21,10 @@ UNSIGNED, FLOAT = 1, 3
 
 INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}
 """Field types that hold what we look at, and how they are unpacked."""
-MOST_ENTRIES = 4096
+WANTED = {WIDTH, HEIGHT, BITS, PHOTOMETRIC, ORIENTATION, SAMPLES, PLANAR, SAMPLE_FORMAT}
+WANTED |= {*OFFSETS, *COUNTS}
+MOST_ENTRIES, MOST_VALUES = 4096, 2**22
+"""No photo has a directory with more, or more strips; what says so is hostile."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +78,13 @@ def _layout(data: bytes | mmap.mmap) -> Layout:
     for i in range(count):
         at = start + head + i * step
         tag, kind = struct.unpack_from(order + "HH", data, at)
-        if kind not in INTEGERS:
+        if tag not in WANTED or kind not in INTEGERS:
             continue
         number = struct.unpack_from(order + ("Q" if big else "I"), data, at + 4)[0]
         value_at, room = at + (12 if big else 8), 8 if big else 4
         if number * struct.calcsize(INTEGERS[kind]) > room:
             value_at = struct.unpack_from(order + ("Q" if big else "I"), data, value_at)[0]
-        if number > len(data):
+        if number > MOST_VALUES:
             raise IndexError(number)
         tags[tag] = struct.unpack_from(f"{order}{number}{INTEGERS[kind]}", data, value_at)
         places[tag] = value_at

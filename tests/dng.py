@@ -14,7 +14,17 @@ BLACK, WHITE = 512, 16383
 NEUTRAL = (0.5, 1.0, 0.7)
 """What the sensor sees of grey, per colour: the gains are 2, 1 and 1.43."""
 XYZ_TO_CAMERA = np.array([[0.9, -0.2, -0.1], [-0.4, 1.2, 0.2], [-0.1, 0.2, 0.6]])
+SRGB_TO_XYZ = np.array(
+    [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+)
 RGGB = ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 2))
+
+
+def seen(linear_srgb: np.ndarray) -> np.ndarray:
+    """What the sensor sees of linear sRGB (H, W, 3), 1.0 where the greens clip of white."""
+    to_camera = XYZ_TO_CAMERA @ SRGB_TO_XYZ
+    balanced = to_camera / to_camera.sum(1, keepdims=True)  # white is 1, 1, 1
+    return linear_srgb @ balanced.T * np.array(NEUTRAL)
 
 
 def mosaic(sensor: np.ndarray, noise: float = 0.0, clip: int = WHITE, seed: int = 0) -> np.ndarray:

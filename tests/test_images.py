@@ -9,9 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image, ImageCms, ImageOps, features
 
 from labelgen.bracket import load, truth_of
+from labelgen.cli import main
 from labelgen.decode import turn
 from labelgen.discover import scan
 from labelgen.errors import Rejected
@@ -413,3 +415,18 @@ def test_bytes_after_the_end_of_a_jpeg_do_no_harm(tmp_path: Path) -> None:
     with io.FileIO(path, "a") as f:
         f.write(b"trailer of a phone" * 100)
     assert np.array_equal(read_image(path), before)
+
+
+def test_label_demosaics(tmp_path: Path) -> None:
+    light = np.full((160, 160), 0.05)
+    light[1::2, 1::2] = 0.2  # blue
+    light += np.random.default_rng(0).uniform(0, 0.01, light.shape)
+    (tmp_path / "one").mkdir()
+    for i in range(3):
+        codes = np.rint(65535 * np.clip(light * 2.0**i, 0, 1) ** (1 / 2.2)).astype(np.uint16)
+        cv2.imwrite(str(tmp_path / "one" / f"{i}.png"), codes)
+    options = ["-o", str(tmp_path / "out"), "--ev", "0,1,2", "--bayer", "RGGB"]
+    result = CliRunner().invoke(main, ["label", str(tmp_path / "one"), *options])
+    assert result.exit_code == 0, result.output
+    colour = read_hdr(tmp_path / "out" / "label.hdr")[8:-8, 8:-8].mean((0, 1))
+    assert colour == pytest.approx([0.055, 0.055, 0.205], rel=0.02)
