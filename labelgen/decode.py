@@ -23,6 +23,8 @@ from labelgen.raw import check_size
 COLOURS = {"RGB": "", "L": "", "RGBX": "RGB", "RGBA": "RGB", "LA": "L", "P": "RGB", "PA": "RGB"}
 """Pillow's modes that are photos, and to what they are converted; alpha is dropped, not applied."""
 DAMAGED = "cannot be decoded (damaged, or not an image)"
+DEFLATE = 1032
+"""How many times smaller deflate, the compression of PNG, makes data at the most."""
 PQ, HLG = 16, 18
 """Transfer characteristics (ITU-T H.273) of HDR pictures, which have no clip to speak of."""
 
@@ -120,8 +122,12 @@ def _pillow(data: bytes) -> Photo:
 
 
 def _png(data: bytes) -> Photo:
+    if len(data) < 25:
+        raise Rejected(DAMAGED)
     width, height = (int.from_bytes(data[i : i + 4], "big") for i in (16, 20))
     check_size(height, width)
+    if height * width * data[24] // 8 > DEFLATE * len(data):
+        raise Rejected(f"claims {width}x{height} px, more than its {len(data)} bytes can hold")
     flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION
     codes = _rgb(_opencv(data, flags))
     try:

@@ -223,15 +223,21 @@ def raw_header(path: Path) -> Header:
         with contextlib.suppress(Exception):  # no TIFF, or one that Pillow cannot read
             exif.load_from_fp(opened.enter_context(path.open("rb")))
         try:
-            photo = opened.enter_context(_photo(path))
+            return _with_libraw(path, exif)
         except Rejected as e:
             return from_exif(exif, None, problem=str(e).removeprefix(f"{path.name}: "))
+
+
+def _with_libraw(path: Path, exif: Image.Exif) -> Header:
+    with _photo(path) as photo:
         header = from_exif(
             exif if len(exif) else _preview_exif(photo),
             (photo.sizes.height, photo.sizes.width),
             ORIENTATIONS.get(photo.sizes.flip, 1),
         )
-        other = photo.other
+        if header.time_s and header.fnumber and header.iso:
+            return header
+        other = photo.other  # which decodes the sensels
         return replace(
             header,
             time_s=header.time_s or positive(other.shutter_speed),
@@ -257,9 +263,7 @@ def _photo(path: Path) -> Iterator[Any]:
         raise Rejected(f"{path.name}: {NEEDED}") from e
     if not path.is_file():
         raise Rejected(f"{path.name}: no such file")
-    with _named(path):
-        photo = rawpy.imread(str(path))
-    with photo:
+    with _named(path), rawpy.imread(str(path)) as photo:
         try:
             check_size(photo.sizes.raw_height, photo.sizes.raw_width)
         except Rejected as e:
@@ -274,6 +278,6 @@ def _named(path: Path) -> Iterator[None]:
 
     try:
         yield
-    except (LibRawError, NotSupportedError, RuntimeError) as e:
+    except (LibRawError, NotSupportedError, RuntimeError, ValueError, OSError) as e:
         reason = e.args[0].decode() if e.args and isinstance(e.args[0], bytes) else str(e)
         raise Rejected(f"{path.name}: cannot be developed (LibRaw: {reason})") from e

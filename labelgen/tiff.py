@@ -62,7 +62,7 @@ def layout(data: bytes | mmap.mmap) -> Layout:
     """
     try:
         return _layout(data)
-    except (struct.error, KeyError, IndexError) as e:
+    except (struct.error, KeyError, IndexError, OverflowError) as e:
         raise Rejected("cannot be decoded (its TIFF directory is damaged)") from e
 
 

@@ -430,3 +430,27 @@ def test_label_demosaics(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     colour = read_hdr(tmp_path / "out" / "label.hdr")[8:-8, 8:-8].mean((0, 1))
     assert colour == pytest.approx([0.055, 0.055, 0.205], rel=0.02)
+
+
+@pytest.mark.filterwarnings("ignore:Tag data", "ignore:Corrupt EXIF", "ignore:Metadata Warning")
+def test_broken_bytes_never_raise_anything_else(tmp_path: Path) -> None:
+    paths = [save(tmp_path / f"a{s}", SMOOTH) for s in (".png", ".bmp", ".jpg", ".webp", ".tif")]
+    deep = SMOOTH.astype(np.uint16)
+    paths.append(save_tiff(tmp_path / "deep.tif", deep))
+    paths.append(save_tiff(tmp_path / "big.tif", deep, bigtiff=True))
+    choose = np.random.default_rng(4)
+    for path in paths:
+        whole, outcomes = path.read_bytes(), set[str]()
+        for _ in range(40):
+            broken = bytearray(whole)
+            for at in choose.integers(0, min(300, len(whole)), 2):
+                broken[at] = choose.integers(0, 256)
+            path.write_bytes(broken)
+            read_header(path)
+            try:
+                read_image(path)
+                outcomes.add("read")
+            except Rejected as e:
+                outcomes.add("rejected" if str(e).startswith(f"{path.name}: ") else str(e))
+        assert "rejected" in outcomes
+        assert outcomes <= {"read", "rejected"}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -171,6 +172,21 @@ def test_damaged_raw_files_are_rejected_with_their_name(tmp_path: Path) -> None:
             load([tmp_path / "a.dng", tmp_path / name], [0, 1], 0)
     for name in ("text.cr2", "empty.nef", "absent.arw"):
         assert read_header(tmp_path / name).size is None
+
+
+@pytest.mark.filterwarnings("ignore:Tag data", "ignore:Corrupt EXIF", "ignore:Metadata Warning")
+def test_broken_bytes_never_raise_anything_else(tmp_path: Path) -> None:
+    write_dng(tmp_path / "a.dng", mosaic(grey(ramp(0.9))))
+    whole, rng = (tmp_path / "a.dng").read_bytes(), np.random.default_rng(3)
+    sound = 0
+    for _ in range(60):
+        broken = bytearray(whole)
+        broken[rng.integers(0, 400)] = rng.integers(0, 256)
+        (tmp_path / "a.dng").write_bytes(broken)
+        sound += read_header(tmp_path / "a.dng").size == SIZE
+        with contextlib.suppress(Rejected):
+            develop([tmp_path / "a.dng"], 0)
+    assert 0 < sound < 60
 
 
 def test_raw_and_pictures_do_not_mix(tmp_path: Path) -> None:
