@@ -13,7 +13,7 @@ import numpy as np
 
 from labelgen.arrays import Codes, Float
 from labelgen.errors import Rejected
-from labelgen.files import read_image
+from labelgen.images import read_frames
 from labelgen.response import GAMMA22, Response, bit_depth, decode, to_depth
 
 TRUTH = "HDRImg.hdr"
@@ -40,6 +40,9 @@ class Frame:
     fnumber: float | None = None
     iso: float | None = None
     origin: str = ""
+    exact_ev: float | None = None
+    """`ev` by the exact values that nominal times and f-numbers stand for (1/60 is 1/64), only
+    comparable within the bracket; None where the exposure is not from EXIF or is no mark."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class Bracket:
     """Height and width in pixels; None if the frames differ or cannot be read."""
     camera: str = ""
     problems: tuple[str, ...] = ()
+    truth: Path | None = None
+    """Linear radiance in the geometry of the reference, where the dataset comes with it."""
 
     @property
     def evs(self) -> list[float]:
@@ -171,7 +176,11 @@ def window(frames: Sequence[Frame], count: int, reference: int, centre: int) -> 
 
 
 def load(
-    paths: Sequence[Path], ev: Sequence[float], reference: int, response: Response = GAMMA22
+    paths: Sequence[Path],
+    ev: Sequence[float],
+    reference: int,
+    response: Response = GAMMA22,
+    bayer: str = "",
 ) -> Stack:
     """Decode the frames in use; codes of another response than gamma 2.2 are recoded.
 
@@ -185,6 +194,8 @@ def load(
         Index of the reference among them.
     response : Response
         Of the camera.
+    bayer : str
+        Colour filters of images with a single channel, as in `labelgen.images.read_frames`.
 
     Returns
     -------
@@ -196,7 +207,7 @@ def load(
     Rejected
         A frame is damaged, or sizes differ.
     """
-    codes = [read_image(p) for p in paths]
+    codes = read_frames(paths, reference, bayer).codes
     sizes = {c.shape[:2] for c in codes}
     if len(sizes) > 1:
         listed = ", ".join(

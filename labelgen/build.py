@@ -22,6 +22,7 @@ import cv2
 import h5py
 import joblib
 import numpy as np
+import PIL
 
 import labelgen
 from labelgen.assemble import PART_BYTES, Storage, assemble, disk_needed, parts_of
@@ -71,6 +72,7 @@ def build(
     reference: int | str | None = None,
     groups: Path | None = None,
     response: str = "auto",
+    bayer: str = "",
     labels: str = "pseudo",
     augment: bool = False,
     exclude: Path | None = None,
@@ -106,6 +108,8 @@ def build(
     response : str
         How codes stand for light: "auto" finds it from the brackets, by camera; "gamma2.2",
         "srgb" or "linear" declare it; or a dataset or .json file whose responses are used again.
+    bayer : {"", "RGGB", "BGGR", "GRBG", "GBRG"}
+        Colour filters of images with a single channel, which are demosaiced.
     labels : {"pseudo", "truth"}
         Labels by the recipe, or from the HDRImg.hdr of each bracket.
     augment : bool
@@ -144,7 +148,7 @@ def build(
     plan = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     storage = Storage(compress, part_bytes, license, citation)
     _check(out, labels, augment, backend, jobs, limit, seed)
-    selection = Selection.of(frames, reference, plan.patches.size, labels == "truth")
+    selection = Selection.of(frames, reference, plan.patches.size, labels == "truth", bayer)
     given = responses(response)
     if labels == "truth" and not augment:
         plan = _unaugmented(plan)
@@ -335,7 +339,10 @@ def _content(
 
 
 def _generator() -> str:
-    versions = f"numpy {np.__version__}, opencv {cv2.__version__}, hdf5 {h5py.version.hdf5_version}"
+    versions = (
+        f"numpy {np.__version__}, opencv {cv2.__version__}, pillow {PIL.__version__}, "
+        f"hdf5 {h5py.version.hdf5_version}"
+    )
     return f"labelgen {labelgen.__version__} ({versions})"
 
 

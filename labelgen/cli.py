@@ -121,6 +121,12 @@ response_option = click.option(
     metavar="NAME|FILE",
     help="gamma2.2, srgb, linear, or those of a dataset or .json file.",
 )
+bayer_option = click.option(
+    "--bayer",
+    type=click.Choice(["RGGB", "BGGR", "GRBG", "GBRG"]),
+    callback=lambda _, __, value: value or "",
+    help="Demosaic images with a single channel.",
+)
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what is there.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -135,11 +141,18 @@ def main() -> None:
 @click.argument("raw", type=PathArg)
 @click.option("-o", "--output", type=PathArg, help="Write the brackets to this JSON file.")
 @click.option("--check", is_flag=True, help="Also look at the pixels.")
+@bayer_option
 @frames_option
 @overwrite_option
 @json_option
 def scan(
-    raw: Path, output: Path | None, check: bool, frames: int, overwrite: bool, as_json: bool
+    raw: Path,
+    output: Path | None,
+    check: bool,
+    bayer: str,
+    frames: int,
+    overwrite: bool,
+    as_json: bool,
 ) -> None:
     """Find the brackets below a folder: frames, exposures and where they came from."""
     from labelgen import discover
@@ -148,7 +161,7 @@ def scan(
 
     brackets, findings = discover.scan(raw), list[dict[str, Any]]()
     if check:
-        brackets, findings = checked(brackets)
+        brackets, findings = checked(brackets, bayer)
     listed = discover.as_json(brackets, raw)
     for entry, finding in zip(listed, findings, strict=False):
         entry |= {k: v for k, v in finding.items() if k != "measured_ev"}
@@ -198,6 +211,7 @@ def _measured(finding: dict[str, Any]) -> list[str]:
 @click.option("--backend", type=click.Choice(["loky", "threading"]), default="loky")
 @click.option("--groups", type=PathArg, help="Brackets as listed by 'scan -o'.")
 @response_option
+@bayer_option
 @click.option(
     "--labels", type=click.Choice(["pseudo", "truth"]), default="pseudo", show_default=True
 )
@@ -278,6 +292,7 @@ def _print_summary(summary: Any) -> None:
 @reference_option
 @click.option("--ev", callback=as_numbers, metavar="A,B,..", help="Stops of the files, by name.")
 @response_option
+@bayer_option
 @overwrite_option
 @json_option
 def label(bracket: Path, out: Path, as_json: bool, **options: Any) -> None:

@@ -18,6 +18,7 @@ from labelgen.errors import UserError
 from labelgen.exposures import read_exposures
 from labelgen.files import IMAGE_SUFFIXES, natural_key
 from labelgen.header import read_header
+from labelgen.raw import prefer_raw, readable
 
 NO_INPUTS = {"ref", "truth"}
 OUR_PICTURES = {"label.png", "weight.png", "cues.png"}
@@ -64,11 +65,12 @@ def scan(raw: Path) -> list[Bracket]:
             key=natural_key,
         )
         images = sorted((n for n in names if _is_image(here, n, names)), key=natural_key)
+        images, remark = prefer_raw(images, readable())
         if images:
             relative = here.relative_to(raw).as_posix()
-            brackets.append(
-                _bracket(here, images, raw.resolve().name if relative == "." else relative)
-            )
+            found = _bracket(here, images, raw.resolve().name if relative == "." else relative)
+            remarks = (remark,) if remark else ()
+            brackets.append(replace(found, problems=remarks + found.problems))
     if not brackets:
         kinds = " ".join(sorted(IMAGE_SUFFIXES))
         raise UserError(f"{raw}: no images below it; expected folders with {kinds}")
@@ -113,8 +115,13 @@ def read_bracket(images: list[Path], name: str) -> Bracket:
     frames, problems = read_exposures(images, headers)
     for path, header in zip(images, headers, strict=True):
         if header.size is None:
-            problems.append(f"{path.name}: not a readable image")
-    sizes = {h.size for h in headers if h.size}
+            problems.append(f"{path.name}: {header.problem or 'not a readable image'}")
+    sizes = {h.stored for h in headers if h.stored}  # all are turned as one of them is
+    profiles = {h.profile for h in headers if h.profile and "srgb" not in h.profile.lower()}
+    if profiles:
+        problems.append(
+            f"colour profile {', '.join(sorted(profiles))}: kept, not converted to sRGB"
+        )
     if len(sizes) > 1:
         problems.append("sizes differ: " + ", ".join(f"{w}x{h}" for h, w in sorted(sizes)))
     cameras = sorted({h.camera for h in headers if h.camera})
@@ -124,7 +131,7 @@ def read_bracket(images: list[Path], name: str) -> Bracket:
         name,
         images[0].parent,
         tuple(frames),
-        sizes.pop() if len(sizes) == 1 else None,
+        headers[len(headers) // 2].size if len(sizes) == 1 else None,
         ", ".join(cameras),
     )
     return by_exposure(bracket, problems)
@@ -213,9 +220,9 @@ def read_groups(path: Path, raw: Path) -> list[Bracket]:
                 raise UserError(f"{path}: {file}: ev is {ev!r}, expected a number of stops")
             frames.append(Frame(raw / file, ev, origin=path.name))
         headers = [read_header(f.path) for f in frames]
-        sizes = {h.size for h in headers}
+        sizes = {h.stored for h in headers}
         cameras = ", ".join(sorted({h.camera for h in headers if h.camera}))
-        size = sizes.pop() if len(sizes) == 1 else None
+        size = headers[len(headers) // 2].size if len(sizes) == 1 else None
         folder = frames[0].path.parent if frames else raw
         brackets[name] = by_exposure(Bracket(name, folder, tuple(frames), size, cameras), [])
     return list(brackets.values())

@@ -28,6 +28,7 @@ def label(
     reference: int | str | None = None,
     ev: Sequence[float] | None = None,
     response: str = "auto",
+    bayer: str = "",
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Label one bracket with the pixels that `labelgen.build.build` would use.
@@ -41,7 +42,7 @@ def label(
         Folder of the frames.
     out : Path
         Folder to write to; made if it is not there.
-    recipe, frames, reference, response
+    recipe, frames, reference, response, bayer
         As in `build`; "auto" sees this bracket alone, a dataset has seen all of the camera.
     ev : sequence of float, optional
         Exposures in stops of all files in natural order, instead of what lists and EXIF say.
@@ -64,12 +65,12 @@ def label(
         raise UserError(f"{out / there[0]}: exists; give --overwrite to replace it, or another -o")
     if out.resolve() == bracket.resolve():
         raise UserError(f"{out}: holds the frames; give another folder, or -o {out / 'label'}")
-    selection = Selection.of(frames, reference, patch=1)
+    selection = Selection.of(frames, reference, patch=1, bayer=bayer)
     [found] = calibrated([survey(_one(bracket, ev), selection)], responses(response))
     if found.rejected:
         raise UserError(f"{bracket}: {found.rejected}")
     try:
-        stack = load(found.paths, found.ev, selection.position, found.response)
+        stack = load(found.paths, found.ev, selection.position, found.response, bayer)
     except Rejected as e:
         raise UserError(f"{bracket}: {e}") from e
     made = make_label(stack, plan)

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: images in and out, atomic writes, digests."""
+"""Files that are there whole or not at all: pictures out, radiance in and out, atomic writes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ from typing import Any
 import cv2
 import numpy as np
 
-from labelgen.arrays import Array, Bytes, Codes, Float
+from labelgen.arrays import Array, Bytes, Float
 from labelgen.errors import Rejected, UserError
+from labelgen.raw import RAW_SUFFIXES, check_size
 from labelgen.response import mu_law
 
-IMAGE_SUFFIXES = {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp"}
+IMAGE_SUFFIXES = frozenset(
+    {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".webp", ".avif", ".heic", ".heif", ".hif"}
+    | RAW_SUFFIXES
+)
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
@@ -63,43 +67,6 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
 
 
-def read_image(path: Path) -> Codes:
-    """Decode one frame.
-
-    Alpha is dropped (from 8-bit TIFF after multiplying by it, as OpenCV does), grey is expanded
-    and the EXIF orientation of JPEG and PNG is applied.
-
-    Parameters
-    ----------
-    path : Path
-        TIFF, PNG, JPEG or BMP of 8 or 16 bits.
-
-    Returns
-    -------
-    (H, W, 3) uint8 or uint16
-        RGB codes.
-
-    Raises
-    ------
-    Rejected
-        The file cannot be decoded or holds neither 8 nor 16-bit codes.
-    """
-    try:
-        data = np.fromfile(path, np.uint8)
-    except OSError as e:
-        raise Rejected(f"{path.name}: {e.strerror or e}") from e
-    # Decoding from memory instead of by name: cv2.imread cannot open every non-ASCII path.
-    try:
-        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) if data.size else None
-    except cv2.error:
-        bgr = None
-    if bgr is None:
-        raise Rejected(f"{path.name}: cannot be decoded (damaged, or not an image)")
-    if bgr.dtype not in (np.uint8, np.uint16):
-        raise Rejected(f"{path.name}: {bgr.dtype} samples, expected 8 or 16-bit integers")
-    return np.ascontiguousarray(bgr[..., ::-1])
-
-
 def write_png(path: Path, image: Bytes) -> None:
     """Write a (H, W) or (H, W, 3) RGB uint8 image as PNG."""
     bgr: Array = image if image.ndim == 2 else np.ascontiguousarray(image[..., ::-1])
@@ -110,24 +77,50 @@ def write_png(path: Path, image: Bytes) -> None:
 
 
 def read_hdr(path: Path) -> Float:
-    """Read a Radiance file as (H, W, 3) float32 linear RGB.
+    """Read a Radiance or OpenEXR file as (H, W, 3) float32 linear RGB.
 
     Raises
     ------
     Rejected
-        The file is missing, damaged, or not finite.
+        The file is missing, damaged, too large or not finite; or it is OpenEXR and the library
+        for that is not installed.
     """
     if not path.is_file():
         raise Rejected(f"{path.name}: not found")
+    radiance = _read_exr(path) if path.suffix.lower() == ".exr" else _read_radiance(path)
+    if not np.isfinite(radiance).all():
+        raise Rejected(f"{path.name}: not finite")
+    return radiance
+
+
+def _read_radiance(path: Path) -> Float:
     try:
         bgr = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         bgr = None
     if bgr is None or bgr.ndim != 3:
         raise Rejected(f"{path.name}: cannot be decoded as a Radiance image")
-    if not np.isfinite(bgr).all():
-        raise Rejected(f"{path.name}: not finite")
     return np.ascontiguousarray(bgr[..., 2::-1], np.float32)
+
+
+def _read_exr(path: Path) -> Float:
+    """Red, green and blue of an OpenEXR file; other channels are left out."""
+    try:
+        import OpenEXR
+    except ImportError as e:
+        raise Rejected(f"{path.name}: OpenEXR is missing: pip install 'labelgen[raw]'") from e
+    try:
+        with OpenEXR.File(str(path), header_only=True) as file:
+            (left, top), (right, bottom) = file.header()["dataWindow"]
+        check_size(int(bottom - top) + 1, int(right - left) + 1)
+        with OpenEXR.File(str(path), separate_channels=True) as file:
+            channels = file.channels()
+            planes = [np.asarray(channels[c].pixels, np.float32) for c in ("R", "G", "B")]
+    except Rejected as e:
+        raise Rejected(f"{path.name}: {e}") from e
+    except (RuntimeError, ValueError, KeyError, IndexError, TypeError) as e:
+        raise Rejected(f"{path.name}: cannot be decoded as OpenEXR with R, G and B") from e
+    return np.dstack(planes)
 
 
 def write_hdr(path: Path, radiance: Float) -> None:

@@ -68,7 +68,8 @@ def make(task: Task) -> dict[str, Any]:
 
 
 def _make(task: Task) -> dict[str, Any]:
-    stack = load(task.found.paths, task.found.ev, task.reference, task.found.response)
+    found = task.found
+    stack = load(found.paths, found.ev, task.reference, found.response, found.bayer)
     labelled, patches, figures = _label(stack, task)
     if not patches:
         raise Rejected(f"no patch is trusted: {_shares(figures)}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from labelgen.engine import run
 from labelgen.errors import Rejected, UserError
 from labelgen.format import read_header
 from labelgen.recipe import Recipe
-from labelgen.response import NAMED, Response
+from labelgen.response import GAMMA22, NAMED, Response
 from labelgen.survey import MOST_FRAMES, UNKNOWN, Selection, Survey, response_name, survey
 
 LEAST_EV = 0.03
@@ -47,7 +48,10 @@ def calibrated(
         Responses that are given, by `labelgen.survey.camera_key`; "*" is every other camera.
     """
     views = {s.name: s.seen.view() for s in surveys if s.seen}
-    found = dict(zip(views, calibrate(list(views.values()), known), strict=True))
+    # Light itself was looked at as gamma 2.2, which needs no estimate.
+    light = {s.seen.key: GAMMA22 for s in surveys if s.seen and s.linear}
+    calibrations = calibrate(list(views.values()), {**(known or {}), **light})
+    found = dict(zip(views, calibrations, strict=True))
     return [_calibrated(s, s.seen.used, found[s.name]) if s.seen else s for s in surveys]
 
 
@@ -66,7 +70,7 @@ def _calibrated(found: Survey, used: Sequence[int], calibration: Calibration) ->
         found,
         ev=ev,
         problems=(*found.problems, *remarks),
-        response=calibration.response,
+        response=Response("linear") if found.linear else calibration.response,
         assumed=calibration.assumed,
         misfit=None if calibration.misfit is None else round(calibration.misfit, 3),
         measured=tuple(
@@ -77,7 +81,7 @@ def _calibrated(found: Survey, used: Sequence[int], calibration: Calibration) ->
 
 
 def checked(
-    brackets: Sequence[Bracket], jobs: int | None = None
+    brackets: Sequence[Bracket], bayer: str = "", jobs: int | None = None
 ) -> tuple[list[Bracket], list[dict[str, Any]]]:
     """Look at the pixels of all frames and say where they contradict what is stated.
 
@@ -90,7 +94,7 @@ def checked(
         None where pixels can't tell; the middle frame keeps its stated exposure).
     """
     surveys: dict[int, Survey] = {}
-    for i, result in run(_survey_whole, brackets, jobs or joblib.cpu_count()):
+    for i, result in run(partial(_survey_whole, bayer=bayer), brackets, jobs or joblib.cpu_count()):
         surveys[i] = result or Survey(brackets[i].name, rejected="its worker died; out of memory?")
     found = calibrated([surveys[i] for i in range(len(brackets))])
     return [_with_problems(b, s) for b, s in zip(brackets, found, strict=True)], [
@@ -98,13 +102,13 @@ def checked(
     ]
 
 
-def _survey_whole(bracket: Bracket) -> Survey:
+def _survey_whole(bracket: Bracket, bayer: str) -> Survey:
     """A survey that takes all frames."""
     try:
         count = min(len(distinct_exposures(bracket)), MOST_FRAMES)
     except Rejected as e:
         return Survey(bracket.name, rejected=str(e))
-    return survey(bracket, Selection(max(count, 2), max(count, 2) // 2, patch=1))
+    return survey(bracket, Selection(max(count, 2), max(count, 2) // 2, 1, bayer=bayer))
 
 
 def _with_problems(bracket: Bracket, found: Survey) -> Bracket:

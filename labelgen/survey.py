@@ -7,6 +7,7 @@ seen of all.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -17,13 +18,15 @@ from typing import Any
 import numpy as np
 
 import labelgen
-from labelgen.arrays import Float
+from labelgen import raw
+from labelgen.arrays import Codes, Float
 from labelgen.bracket import TRUTH, Bracket, Frame, distinct_exposures, used_frames, window
 from labelgen.calibrate import View
 from labelgen.check import check_pixels, preview, well_exposed
 from labelgen.comparagram import Ridge, reduced, ridge
 from labelgen.errors import Rejected, UserError
-from labelgen.files import read_hdr, read_image, sha256, write_json
+from labelgen.files import read_hdr, sha256, write_json
+from labelgen.images import read_frames
 from labelgen.response import GAMMA22, Response, bit_depth, decode
 
 MOST_FRAMES = 16
@@ -35,13 +38,15 @@ class Selection:
     """Which frames of a bracket a dataset takes, and what it needs of them.
 
     `reference` is an index among the frames used, or None for "auto": the best exposed frame
-    that has enough neighbours. `patch` is the least side of a frame in pixels.
+    that has enough neighbours. `patch` is the least side of a frame in pixels, `bayer` the colour
+    filters of images with a single channel.
     """
 
     frames: int = 3
     reference: int | None = 1
     patch: int = 128
     truth: bool = False
+    bayer: str = ""
 
     def __post_init__(self) -> None:
         if not 2 <= self.frames <= MOST_FRAMES:
@@ -52,13 +57,21 @@ class Selection:
             )
 
     @staticmethod
-    def of(frames: int, reference: int | str | None, patch: int, truth: bool = False) -> Selection:
+    def of(
+        frames: int,
+        reference: int | str | None,
+        patch: int,
+        truth: bool = False,
+        bayer: str = "",
+    ) -> Selection:
         """A selection from the options of a command: `reference` an index, "auto", or None."""
         if reference is None:
             reference = frames // 2
         if not isinstance(reference, int) and reference != "auto":
             raise UserError(f"--reference is {reference}, expected 0 to {frames - 1}, or auto")
-        return Selection(frames, None if reference == "auto" else int(reference), patch, truth)
+        return Selection(
+            frames, None if reference == "auto" else int(reference), patch, truth, bayer
+        )
 
     @property
     def position(self) -> int:
@@ -96,6 +109,7 @@ class Survey:
     `reference` is an index among the frames used.
     `response` is gamma 2.2 by assumption (`assumed`) until calibrated; `misfit` how far codes
     are off it (median, of 255); `measured` are the exposures as pixels say, None where they can't.
+    `linear` codes are light itself (camera RAW, floating-point TIFF).
     """
 
     name: str
@@ -118,6 +132,8 @@ class Survey:
     assumed: bool = True
     misfit: float | None = None
     measured: tuple[float | None, ...] = ()
+    linear: bool = False
+    bayer: str = ""
 
     @property
     def codes_depth(self) -> int:
@@ -144,13 +160,13 @@ def survey(bracket: Bracket, selection: Selection) -> Survey:
 def survey_cached(bracket: Bracket, selection: Selection, folder: Path) -> Survey:
     """`survey`, remembered in a folder for as long as no file of the bracket changes."""
     stats = [f.path.stat() for f in bracket.frames if f.path.exists()]
-    truth = bracket.folder / TRUTH
-    if selection.truth and truth.exists():
-        stats.append(truth.stat())
+    if selection.truth and bracket.truth and bracket.truth.exists():
+        stats.append(bracket.truth.stat())
     facts = [
         repr(bracket),
         repr(selection),
         labelgen.__version__,
+        *(raw.version_of(name) for name in ("pillow", "pillow-heif", "rawpy")),
         *(f"{s.st_size} {s.st_mtime_ns}" for s in stats),
     ]
     key = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:24]
@@ -191,11 +207,9 @@ class _Look:
     codes: Float
 
 
-def _look(frame: Frame) -> _Look | Rejected:
-    try:
-        codes = read_image(frame.path)
-    except Rejected as e:
-        return e
+def _look(codes: Codes, linear: bool) -> _Look:
+    if linear:
+        codes = Response("linear").recode(codes)
     size = codes.shape[0], codes.shape[1]
     return _Look(size, bit_depth(codes), preview(decode(codes)), reduced(codes))
 
@@ -205,20 +219,21 @@ def _survey(bracket: Bracket, selection: Selection) -> Survey:
         raise Rejected(
             "; ".join(bracket.problems) or f"{len(bracket.frames)} frame, at least 2 needed"
         )
+    raw.check_readable([f.path for f in bracket.frames])
     frames = used_frames(bracket, selection.frames, selection.position)
-    truth = bracket.folder / TRUTH
-    if selection.truth and not truth.is_file():
-        raise Rejected(f"no {TRUTH} beside its frames, which --labels truth needs")
-    looks = {frame: _look(frame) for frame in distinct_exposures(bracket)}
+    truth = bracket.truth
+    if selection.truth and (truth is None or not truth.is_file()):
+        raise Rejected(f"no {TRUTH} beside its frames")
     if selection.reference is None:
-        frames = _best_exposed(looks, selection)
-    used = [_sound(looks[frame]) for frame in frames]
-    _check_sizes(frames, [u.size for u in used], selection.patch)
+        frames = _best_exposed(distinct_exposures(bracket), selection)
+    read = read_frames([f.path for f in frames], selection.position, selection.bayer)
+    looks = [_look(codes, read.linear) for codes in read.codes]
+    _check_sizes(frames, [look.size for look in looks], selection.patch)
     evs = [f.ev or 0.0 for f in frames]
-    check_pixels([f.path.name for f in frames], evs, [u.preview for u in used])
+    check_pixels([f.path.name for f in frames], evs, [look.preview for look in looks])
     shortest = min(f.ev or 0.0 for f in bracket.frames)
     stated = tuple(ev - evs[0] for ev in evs)
-    depth = max(u.depth for u in used)
+    depth = max(look.depth for look in looks)
     return Survey(
         bracket.name,
         tuple(f.path for f in frames),
@@ -226,43 +241,36 @@ def _survey(bracket: Bracket, selection: Selection) -> Survey:
         tuple(f.origin for f in frames),
         tuple(sha256(f.path) for f in frames),
         truth if selection.truth else None,
-        sha256(truth) if selection.truth else "",
+        sha256(truth) if selection.truth and truth else "",
         evs[0] - shortest,
-        used[0].size,
+        looks[0].size,
         depth,
         bracket.camera,
         bracket.problems,
         reference=selection.position,
-        seen=_seen(bracket, looks, frames, depth),
+        seen=_seen(bracket, dict(zip(frames, looks, strict=True)), read.linear, selection.bayer),
         stated=stated,
+        linear=read.linear,
+        bayer=selection.bayer,
     )
 
 
-def _sound(look: _Look | Rejected) -> _Look:
-    if isinstance(look, Rejected):
-        raise look
-    return look
-
-
-def _seen(
-    bracket: Bracket,
-    looks: Mapping[Frame, _Look | Rejected],
-    used: Sequence[Frame],
-    depth: int,
-) -> Seen:
-    """The ridges of all frames that are like those used; more frames tell more of the response."""
-    like = _sound(looks[used[0]])
-    sound = {
-        f: look for f, look in looks.items() if isinstance(look, _Look) and look.size == like.size
-    }
-    ev = [f.ev or 0.0 for f in sound]
-    rows = ridge([look.codes for look in sound.values()], ev).rows()
-    order = list(sound)
+def _seen(bracket: Bracket, used: Mapping[Frame, _Look], linear: bool, bayer: str) -> Seen:
+    """The ridges of the frames used, and of all others where the response is to be found."""
+    like = next(iter(used.values()))
+    looks = dict(used)
+    # Codes of 16 bits are of programs, which know what they write; more frames would tell little.
+    others = [f for f in distinct_exposures(bracket) if f not in used and like.depth == 8]
+    for frame in others:
+        with contextlib.suppress(Rejected):  # it is not used, so it may be damaged
+            looks[frame] = _look(read_frames([frame.path], 0, bayer).codes[0], linear)
+    order = [f for f in distinct_exposures(bracket) if f in looks and looks[f].size == like.size]
+    ev = [f.ev or 0.0 for f in order]
     return Seen(
-        camera_key(bracket, like.size, depth),
+        camera_key(bracket, like.size, like.depth) + (", linear" if linear else ""),
         tuple(e - ev[0] for e in ev),
         tuple(order.index(f) for f in used),
-        rows,
+        ridge([looks[f].codes for f in order], ev).rows(),
     )
 
 
@@ -274,16 +282,14 @@ def camera_key(bracket: Bracket, size: tuple[int, int], depth: int) -> str:
     return f"{whose}, {kind}, {depth} bit"
 
 
-def _best_exposed(
-    looks: Mapping[Frame, _Look | Rejected], selection: Selection
-) -> tuple[Frame, ...]:
+def _best_exposed(frames: Sequence[Frame], selection: Selection) -> tuple[Frame, ...]:
     """The frames around the one that has most pixels neither clipped nor dark."""
-    frames, position = list(looks), selection.position
+    position = selection.position
     low, high = position, len(frames) - selection.frames + position
 
     def share(i: int) -> float:
-        look = looks[frames[i]]
-        return well_exposed(look.preview) if isinstance(look, _Look) else -1.0
+        read = read_frames([frames[i].path], 0, selection.bayer)
+        return well_exposed(_look(read.codes[0], read.linear).preview)
 
     centre = max(range(low, high + 1), key=share)
     return window(frames, selection.frames, position, centre)
@@ -321,6 +327,10 @@ def as_record(found: Survey, relative: Sequence[str]) -> dict[str, Any]:
     record |= {"camera": found.camera, "response": response_name(found)}
     if found.misfit is not None:
         record["misfit"] = found.misfit
+    if found.bayer:
+        record["bayer"] = found.bayer
+    if any(p.suffix.lower() in raw.RAW_SUFFIXES for p in found.paths):
+        record["developed"] = f"rawpy {raw.version_of('rawpy')}"
     if found.truth_sha256:
         record |= {"truth_sha256": found.truth_sha256, "truth_ev": round(found.darker, 6)}
     if found.problems:

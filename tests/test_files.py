@@ -3,15 +3,13 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from labelgen.errors import Rejected
-from labelgen.files import natural_key, read_hdr, read_image, write_hdr, write_png
+from labelgen.files import natural_key, read_hdr, write_hdr
 from labelgen.response import decode, encode, mu_law, mu_law_slope, to_depth
 
 
@@ -53,39 +51,6 @@ def test_radiance_files_have_no_bias(tmp_path: Path) -> None:
     write_hdr(tmp_path / "a.hdr", radiance)
     ratio = (read_hdr(tmp_path / "a.hdr") / radiance).mean()
     assert ratio == pytest.approx(1, abs=2e-4)
-
-
-@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp", ".jpg"])
-def test_images_are_read_as_rgb_whatever_the_name(tmp_path: Path, suffix: str) -> None:
-    rgb = np.zeros((16, 24, 3), np.uint8)
-    rgb[..., 0] = 200
-    path = tmp_path / f"Straße 2 {suffix}"
-    path.write_bytes(cv2.imencode(suffix, rgb[..., ::-1])[1].tobytes())
-    read = read_image(path)
-    assert read.shape == (16, 24, 3)
-    assert np.abs(read.astype(int) - rgb).max() <= 3
-
-
-def test_grey_alpha_and_16_bits(tmp_path: Path) -> None:
-    grey = (np.arange(64, dtype=np.uint16) * 1000).reshape(8, 8)
-    cv2.imwrite(str(tmp_path / "grey.png"), grey)
-    assert np.array_equal(read_image(tmp_path / "grey.png"), np.repeat(grey[..., None], 3, -1))
-    rgba = np.dstack([grey, grey + 1, grey + 2, np.full_like(grey, 5)])
-    cv2.imwrite(str(tmp_path / "alpha.png"), rgba)
-    assert np.array_equal(read_image(tmp_path / "alpha.png"), rgba[..., 2::-1])
-
-
-def test_damaged_files_are_rejected_with_their_name(tmp_path: Path) -> None:
-    write_png(tmp_path / "whole.png", np.zeros((32, 32, 3), np.uint8))
-    (tmp_path / "empty.jpg").touch()
-    (tmp_path / "text.jpg").write_text("not an image")
-    (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:40])
-    (tmp_path / "float.tif").write_bytes(
-        cv2.imencode(".tif", np.ones((8, 8, 3), np.float32))[1].tobytes()
-    )
-    for name in ("empty.jpg", "text.jpg", "cut.png", "float.tif", "absent.png"):
-        with pytest.raises(Rejected, match=name):
-            read_image(tmp_path / name)
 
 
 def test_natural_order() -> None:

@@ -1,0 +1,118 @@
+"""What the first directory of a TIFF says: enough to judge a file before it is decoded.
+
+Pillow cannot open floating-point colour, and OpenCV decodes some layouts wrongly without a word;
+both are found out from the tags first. See TIFF Revision 6.0 (Adobe, 1992), section 2.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from dataclasses import dataclass
+
+from labelgen.errors import Rejected
+
+WIDTH, HEIGHT, BITS, PHOTOMETRIC, ORIENTATION, SAMPLES = 256, 257, 258, 262, 274, 277
+PLANAR, SAMPLE_FORMAT = 284, 339
+OFFSETS, COUNTS = (273, 324), (279, 325)
+"""Of strips and of tiles."""
+UNSIGNED, FLOAT = 1, 3
+"""Sample formats."""
+
+INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}
+"""Field types that hold what we look at, and how they are unpacked."""
+WANTED = {WIDTH, HEIGHT, BITS, PHOTOMETRIC, ORIENTATION, SAMPLES, PLANAR, SAMPLE_FORMAT}
+WANTED |= {*OFFSETS, *COUNTS}
+MOST_ENTRIES, MOST_VALUES = 4096, 2**22
+"""No photo has a directory with more, or more strips; what says so is hostile."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the samples of a TIFF lie; sizes in pixels, `bits` of one sample, as stored."""
+
+    height: int
+    width: int
+    bits: int
+    samples: int
+    sample_format: int
+    photometric: int
+    planar: bool
+    orientation: int
+    orientation_at: int | None
+    """Where in the file the orientation stands, if it does."""
+    byte_order: str
+    """As `struct` has it."""
+    end: int
+    """Where the last strip or tile ends, bytes."""
+
+
+def layout(data: bytes | mmap.mmap) -> Layout:
+    """How the samples of the first image of a TIFF or BigTIFF lie.
+
+    Parameters
+    ----------
+    data : bytes or mmap
+        The file.
+
+    Raises
+    ------
+    Rejected
+        Not a TIFF, or its directory is damaged; the message names no file.
+    """
+    try:
+        return _layout(data)
+    except (struct.error, KeyError, IndexError, OverflowError) as e:
+        raise Rejected("cannot be decoded (its TIFF directory is damaged)") from e
+
+
+def _layout(data: bytes | mmap.mmap) -> Layout:
+    order = {b"II": "<", b"MM": ">"}[bytes(data[:2])]
+    big = struct.unpack_from(order + "H", data, 2)[0] == 43
+    start = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)[0]
+    count = struct.unpack_from(order + ("Q" if big else "H"), data, start)[0]
+    if count > MOST_ENTRIES:
+        raise IndexError(count)
+    step, head = (20, 8) if big else (12, 2)
+    tags, places = dict[int, tuple[int, ...]](), dict[int, int]()
+    for i in range(count):
+        at = start + head + i * step
+        tag, kind = struct.unpack_from(order + "HH", data, at)
+        if tag not in WANTED or kind not in INTEGERS:
+            continue
+        number = struct.unpack_from(order + ("Q" if big else "I"), data, at + 4)[0]
+        value_at, room = at + (12 if big else 8), 8 if big else 4
+        if number * struct.calcsize(INTEGERS[kind]) > room:
+            value_at = struct.unpack_from(order + ("Q" if big else "I"), data, value_at)[0]
+        if number > MOST_VALUES:
+            raise IndexError(number)
+        tags[tag] = struct.unpack_from(f"{order}{number}{INTEGERS[kind]}", data, value_at)
+        places[tag] = value_at
+    ends = [
+        offset + length
+        for where, size in zip(OFFSETS, COUNTS, strict=True)
+        for offset, length in zip(tags.get(where, ()), tags.get(size, ()), strict=False)
+    ]
+    bits, formats = tags.get(BITS, (1,)), tags.get(SAMPLE_FORMAT, (UNSIGNED,))
+    return Layout(
+        tags[HEIGHT][0],
+        tags[WIDTH][0],
+        bits[0] if len(set(bits)) == 1 else 0,
+        tags.get(SAMPLES, (1,))[0],
+        formats[0] if len(set(formats)) == 1 else 0,
+        tags.get(PHOTOMETRIC, (1,))[0],
+        tags.get(PLANAR, (1,))[0] == 2,
+        tags.get(ORIENTATION, (1,))[0],
+        places.get(ORIENTATION),
+        order,
+        max(ends, default=0),
+    )
+
+
+def without_orientation(data: bytes, found: Layout) -> bytes:
+    """The same file with its orientation set to 1: some decoders turn the image, others don't."""
+    if found.orientation_at is None or found.orientation == 1:
+        return data
+    patched = bytearray(data)
+    struct.pack_into(found.byte_order + "H", patched, found.orientation_at, 1)
+    return bytes(patched)
