@@ -40,6 +40,9 @@ class Frame:
     fnumber: float | None = None
     iso: float | None = None
     origin: str = ""
+    exact_ev: float | None = None
+    """`ev` by the exact values that nominal times and f-numbers stand for (1/60 is 1/64), only
+    comparable within the bracket; None where the exposure is not from EXIF or is no mark."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class Bracket:
     """Height and width in pixels; None if the frames differ or cannot be read."""
     camera: str = ""
     problems: tuple[str, ...] = ()
+    truth: Path | None = None
+    """Linear radiance in the geometry of the reference, where the dataset comes with it."""
 
     @property
     def evs(self) -> list[float]:
