@@ -22,7 +22,7 @@ from labelgen.errors import UserError
 from labelgen.header import Header, positive
 from labelgen.marks import exact_ev, exact_fnumber, exact_time
 
-__all__ = ["exact_ev", "exact_fnumber", "exact_time", "read_exposures"]
+__all__ = ["exact_ev", "exact_fnumber", "exact_time", "read_exif", "read_exposures"]
 
 EV_LISTS = ("exposure.txt", "exposures.txt", "ev.txt", "input_exp.txt", "expobias.txt")
 FILE_LISTS = ("image_list.txt", "list.txt")
@@ -80,6 +80,13 @@ def read_exposures(
         if times:
             return times, problems
     return frames, problems + odd
+
+
+def read_exif(files: Sequence[Path], headers: Sequence[Header]) -> tuple[list[Frame], list[str]]:
+    """Frames with exposures from EXIF alone, and what is odd about it; as `read_exposures`."""
+    return _from_exif(
+        [Frame(f, None, h.time_s, h.fnumber, h.iso) for f, h in zip(files, headers, strict=True)]
+    )
 
 
 Reader: TypeAlias = Callable[[Path, list[Frame]], tuple[list[Frame], list[str]]]

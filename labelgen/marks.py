@@ -26,7 +26,7 @@ def exact_time(nominal: float) -> float | None:
 
     References
     ----------
-    .. [1] ISO 516:2019, Camera shutters - Timing.
+    .. [1] ISO 516, Camera shutters - Timing.
 
     Examples
     --------

@@ -119,9 +119,8 @@ def survey(bracket: Bracket, selection: Selection) -> Survey:
 def survey_cached(bracket: Bracket, selection: Selection, folder: Path) -> Survey:
     """`survey`, remembered in a folder for as long as no file of the bracket changes."""
     stats = [f.path.stat() for f in bracket.frames if f.path.exists()]
-    truth = bracket.folder / TRUTH
-    if selection.truth and truth.exists():
-        stats.append(truth.stat())
+    if selection.truth and bracket.truth and bracket.truth.exists():
+        stats.append(bracket.truth.stat())
     facts = [
         repr(bracket),
         repr(selection),
@@ -162,8 +161,8 @@ def _survey(bracket: Bracket, selection: Selection) -> Survey:
         frames = best_exposed(distinct, selection)
     else:
         frames = used_frames(bracket, selection.frames, selection.position)
-    truth = bracket.folder / TRUTH
-    if selection.truth and not truth.is_file():
+    truth = bracket.truth
+    if selection.truth and (truth is None or not truth.is_file()):
         raise Rejected(f"no {TRUTH} beside its frames, which --labels truth needs")
     previews, sizes, depth = list[Float](), list[tuple[int, int]](), 8
     for frame in frames:
@@ -182,7 +181,7 @@ def _survey(bracket: Bracket, selection: Selection) -> Survey:
         tuple(f.origin for f in frames),
         tuple(sha256(f.path) for f in frames),
         truth if selection.truth else None,
-        sha256(truth) if selection.truth else "",
+        sha256(truth) if selection.truth and truth else "",
         evs[0] - shortest,
         sizes[0],
         depth,

@@ -67,7 +67,7 @@ def with_truth(scenes: Path, config: Config) -> tuple[list[Bracket], dict[str, s
         except Rejected as e:
             skipped[bracket.name] = str(e)
             continue
-        if (bracket.folder / TRUTH).is_file():
+        if bracket.truth:
             usable.append(bracket)
         else:
             skipped[bracket.name] = f"no {TRUTH}"
@@ -90,12 +90,13 @@ def score(
     table: dict[str, dict[str, float]] = {}
     for bracket in scenes:
         try:
-            stack, truth = read(bracket, config), read_hdr(bracket.folder / TRUTH)
+            where = bracket.truth or bracket.folder / TRUTH
+            stack, truth = read(bracket, config), read_hdr(where)
         except Rejected as e:
             raise UserError(f"{bracket.folder}: {e}") from e
         if truth.shape[:2] != stack.size:
             (h, w), (th, tw) = stack.size, truth.shape[:2]
-            raise UserError(f"{bracket.folder / TRUTH}: {tw}x{th} pixels, its frames have {w}x{h}")
+            raise UserError(f"{where}: {tw}x{th} pixels, its frames have {w}x{h}")
         table[bracket.name] = figures(picture(model, stack, tile), truth)
     names = next(iter(table.values()))
     mean = {name: float(np.mean([row[name] for row in table.values()])) for name in names}

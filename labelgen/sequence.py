@@ -1,0 +1,212 @@
+"""What speaks for and against photos in a row being one bracket, in units of cost."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeAlias
+
+from labelgen.bracket import SAME_EXPOSURE_EV
+from labelgen.header import Header
+
+PAUSE, PAUSE_S = 0.5, 2.0
+"""A pause of t seconds costs PAUSE * log2(1 + t / PAUSE_S): 0.5 for 2 s, 1.5 for 15 s."""
+STANDS_OUT = 0.7
+"""Per doubling by which the longest pause exceeds twice the mean of the others."""
+NEXT_NUMBER, OTHER_NAME = 0.35, 1.5
+"""In place of a pause where no clock tells it: the next file number; a name of another kind."""
+REPEAT = 1.5
+"""A frame that repeats an exposure of its bracket."""
+REPEATED_BIAS = 2.0
+"""A frame that repeats a step of an automatic bracket."""
+CONTRADICTION = 4.0
+"""Automatic bracketing switched on or off, or its count of frames broken off, within a bracket."""
+SAME_BIAS_EV = 0.1
+"""Steps of an automatic bracket closer than this are the same."""
+AUTOMATIC, BIAS_FITS = 0.5, 1.0
+"""Less for frames that the camera took as automatic bracket, whose bias explains exposures."""
+LEAST_SPAN_EV, NARROW = 1.2, 1.5
+"""Per stop that exposures span less than this; automatic exposure wanders as much."""
+PARAMETERS = 0.7
+"""Per parameter more than one (time, f-number, ISO) that changes."""
+MONOTONE = 0.6
+"""Factor on pauses where exposures rise or fall by regular steps, as set by hand."""
+REGULAR = 1.6
+"""Steps are regular if the largest is at most this many times the least."""
+PATTERN_STEP_EV = 1 / 6
+"""Patterns are compared in sixths of a stop, which hold both thirds and halves."""
+
+
+Settings: TypeAlias = tuple[float, float, float]
+"""Time in seconds, f-number, ISO."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Photos of one camera in the order taken, column by column.
+
+    `ev` in stops; `pause` in seconds from the end of the exposure before to the start of this
+    one, None where no clock tells; `gap` its cost; `auto`, `bias`, `number` as `Header` has them.
+    """
+
+    ev: list[float]
+    pause: list[float | None]
+    gap: list[float]
+    auto: list[bool | None]
+    bias: list[float | None]
+    number: list[int | None]
+    settings: list[Settings]
+
+    def start(self, i: int) -> State:
+        """A bracket that begins with photo `i`."""
+        return State((self.ev[i],), self.settings[i], self.settings[i], self.bias[i], self.bias[i])
+
+    def contradicts(self, a: int, b: int) -> bool:
+        """Whether the notes of the camera forbid that photos `a` to `b` are one bracket."""
+        state = self.start(a)
+        for i in range(a + 1, b):
+            state = step(state, self, i)
+        return state.broken > 0
+
+    def is_regular(self, a: int, b: int) -> bool:
+        """Whether exposures of photos `a` to `b` rise or fall by regular steps."""
+        return _is_regular(self.ev[a:b])
+
+
+@dataclass(frozen=True)
+class State:
+    """A bracket as far as it has been read."""
+
+    ev: tuple[float, ...]
+    lowest: Settings
+    highest: Settings
+    low_bias: float | None
+    high_bias: float | None
+    gaps: float = 0.0
+    longest: float = 0.0
+    repeats: int = 0
+    broken: float = 0.0
+    automatic: bool = False
+    misfit: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def span(self) -> float:
+        """From the shortest to the longest exposure, in stops."""
+        return max(self.ev) - min(self.ev)
+
+    def cost(self, frames: int) -> float:
+        """What speaks against these frames being one bracket, less what speaks for it."""
+        pauses = self.gaps
+        if frames > 2:
+            others = (self.gaps - self.longest) / (frames - 2)
+            pauses += STANDS_OUT * max(0.0, _doublings(self.longest, others) - 1)
+        if frames > 3 and _is_regular(self.ev):
+            pauses *= MONOTONE
+        total = pauses + REPEAT * self.repeats + self.broken
+        if self.automatic:
+            total -= AUTOMATIC
+        else:
+            total += NARROW * max(0.0, LEAST_SPAN_EV - self.span)
+        if self.low_bias is not None and self.high_bias is not None:
+            varies = self.high_bias - self.low_bias > 0.3
+            if varies and self.misfit[1] - self.misfit[0] < 0.4:
+                total -= BIAS_FITS
+        changed = sum(b > a * 1.02 for a, b in zip(self.lowest, self.highest, strict=True))
+        return total + PARAMETERS * max(0, changed - 1)
+
+
+def gather(photos: Sequence[tuple[str, Header, float]]) -> Evidence:
+    """The columns of photos (stem of the file name, header, EV) in the order taken."""
+    headers = [h for _, h, _ in photos]
+    pauses, gaps = [None, *map(_pause, headers, headers[1:])][: len(photos)], [0.0]
+    for i, ((before, a, _), (name, b, _)) in enumerate(pairwise(photos), 1):
+        pause = pauses[i]
+        if a.sequence is not None and b.sequence == a.sequence + 1:
+            gaps.append(0.0)
+        elif pause is None:
+            gaps.append(_name_gap(before, name))
+        else:
+            gaps.append(PAUSE * math.log2(1 + pause / PAUSE_S))
+    return Evidence(
+        [ev for _, _, ev in photos],
+        pauses,
+        gaps[: len(photos)],
+        [h.auto_bracket for h in headers],
+        [h.bias_ev for h in headers],
+        [h.sequence for h in headers],
+        [(h.time_s or 1.0, h.fnumber or 1.0, h.iso or 1.0) for h in headers],
+    )
+
+
+def step(state: State, evidence: Evidence, i: int) -> State:
+    """A bracket with photo `i` added to it."""
+    ev, gap, bias = evidence.ev[i], evidence.gap[i], evidence.bias[i]
+    first, auto, before = i - len(state.ev), evidence.auto[i], evidence.auto[i - 1]
+    broken = state.broken
+    if auto is not None and before is not None and auto != before:
+        broken += CONTRADICTION
+    number, last = evidence.number[i], evidence.number[i - 1]
+    if number is not None and last is not None and number != last + 1:
+        broken += CONTRADICTION
+    low_bias, high_bias = None, None
+    if bias is not None and state.low_bias is not None and state.high_bias is not None:
+        low_bias, high_bias = min(bias, state.low_bias), max(bias, state.high_bias)
+        if auto and high_bias - low_bias > SAME_BIAS_EV:
+            repeated = (abs(bias - (b or 0.0)) < SAME_BIAS_EV for b in evidence.bias[first:i])
+            broken += REPEATED_BIAS * any(repeated)
+    misfit = (ev - (bias or 0.0)) - (state.ev[0] - (evidence.bias[first] or 0.0))
+    (t, f, iso), (low_t, low_f, low_iso) = evidence.settings[i], state.lowest
+    high_t, high_f, high_iso = state.highest
+    return State(
+        (*state.ev, ev),
+        (min(t, low_t), min(f, low_f), min(iso, low_iso)),
+        (max(t, high_t), max(f, high_f), max(iso, high_iso)),
+        low_bias,
+        high_bias,
+        state.gaps + gap,
+        max(state.longest, gap),
+        state.repeats + any(abs(ev - other) < SAME_EXPOSURE_EV for other in state.ev),
+        broken,
+        bool(auto and before and (state.automatic or len(state.ev) == 1)),
+        (min(state.misfit[0], misfit), max(state.misfit[1], misfit)),
+    )
+
+
+def pattern_of(ev: Sequence[float]) -> tuple[int, ...]:
+    """Exposures relative to the first, in steps of `PATTERN_STEP_EV`."""
+    return tuple(round((e - ev[0]) / PATTERN_STEP_EV) for e in ev)
+
+
+def _pause(before: Header, after: Header) -> float | None:
+    """Seconds from the end of one exposure to the start of the next."""
+    if before.taken is None or after.taken is None:
+        return None
+    return max(0.0, after.taken - before.taken - (before.time_s or 0.0))
+
+
+def _name_gap(before: str, after: str) -> float:
+    """Cost in place of a pause, from the numbers in the names of the files."""
+    kinds, numbers = [], []
+    for name in (before, after):
+        digits = re.search(r"(\d+)(?=\D*$)", name)
+        kinds.append(name[: digits.start()] + name[digits.end() :] if digits else name)
+        numbers.append(int(digits.group()) if digits else 0)
+    if kinds[0] != kinds[1]:
+        return OTHER_NAME
+    return NEXT_NUMBER * math.log2(1 + max(1, abs(numbers[1] - numbers[0])))
+
+
+def _doublings(longest: float, others: float) -> float:
+    """How many times longer, in powers of two, a pause is than others, from their costs."""
+    return (longest - others) / PAUSE
+
+
+def _is_regular(ev: Sequence[float]) -> bool:
+    steps = [b - a for a, b in pairwise(ev)]
+    if not steps or not (min(steps) > 0 or max(steps) < 0):
+        return False
+    sizes = [abs(s) for s in steps]
+    return max(sizes) <= REGULAR * min(sizes)
