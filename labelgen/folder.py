@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -129,9 +130,9 @@ def _left_over(path: Path, reason: str) -> Bracket:
 def _named(found: Sequence[Bracket], folder: str) -> list[Bracket]:
     """Brackets named after the folder and their first file, by its stem where that is unique."""
     firsts = [min((f.path for f in b.frames), key=lambda p: natural_key(p.name)) for b in found]
-    stems = [p.stem for p in firsts]
+    stems = Counter(p.stem for p in firsts)
     return [
-        replace(b, name=f"{folder}/{p.stem if stems.count(p.stem) == 1 else p.name}")
+        replace(b, name=f"{folder}/{p.stem if stems[p.stem] == 1 else p.name}")
         for b, p in zip(found, firsts, strict=True)
     ]
 

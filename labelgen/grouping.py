@@ -34,6 +34,8 @@ UNFINISHED = 1.0
 """More for a single photo that the camera took as one of an automatic bracket."""
 POPULAR, POPULAR_MOST = 0.5, 1.6
 """A pattern found n times costs POPULAR * log2(n) + 0.3 less, at most POPULAR_MOST."""
+HOPELESS = 4.0
+"""A bracket that costs this much more than another cut is not read further."""
 CLEAR_PAUSE = 3.0
 """Runs of one pattern are told apart by a pause this many times longer than those within them."""
 
@@ -206,10 +208,12 @@ def _cheapest(evidence: Evidence, popular: Mapping[Pattern, int]) -> Cut:
             if state.span < SAME_EXPOSURE_EV:
                 continue
             cost = best[start] + (PAIR if end - start == 2 else BRACKET) + state.cost(end - start)
-            if popular:
+            if end - start in lengths:
                 cost -= _discount(evidence.ev[start:end], popular, lengths)
             if cost < best[end]:
                 best[end], begin[end] = cost, start
+            elif cost > best[end] + HOPELESS:
+                break
     cut, end = [], n
     while end:
         cut.append((begin[end], end))
@@ -221,7 +225,7 @@ def _discount(ev: Sequence[float], popular: Mapping[Pattern, int], lengths: Coun
     """What a bracket costs less for having the pattern, or just the length, of many others."""
     votes = popular.get(pattern_of(ev), 0)
     share = 1.0
-    if not votes and len(ev) in lengths:
+    if not votes:
         votes, share = lengths[len(ev)], 0.3
     return share * min(POPULAR_MOST, POPULAR * math.log2(votes) + 0.3) if votes else 0.0
 

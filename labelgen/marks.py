@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 MARK_TOLERANCE = 0.01
 """A stated value within 1 % of a mark is that mark; marks are 12 % (f-numbers) or 26 % apart."""
 
 
+@lru_cache(maxsize=1024)
 def exact_time(nominal: float) -> float | None:
     """Exposure time that a mark of the third-stop shutter series stands for.
 
@@ -66,6 +68,7 @@ def exact_time(nominal: float) -> float | None:
     return _snapped(nominal, marks, 3)
 
 
+@lru_cache(maxsize=1024)
 def exact_fnumber(nominal: float) -> float | None:
     """f-number that a mark of the third-stop aperture series stands for: 5.6 is 2^2.5.
 

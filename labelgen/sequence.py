@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from labelgen.bracket import SAME_EXPOSURE_EV
 from labelgen.header import Header
@@ -62,7 +62,8 @@ class Evidence:
 
     def start(self, i: int) -> State:
         """A bracket that begins with photo `i`."""
-        return State((self.ev[i],), self.settings[i], self.settings[i], self.bias[i], self.bias[i])
+        ev, settings, bias = self.ev[i], self.settings[i], self.bias[i]
+        return State((ev,), ev, ev, settings, settings, bias, bias)
 
     def contradicts(self, a: int, b: int) -> bool:
         """Whether the notes of the camera forbid that photos `a` to `b` are one bracket."""
@@ -73,14 +74,16 @@ class Evidence:
 
     def is_regular(self, a: int, b: int) -> bool:
         """Whether exposures of photos `a` to `b` rise or fall by regular steps."""
-        return _is_regular(self.ev[a:b])
+        steps = [after - before for before, after in pairwise(self.ev[a:b])]
+        return _is_regular(min(steps), max(steps))
 
 
-@dataclass(frozen=True)
-class State:
-    """A bracket as far as it has been read."""
+class State(NamedTuple):
+    """A bracket as far as it has been read; a tuple, since hundreds of thousands are made."""
 
     ev: tuple[float, ...]
+    low_ev: float
+    high_ev: float
     lowest: Settings
     highest: Settings
     low_bias: float | None
@@ -91,11 +94,12 @@ class State:
     broken: float = 0.0
     automatic: bool = False
     misfit: tuple[float, float] = (0.0, 0.0)
+    steps: tuple[float, float] = (math.inf, -math.inf)
 
     @property
     def span(self) -> float:
         """From the shortest to the longest exposure, in stops."""
-        return max(self.ev) - min(self.ev)
+        return self.high_ev - self.low_ev
 
     def cost(self, frames: int) -> float:
         """What speaks against these frames being one bracket, less what speaks for it."""
@@ -103,7 +107,7 @@ class State:
         if frames > 2:
             others = (self.gaps - self.longest) / (frames - 2)
             pauses += STANDS_OUT * max(0.0, _doublings(self.longest, others) - 1)
-        if frames > 3 and _is_regular(self.ev):
+        if frames > 3 and _is_regular(*self.steps):
             pauses *= MONOTONE
         total = pauses + REPEAT * self.repeats + self.broken
         if self.automatic:
@@ -158,12 +162,18 @@ def step(state: State, evidence: Evidence, i: int) -> State:
             repeated = (abs(bias - (b or 0.0)) < SAME_BIAS_EV for b in evidence.bias[first:i])
             broken += REPEATED_BIAS * any(repeated)
     misfit = (ev - (bias or 0.0)) - (state.ev[0] - (evidence.bias[first] or 0.0))
-    (t, f, iso), (low_t, low_f, low_iso) = evidence.settings[i], state.lowest
-    high_t, high_f, high_iso = state.highest
+    here = evidence.settings[i]
+    lowest, highest = state.lowest, state.highest
+    if here != lowest or here != highest:
+        (t, f, iso), (low_t, low_f, low_iso), (high_t, high_f, high_iso) = here, lowest, highest
+        lowest = min(t, low_t), min(f, low_f), min(iso, low_iso)
+        highest = max(t, high_t), max(f, high_f), max(iso, high_iso)
     return State(
         (*state.ev, ev),
-        (min(t, low_t), min(f, low_f), min(iso, low_iso)),
-        (max(t, high_t), max(f, high_f), max(iso, high_iso)),
+        min(ev, state.low_ev),
+        max(ev, state.high_ev),
+        lowest,
+        highest,
         low_bias,
         high_bias,
         state.gaps + gap,
@@ -172,6 +182,7 @@ def step(state: State, evidence: Evidence, i: int) -> State:
         broken,
         bool(auto and before and (state.automatic or len(state.ev) == 1)),
         (min(state.misfit[0], misfit), max(state.misfit[1], misfit)),
+        (min(state.steps[0], ev - state.ev[-1]), max(state.steps[1], ev - state.ev[-1])),
     )
 
 
@@ -204,9 +215,8 @@ def _doublings(longest: float, others: float) -> float:
     return (longest - others) / PAUSE
 
 
-def _is_regular(ev: Sequence[float]) -> bool:
-    steps = [b - a for a, b in pairwise(ev)]
-    if not steps or not (min(steps) > 0 or max(steps) < 0):
-        return False
-    sizes = [abs(s) for s in steps]
-    return max(sizes) <= REGULAR * min(sizes)
+def _is_regular(least: float, most: float) -> bool:
+    """Whether steps from least to most, in stops, are of one sign and about one size."""
+    if least > 0:
+        return most <= REGULAR * least
+    return most < 0 and least >= REGULAR * most
