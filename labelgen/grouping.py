@@ -3,9 +3,9 @@
 A photo belongs to the bracket that explains it best. Every way of cutting the photos of one
 camera, in the order in which they were taken, into brackets and single photos has a cost: pauses
 within a bracket, repeated exposures and contradicting notes of the camera cost, and so does a
-photo left alone. The cheapest cut is found by dynamic programming, twice: the second time a
-pattern of exposures that the first found again and again costs less. Costs are in units of no
-meaning of their own; docs/brackets.md says what they amount to.
+photo left alone. The cheapest cut is found by dynamic programming, twice: the second time
+patterns of exposures that occur again and again cost less, and others more. Costs are in units of
+no meaning of their own; docs/brackets.md says what they amount to.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from pathlib import Path
+from statistics import median
 
 from labelgen.bracket import SAME_EXPOSURE_EV
 from labelgen.files import natural_key
 from labelgen.header import Header
-from labelgen.sequence import Evidence, gather, pattern_of, step
+from labelgen.sequence import Evidence, gather, pattern_of, repeated_pattern, step
 
 MOST_FRAMES = 20
 """No camera and hardly a hand takes longer brackets."""
@@ -32,7 +33,7 @@ BRACKET, PAIR = 2.0, 3.4
 """Costs of a bracket, and of one of two frames, which chance makes more often than will."""
 UNFINISHED = 1.0
 """More for a single photo that the camera took as one of an automatic bracket."""
-POPULAR, POPULAR_MOST = 0.5, 1.6
+POPULAR, POPULAR_MOST = 0.7, 2.5
 """A pattern found n times costs POPULAR * log2(n) + 0.3 less, at most POPULAR_MOST."""
 HOPELESS = 4.0
 """A bracket that costs this much more than another cut is not read further."""
@@ -78,13 +79,7 @@ def split(photos: Sequence[Photo]) -> list[Group]:
     runs = [_in_order(run) for run in _by_camera(photos)]
     known = [[p for p in run if p.ev is not None] for run in runs]
     cuts = [_cut(run, {}) for run in known]
-    votes = Counter(
-        pattern_of([p.ev or 0.0 for p in run[a:b]])
-        for run, cut in zip(known, cuts, strict=True)
-        for a, b in cut
-        if b - a > 2
-    )
-    popular = {pattern: n for pattern, n in votes.items() if n > 1}
+    popular = _vote(known, cuts)
     if popular:
         cuts = [_cut(run, popular) for run in known]
     sets = [c for cut in cuts for c in cut if c[1] - c[0] > 1]
@@ -98,6 +93,26 @@ def split(photos: Sequence[Photo]) -> list[Group]:
             Group(tuple(measured[a:b]), _reason(measured, a, b, usual, photos)) for a, b in cut
         ]
     return groups
+
+
+def _vote(runs: Sequence[Sequence[Photo]], cuts: Sequence[Cut]) -> dict[Pattern, int]:
+    """Patterns of exposures that occur again and again, and how often.
+
+    Those of 3 or more frames that a first cut found more than once, and of each camera the one
+    that repeats throughout its photos.
+    """
+    votes = Counter(
+        pattern_of([p.ev or 0.0 for p in run[a:b]])
+        for run, cut in zip(runs, cuts, strict=True)
+        for a, b in cut
+        if b - a > 2
+    )
+    popular = {pattern: n for pattern, n in votes.items() if n > 1}
+    for run in runs:
+        pattern, n = repeated_pattern([p.ev or 0.0 for p in run])
+        if n > 1:
+            popular[pattern] = max(n, popular.get(pattern, 0))
+    return popular
 
 
 def _by_camera(photos: Sequence[Photo]) -> list[list[Photo]]:
@@ -192,6 +207,7 @@ def _cheapest(evidence: Evidence, popular: Mapping[Pattern, int]) -> Cut:
     lengths = Counter[int]()
     for pattern, votes in popular.items():
         lengths[len(pattern)] += votes
+    usual = _usual_gap(evidence, popular)
     best, begin = [0.0] + [math.inf] * n, [0] * (n + 1)
     for start in range(n):
         alone = best[start] + SINGLE + UNFINISHED * (evidence.auto[start] is True)
@@ -207,12 +223,16 @@ def _cheapest(evidence: Evidence, popular: Mapping[Pattern, int]) -> Cut:
                 break
             if state.span < SAME_EXPOSURE_EV:
                 continue
-            cost = best[start] + (PAIR if end - start == 2 else BRACKET) + state.cost(end - start)
-            if end - start in lengths:
-                cost -= _discount(evidence.ev[start:end], popular, lengths)
+            cost = (
+                best[start]
+                + (PAIR if end - start == 2 else BRACKET)
+                + state.cost(end - start, usual)
+            )
+            if lengths:
+                cost += _by_vote(evidence.ev[start:end], popular, lengths)
             if cost < best[end]:
                 best[end], begin[end] = cost, start
-            elif cost > best[end] + HOPELESS:
+            elif cost > best[end] + HOPELESS and end - start >= max(lengths, default=0):
                 break
     cut, end = [], n
     while end:
@@ -221,13 +241,24 @@ def _cheapest(evidence: Evidence, popular: Mapping[Pattern, int]) -> Cut:
     return cut[::-1]
 
 
-def _discount(ev: Sequence[float], popular: Mapping[Pattern, int], lengths: Counter[int]) -> float:
-    """What a bracket costs less for having the pattern, or just the length, of many others."""
-    votes = popular.get(pattern_of(ev), 0)
-    share = 1.0
+def _by_vote(ev: Sequence[float], popular: Mapping[Pattern, int], lengths: Counter[int]) -> float:
+    """What a bracket costs less for having the pattern, or more for having not even the length."""
+    votes, sign = popular.get(pattern_of(ev), 0), -1.0
     if not votes:
-        votes, share = lengths[len(ev)], 0.3
-    return share * min(POPULAR_MOST, POPULAR * math.log2(votes) + 0.3) if votes else 0.0
+        if len(ev) in lengths:
+            return 0.0
+        votes, sign = max(lengths.values()), 0.6
+    return sign * min(POPULAR_MOST, POPULAR * math.log2(votes) + 0.3)
+
+
+def _usual_gap(evidence: Evidence, popular: Mapping[Pattern, int]) -> float | None:
+    """Cost of the longest pause within brackets of a popular pattern, as the median of them."""
+    longest = []
+    for length in {len(pattern) for pattern in popular}:
+        for a in range(len(evidence.ev) - length + 1):
+            if pattern_of(evidence.ev[a : a + length]) in popular:
+                longest.append(max(evidence.gap[a + 1 : a + length]))
+    return median(longest) if len(longest) > 1 else None
 
 
 def _are_singles(photos: Sequence[Photo]) -> bool:

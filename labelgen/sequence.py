@@ -28,6 +28,8 @@ SAME_BIAS_EV = 0.1
 """Steps of an automatic bracket closer than this are the same."""
 AUTOMATIC, BIAS_FITS = 0.5, 1.0
 """Less for frames that the camera took as automatic bracket, whose bias explains exposures."""
+BY_HAND = 2.0
+"""A bracket taken by hand with a camera that brackets by itself among the same photos."""
 LEAST_SPAN_EV, NARROW = 1.2, 1.5
 """Per stop that exposures span less than this; automatic exposure wanders as much."""
 PARAMETERS = 0.7
@@ -39,6 +41,8 @@ REGULAR = 1.6
 PATTERN_STEP_EV = 1 / 6
 """Patterns are compared in sixths of a stop, which hold both thirds and halves."""
 
+LONGEST_PATTERN, LEAST_SHARE = 9, 0.4
+"""Patterns looked for have at most so many frames, and cover at least this share of the photos."""
 
 Settings: TypeAlias = tuple[float, float, float]
 """Time in seconds, f-number, ISO."""
@@ -59,11 +63,14 @@ class Evidence:
     bias: list[float | None]
     number: list[int | None]
     settings: list[Settings]
+    uses_auto: bool
+    """Whether the camera was bracketing by itself for any of the photos."""
 
     def start(self, i: int) -> State:
         """A bracket that begins with photo `i`."""
         ev, settings, bias = self.ev[i], self.settings[i], self.bias[i]
-        return State((ev,), ev, ev, settings, settings, bias, bias)
+        by_hand = BY_HAND if self.uses_auto and self.auto[i] is False else 0.0
+        return State((ev,), ev, ev, settings, settings, bias, bias, by_hand=by_hand)
 
     def contradicts(self, a: int, b: int) -> bool:
         """Whether the notes of the camera forbid that photos `a` to `b` are one bracket."""
@@ -95,21 +102,27 @@ class State(NamedTuple):
     automatic: bool = False
     misfit: tuple[float, float] = (0.0, 0.0)
     steps: tuple[float, float] = (math.inf, -math.inf)
+    by_hand: float = 0.0
 
     @property
     def span(self) -> float:
         """From the shortest to the longest exposure, in stops."""
         return self.high_ev - self.low_ev
 
-    def cost(self, frames: int) -> float:
-        """What speaks against these frames being one bracket, less what speaks for it."""
+    def cost(self, frames: int, usual: float | None) -> float:
+        """What speaks against these frames being one bracket, less what speaks for it.
+
+        `usual` is the cost of the longest pause in brackets of the same camera, if known.
+        """
         pauses = self.gaps
+        if usual is not None:
+            pauses += STANDS_OUT * max(0.0, _doublings(self.longest, usual) - 2)
         if frames > 2:
             others = (self.gaps - self.longest) / (frames - 2)
             pauses += STANDS_OUT * max(0.0, _doublings(self.longest, others) - 1)
         if frames > 3 and _is_regular(*self.steps):
             pauses *= MONOTONE
-        total = pauses + REPEAT * self.repeats + self.broken
+        total = pauses + REPEAT * self.repeats + self.broken + self.by_hand
         if self.automatic:
             total -= AUTOMATIC
         else:
@@ -142,6 +155,7 @@ def gather(photos: Sequence[tuple[str, Header, float]]) -> Evidence:
         [h.bias_ev for h in headers],
         [h.sequence for h in headers],
         [(h.time_s or 1.0, h.fnumber or 1.0, h.iso or 1.0) for h in headers],
+        any(h.auto_bracket for h in headers),
     )
 
 
@@ -183,12 +197,44 @@ def step(state: State, evidence: Evidence, i: int) -> State:
         bool(auto and before and (state.automatic or len(state.ev) == 1)),
         (min(state.misfit[0], misfit), max(state.misfit[1], misfit)),
         (min(state.steps[0], ev - state.ev[-1]), max(state.steps[1], ev - state.ev[-1])),
+        state.by_hand,
     )
 
 
 def pattern_of(ev: Sequence[float]) -> tuple[int, ...]:
     """Exposures relative to the first, in steps of `PATTERN_STEP_EV`."""
     return tuple(round((e - ev[0]) / PATTERN_STEP_EV) for e in ev)
+
+
+def repeated_pattern(ev: Sequence[float]) -> tuple[tuple[int, ...], int]:
+    """The pattern of different exposures that covers most of a sequence by repeating.
+
+    Parameters
+    ----------
+    ev : sequence of float
+        Exposures in the order taken, in stops.
+
+    Returns
+    -------
+    pattern : tuple of int
+        As `pattern_of` gives it.
+    count : int
+        How often it occurs without overlap; 0 if none covers `LEAST_SHARE` of the sequence.
+    """
+    found = dict[tuple[int, ...], tuple[int, int]]()  # count, end of the last occurrence
+    for start in range(len(ev)):
+        for length in range(2, min(LONGEST_PATTERN, len(ev) - start) + 1):
+            pattern = pattern_of(ev[start : start + length])
+            if pattern[-1] in pattern[:-1]:
+                break
+            count, end = found.get(pattern, (0, 0))
+            if start >= end:
+                found[pattern] = count + 1, start + length
+    # Half a frame less for each: of a long pattern and a part of it, the whole is meant.
+    best = max(found, key=lambda p: (found[p][0] * (len(p) - 0.5), len(p)), default=())
+    count = found[best][0] if best else 0
+    enough = count > 2 and count * len(best) >= LEAST_SHARE * len(ev)
+    return (best, count) if enough else ((), 0)
 
 
 def _pause(before: Header, after: Header) -> float | None:
