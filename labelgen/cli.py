@@ -153,6 +153,9 @@ def scan(
         click.echo(json.dumps(listed, indent=1))
         return
     for b in brackets:
+        if len(b.frames) < 2:
+            click.echo(f"{b.name}: ! {'; '.join(b.problems)}")
+            continue
         size = f"{b.size[1]}x{b.size[0]}" if b.size else "-"
         evs = " ".join(f"{ev:+.2f}" for ev in b.evs) or "unknown"
         origins = ", ".join(dict.fromkeys(f.origin for f in b.frames if f.origin))
@@ -161,7 +164,9 @@ def scan(
         for problem in b.problems:
             click.echo(f"    ! {problem}")
     usable = sum(len(b.evs) >= frames for b in brackets)
-    click.echo(f"{len(brackets)} brackets, {usable} with exposures for {frames} frames or more")
+    whole = sum(len(b.frames) > 1 for b in brackets)
+    left = f", {len(brackets) - whole} single or unusable" if whole < len(brackets) else ""
+    click.echo(f"{whole} brackets, {usable} with exposures for {frames} frames or more{left}")
 
 
 @main.command()

@@ -35,7 +35,7 @@ UNFINISHED = 1.0
 """More for a single photo that the camera took as one of an automatic bracket."""
 POPULAR, POPULAR_MOST = 0.7, 2.5
 """A pattern found n times costs POPULAR * log2(n) + 0.3 less, at most POPULAR_MOST."""
-HOPELESS = 4.0
+HOPELESS = 3.0
 """A bracket that costs this much more than another cut is not read further."""
 CLEAR_PAUSE = 3.0
 """Runs of one pattern are told apart by a pause this many times longer than those within them."""
@@ -112,7 +112,11 @@ def _vote(runs: Sequence[Sequence[Photo]], cuts: Sequence[Cut]) -> dict[Pattern,
         pattern, n = repeated_pattern([p.ev or 0.0 for p in run])
         if n > 1:
             popular[pattern] = max(n, popular.get(pattern, 0))
-    return popular
+    # A cut that began at the wrong frame finds the same exposures rotated, and less often.
+    shapes = dict[Pattern, Pattern]()
+    for pattern in sorted(popular, key=lambda p: -popular[p]):
+        shapes.setdefault(tuple(sorted(e - min(pattern) for e in pattern)), pattern)
+    return {pattern: popular[pattern] for pattern in shapes.values()}
 
 
 def _by_camera(photos: Sequence[Photo]) -> list[list[Photo]]:

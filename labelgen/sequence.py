@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,7 +18,8 @@ PAUSE, PAUSE_S = 0.5, 2.0
 STANDS_OUT = 0.7
 """Per doubling by which the longest pause exceeds twice the mean of the others."""
 NEXT_NUMBER, OTHER_NAME = 0.35, 1.5
-"""In place of a pause where no clock tells it: the next file number; a name of another kind."""
+"""In place of a pause where no clock tells it: the next file number; a name of another kind
+(twice as much where both kinds occur more than once)."""
 REPEAT = 1.5
 """A frame that repeats an exposure of its bracket."""
 REPEATED_BIAS = 2.0
@@ -139,12 +141,13 @@ def gather(photos: Sequence[tuple[str, Header, float]]) -> Evidence:
     """The columns of photos (stem of the file name, header, EV) in the order taken."""
     headers = [h for _, h, _ in photos]
     pauses, gaps = [None, *map(_pause, headers, headers[1:])][: len(photos)], [0.0]
-    for i, ((before, a, _), (name, b, _)) in enumerate(pairwise(photos), 1):
+    name_gaps = _name_gaps([name for name, _, _ in photos])
+    for i, (a, b) in enumerate(pairwise(headers), 1):
         pause = pauses[i]
         if a.sequence is not None and b.sequence == a.sequence + 1:
             gaps.append(0.0)
         elif pause is None:
-            gaps.append(_name_gap(before, name))
+            gaps.append(name_gaps[i - 1])
         else:
             gaps.append(PAUSE * math.log2(1 + pause / PAUSE_S))
     return Evidence(
@@ -244,16 +247,20 @@ def _pause(before: Header, after: Header) -> float | None:
     return max(0.0, after.taken - before.taken - (before.time_s or 0.0))
 
 
-def _name_gap(before: str, after: str) -> float:
-    """Cost in place of a pause, from the numbers in the names of the files."""
-    kinds, numbers = [], []
-    for name in (before, after):
-        digits = re.search(r"(\d+)(?=\D*$)", name)
-        kinds.append(name[: digits.start()] + name[digits.end() :] if digits else name)
-        numbers.append(int(digits.group()) if digits else 0)
-    if kinds[0] != kinds[1]:
-        return OTHER_NAME
-    return NEXT_NUMBER * math.log2(1 + max(1, abs(numbers[1] - numbers[0])))
+def _name_gaps(names: Sequence[str]) -> list[float]:
+    """Costs in place of pauses before each but the first, from the names and numbers of files."""
+    parts = [re.fullmatch(r"(.*?)(\d*)(\D*)", name) for name in names]
+    kinds = [m.group(1) + "\0" + m.group(3) if m else "" for m in parts]
+    numbers = [int(m.group(2) or 0) if m else 0 for m in parts]
+    often = Counter(kinds)
+    gaps = []
+    for i, j in pairwise(range(len(names))):
+        if kinds[i] == kinds[j]:
+            gaps.append(NEXT_NUMBER * math.log2(1 + max(1, abs(numbers[j] - numbers[i]))))
+        else:
+            both = often[kinds[i]] > 1 and often[kinds[j]] > 1
+            gaps.append(OTHER_NAME * (1 + both))
+    return gaps
 
 
 def _doublings(longest: float, others: float) -> float:
