@@ -208,9 +208,7 @@ def _alike(evidence: Evidence) -> Cut:
 def _cheapest(evidence: Evidence, popular: Mapping[Pattern, int]) -> Cut:
     """The cut of least cost, by dynamic programming over where the last group begins."""
     n = len(evidence.ev)
-    lengths = Counter[int]()
-    for pattern, votes in popular.items():
-        lengths[len(pattern)] += votes
+    parts, longest = _parts(popular), max(map(len, popular), default=0)
     usual = _usual_gap(evidence, popular)
     best, begin = [0.0] + [math.inf] * n, [0] * (n + 1)
     for start in range(n):
@@ -232,11 +230,11 @@ def _cheapest(evidence: Evidence, popular: Mapping[Pattern, int]) -> Cut:
                 + (PAIR if end - start == 2 else BRACKET)
                 + state.cost(end - start, usual)
             )
-            if lengths:
-                cost += _by_vote(evidence.ev[start:end], popular, lengths)
+            if popular:
+                cost += _by_vote(evidence.ev[start:end], popular, parts)
             if cost < best[end]:
                 best[end], begin[end] = cost, start
-            elif cost > best[end] + HOPELESS and end - start >= max(lengths, default=0):
+            elif cost > best[end] + HOPELESS and end - start >= longest:
                 break
     cut, end = [], n
     while end:
@@ -245,13 +243,27 @@ def _cheapest(evidence: Evidence, popular: Mapping[Pattern, int]) -> Cut:
     return cut[::-1]
 
 
-def _by_vote(ev: Sequence[float], popular: Mapping[Pattern, int], lengths: Counter[int]) -> float:
-    """What a bracket costs less for having the pattern, or more for having not even the length."""
-    votes, sign = popular.get(pattern_of(ev), 0), -1.0
+def _parts(popular: Mapping[Pattern, int]) -> set[Pattern]:
+    """What is left of popular patterns when frames before or after are missing."""
+    return {
+        tuple(e - pattern[a] for e in pattern[a:b])
+        for pattern in popular
+        for a in range(len(pattern))
+        for b in range(a + 2, len(pattern) + 1)
+    }
+
+
+def _by_vote(ev: Sequence[float], popular: Mapping[Pattern, int], parts: set[Pattern]) -> float:
+    """What a bracket costs less for having a popular pattern, or more for having not even a part.
+
+    One that has its length costs as much as without a vote: cameras vary the steps.
+    """
+    pattern = pattern_of(ev)
+    votes, sign = popular.get(pattern, 0), -1.0
     if not votes:
-        if len(ev) in lengths:
+        if pattern in parts or any(len(p) == len(pattern) for p in popular):
             return 0.0
-        votes, sign = max(lengths.values()), 0.6
+        votes, sign = max(popular.values()), 0.6
     return sign * min(POPULAR_MOST, POPULAR * math.log2(votes) + 0.3)
 
 
