@@ -106,6 +106,12 @@ class Stack:
         return replace(self, codes=tuple(to_depth(c, depth) for c in self.codes))
 
 
+def exposures_of(frames: Sequence[Frame]) -> list[float]:
+    """EVs of frames by the exact values of their nominal marks, if all have them; or as stated."""
+    exact = [f.exact_ev for f in frames if f.exact_ev is not None]
+    return exact if len(exact) == len(frames) else [f.ev or 0.0 for f in frames]
+
+
 def used_frames(bracket: Bracket, count: int, reference: int) -> tuple[Frame, ...]:
     """The frames of a bracket that a dataset of `count` frames uses.
 

@@ -184,7 +184,7 @@ def build(
         if not sources:
             raise _nothing(raw, {name: r["rejected"] for name, r in records.items()})
         scenes = {s.name: _scene(s, raw, records.get(s.name, {})) for s in surveys}
-        attributes = {
+        attributes: dict[str, Any] = {
             "format": "labelgen",
             "format_version": VERSION,
             "frames": frames,

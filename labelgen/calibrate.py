@@ -25,7 +25,7 @@ Values: TypeAlias = Sequence[float] | Array
 
 MOST_BRACKETS = 100
 """So many brackets of a camera, spread over all of them, decide about its curve."""
-LEAST_BINS = 24
+LEAST_BINS = 60
 """A ridge with fewer bins, of all brackets of a camera, can't tell a curve."""
 KNOTS = 16
 """Of a cubic spline; they are equally spaced in the root of the code, denser where it is dark."""

@@ -178,6 +178,9 @@ def scan(
         return
     measured = {b.name: _measured(f) for b, f in zip(brackets, findings, strict=False)}
     for b in brackets:
+        if len(b.frames) < 2:
+            click.echo(f"{b.name}: ! {'; '.join(b.problems)}")
+            continue
         size = f"{b.size[1]}x{b.size[0]}" if b.size else "-"
         evs = " ".join(f"{ev:+.2f}" for ev in b.evs) or "unknown"
         origins = ", ".join(dict.fromkeys(f.origin for f in b.frames if f.origin))
@@ -188,7 +191,9 @@ def scan(
         for problem in b.problems:
             click.echo(f"    ! {problem}")
     usable = sum(len(b.evs) >= frames for b in brackets)
-    click.echo(f"{len(brackets)} brackets, {usable} with exposures for {frames} frames or more")
+    whole = sum(len(b.frames) > 1 for b in brackets)
+    left = f", {len(brackets) - whole} single or unusable" if whole < len(brackets) else ""
+    click.echo(f"{whole} brackets, {usable} with exposures for {frames} frames or more{left}")
 
 
 def _measured(finding: dict[str, Any]) -> list[str]:

@@ -54,7 +54,7 @@ def decode_photo(path: Path) -> Photo:
         data = path.read_bytes()
     except OSError as e:
         raise Rejected(f"{path.name}: {e.strerror or e}") from e
-    kind = _kind(data[:16])
+    kind = kind_of(data[:16])
     try:
         if kind == "TIFF":
             return _tiff(data)
@@ -69,7 +69,7 @@ def decode_photo(path: Path) -> Photo:
     raise Rejected(f"{path.name}: {DAMAGED}")
 
 
-def _kind(head: bytes) -> str:
+def kind_of(head: bytes) -> str:
     """Format of a file by its first bytes, "" if it is none of ours."""
     if head[4:8] == b"ftyp":
         return "AVIF" if head[8:12] in (b"avif", b"avis") else "HEIF"
@@ -91,7 +91,7 @@ def opened(file: BinaryIO) -> Image.Image:
     Rejected
         This Pillow lacks the format; the message names no file.
     """
-    kind = _kind(file.read(16))
+    kind = kind_of(file.read(16))
     file.seek(0)
     Image.init()
     if kind and kind not in Image.OPEN:

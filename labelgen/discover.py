@@ -1,6 +1,6 @@
 """Find the brackets below a folder, from file names, headers and lists alone.
 
-A folder that holds images is one bracket. ``ref`` and ``truth`` folders hold no inputs.
+A folder that holds images is one bracket, or a flat roll that is split into brackets.
 """
 
 from __future__ import annotations
@@ -8,20 +8,20 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections import Counter
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from labelgen.bracket import MOST_EV, SAME_EXPOSURE_EV, Bracket, Frame
+from labelgen.bracket import Bracket, Frame
 from labelgen.errors import UserError
-from labelgen.exposures import read_exposures
+from labelgen.exposures import exact_ev
 from labelgen.files import IMAGE_SUFFIXES, natural_key
-from labelgen.header import read_header
+from labelgen.folder import NO_INPUTS, by_exposure, inputs, read_folder, truth_of
+from labelgen.header import Header, read_header
 from labelgen.raw import prefer_raw, readable
 
-NO_INPUTS = {"ref", "truth"}
-OUR_PICTURES = {"label.png", "weight.png", "cues.png"}
+__all__ = ["as_json", "by_exposure", "read_groups", "scan"]
 
 
 def scan(raw: Path) -> list[Bracket]:
@@ -30,13 +30,15 @@ def scan(raw: Path) -> list[Bracket]:
     Parameters
     ----------
     raw : Path
-        A folder of bracket folders at any depth, or one bracket folder.
+        A folder of bracket folders at any depth, one bracket folder, or a flat folder of photos
+        as it comes from a memory card.
 
     Returns
     -------
     list of Bracket
-        In natural order of their names, which are paths relative to `raw`. Brackets that
-        cannot be used are among them, with the reason in `problems`.
+        In natural order of their names, which are paths relative to `raw`; those of a flat
+        folder end in the stem of their first file. Brackets that cannot be used and photos that
+        belong to none are among them, with the reason in `problems`.
 
     Raises
     ------
@@ -55,7 +57,11 @@ def scan(raw: Path) -> list[Bracket]:
 
     for folder, subfolders, names in os.walk(raw, onerror=unreadable, followlinks=True):
         here = Path(folder)
-        stat = here.stat()
+        try:
+            stat = here.stat()
+        except OSError as e:
+            unreadable(e)
+            continue
         if (stat.st_dev, stat.st_ino) in seen:  # a link to where we have been
             subfolders.clear()
             continue
@@ -64,35 +70,31 @@ def scan(raw: Path) -> list[Bracket]:
             (s for s in subfolders if s.lower() not in NO_INPUTS and not s.startswith(".")),
             key=natural_key,
         )
-        images = sorted((n for n in names if _is_image(here, n, names)), key=natural_key)
-        images, remark = prefer_raw(images, readable())
+        images, remark = prefer_raw(inputs(here, names), readable())
         if images:
             relative = here.relative_to(raw).as_posix()
-            found = _bracket(here, images, raw.resolve().name if relative == "." else relative)
-            remarks = (remark,) if remark else ()
-            brackets.append(replace(found, problems=remarks + found.problems))
+            found = _brackets(here, images, raw.resolve().name if relative == "." else relative)
+            if remark:
+                found[0] = replace(found[0], problems=(remark, *found[0].problems))
+            brackets += found
     if not brackets:
         kinds = " ".join(sorted(IMAGE_SUFFIXES))
         raise UserError(f"{raw}: no images below it; expected folders with {kinds}")
-    if [b.name for b in brackets].count(brackets[0].name) > 1:
-        brackets[0] = replace(brackets[0], name=".")  # RAW itself, named as one of its folders
-    return sorted(brackets, key=lambda b: natural_key(b.name))
+    return sorted(_distinct(brackets, raw), key=lambda b: natural_key(b.name))
 
 
-def _is_image(folder: Path, name: str, beside: list[str]) -> bool:
-    """Whether a file may be a frame; pictures that `labelgen label` wrote are none."""
-    if name in OUR_PICTURES and "label.json" in beside:
-        return False
-    suffix = Path(name).suffix.lower()
-    return suffix in IMAGE_SUFFIXES and not name.startswith(".") and (folder / name).is_file()
-
-
-def _bracket(folder: Path, names: list[str], name: str) -> Bracket:
+def _brackets(folder: Path, names: list[str], name: str) -> list[Bracket]:
+    """The brackets in a folder; names that could be stored nowhere are a problem of theirs."""
     odd = [n for n in (name, *names) if _printable(n) != n]
-    if odd:  # such a name could be stored nowhere
-        problem = f"'{_printable(odd[0])}' is not UTF-8 text on one line; rename it"
-        return Bracket(_printable(name), folder, (), problems=(problem,))
-    return read_bracket([folder / n for n in names], name)
+    if odd and (odd[0] == name or len(names) - len(odd) < 2):
+        return [Bracket(_printable(name), folder, (), problems=(_rename(odd[0]),))]
+    found = read_folder([folder / n for n in names if n not in odd], name)
+    unnamed = (Bracket(f"{name}/{_printable(n)}", folder, (), problems=(_rename(n),)) for n in odd)
+    return [*found, *unnamed]
+
+
+def _rename(name: str) -> str:
+    return f"'{_printable(name)}' is not UTF-8 text on one line; rename it"
 
 
 def _printable(name: str) -> str:
@@ -101,60 +103,21 @@ def _printable(name: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
-def read_bracket(images: list[Path], name: str) -> Bracket:
-    """One bracket from the images of a folder, their headers and the lists beside them.
-
-    Parameters
-    ----------
-    images : list of Path
-        All in one folder, in natural order.
-    name : str
-        Name of the bracket.
-    """
-    headers = [read_header(p) for p in images]
-    frames, problems = read_exposures(images, headers)
-    for path, header in zip(images, headers, strict=True):
-        if header.size is None:
-            problems.append(f"{path.name}: {header.problem or 'not a readable image'}")
-    sizes = {h.stored for h in headers if h.stored}  # all are turned as one of them is
-    profiles = {h.profile for h in headers if h.profile and "srgb" not in h.profile.lower()}
-    if profiles:
-        problems.append(
-            f"colour profile {', '.join(sorted(profiles))}: kept, not converted to sRGB"
-        )
-    if len(sizes) > 1:
-        problems.append("sizes differ: " + ", ".join(f"{w}x{h}" for h, w in sorted(sizes)))
-    cameras = sorted({h.camera for h in headers if h.camera})
-    if len(cameras) > 1:
-        problems.append(f"several cameras: {', '.join(cameras)}")
-    bracket = Bracket(
-        name,
-        images[0].parent,
-        tuple(frames),
-        headers[len(headers) // 2].size if len(sizes) == 1 else None,
-        ", ".join(cameras),
-    )
-    return by_exposure(bracket, problems)
-
-
-def by_exposure(bracket: Bracket, problems: list[str]) -> Bracket:
-    """Frames shortest first, and what is wrong with their exposures."""
-    frames = bracket.frames
-    unknown = [f.path.name for f in frames if f.ev is None]
-    if len(frames) < 2:
-        problems.append(f"{len(frames)} frame; a bracket has at least 2")
-    elif unknown:
-        problems.append(f"no exposure known for {len(unknown)} of {len(frames)} frames")
-    else:
-        frames = tuple(sorted(frames, key=lambda f: f.ev or 0.0))  # stable: equal ones by name
-        evs = replace(bracket, frames=frames).evs
-        if evs[-1] > MOST_EV:
-            problems.append(f"exposures span {evs[-1]:.0f} EV; no bracket does, so none is known")
-            frames = tuple(replace(f, ev=None) for f in frames)
-        repeats = sum(b - a < SAME_EXPOSURE_EV for a, b in pairwise(evs))
-        if repeats:
-            problems.append(f"{repeats} of {len(frames)} frames repeat an exposure")
-    return replace(bracket, frames=frames, problems=tuple(problems))
+def _distinct(brackets: list[Bracket], raw: Path) -> list[Bracket]:
+    """Brackets of names that differ: RAW itself may be called as one of its folders is."""
+    seen, found = Counter(b.name for b in brackets), list[Bracket]()
+    used = {b.name for b in brackets}
+    for bracket in brackets:
+        name = bracket.name
+        if seen[name] > 1:
+            seen[name] -= 1
+            if bracket.folder == raw and "/" not in name:
+                name = "."
+            while name in used:
+                name += "~"
+            used.add(name)
+        found.append(replace(bracket, name=name))
+    return found
 
 
 def as_json(brackets: list[Bracket], raw: Path) -> list[dict[str, Any]]:
@@ -174,6 +137,7 @@ def as_json(brackets: list[Bracket], raw: Path) -> list[dict[str, Any]]:
                 for f in b.frames
             ],
             "problems": list(b.problems),
+            "truth": Path(os.path.relpath(b.truth, raw)).as_posix() if b.truth else None,
         }
         for b in brackets
     ]
@@ -186,7 +150,8 @@ def read_groups(path: Path, raw: Path) -> list[Bracket]:
     ----------
     path : Path
         JSON as written by ``labelgen scan -o`` and perhaps edited: a list of objects with
-        "name" and "frames", each frame with "file" (relative to `raw`) and "ev" (stops).
+        "name" and "frames", each frame with "file" (relative to `raw`) and "ev" (stops); where it
+        has "truth", that is the file of ground truth, or null.
     raw : Path
         The folder that the files are relative to.
 
@@ -199,7 +164,10 @@ def read_groups(path: Path, raw: Path) -> list[Bracket]:
         groups = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(groups, list):
             raise ValueError("not a list")
-        entries = [(g["name"], [(f["file"], f.get("ev")) for f in g["frames"]]) for g in groups]
+        entries = [
+            (g["name"], [(f["file"], f.get("ev"), f.get("origin")) for f in g["frames"]], g)
+            for g in groups
+        ]
     except OSError as e:
         raise UserError(f"{path}: {e.strerror or e}") from e
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as e:
@@ -207,25 +175,57 @@ def read_groups(path: Path, raw: Path) -> list[Bracket]:
             f"{path}: expected a list of groups with name and frames, as 'labelgen scan -o' writes"
         ) from e
     brackets: dict[str, Bracket] = {}
-    for name, listed in entries:
+    for name, listed, group in entries:
         if not isinstance(name, str) or not name or _printable(name) != name or name in brackets:
             raise UserError(f"{path}: every group needs a name of its own, found {name!r}")
         frames = []
-        for file, ev in listed:
-            if not isinstance(file, str) or not file or not _is_below(file):
-                raise UserError(f"{path}: {file!r} is not inside {raw}")
-            if not (raw / file).is_file():
-                raise UserError(f"{path}: {raw / file} does not exist; edit or make the list anew")
+        for file, ev, origin in listed:
+            _check_file(path, raw, file)
             if ev is not None and (isinstance(ev, bool) or not _is_ev(ev)):
                 raise UserError(f"{path}: {file}: ev is {ev!r}, expected a number of stops")
-            frames.append(Frame(raw / file, ev, origin=path.name))
+            origin = origin if isinstance(origin, str) and origin else path.name
+            frames.append(Frame(raw / file, ev, origin=origin))
         headers = [read_header(f.path) for f in frames]
+        frames = [_completed(f, h) for f, h in zip(frames, headers, strict=True)]
         sizes = {h.stored for h in headers}
         cameras = ", ".join(sorted({h.camera for h in headers if h.camera}))
         size = headers[len(headers) // 2].size if len(sizes) == 1 else None
         folder = frames[0].path.parent if frames else raw
-        brackets[name] = by_exposure(Bracket(name, folder, tuple(frames), size, cameras), [])
+        truth = truth_of(folder)
+        if "truth" in group:
+            if group["truth"] is not None:
+                _check_file(path, raw, group["truth"])
+            truth = None if group["truth"] is None else raw / group["truth"]
+        bracket = Bracket(name, folder, tuple(frames), size, cameras, truth=truth)
+        problems = [
+            f"{f.path.name}: {h.problem or 'not a readable image'}"
+            for f, h in zip(frames, headers, strict=True)
+            if h.size is None
+        ]
+        brackets[name] = by_exposure(bracket, problems)
     return list(brackets.values())
+
+
+def _check_file(groups: Path, raw: Path, file: object) -> None:
+    """Refuse a file of `groups.json` that is outside of RAW or not there."""
+    if not isinstance(file, str) or not file or not _is_below(file):
+        raise UserError(f"{groups}: {file!r} is not inside {raw}")
+    if not ((raw / file).is_file() or (raw / file).is_symlink()):
+        raise UserError(f"{groups}: {raw / file} does not exist; edit or make the list anew")
+
+
+def _completed(frame: Frame, header: Header) -> Frame:
+    """A listed frame with what its header says, and exact exposure if its EV is that of EXIF."""
+    time, fnumber, iso = header.time_s, header.fnumber, header.iso
+    frame = replace(frame, time_s=time, fnumber=fnumber, iso=iso)
+    if frame.origin != "EXIF" or frame.ev is None or time is None or not fnumber or not iso:
+        return frame
+    stated = math.log2(time * iso / fnumber**2)
+    return (
+        replace(frame, exact_ev=exact_ev(time, fnumber, iso))
+        if abs(frame.ev - stated) < 1e-5
+        else frame
+    )
 
 
 def _is_below(file: str) -> bool:

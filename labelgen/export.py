@@ -103,6 +103,10 @@ def _one(folder: Path, ev: Sequence[float] | None) -> Bracket:
     here = [b for b in scan(folder) if b.folder == folder]
     if not here:
         raise UserError(f"{folder}: holds no images itself; give the folder of one bracket")
+    if len(here) > 1:
+        raise UserError(
+            f"{folder}: holds {len(here)} brackets or single photos; put those of one into a folder"
+        )
     if ev is None:
         return here[0]
     return with_ev(here[0], ev)

@@ -1,29 +1,39 @@
 """Exposures of the frames of one folder, from the lists beside them or from EXIF.
 
-Read in this order, the first that covers the frames wins: ``exposure.txt`` / ``exposures.txt``
-and ``ev.txt`` (SIGGRAPH'17, Tel, Sen, Karaduzovic-Hadziabdic, Gallo), ``exposures.npy`` (NTIRE),
-``image_list.txt`` / ``list.txt`` (Debevec, OpenCV), EXIF.
+Read in this order, the first that covers the frames wins: ``exposure.txt`` / ``exposures.txt`` /
+``ev.txt`` / ``input_exp.txt`` / ``ExpoBias.txt`` (SIGGRAPH'17, Tel, Sen, Tursun,
+Karaduzovic-Hadziabdic, Gallo, Hu, Prabhakar), ``exposures.npy`` (NTIRE), ``image_list.txt`` /
+``list.txt`` (Debevec, OpenCV), EXIF, and last bare lists of times such as ``shutterspeed.txt``.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
 from labelgen.bracket import MOST_EV, Frame
 from labelgen.errors import UserError
 from labelgen.header import Header, positive
+from labelgen.marks import exact_ev, exact_fnumber, exact_time
 
-EV_LISTS = ("exposure.txt", "exposures.txt", "ev.txt")
+__all__ = ["exact_ev", "exact_fnumber", "exact_time", "read_exif", "read_exposures"]
+
+EV_LISTS = ("exposure.txt", "exposures.txt", "ev.txt", "input_exp.txt", "expobias.txt")
 FILE_LISTS = ("image_list.txt", "list.txt")
+TIME_LISTS = ("shutterspeed.txt", "shutterspeeds.txt", "exposure_times.txt", "times.txt")
+"""Names are compared without regard to case."""
 
 MOST_DISSENT_EV = 0.34
 """Lists and EXIF may differ by a third of a stop: shutter times are nominal."""
+
+SHORTEST_EV_IN_A_LIST = 0.25
+"""Lists of EV count from 0 or below; a list whose least value is in between holds times."""
 
 
 def read_exposures(
@@ -48,26 +58,59 @@ def read_exposures(
     """
     folder, problems = files[0].parent, list[str]()
     bare = [Frame(f, None, h.time_s, h.fnumber, h.iso) for f, h in zip(files, headers, strict=True)]
-    sources = (
+    lists = {path.name.lower(): path for path in sorted(folder.iterdir(), reverse=True)}
+    sources: tuple[tuple[str, Reader], ...] = (
         *((name, _from_ev_list) for name in EV_LISTS),
         ("exposures.npy", _from_npy),
         *((name, _from_file_list) for name in FILE_LISTS),
     )
+    listed = _first_list(lists, sources, bare, problems)
+    if listed:
+        named = {frame.path for frame in listed}
+        left_out = [f.name for f in files if f not in named]
+        if left_out:
+            shown = ", ".join(left_out[:3]) + " ..." * (len(left_out) > 3)
+            problems.append(
+                f"{listed[0].origin.removesuffix(' (times)')}: does not name {shown}; left out"
+            )
+        return listed, problems + _contradiction(listed, bare)
+    frames, odd = _from_exif(bare)
+    if any(f.ev is None for f in frames):
+        times = _first_list(lists, tuple((n, _from_time_list) for n in TIME_LISTS), bare, problems)
+        if times:
+            return times, problems
+    return frames, problems + odd
+
+
+def read_exif(files: Sequence[Path], headers: Sequence[Header]) -> tuple[list[Frame], list[str]]:
+    """Frames with exposures from EXIF alone, and what is odd about it; as `read_exposures`."""
+    return _from_exif(
+        [Frame(f, None, h.time_s, h.fnumber, h.iso) for f, h in zip(files, headers, strict=True)]
+    )
+
+
+Reader: TypeAlias = Callable[[Path, list[Frame]], tuple[list[Frame], list[str]]]
+
+
+def _first_list(
+    lists: dict[str, Path],
+    sources: Sequence[tuple[str, Reader]],
+    bare: list[Frame],
+    problems: list[str],
+) -> list[Frame]:
+    """Frames by the first list that can be used, or none; what is odd is added to `problems`."""
     for name, read in sources:
-        if not (folder / name).is_file():
+        path = lists.get(name)
+        if path is None or not path.is_file():
             continue
         try:
-            frames, remarks = read(folder / name, bare)
+            frames, remarks = read(path, bare)
         except (UserError, OSError, ValueError, TypeError, EOFError) as e:
-            problems.append(f"{name}: {e}; not used")
+            problems.append(f"{path.name}: {e}; not used")
             continue
-        problems += [f"{name}: {remark}" for remark in remarks]
-        left_out = [f.name for f in files if f not in {frame.path for frame in frames}]
-        if left_out:
-            problems.append(f"{name}: does not name {', '.join(left_out)}; left out")
-        return frames, problems + _contradiction(frames, bare, name)
-    frames, odd = _from_exif(bare)
-    return frames, problems + odd
+        problems += [f"{path.name}: {remark}" for remark in remarks]
+        return frames
+    return []
 
 
 def _number(text: str) -> float:
@@ -106,7 +149,7 @@ def _from_ev_list(path: Path, frames: list[Frame]) -> tuple[list[Frame], list[st
     values = [value for row in rows for value in row]
     if len(values) != count:
         raise UserError(f"{len(values)} values for {count} images")
-    times = fractions or (_are_geometric(values) and any(v != round(v) for v in values))
+    times = fractions or _are_times(values)
     if times and min(values) > 0:
         evs = [math.log2(v) for v in values]
         return _with_evs(frames, evs, f"{path.name} (times)"), ["read as times, not as EV"]
@@ -114,9 +157,35 @@ def _from_ev_list(path: Path, frames: list[Frame]) -> tuple[list[Frame], list[st
     return _with_evs(frames, values, path.name), doubt
 
 
+def _from_time_list(path: Path, frames: list[Frame]) -> tuple[list[Frame], list[str]]:
+    """Seconds, one per line or all on one."""
+    values = [_number(field) for fields in _lines(path) for field in fields]
+    if len(values) != len(frames):
+        raise UserError(f"{len(values)} values for {len(frames)} images")
+    if min(values) <= 0:
+        raise UserError(f"{min(values):g} is not a time in seconds")
+    timed = [replace(f, time_s=v) for f, v in zip(frames, values, strict=True)]
+    return _with_evs(timed, [math.log2(v) for v in values], path.name), []
+
+
+def _are_times(values: Sequence[float]) -> bool:
+    """Whether the numbers of a list are seconds, not EV.
+
+    They are if all are positive and either rise by equal ratios and are not all whole, or start
+    so low as no list of EV does; equal steps always are EV.
+    """
+    ordered = np.sort(np.asarray(values))
+    if len(ordered) < 2 or ordered[0] <= 0:
+        return False
+    if len(ordered) > 2 and np.ptp(np.diff(ordered)) <= 0.1 * np.diff(ordered).mean():
+        return False
+    whole = all(v == round(v) for v in values)
+    return not whole and (_are_geometric(values) or bool(ordered[0] < SHORTEST_EV_IN_A_LIST))
+
+
 def _are_geometric(values: Sequence[float]) -> bool:
     """Whether values have equal ratios and unequal steps, as times have (Tursun 2016)."""
-    ordered = np.sort(np.asarray(values))
+    ordered = np.sort(np.asarray([(exact_time(v) or v) if v > 0 else v for v in values]))
     if len(ordered) < 3 or ordered[0] <= 0:
         return False
     steps, ratios = np.diff(ordered), np.diff(np.log2(ordered))
@@ -147,7 +216,9 @@ def _from_file_list(path: Path, frames: list[Frame]) -> tuple[list[Frame], list[
     listed = []
     for line in text.splitlines():
         name = max(
-            (n for n in by_name if re.match(re.escape(n) + r"[\s,;]", line)), key=len, default=""
+            (n for n in by_name if line.startswith(n) and re.match(r"[\s,;]", line[len(n) :])),
+            key=len,
+            default="",
         )
         rest = line[len(name) :].split("#")[0].replace(",", " ").replace(";", " ").split()
         if not name or not rest:
@@ -162,8 +233,9 @@ def _from_file_list(path: Path, frames: list[Frame]) -> tuple[list[Frame], list[
     return _with_evs(listed, [math.log2(f.time_s or 1.0) for f in listed], path.name), []
 
 
-def _contradiction(frames: list[Frame], bare: list[Frame], name: str) -> list[str]:
+def _contradiction(frames: list[Frame], bare: list[Frame]) -> list[str]:
     """A remark if the EXIF of the frames (`bare`) states other exposures than the list used."""
+    name = frames[0].origin.removesuffix(" (times)")
     used = {f.path: f.ev or 0.0 for f in frames}
     stated, _ = _from_exif([b for b in bare if b.path in used])
     if any(f.ev is None for f in stated):
@@ -193,5 +265,6 @@ def _from_exif(frames: list[Frame]) -> tuple[list[Frame], list[str]]:
         fnumber = frame.fnumber or fallback["fnumber"]
         iso = frame.iso or fallback["iso"]
         ev = math.log2(frame.time_s * iso / fnumber**2)
-        found.append(replace(frame, ev=ev, origin="EXIF"))
+        exact = exact_ev(frame.time_s, fnumber, iso)
+        found.append(replace(frame, ev=ev, exact_ev=exact, origin="EXIF"))
     return found, problems

@@ -57,7 +57,8 @@ def calibrated(
 
 def _calibrated(found: Survey, used: Sequence[int], calibration: Calibration) -> Survey:
     steps = [calibration.correction(i, used[found.reference]) for i in used]
-    kept = [d if abs(d) > LEAST_EV else 0.0 for d, _ in steps]
+    told = not calibration.assumed  # by a curve that is assumed pixels would correct nothing
+    kept = [d if told and abs(d) > LEAST_EV else 0.0 for d, _ in steps]
     ev = tuple(round(s + d, 4) for s, d in zip(found.stated, kept, strict=True))
     remarks = [
         f"{path.name}: reads {d:+.2f} EV against {origin}; corrected"

@@ -20,7 +20,15 @@ import numpy as np
 import labelgen
 from labelgen import raw
 from labelgen.arrays import Codes, Float
-from labelgen.bracket import TRUTH, Bracket, Frame, distinct_exposures, used_frames, window
+from labelgen.bracket import (
+    TRUTH,
+    Bracket,
+    Frame,
+    distinct_exposures,
+    exposures_of,
+    used_frames,
+    window,
+)
 from labelgen.calibrate import View
 from labelgen.check import check_pixels, preview, well_exposed
 from labelgen.comparagram import Ridge, reduced, ridge
@@ -229,9 +237,10 @@ def _survey(bracket: Bracket, selection: Selection) -> Survey:
     read = read_frames([f.path for f in frames], selection.position, selection.bayer)
     looks = [_look(codes, read.linear) for codes in read.codes]
     _check_sizes(frames, [look.size for look in looks], selection.patch)
-    evs = [f.ev or 0.0 for f in frames]
+    ev_of = dict(zip(bracket.frames, exposures_of(bracket.frames), strict=True))
+    evs = [ev_of[f] for f in frames]
     check_pixels([f.path.name for f in frames], evs, [look.preview for look in looks])
-    shortest = min(f.ev or 0.0 for f in bracket.frames)
+    shortest = min(ev_of.values())
     stated = tuple(ev - evs[0] for ev in evs)
     depth = max(look.depth for look in looks)
     return Survey(
@@ -265,7 +274,7 @@ def _seen(bracket: Bracket, used: Mapping[Frame, _Look], linear: bool, bayer: st
         with contextlib.suppress(Rejected):  # it is not used, so it may be damaged
             looks[frame] = _look(read_frames([frame.path], 0, bayer).codes[0], linear)
     order = [f for f in distinct_exposures(bracket) if f in looks and looks[f].size == like.size]
-    ev = [f.ev or 0.0 for f in order]
+    ev = exposures_of(order)
     return Seen(
         camera_key(bracket, like.size, like.depth) + (", linear" if linear else ""),
         tuple(e - ev[0] for e in ev),

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from labelgen.build import build
 from labelgen.cli import main
@@ -53,6 +54,26 @@ def test_scan_check_names_frames_that_contradict_their_exposures(raw: Path, tmp_
     (folder / "exposure.txt").write_text("0\n5\n10\n")
     assert "exposures contradict the pixels" in labelgen("scan", folder, "--check").stdout
     assert "contradict" not in labelgen("scan", folder).stdout
+
+
+def test_scan_lists_what_is_left_over_in_a_flat_folder(tmp_path: Path) -> None:
+    raw = tmp_path / "card"
+    for i, time in enumerate((1, 4, 16, 1, 4, 16, 1)):
+        exif = Image.Exif()
+        exif[0x0110] = "Camera"
+        exif.get_ifd(0x8769).update({0x829A: 1.0 / time})
+        exif[0x8769] = exif.get_ifd(0x8769)
+        raw.mkdir(exist_ok=True)
+        Image.new("RGB", (16, 12)).save(raw / f"P{i:03d}.jpg", exif=exif)
+    (raw / "Q.jpg").touch()
+    table = labelgen("scan", raw, "-o", tmp_path / "groups.json").stdout
+    assert "card/P000: 3 x 16x12, Camera\n    EV +0.00 +2.00 +4.00 (EXIF)" in table
+    assert "card/P006: ! single photo: fits no bracket before or after it" in table
+    assert "card/Q: ! not a readable image (empty file)" in table
+    last = "2 brackets, 2 with exposures for 3 frames or more, 2 single or unusable"
+    assert table.strip().split("\n")[-1] == last
+    listed = json.loads((tmp_path / "groups.json").read_text())
+    assert [len(g["frames"]) for g in listed] == [3, 3, 1, 1]
 
 
 def test_build_info_verify(raw: Path, tmp_path: Path) -> None:

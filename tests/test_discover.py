@@ -2,6 +2,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import struct
+import warnings
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +16,7 @@ from PIL import Image
 from labelgen.bracket import used_frames
 from labelgen.discover import as_json, read_groups, scan
 from labelgen.errors import Rejected, UserError
+from labelgen.header import read_header
 
 
 def photo(path: Path, *, size: tuple[int, int] = (32, 24), **exif: object) -> None:
@@ -301,6 +307,203 @@ def test_exposures_that_no_camera_has_are_not_believed(tmp_path: Path) -> None:
     (bracket,) = scan(tmp_path)
     assert bracket.evs == []
     assert "exposures span 60 EV" in bracket.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("names", "lists", "expected", "truth"),
+    [
+        (  # SIGGRAPH'17 as published
+            ["262A0898.tif", "262A0899.tif", "262A0900.tif"],
+            {"exposure.txt": "-2.00\n0.00\n2.00\n", "HDRImg.hdr": ""},
+            [0, 2, 4],
+            "HDRImg.hdr",
+        ),
+        (  # its re-pack by Wu, and Hu's layout
+            [*(f"input_{i}_aligned.tif" for i in (1, 2, 3)), "ref_1_aligned.tif", "ref_ldr.png"],
+            {"input_exp.txt": "0\n2\n4\n", "ref_hdr_aligned_linear.hdr": ""},
+            [0, 2, 4],
+            "ref_hdr_aligned_linear.hdr",
+        ),
+        (  # Tel, SCT, Challenge123
+            ["input_1.tif", "input_2.tif", "input_3.tif"],
+            {"exposure.txt": "-3\n0\n3", "HDRImg.hdr": ""},
+            [0, 3, 6],
+            "HDRImg.hdr",
+        ),
+        (  # Prabhakar
+            [f"input_ghosted_{i}.tif" for i in (1, 2, 3)],
+            {"ExpoBias.txt": "-2\n0\n2\n", "truth/HDRImg.hdr": ""},
+            [0, 2, 4],
+            "truth/HDRImg.hdr",
+        ),
+        (["a1.tif", "a2.tif", "a3.tif"], {"exposures.txt": "0\n1.3\n2.6\n"}, [0, 1.3, 2.6], None),
+        (  # Tursun, with the times that cameras mark
+            [f"{i}.tiff" for i in range(1, 10)],
+            {"exposure.txt": "0.001\n0.002\n0.004\n0.008\n0.0167\n0.0333\n0.0667\n.125\n.25"},
+            [0, 1, 2, 3, 4.06, 5.06, 6.06, 6.97, 7.97],
+            None,
+        ),
+        (
+            ["1.png", "2.png"],
+            {"exposure.txt": "0.004\n0.0333\n", "ref/HDRImg.hdr": ""},
+            [0, 3.06],
+            "ref/HDRImg.hdr",
+        ),
+        (["1.png", "2.png"], {"shutterspeed.txt": "0.25\n15"}, [0, 5.9], None),
+        (["1.png", "2.png"], {"times.txt": "1/60\n1/15\n"}, [0, 2], None),
+    ],
+)
+def test_datasets_as_published(
+    tmp_path: Path,
+    names: list[str],
+    lists: dict[str, str],
+    expected: list[float],
+    truth: str | None,
+) -> None:
+    photos(tmp_path, *names)
+    for name, text in lists.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (bracket,) = scan(tmp_path)
+    assert bracket.evs == pytest.approx(expected, abs=0.02)
+    assert bracket.truth == (tmp_path / truth if truth else None)
+    assert not [f for f in bracket.frames if f.path.name.startswith("ref")]
+
+
+def test_a_bare_list_of_times_is_the_last_resort(tmp_path: Path) -> None:
+    for name, time in (("a.jpg", 1.0), ("b.jpg", 0.25)):
+        photo(tmp_path / name, time=time)
+    (tmp_path / "shutterspeed.txt").write_text("1\n8\n")
+    assert only(tmp_path) == (["b.jpg", "a.jpg"], [0, 2])
+
+
+def test_exact_exposures_stand_beside_nominal_ones(tmp_path: Path) -> None:
+    photo(tmp_path / "exif" / "a.jpg", time=1 / 60, fnumber=5.6, iso=100)
+    photo(tmp_path / "exif" / "b.jpg", time=15.0, fnumber=8.0, iso=200)
+    photo(tmp_path / "phone" / "a.jpg", time=1 / 117, fnumber=1.73, iso=50)
+    photo(tmp_path / "phone" / "b.jpg", time=1 / 36, fnumber=1.73, iso=50)
+    photos(tmp_path / "list", "a.png", "b.png")
+    (tmp_path / "list" / "ev.txt").write_text("0\n2\n")
+    exif, listed, phone = scan(tmp_path)
+    a, b = exif.frames
+    assert exif.evs[1] == pytest.approx(np.log2(15 * 60 * 2 * (5.6 / 8) ** 2))
+    assert (b.exact_ev or 0) - (a.exact_ev or 0) == pytest.approx(4 + 6 + 1 - 1)
+    assert [f.exact_ev for f in (*phone.frames, *listed.frames)] == [None] * 4
+
+
+def damaged_jpeg(path: Path) -> None:
+    photo(path, size=(640, 480), time=0.25)
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def damaged_png(path: Path) -> None:
+    photo(path, size=(64, 48))
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def huge_png(path: Path) -> None:
+    """Header of a picture of 60,000 x 60,000 pixels, which holds none."""
+    body = b"IHDR" + struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
+    end = struct.pack(">I", 0) + b"IEND" + struct.pack(">I", zlib.crc32(b"IEND"))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk + end)
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "message"),
+    [
+        ("c.jpg", damaged_jpeg, r"c\.jpg: not a readable image \(truncated; copy it again\)"),
+        ("c.png", damaged_png, r"c\.png: not a readable image \(truncated"),
+        ("c.jpg", Path.touch, r"c\.jpg: not a readable image \(empty file\)"),
+        ("c.jpg", lambda p: p.write_text("hello"), r"c\.jpg: .*no JPEG, PNG, TIFF or BMP"),
+        ("c.jpg", lambda p: p.write_bytes(b"\xff\xd8\xff\xe1\xff\xff"), r"c\.jpg: .*damaged"),
+        ("c.png", huge_png, r"c\.png: .*60000x60000 pixels"),
+        ("c.jpg", lambda p: p.symlink_to(p), r"c\.jpg: .*cannot be read"),
+        ("c.jpg", lambda p: p.symlink_to("absent"), r"c\.jpg: .*cannot be read: No such file"),
+    ],
+)
+def test_a_bad_file_costs_itself(
+    tmp_path: Path, name: str, make: Callable[[Path], object], message: str
+) -> None:
+    """In a bracket, in a bracket with a list for all files, alone, and in a flat folder."""
+    for folder in ("bracket", "listed", "roll"):
+        for i in range(6 if folder == "roll" else 3):
+            photo(tmp_path / folder / f"{i}.jpg", time=2.0 ** (i % 3))
+        make(tmp_path / folder / name)
+    (tmp_path / "listed" / "exposure.txt").write_text("0\n1\n2\n9\n")
+    (tmp_path / "alone").mkdir()
+    make(tmp_path / "alone" / name)
+    found = {b.name: b for b in scan(tmp_path)}
+    json.dumps(as_json(list(found.values()), tmp_path))
+    assert found["bracket"].evs == found["listed"].evs == [0, 1, 2]
+    assert found["roll/0"].evs == found["roll/3"].evs == [0, 1, 2]
+    for bracket in ("bracket", "listed", "alone"):
+        assert re.search(message, " ".join(found[bracket].problems)), bracket
+    assert "not a readable image" in found["roll/c"].problems[0]
+    groups = tmp_path / "groups.json"
+    groups.write_text(json.dumps(as_json(list(found.values()), tmp_path)))
+    again = {b.name: b for b in read_groups(groups, tmp_path)}
+    assert again["bracket"].evs == [0, 1, 2]
+    assert re.search(message, " ".join(again["alone"].problems))
+
+
+def test_what_cameras_append_to_a_jpeg_does_not_make_it_truncated(tmp_path: Path) -> None:
+    photo(tmp_path / "film.jpg", time=0.5)
+    photo(tmp_path / "padded.jpg", time=0.25)
+    for name in ("film.jpg", "padded.jpg"):
+        with (tmp_path / name).open("ab") as f:
+            f.write(bytes(20_000))
+    assert only(tmp_path) == (["padded.jpg", "film.jpg"], [0, 1])
+
+
+def test_large_images_of_real_cameras_are_read_without_a_warning(tmp_path: Path) -> None:
+    """200 megapixels, of which Pillow would warn."""
+    photo(tmp_path / "a.png")
+    data = bytearray((tmp_path / "a.png").read_bytes())
+    data[16:24] = struct.pack(">II", 16320, 12240)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    (tmp_path / "a.png").write_bytes(data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_header(tmp_path / "a.png").size == (12240, 16320)
+
+
+def test_names_with_blanks_and_letters_of_all_kinds(tmp_path: Path) -> None:
+    folder = tmp_path / "voyage à Zürich" / "写真 2"
+    for i, time in enumerate((1.0, 4.0, 0.25)):
+        photo(folder / f"ñ {i}.jpg", time=time)
+    (bracket,) = scan(tmp_path)
+    assert bracket.name == "voyage à Zürich/写真 2"
+    assert [f.path.name for f in bracket.frames] == ["ñ 2.jpg", "ñ 0.jpg", "ñ 1.jpg"]
+
+
+def test_a_folder_that_cannot_be_read_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos(tmp_path / "good", "1.png", "2.png")
+    photos(tmp_path / "closed", "1.png")
+    enter = os.scandir
+
+    def refuse(path: str) -> object:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", path)
+        return enter(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)  # file modes do not keep out root
+    found = {b.name: b.problems for b in scan(tmp_path)}
+    assert found["closed"] == ("folder cannot be read",)
+    assert "good" in found
+
+
+def test_five_hundred_files_without_exif_are_one_folder_without_exposures(tmp_path: Path) -> None:
+    photo(tmp_path / "0.png")
+    data = (tmp_path / "0.png").read_bytes()
+    for i in range(1, 500):
+        (tmp_path / f"{i}.png").write_bytes(data)
+    (bracket,) = scan(tmp_path)
+    assert bracket.problems == ("no exposure known for 500 of 500 frames",)
+    (tmp_path / "exposure.txt").write_text("\n".join(str(i % 9) for i in range(500)))
+    assert scan(tmp_path)[0].problems == ("491 of 500 frames repeat an exposure",)
 
 
 def test_links_are_followed_once(tmp_path: Path) -> None:

@@ -34,6 +34,44 @@ def test_exposures_are_those_checked_by_hand(real: Path) -> None:
             assert ev == pytest.approx(expected[frame.path.name] - lowest, abs=0.1), name
 
 
+WITH_EXIF = (
+    "static/window", "static/seven_eleven_night", "static/stack_room", "static/stlouis_night",
+    "dynamic/pingpong", "dynamic/forest", "dynamic/venice_handheld", "odd/aperture_varies",
+    "odd/iso_varies", "odd/out_of_time_order",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("naming", ["folder", "number", "shuffled"])
+def test_mixed_in_one_folder_the_same_brackets_are_found(
+    real: Path, tmp_path: Path, naming: str
+) -> None:
+    """All files of the brackets with EXIF, without their lists, and single photos."""
+    expected, files = set(), list[Path]()
+    for name in WITH_EXIF:
+        images = [
+            p for p in sorted((real / name).iterdir()) if p.suffix.lower() in (".jpg", ".tif")
+        ]
+        expected.add(frozenset(images))
+        files += images
+    singles = [
+        real / "dynamic" / "sculpture_garden" / "2.tif",
+        real / "dynamic" / "lady" / "Img1.jpg",
+        real / "static" / "hdrps_507" / "_MDF0003.tif",
+    ]
+    files += singles
+    if naming == "shuffled":
+        np.random.default_rng(0).shuffle(files)  # type: ignore[arg-type]
+    for i, path in enumerate(files):
+        stem = f"{path.parent.name}_{path.stem}" if naming == "folder" else f"IMG_{i:04d}"
+        (tmp_path / f"{stem}{path.suffix}").symlink_to(path)
+    brackets = scan(tmp_path)
+    found = {frozenset(f.path.resolve() for f in b.frames) for b in brackets}
+    assert found == {frozenset(p.resolve() for p in e) for e in expected} | {
+        frozenset([p.resolve()]) for p in singles
+    }
+    assert all("single photo" in b.problems[0] for b in brackets if len(b.frames) == 1)
+
+
 @pytest.mark.parametrize("recipe", ["default", "sshdr", "selfhdr"])
 def test_small_real_brackets_are_used_or_rejected_with_a_reason(
     real: Path, tmp_path: Path, recipe: str
