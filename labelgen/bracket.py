@@ -213,7 +213,8 @@ def load(
     Rejected
         A frame is damaged, or sizes differ.
     """
-    codes = read_frames(paths, reference, bayer).codes
+    read = read_frames(paths, reference, bayer)
+    codes, response = read.codes, Response("linear") if read.linear else response
     sizes = {c.shape[:2] for c in codes}
     if len(sizes) > 1:
         listed = ", ".join(

@@ -67,9 +67,9 @@ def read_folder(images: Sequence[Path], name: str) -> list[Bracket]:
         Every image is in one of them, or named in `problems`.
     """
     headers = {path: read_header(path) for path in images}
-    frames, problems = read_exposures(images, list(headers.values()))
+    every, problems = read_exposures(images, list(headers.values()))
     bad = [p for p in images if headers[p].size is None]
-    frames = [f for f in frames if headers[f.path].size is not None]
+    frames = [f for f in every if headers[f.path].size is not None]
     explicit = [f for f in frames if f.origin not in ("", "EXIF")]
     if explicit:
         named = {f.path for f in explicit}
@@ -80,7 +80,7 @@ def read_folder(images: Sequence[Path], name: str) -> list[Bracket]:
     usable = any(len(g.photos) > 1 and not _is_odd(g) for g in groups)
     flat = len(groups) + bool(explicit) > 1 and (usable or not explicit)
     if not flat:
-        whole = frames or [Frame(p) for p in bad]
+        whole = frames or every
         left_out = "; left out" if frames else ""
         problems += [f"{p.name}: {_why_bad(headers[p])}{left_out}" for p in bad]
         return [_bracket(whole, headers, name, problems, truth_of(images[0].parent))]

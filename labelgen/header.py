@@ -72,7 +72,7 @@ def read_header(path: Path) -> Header:
         with path.open("rb") as file:
             return _heif(path) if suffix in HEIF else _read(file)
     except Rejected as e:
-        return Header(None, problem=str(e))
+        return _refused(str(e))
     except OSError as e:
         if e.strerror:
             return _refused(f"cannot be read: {e.strerror}")

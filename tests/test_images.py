@@ -12,18 +12,20 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image, ImageCms, ImageOps, features
 
-from labelgen.bracket import load, truth_of
+from labelgen.bracket import load
 from labelgen.cli import main
 from labelgen.decode import turn
 from labelgen.discover import scan
 from labelgen.errors import Rejected
 from labelgen.files import read_hdr, write_png
+from labelgen.folder import truth_of
 from labelgen.header import read_header
 from labelgen.images import BAYER, in_colour, read_frames, read_image
+from labelgen.measure import checked
 from labelgen.raw import MOST_PIXELS
 from labelgen.response import decode
 from labelgen.simulate import write_bracket
-from labelgen.survey import Selection, checked, survey
+from labelgen.survey import Selection, survey
 from tests.conftest import make_scene
 
 rng = np.random.default_rng(5)
@@ -321,7 +323,7 @@ def test_a_mosaic_is_demosaiced(tmp_path: Path, bayer: str, depth: int) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), codes)
     read = read_image(tmp_path / "a.png", bayer) // (1 if depth == 8 else 257)
     assert np.array_equal(read, np.broadcast_to(list(colour.values()), (32, 40, 3)))
-    stack = load([tmp_path / "a.png"] * 2, [0, 1], 0, bayer)
+    stack = load([tmp_path / "a.png"] * 2, [0, 1], 0, bayer=bayer)
     assert np.array_equal(stack.codes[1], read_image(tmp_path / "a.png", bayer))
 
 
@@ -403,7 +405,7 @@ def test_scan_check_demosaics(tmp_path: Path) -> None:
         codes = np.rint(65535 * np.clip(light * 2**i, 0, 1) ** (1 / 2.2)).astype(np.uint16)
         cv2.imwrite(str(tmp_path / f"{i}.png"), codes)
     (tmp_path / "exposure.txt").write_text("0\n1\n")
-    found = checked(scan(tmp_path), "RGGB")
+    found, _ = checked(scan(tmp_path), "RGGB")
     assert found[0].problems == ()
     linear = decode(read_image(tmp_path / "0.png", "RGGB"))[8:-8, 8:-8]
     assert linear.mean((0, 1)) == pytest.approx([0.3, 0.02, 0.02], rel=1e-3)

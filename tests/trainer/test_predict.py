@@ -109,7 +109,7 @@ def test_brackets_that_cannot_be_used_do_not_stop_the_others(
 ) -> None:
     few, good = make_scene("s/few", evs=(0, 2)), make_scene("s/good")
     failed = predict(run, [few, good], tmp_path / "out")
-    assert failed == {"few": "2 frames of different exposure, the run takes 3"}
+    assert failed == {"few": "2 frames of different exposure, 3 needed; --frames 2 would take it"}
     assert (tmp_path / "out" / "good" / "pred.hdr").exists()
 
 
@@ -117,7 +117,7 @@ def test_evaluate_is_predict_and_figures(run: Path, make_scene: MakeScene, tmp_p
     folders = [make_scene("s/one", seed=1), make_scene("s/two", size=(40, 40), seed=2)]
     make_scene("s/blind", truth=False)
     got = evaluate(run, tmp_path / "s", device="cpu")
-    assert got["skipped"] == {"blind": "no HDRImg.hdr"}
+    assert got["skipped"] == {"blind": "no HDRImg.hdr beside its frames"}
     predict(run, folders, tmp_path / "out")
     for folder in folders:
         want = figures(
@@ -133,7 +133,7 @@ def test_evaluate_is_predict_and_figures(run: Path, make_scene: MakeScene, tmp_p
 
 def test_evaluate_without_truth_is_one_line(run: Path, make_scene: MakeScene) -> None:
     folder = make_scene(truth=False)
-    with pytest.raises(UserError, match=r"no scene that can be scored \(one: no HDRImg.hdr\)"):
+    with pytest.raises(UserError, match=r"no scene that can be scored \(one: no HDRImg.hdr beside"):
         evaluate(run, folder)
 
 
@@ -142,7 +142,7 @@ def test_truth_of_another_size_is_one_line(
 ) -> None:
     folder, other = make_scene(), make_scene("other", size=(20, 30))
     (other / "HDRImg.hdr").replace(folder / "HDRImg.hdr")
-    with pytest.raises(UserError, match=r"30x20 pixels, its frames have 70x50"):
+    with pytest.raises(UserError, match=r"30x20 px, its frames 70x50"):
         evaluate(run, folder)
 
 
