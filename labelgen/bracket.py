@@ -14,10 +14,13 @@ import numpy as np
 from labelgen.arrays import Codes, Float
 from labelgen.errors import Rejected
 from labelgen.images import read_frames
-from labelgen.response import GAMMA22, Response, bit_depth, decode, to_depth
+from labelgen.response import GAMMA22, Response, Stored, bit_depth, decode, to_depth
 
 TRUTH = "HDRImg.hdr"
 """Name of the ground truth in the SIGGRAPH'17 layout."""
+
+LOSSY = frozenset({".jpg", ".jpeg", ".heic", ".heif", ".hif", ".avif", ".webp"})
+"""Files of formats whose codes are wrong by more than rounding."""
 
 MOST_EV = 32.0
 """No bracket spans more stops than this; what says so says something else."""
@@ -72,15 +75,13 @@ class Stack:
 
     `codes` are F arrays (H, W, 3), uint8 or uint16, RGB, of gamma 2.2; `ev` (F,) is in stops
     relative to the shortest as stated; `reference` is the index of the frame whose geometry the
-    label has. `response` and `bits` (per sample) are of the codes as the camera stored them,
-    before they were recoded; bits None are those of `codes`.
+    label has. `source` says how they were stored before they were recoded, if they were.
     """
 
     codes: tuple[Codes, ...]
     ev: tuple[float, ...]
     reference: int
-    response: Response = GAMMA22
-    bits: int | None = None
+    source: Stored | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -97,9 +98,9 @@ class Stack:
         return self.linear(i) * np.float32(2.0 ** -self.ev[i])
 
     @property
-    def stored_bits(self) -> int:
-        """Bits per sample by which the camera quantised."""
-        return self.bits or bit_depth(self.codes[0])
+    def stored(self) -> Stored:
+        """How the camera stored the frames."""
+        return self.source or Stored(bits=bit_depth(self.codes[0]))
 
     def to_depth(self, depth: int) -> Stack:
         """The same stack with 8 or 16-bit codes."""
@@ -223,5 +224,6 @@ def load(
         raise Rejected(f"frames differ in size: {listed}")
     bits = max(bit_depth(c) for c in codes)
     recoded = tuple(response.recode(c) for c in codes)
-    stack = Stack(recoded, tuple(map(float, ev)), reference, response, bits)
+    stored = Stored(response, bits, any(p.suffix.lower() in LOSSY for p in paths))
+    stack = Stack(recoded, tuple(map(float, ev)), reference, stored)
     return stack.to_depth(max(bit_depth(c) for c in recoded))

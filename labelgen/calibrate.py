@@ -27,8 +27,11 @@ MOST_BRACKETS = 100
 """So many brackets of a camera, spread over all of them, decide about its curve."""
 LEAST_BINS = 60
 """A ridge with fewer bins, of all brackets of a camera, can't tell a curve."""
-KNOTS = 16
-"""Of a cubic spline; they are equally spaced in the root of the code, denser where it is dark."""
+KNOTS = np.sort(np.append(np.linspace(0, 1, 14), 0.975))
+"""Of a cubic spline over the root of the code: denser where it is dark, and one more at the
+shoulder, where many curves bend."""
+SPLINES = len(KNOTS) + 1
+"""Coefficients of a channel; one more is 0, that of the only function not 0 at the top code."""
 SMOOTHNESS, LIKENESS, SIZE = 30.0, 10.0, 0.1
 """Penalties on the bending of the splines, on differences between the channels, and on size."""
 CODE_ERROR, EV_ERROR = 0.5 / 255, 0.01
@@ -240,7 +243,7 @@ def free_response(views: Sequence[View]) -> Response:
     Response
         Rising from 0 at code 0 to 1 at the top code.
     """
-    size = 1 + 3 * (KNOTS - 1)
+    size = 1 + 3 * SPLINES
     designs = [_design(v) for v in views]
     evs = [np.array(v.ev) for v in views]
     theta, offsets = np.zeros(size), [np.zeros(len(e)) for e in evs]
@@ -290,20 +293,19 @@ def _as_response(theta: Array) -> Response:
 
 def _columns(code: Array, channel: Array, size: int) -> Array:
     """Design (M, size) of log2 light at codes (M,) of channels (M,)."""
-    knots = np.concatenate([[0.0] * 3, np.linspace(0, 1, KNOTS - 2), [1.0] * 3])
-    # Without its last function, the only one that is not 0 at the top code.
+    knots = np.concatenate([[0.0] * 3, KNOTS, [1.0] * 3])
     spline = BSpline.design_matrix(np.sqrt(np.clip(code, 0, 1)), knots, 3).toarray()[:, :-1]
     columns = np.zeros((len(code), size))
     columns[:, 0] = GAMMA * np.log2(np.maximum(code, 1e-4))
     for c in range(3):
         at = channel == c
-        columns[at, 1 + c * (KNOTS - 1) : 1 + (c + 1) * (KNOTS - 1)] = spline[at]
+        columns[at, 1 + c * SPLINES : 1 + (c + 1) * SPLINES] = spline[at]
     return columns
 
 
 def _design(view: View) -> tuple[Array, Array, Array, Array, Ridge]:
     """Rise along the ridge and slope at its short codes by parameter; frames; stated steps."""
-    ridge, size, h = view.ridge, 1 + 3 * (KNOTS - 1), 2e-3
+    ridge, size, h = view.ridge, 1 + 3 * SPLINES, 2e-3
     at = [_columns(code, ridge.channel, size) for code in (ridge.short, ridge.long)]
     slopes = [_columns(ridge.short + d, ridge.channel, size) for d in (-h, h)]
     frames, stated = _frames(ridge, len(view.ev)), np.diff(view.ev)[ridge.pair]
@@ -312,9 +314,9 @@ def _design(view: View) -> tuple[Array, Array, Array, Array, Ridge]:
 
 def _penalty(size: int) -> Array:
     """What speaks for smooth and equal curves, and for a pure power where nothing is seen."""
-    bend = np.diff(np.eye(KNOTS), 2, axis=0)[:, :-1]
+    bend = np.diff(np.eye(SPLINES + 1), 2, axis=0)[:, :-1]
     spline = SMOOTHNESS * np.kron(np.eye(3), bend.T @ bend)
-    spline += LIKENESS * np.kron(np.eye(3) - 1 / 3, np.eye(KNOTS - 1)) + SIZE * np.eye(size - 1)
+    spline += LIKENESS * np.kron(np.eye(3) - 1 / 3, np.eye(SPLINES)) + SIZE * np.eye(size - 1)
     penalty = np.zeros((size, size))
     penalty[0, 0], penalty[1:, 1:] = 1.0, spline
     return penalty

@@ -29,7 +29,7 @@ WINDOW, STRIDE = 5, 3
 """Places are windows of so many px, so many apart."""
 FLAT = 0.08
 """A place is flat if its codes (0..1) differ by less: misalignment and blur don't show there."""
-LEAST_CODE, MOST_CODE = 0.008, 0.985
+LEAST_CODE, MOST_CODE = 0.008, 0.9965
 """No pixel of a place is darker in the shorter frame, or brighter in the longer one."""
 LEAST_COUNT = 20
 """A bin with fewer places says nothing."""

@@ -10,7 +10,7 @@ from labelgen.align import Aligned
 from labelgen.arrays import Float, Mask, highest
 from labelgen.motion import variance
 from labelgen.recipe import Recipe
-from labelgen.response import GAMMA
+from labelgen.response import GAMMA, Stored
 
 KNEE = 0.04
 """Width, in codes of 0..1 below the clip, over which a frame fades out of a fusion."""
@@ -73,7 +73,7 @@ def fuse_variance(
     aligned: Sequence[Aligned],
     ev: Sequence[float],
     agrees: Sequence[Mask],
-    depth: int,
+    stored: Stored,
     recipe: Recipe,
 ) -> tuple[Float, Mask]:
     """Inverse-variance fusion of the frames that agree (Hasinoff 2010, 10.1109/CVPR.2010.5540167).
@@ -90,8 +90,8 @@ def fuse_variance(
         Their exposures in stops relative to the shortest.
     agrees : sequence of (H, W) bool
         Where each frame shows what the reference shows.
-    depth : {8, 16}
-        Bits per sample of the codes.
+    stored : Stored
+        How the camera stored the codes.
     recipe : Recipe
         Its noise and exposure settings.
 
@@ -109,7 +109,7 @@ def fuse_variance(
         code = level ** np.float32(1 / GAMMA)
         usable = np.clip((recipe.exposure.clip - code) * np.float32(1 / KNEE), 0, 1)
         weight = usable * agree[..., None] * np.float32(4.0**stops)
-        weight = weight / variance(level, depth, recipe.noise)
+        weight = weight / variance(level, stored, recipe.noise)
         total += weight * frame.linear * np.float32(2.0**-stops)
         weights += weight
     seen = weights[..., 0] > 0

@@ -74,12 +74,12 @@ class Label:
 
 def see(stack: Stack, recipe: Recipe) -> Cues:
     """Align the frames and take the motion and the exposure cue."""
-    ref, ev, depth = stack.reference, stack.ev, stack.stored_bits
+    ref, ev = stack.reference, stack.ev
     aligned = tuple(align(stack, i, recipe.align) for i in range(len(ev)))
     agrees = tuple(
         np.ones(stack.size, bool)
         if i == ref
-        else ~moving(aligned[ref].linear, ev[ref], aligned[i], ev[i], depth, recipe)
+        else ~moving(aligned[ref].linear, ev[ref], aligned[i], ev[i], stack.stored, recipe)
         for i in range(len(ev))
     )
     codes = stack.codes[ref]
@@ -103,12 +103,11 @@ def make_label(stack: Stack, recipe: Recipe) -> Label:
         trusted is the reference's own.
     """
     # A camera clips at codes of its own response; what follows sees gamma 2.2.
-    clip = stack.response.clip(recipe.exposure.clip)
+    clip = stack.stored.response.clip(recipe.exposure.clip)
     recipe = replace(recipe, exposure=replace(recipe.exposure, clip=clip))
     cues = see(stack, recipe)
     if recipe.fusion.weights == "variance":
-        depth = stack.stored_bits
-        fused, known = fuse_variance(cues.aligned, stack.ev, cues.agrees, depth, recipe)
+        fused, known = fuse_variance(cues.aligned, stack.ev, cues.agrees, stack.stored, recipe)
     else:
         fused = fuse_triangle(cues.aligned, stack.ev, stack.reference, recipe.exposure.clip)
         known = np.ones(stack.size, bool)
@@ -146,7 +145,7 @@ def guess(stack: Stack, recipe: Recipe) -> tuple[Float, Mask]:
         Where some frame agrees with the reference after the flow.
     """
     cues = see(stack, replace(recipe, align=replace(recipe.align, method="flow")))
-    return fuse_variance(cues.aligned, stack.ev, cues.agrees, stack.stored_bits, recipe)
+    return fuse_variance(cues.aligned, stack.ev, cues.agrees, stack.stored, recipe)
 
 
 def cells(size: tuple[int, int], patch: int) -> tuple[list[int], list[int]]:

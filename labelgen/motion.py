@@ -13,18 +13,18 @@ import numpy as np
 from labelgen.align import Aligned
 from labelgen.arrays import Bytes, Float, Mask, highest
 from labelgen.recipe import Noise, Recipe
-from labelgen.response import GAMMA, mu_law, mu_law_slope
+from labelgen.response import Stored, mu_law, mu_law_slope
 
 
-def variance(linear: Float, depth: int, noise: Noise) -> Float:
+def variance(linear: Float, stored: Stored, noise: Noise) -> Float:
     """Variance of linear light in one frame: photons, read-out and quantisation.
 
     Parameters
     ----------
     linear : (...) float32
         Linear light, 1.0 where the frame clips.
-    depth : {8, 16}
-        Bits per sample of its codes.
+    stored : Stored
+        How the camera stored its codes.
     noise : Noise
         Full well and read noise in electrons (Hasinoff 2010, doi:10.1109/CVPR.2010.5540167).
 
@@ -33,9 +33,10 @@ def variance(linear: Float, depth: int, noise: Noise) -> Float:
     (...) float32
         In units of linear light squared.
     """
-    step = GAMMA / (2**depth - 1) * np.maximum(linear, 1e-6) ** np.float32(1 - 1 / GAMMA)
+    step = stored.code_width(linear)
     floor = np.float32((noise.read / noise.full_well) ** 2)
-    return linear * np.float32(1 / noise.full_well) + floor + step * step * np.float32(1 / 12)
+    codes = 1 / 12 + (noise.lossy**2 if stored.lossy else 0)
+    return linear * np.float32(1 / noise.full_well) + floor + step * step * np.float32(codes)
 
 
 def moving(
@@ -43,7 +44,7 @@ def moving(
     reference_ev: float,
     other: Aligned,
     other_ev: float,
-    depth: int,
+    stored: Stored,
     recipe: Recipe,
 ) -> Mask:
     """Pixels at which an aligned frame does not show what the reference shows.
@@ -59,8 +60,8 @@ def moving(
         Exposures in stops relative to the shortest frame of the bracket.
     other : Aligned
         The other frame in the geometry of the reference.
-    depth : {8, 16}
-        Bits per sample of the codes.
+    stored : Stored
+        How the camera stored the codes.
     recipe : Recipe
         Its motion and noise settings.
 
@@ -76,7 +77,7 @@ def moving(
         scale = np.float32(2.0**-ev)
         radiance = np.minimum(linear * scale, clip)
         slope = mu_law_slope(radiance) * scale
-        spread = spread + variance(linear, depth, recipe.noise) * slope * slope
+        spread = spread + variance(linear, stored, recipe.noise) * slope * slope
         shown.append(mu_law(radiance))
     size = (0, 0), settings.smooth
     difference = np.abs(cv2.GaussianBlur(shown[0] - shown[1], *size))

@@ -87,6 +87,9 @@ class Noise:
         10_000.0, "electrons at clipping", "ours: a small sensor at base ISO", (100, 1e6)
     )
     read: float = setting(4.0, "electrons", "ours: likewise", (0, 1000))
+    lossy: float = setting(
+        0.0, "codes of JPEG, standard deviation", "ours: beyond their rounding", (0, 20)
+    )
 
 
 @dataclass(frozen=True)

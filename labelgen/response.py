@@ -102,6 +102,37 @@ class Response:
 GAMMA22 = Response()
 
 
+@dataclass(frozen=True)
+class Stored:
+    """How a camera stored its frames, by which they can be wrong.
+
+    `response` and `bits` per sample are of the codes before they were recoded; `lossy` is JPEG
+    and its kind.
+    """
+
+    response: Response = GAMMA22
+    bits: int = 8
+    lossy: bool = False
+
+    def code_width(self, light: Float) -> Float:
+        """How much light one code more is, at (...) float32 light of 0 to 1, mean of channels."""
+        top = 2**self.bits - 1
+        if self.response.name == GAMMA22.name:
+            return GAMMA / top * np.maximum(light, 1e-6) ** np.float32(1 - 1 / GAMMA)
+        widths = _code_widths(self.response)
+        at = np.sqrt(np.sqrt(np.clip(light, 0, 1))) * np.float32(len(widths) - 1)
+        return widths.take(np.rint(at).astype(np.intp)) * np.float32(1 / top)
+
+
+@cache
+def _code_widths(response: Response) -> Float:
+    """Slope of light over code (0..1) at light (k / 1023)^4."""
+    code = np.linspace(0, 1, 4096)
+    light = (response.gamma_code(code[:, None].repeat(3, 1)) ** GAMMA).mean(1)
+    slope = np.gradient(light, code)
+    return np.interp(np.linspace(0, 1, 1024) ** 4, light, slope).astype(np.float32)
+
+
 @cache
 def _decoding_table(depth: int) -> Float:
     table = ((np.arange(2**depth) / (2**depth - 1)) ** GAMMA).astype(np.float32)

@@ -13,12 +13,13 @@ from labelgen.bracket import Stack
 from labelgen.exposure import clipped, dark
 from labelgen.motion import moving, variance
 from labelgen.recipe import DEFAULT, RECIPES, SSHDR, Align, Noise, Recipe
-from labelgen.response import encode
+from labelgen.response import Stored, encode
 from labelgen.simulate import Simulated
 
 from .conftest import EV, stack_of
 
 OTHERS = (0, 2)
+SIXTEEN = Stored(bits=16)
 
 
 def shifted(stack: Stack, i: int, matrix: np.ndarray) -> Stack:
@@ -97,7 +98,7 @@ def test_noise_alone_is_not_motion(tripod: Simulated, recipe: object) -> None:
     stack = stack_of(tripod)
     for i in OTHERS:
         frame = Aligned(stack.linear(i), np.ones(stack.size, bool), 0.0)
-        moved = moving(stack.linear(1), EV[1], frame, EV[i], 16, recipe)  # type: ignore[arg-type]
+        moved = moving(stack.linear(1), EV[1], frame, EV[i], SIXTEEN, recipe)  # type: ignore[arg-type]
         assert moved.mean() < 0.002
 
 
@@ -112,7 +113,7 @@ def test_what_moves_is_seen(tripod: Simulated) -> None:
         frame = Aligned((changed / np.float32(65535)) ** np.float32(2.2), inside | True, 0.0)
         # Only what the longer of the two frames can show: below its clip before or after.
         visible = inside & (stack.radiance(1) * 2.0 ** max(EV[i], EV[1]) < 0.9).any(-1)
-        moved = moving(stack.linear(1), EV[1], frame, EV[i], 16, DEFAULT)
+        moved = moving(stack.linear(1), EV[1], frame, EV[i], SIXTEEN, DEFAULT)
         assert moved[visible].mean() > 0.9
         assert (
             moved[~cv2.dilate(inside.astype(np.uint8), np.ones((25, 25))).astype(bool)].mean()
@@ -123,9 +124,9 @@ def test_what_moves_is_seen(tripod: Simulated) -> None:
 def test_clipped_reference_agrees_with_whatever_is_above_its_clip() -> None:
     reference = np.ones((64, 64, 3), np.float32)
     short = Aligned(np.full((64, 64, 3), 0.5, np.float32), np.ones((64, 64), bool), 0.0)
-    assert not moving(reference, 2.0, short, 0.0, 16, SSHDR).any()
+    assert not moving(reference, 2.0, short, 0.0, SIXTEEN, SSHDR).any()
     below = replace(short, linear=np.full((64, 64, 3), 0.1, np.float32))
-    assert moving(reference, 2.0, below, 0.0, 16, SSHDR).all()
+    assert moving(reference, 2.0, below, 0.0, SIXTEEN, SSHDR).all()
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
@@ -137,7 +138,12 @@ def test_motion_is_seen_where_it_is(recipe: Recipe) -> None:
     other[5, 50] = 0.05
     masks = [
         moving(
-            grey, 2.0, Aligned(np.ascontiguousarray(o), np.ones((64, 64), bool), 0), 2.0, 16, recipe
+            grey,
+            2.0,
+            Aligned(np.ascontiguousarray(o), np.ones((64, 64), bool), 0),
+            2.0,
+            SIXTEEN,
+            recipe,
         )
         for o in (other, other[::-1, ::-1])
     ]
@@ -149,7 +155,7 @@ def test_what_a_frame_does_not_see_counts_as_moved() -> None:
     grey = np.full((32, 32, 3), 0.2, np.float32)
     seen = np.ones((32, 32), bool)
     seen[:, :5] = False
-    moved = moving(grey, 0.0, Aligned(grey, seen, 1.0), 0.0, 16, SSHDR)
+    moved = moving(grey, 0.0, Aligned(grey, seen, 1.0), 0.0, SIXTEEN, SSHDR)
     assert np.array_equal(moved, ~seen)
 
 
@@ -159,7 +165,7 @@ def test_variance_is_that_of_simulated_electrons() -> None:
     for level in (0.001, 0.05, 0.6):
         electrons = rng.poisson(level * 5000, 200_000) + rng.normal(0, 6, 200_000)
         measured = (electrons / 5000).var()
-        assert variance(np.float32(level), 16, noise) == pytest.approx(measured, rel=0.03)
+        assert variance(np.float32(level), SIXTEEN, noise) == pytest.approx(measured, rel=0.03)
 
 
 def test_quantisation_of_8_bits_adds_to_the_variance() -> None:
@@ -167,7 +173,7 @@ def test_quantisation_of_8_bits_adds_to_the_variance() -> None:
     codes = encode(x, 8) / np.float32(255)
     measured = (codes**2.2 - x).var()
     silent = Noise(full_well=1e6, read=0.0)
-    expected = variance(np.float32(0.205), 8, silent) - 0.205 / 1e6
+    expected = variance(np.float32(0.205), Stored(bits=8), silent) - 0.205 / 1e6
     assert expected == pytest.approx(measured, rel=0.2)
 
 

@@ -14,7 +14,7 @@ from labelgen.fusion import fuse_triangle, fuse_variance
 from labelgen.label import NOTHING, REFERENCE, STATIC, cells, make_label, picture
 from labelgen.patches import choose
 from labelgen.recipe import DEFAULT, RECIPES, SELFHDR, SSHDR, Recipe
-from labelgen.response import encode
+from labelgen.response import Stored, encode
 from labelgen.simulate import Simulated
 
 from .conftest import EV, make_scene, mu, psnr_mu, stack_of
@@ -177,7 +177,7 @@ def test_inverse_variance_weights_are_optimal_for_the_noise_they_assume() -> Non
     frames = [Aligned(stack.linear(i), np.ones(stack.size, bool), 0) for i in range(3)]
     agrees = [np.ones(stack.size, bool)] * 3
     recipe = replace(DEFAULT, noise=replace(DEFAULT.noise, full_well=3000.0, read=3.0))
-    fused, known = fuse_variance(frames, EV, agrees, 16, recipe)
+    fused, known = fuse_variance(frames, EV, agrees, Stored(bits=16), recipe)
     fair = known & (scene.truth.max(-1) < 0.9)
     error = np.square(fused - scene.truth)[fair].mean()
     for i in range(3):
