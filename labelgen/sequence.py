@@ -22,6 +22,8 @@ NEXT_NUMBER, OTHER_NAME = 0.35, 1.5
 (twice as much where both kinds occur more than once)."""
 REPEAT = 1.5
 """A frame that repeats an exposure of its bracket."""
+FIRST_AGAIN = 1.0
+"""More if that is its first exposure, after others: the next bracket begins so."""
 REPEATED_BIAS = 2.0
 """A frame that repeats a step of an automatic bracket."""
 CONTRADICTION = 4.0
@@ -105,6 +107,7 @@ class State(NamedTuple):
     misfit: tuple[float, float] = (0.0, 0.0)
     steps: tuple[float, float] = (math.inf, -math.inf)
     by_hand: float = 0.0
+    again: int = 0
 
     @property
     def span(self) -> float:
@@ -124,7 +127,8 @@ class State(NamedTuple):
             pauses += STANDS_OUT * max(0.0, _doublings(self.longest, others) - 1)
         if frames > 3 and _is_regular(*self.steps):
             pauses *= MONOTONE
-        total = pauses + REPEAT * self.repeats + self.broken + self.by_hand
+        repeats = REPEAT * self.repeats + FIRST_AGAIN * self.again
+        total = pauses + repeats + self.broken + self.by_hand
         if self.automatic:
             total -= AUTOMATIC
         else:
@@ -169,6 +173,7 @@ def step(state: State, evidence: Evidence, i: int) -> State:
     broken = state.broken
     if auto is not None and before is not None and auto != before:
         broken += CONTRADICTION
+    begins = abs(ev - state.ev[0]) < SAME_EXPOSURE_EV <= abs(ev - state.ev[-1])
     number, last = evidence.number[i], evidence.number[i - 1]
     if number is not None and last is not None and number != last + 1:
         broken += CONTRADICTION
@@ -201,6 +206,7 @@ def step(state: State, evidence: Evidence, i: int) -> State:
         (min(state.misfit[0], misfit), max(state.misfit[1], misfit)),
         (min(state.steps[0], ev - state.ev[-1]), max(state.steps[1], ev - state.ev[-1])),
         state.by_hand,
+        state.again + begins,
     )
 
 
