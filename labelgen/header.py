@@ -86,7 +86,7 @@ def _read(file: BinaryIO) -> Header:
         header = _from_exif(exif, detail, (height, width), image.format != "TIFF")
         end = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}.get(image.format or "")
         if end and not _ends(file, end, image.tile[0].offset if image.tile else 0):
-            return _refused("truncated; copy it again")
+            return Header(None, problem="cannot be decoded (truncated: copy it again)")
     return header
 
 
