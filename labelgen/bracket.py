@@ -141,11 +141,15 @@ def used_frames(bracket: Bracket, count: int, reference: int) -> tuple[Frame, ..
     distinct = distinct_exposures(bracket)
     if len(distinct) < count:
         repeats = f" ({len(bracket.frames)} with repeats)" * (len(bracket.frames) > len(distinct))
+        left_out = [f"; {p}" for p in bracket.problems if p.endswith("left out")]
         raise Rejected(
-            f"{len(distinct)} frames of different exposure{repeats}, {count} needed; "
-            f"--frames {max(2, len(distinct))} would take it"
-            if len(distinct) >= 2
-            else f"{len(distinct)} exposure{repeats}, at least 2 needed"
+            (
+                f"{len(distinct)} frames of different exposure{repeats}, {count} needed; "
+                f"--frames {max(2, len(distinct))} would take it"
+                if len(distinct) >= 2
+                else f"{len(distinct)} exposure{repeats}, at least 2 needed"
+            )
+            + "".join(left_out)
         )
     return window(distinct, count, reference, len(distinct) // 2)
 

@@ -105,7 +105,7 @@ def _read(file: BinaryIO) -> Header:
         if end and isinstance(image, ImageFile):
             offset = int(image.tile[0].offset) if image.tile else 0
             if not _ends(file, end, offset):
-                return _refused("truncated; copy it again")
+                return Header(None, problem="cannot be decoded (truncated: copy it again)")
     return header
 
 

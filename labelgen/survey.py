@@ -162,9 +162,7 @@ def survey(bracket: Bracket, selection: Selection) -> Survey:
     try:
         return _survey(bracket, selection)
     except Rejected as e:
-        lost = [p for p in bracket.problems if p.endswith("; left out") and p not in str(e)]
-        why = "; ".join([str(e), *lost])
-        return Survey(bracket.name, problems=bracket.problems, rejected=why)
+        return Survey(bracket.name, problems=bracket.problems, rejected=str(e))
 
 
 def survey_cached(bracket: Bracket, selection: Selection, folder: Path) -> Survey:

@@ -407,7 +407,7 @@ def bad_brackets(folder: Path) -> dict[str, str]:
     write_frames(folder / "lies", [good[2]] * 3)
     write_frames(folder / "repeats", good, "0\n0\n2\n")
     return {
-        "damaged": "1.png: not a readable image (truncated",
+        "damaged": "1.png: cannot be decoded",
         "sizes": "frames differ in size",
         "few": "2 frames of different exposure, 3 needed",
         "one": "at least 2",
