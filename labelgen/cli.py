@@ -322,11 +322,15 @@ def label(bracket: Path, out: Path, as_json: bool, **options: Any) -> None:
 def info(dataset: Path, as_json: bool) -> None:
     """What is inside a dataset."""
     from labelgen.format import info as inside
+    from labelgen.plot import response_lines
 
     table = inside(dataset)
     if as_json:
         click.echo(json.dumps(table, indent=1))
         return
+    for camera, entry in table.pop("responses").items():
+        for line in (f"response of {camera}:", *response_lines(entry)):
+            click.echo(line)
     for key, value in table.items():
         if isinstance(value, dict):
             click.echo(f"{key}:")
