@@ -47,6 +47,9 @@ PRIOR_EV = 0.3
 """Stated exposures are expected to be right within this (stops)."""
 NOMINAL_EV = 0.15
 """Spread of the errors of stated exposures (stops)."""
+POWER_EV = 0.06
+"""The same where it decides whether the power of a known response is that of the exposures: of
+two explanations, a camera of another gamma is likelier than stated exposures all off in step."""
 MISFIT_RATIO, MISFIT_SLACK = 1.5, 0.1
 """A response of known name is taken if it fits as well as a free curve but for this (codes)."""
 OUTLIER_RATIO, OUTLIER_CODES = 3.0, 1.0
@@ -215,7 +218,7 @@ def fit_response(views: Sequence[View]) -> Response | None:
     free = free_response(views)
     fits = {r: _misfit(views, r) for r in (GAMMA22, Response("srgb"), free)}
     spans = sum(float(np.square(np.subtract(v.ev, np.mean(v.ev))).sum()) for v in views)
-    tolerance = 0.01 + 3 * NOMINAL_EV / np.sqrt(spans)
+    tolerance = 0.01 + 3 * POWER_EV / np.sqrt(spans)
     for response in (GAMMA22, Response("srgb")):
         misfit, power = fits[response]
         if misfit <= MISFIT_RATIO * fits[free][0] + MISFIT_SLACK and abs(power - 1) <= tolerance:
