@@ -47,14 +47,16 @@ PRIOR_EV = 0.3
 """Stated exposures are expected to be right within this (stops)."""
 NOMINAL_EV = 0.15
 """Spread of the errors of stated exposures (stops)."""
+HUBER_EV = 0.08
+"""Stated exposures that are off by more count less for the scale of all of them (Huber)."""
 POWER_EV = 0.06
 """The same where it decides whether the power of a known response is that of the exposures: of
 two explanations, a camera of another gamma is likelier than stated exposures all off in step."""
 MISFIT_RATIO, MISFIT_SLACK = 1.5, 0.1
 """A response of known name is taken if it fits as well as a free curve but for this (codes)."""
-OUTLIER_RATIO, OUTLIER_CODES = 3.0, 1.0
+OUTLIER_RATIO, OUTLIER_CODES = 3.0, 0.3
 """A bracket was processed differently from the others of its camera if their curve is off by more
-codes (of 255), and its own curve fits better by the ratio."""
+codes (of 255), more often than the ratio of what is usual, and its own fits better by the ratio."""
 COMMON_ERROR = 0.2 / 255
 """What all codes of a pair of frames may be off by alike (black level, flare, the dark end of the
 curve); in dark codes that is much of a stop."""
@@ -136,15 +138,27 @@ def _group(views: Sequence[View], given: Response | None) -> list[Calibration]:
     """Calibrate brackets of one camera; those that the common curve does not fit get their own."""
     if given is not None:
         return [replace(exposures(v, given), assumed=False) for v in views]
-    told = [v for v in views if len(v.ridge.pair)]
-    response = fit_response(told[:: -(-len(told) // MOST_BRACKETS) or 1]) if told else None
-    if response is None:
+    common = fit_response(_some(views))
+    if common is None:
         return [exposures(v, GAMMA22) for v in views]
-    common = [replace(exposures(v, response), assumed=False) for v in views]
-    return [
-        _alone(v, c) if len(views) > 1 and (c.misfit or 0) > OUTLIER_CODES else c
-        for v, c in zip(views, common, strict=True)
-    ]
+    found = [replace(exposures(v, common), assumed=False) for v in views]
+    misfits = sorted(c.misfit for c in found if c.misfit is not None)
+    limit = max(OUTLIER_CODES, OUTLIER_RATIO * misfits[(len(misfits) - 1) // 2])
+    odd = [i for i, c in enumerate(found) if (c.misfit or 0) > limit]
+    alone = {i: _alone(views[i], found[i]) for i in odd}
+    alone = {i: c for i, c in alone.items() if c.response != common}
+    if alone:  # they bent the common curve
+        rest = [i for i in range(len(views)) if i not in alone]
+        common = fit_response(_some([views[i] for i in rest])) or common
+        for i in rest:
+            found[i] = replace(exposures(views[i], common), assumed=False)
+    return [alone.get(i, c) for i, c in enumerate(found)]
+
+
+def _some(views: Sequence[View]) -> Sequence[View]:
+    """At most `MOST_BRACKETS` of those that tell anything, spread over all."""
+    told = [v for v in views if len(v.ridge.pair)]
+    return told[:: -(-len(told) // MOST_BRACKETS) or 1]
 
 
 def _alone(view: View, common: Calibration) -> Calibration:
@@ -279,7 +293,7 @@ def free_response(views: Sequence[View]) -> Response:
 def _steps(ev: Array, offset: Array) -> Array:
     """Stated exposures (F,) about their mean; frames of large offset count less (Huber)."""
     rest = np.abs(offset - np.median(offset))
-    weight = np.minimum(1, 1.5 * NOMINAL_EV / np.maximum(rest, 1e-9))
+    weight = np.minimum(1, HUBER_EV / np.maximum(rest, 1e-9))
     return np.asarray(weight * (ev - np.average(ev, weights=weight)))
 
 
@@ -371,7 +385,7 @@ def _power(evs: Sequence[Values], offsets: Sequence[Values]) -> float:
             stated, measured = np.asarray(ev), np.add(ev, offset)
             rest = power * measured - stated
             rest = rest - np.median(rest)
-            weight = np.minimum(1, 1.5 * NOMINAL_EV / np.maximum(np.abs(rest), 1e-9))
+            weight = np.minimum(1, HUBER_EV / np.maximum(np.abs(rest), 1e-9))
             stated = stated - np.average(stated, weights=weight)
             measured = measured - np.average(measured, weights=weight)
             above += float((weight * measured * stated).sum())
