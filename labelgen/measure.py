@@ -47,12 +47,23 @@ def calibrated(
     known : mapping of str to Response, optional
         Responses that are given, by `labelgen.survey.camera_key`; "*" is every other camera.
     """
-    views = {s.name: s.seen.view() for s in surveys if s.seen}
+    views = {
+        s.name: replace(s.seen.view(), key=_key(s.seen.key, s.name, known or {}))
+        for s in surveys
+        if s.seen
+    }
     # Light itself was looked at as gamma 2.2, which needs no estimate.
     light = {s.seen.key: GAMMA22 for s in surveys if s.seen and s.linear}
     calibrations = calibrate(list(views.values()), {**(known or {}), **light})
     found = dict(zip(views, calibrations, strict=True))
     return [_calibrated(s, s.seen.used, found[s.name]) if s.seen else s for s in surveys]
+
+
+def _key(camera: str, name: str, known: Mapping[str, Response]) -> str:
+    """Under what a response is known: by the camera, or by the bracket where it has its own."""
+    own = [k for k in known if k.startswith(f"{camera}: ")]
+    own = [k for k in own if f"/{k.removeprefix(f'{camera}: ')}".endswith(f"/{name}")]
+    return own[0] if len(own) == 1 else camera
 
 
 def _calibrated(found: Survey, used: Sequence[int], calibration: Calibration) -> Survey:

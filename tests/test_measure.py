@@ -259,3 +259,12 @@ def test_responses_by_name() -> None:
 def test_label_alone_knows_the_response_of_its_bracket(films: Path, tmp_path: Path) -> None:
     assert label(films / "3", tmp_path / "a")["response"] == "estimated"
     assert label(films / "0", tmp_path / "b", response="srgb")["response"] == "srgb"
+
+
+def test_a_bracket_with_a_response_of_its_own_is_known_by_its_name(films: Path) -> None:
+    found = survey(scan(films)[0], Selection())
+    assert found.seen
+    common, own = Response("linear"), Response("srgb")
+    known = {found.seen.key: common, f"{found.seen.key}: trip/{found.name}": own}
+    assert calibrated([found], known)[0].response == own
+    assert calibrated([replace(found, name="other")], known)[0].response == common

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,15 +11,19 @@ import pytest
 import torch
 
 from labelgen.bracket import Stack
+from labelgen.discover import scan
 from labelgen.errors import UserError
 from labelgen.files import read_hdr
-from labelgen.response import mu_law
+from labelgen.response import SAMPLES, Response, mu_law
+from tests.cameras import film, write_stored
+from tests.cameras import scene as simulated
 from tests.trainer.conftest import MakeDataset, MakeScene, expose, scene
 from trainer import models
+from trainer.checkpoint import CONFIG, read_config, read_responses
 from trainer.evaluate import as_table, evaluate
 from trainer.fit import fit
 from trainer.metrics import figures
-from trainer.predict import picture, predict
+from trainer.predict import picture, predict, read, surveyed
 
 
 def stack(size: tuple[int, int], evs: Sequence[float] = (0, 2, 4)) -> Stack:
@@ -156,3 +161,51 @@ def test_eight_bits_are_read_as_sixteen() -> None:
     eight = replace(sixteen, codes=sixteen.to_depth(8).codes)
     model = network("lean")
     np.testing.assert_allclose(picture(model, eight), picture(model, sixteen), atol=1e-6)
+
+
+def test_cameras_of_the_run_are_known_to_predict_and_evaluate(run: Path, tmp_path: Path) -> None:
+    """One bracket is too little to tell its curve; the run's dataset told its camera's."""
+    write_stored(tmp_path / "s" / "one", simulated(20, pieces=0), film)
+    [bracket] = [replace(b, camera="Maker X") for b in scan(tmp_path / "s")]
+    config = read_config(run)
+    [alone] = surveyed([bracket], config)
+    assert alone.assumed
+    curve = np.interp(np.linspace(0, 1, SAMPLES), film(np.linspace(0, 1, 999) ** 2.2), GAMMAS)
+    told = Response("estimated", ((0.0, *curve[1:-1].tolist(), 1.0),) * 3)
+    stored = {
+        "Maker X, png, 8 bit": told.as_json() | {"brackets": 9, "misfit": 0.1},
+        "unknown camera 336x240, png, 8 bit": Response("linear").as_json(),
+        "Maker Y, png, 8 bit": {"name": "gamma2.2 (assumed)"},
+    }
+    values = json.loads((run / CONFIG).read_text())
+    (run / CONFIG).write_text(json.dumps(values | {"responses": stored}))
+    known = read_responses(run)
+    assert known == {"Maker X, png, 8 bit": told}
+    assert read_config(run) == config
+    [found] = surveyed([bracket], config, known)
+    assert found.response == told
+    assert not found.assumed
+    frames = read(found)
+    assert frames.codes[0].dtype == np.uint16
+    plain = read(alone)
+    assert np.array_equal(frames.codes[1], told.recode(plain.codes[1]))
+
+
+GAMMAS = np.linspace(0, 1, 999)
+
+
+def test_a_declared_response_changes_predictions_and_scores(run: Path, tmp_path: Path) -> None:
+    write_stored(tmp_path / "s" / "one", simulated(20, pieces=0), film)
+    results = []
+    for response in ("gamma2.2", "srgb"):
+        out = tmp_path / response
+        assert predict(run, [tmp_path / "s" / "one"], out, response=response, device="cpu") == {}
+        results.append(read_hdr(out / "one" / "pred.hdr"))
+    assert np.abs(results[0] - results[1]).max() > 1e-3
+    scores = [
+        evaluate(run, tmp_path / "s", response=r, device="cpu")["mean"]["psnr_mu"]
+        for r in ("gamma2.2", "srgb")
+    ]
+    assert scores[0] != scores[1]
+    with pytest.raises(UserError, match="--response kodak: expected auto"):
+        evaluate(run, tmp_path / "s", response="kodak")
