@@ -10,7 +10,7 @@ stated fix the scale, all frames together, and pixels correct single frames.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -137,11 +137,11 @@ def calibrate(
 def _group(views: Sequence[View], given: Response | None) -> list[Calibration]:
     """Calibrate brackets of one camera; those that the common curve does not fit get their own."""
     if given is not None:
-        return [replace(exposures(v, given), assumed=False) for v in views]
+        return [exposures(v, given) for v in views]
     common = fit_response(_some(views))
     if common is None:
-        return [exposures(v, GAMMA22) for v in views]
-    found = [replace(exposures(v, common), assumed=False) for v in views]
+        return [exposures(v, GAMMA22, assumed=True) for v in views]
+    found = [exposures(v, common) for v in views]
     misfits = sorted(c.misfit for c in found if c.misfit is not None)
     limit = max(OUTLIER_CODES, OUTLIER_RATIO * misfits[(len(misfits) - 1) // 2])
     odd = [i for i, c in enumerate(found) if (c.misfit or 0) > limit]
@@ -151,7 +151,7 @@ def _group(views: Sequence[View], given: Response | None) -> list[Calibration]:
         rest = [i for i in range(len(views)) if i not in alone]
         common = fit_response(_some([views[i] for i in rest])) or common
         for i in rest:
-            found[i] = replace(exposures(views[i], common), assumed=False)
+            found[i] = exposures(views[i], common)
     return [alone.get(i, c) for i, c in enumerate(found)]
 
 
@@ -166,12 +166,12 @@ def _alone(view: View, common: Calibration) -> Calibration:
     response = fit_response([view])
     if response is None or common.misfit is None:
         return common
-    own = replace(exposures(view, response), assumed=False)
+    own = exposures(view, response)
     better = own.misfit is not None and own.misfit * OUTLIER_RATIO < common.misfit
     return own if better else common
 
 
-def exposures(view: View, response: Response) -> Calibration:
+def exposures(view: View, response: Response, assumed: bool = False) -> Calibration:
     """What the pixels say of the exposures of a bracket, given the response.
 
     Each pair of neighbours has a step of its own, the weighted mean (Tukey) over its ridge. The
@@ -197,7 +197,7 @@ def exposures(view: View, response: Response) -> Calibration:
     covariance = np.linalg.inv(normal)
     misfit = float(np.median(off) * 255) if len(off) else None
     offset = tuple((covariance @ right).tolist())
-    return Calibration(response, True, offset, covariance, tuple(linked), misfit)
+    return Calibration(response, assumed, offset, covariance, tuple(linked), misfit)
 
 
 def _location(rest: Array, variance: Array) -> tuple[float, Array]:
@@ -229,11 +229,11 @@ def fit_response(views: Sequence[View]) -> Response | None:
     """
     if sum(len(v.ridge.pair) for v in views) < LEAST_BINS:
         return None
-    free = free_response(views)
-    fits = {r: _misfit(views, r) for r in (GAMMA22, Response("srgb"), free)}
+    free, named = free_response(views), (GAMMA22, Response("srgb"))
+    fits = {r: _misfit(views, r) for r in (*named, free)}
     spans = sum(float(np.square(np.subtract(v.ev, np.mean(v.ev))).sum()) for v in views)
     tolerance = 0.01 + 3 * POWER_EV / np.sqrt(spans)
-    for response in (GAMMA22, Response("srgb")):
+    for response in named:
         misfit, power = fits[response]
         if misfit <= MISFIT_RATIO * fits[free][0] + MISFIT_SLACK and abs(power - 1) <= tolerance:
             return response

@@ -15,13 +15,11 @@ from typing import Any
 
 from labelgen.bracket import Bracket, Frame
 from labelgen.errors import UserError
-from labelgen.exposures import exact_ev
 from labelgen.files import IMAGE_SUFFIXES, natural_key
 from labelgen.folder import NO_INPUTS, by_exposure, inputs, read_folder, truth_of
 from labelgen.header import Header, read_header
+from labelgen.marks import exact_ev
 from labelgen.raw import prefer_raw, readable
-
-__all__ = ["as_json", "by_exposure", "read_groups", "scan"]
 
 
 def scan(raw: Path) -> list[Bracket]:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from labelgen.bracket import Bracket, load
-from labelgen.discover import by_exposure, scan
+from labelgen.discover import scan
 from labelgen.errors import Rejected, UserError
 from labelgen.files import natural_key, tone_mapped, write_hdr, write_json, write_png
+from labelgen.folder import by_exposure
 from labelgen.label import make_label, picture
 from labelgen.measure import calibrated, responses, trusted
 from labelgen.recipe import Recipe, load_recipe

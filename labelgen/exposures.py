@@ -20,9 +20,7 @@ import numpy as np
 from labelgen.bracket import MOST_EV, Frame
 from labelgen.errors import UserError
 from labelgen.header import Header, positive
-from labelgen.marks import exact_ev, exact_fnumber, exact_time
-
-__all__ = ["exact_ev", "exact_fnumber", "exact_time", "read_exif", "read_exposures"]
+from labelgen.marks import exact_ev, exact_time
 
 EV_LISTS = ("exposure.txt", "exposures.txt", "ev.txt", "input_exp.txt", "expobias.txt")
 FILE_LISTS = ("image_list.txt", "list.txt")

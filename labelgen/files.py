@@ -23,6 +23,12 @@ IMAGE_SUFFIXES = frozenset(
 )
 
 
+def kind_of_file(path: Path) -> str:
+    """Kind of a file by its suffix, of which some kinds have two: "jpg", "tif", "png", ..."""
+    suffix = path.suffix.lower().lstrip(".")
+    return {"jpeg": "jpg", "tiff": "tif"}.get(suffix, suffix)
+
+
 def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Sort key that puts 2 before 10; names that differ at all have different keys."""
     parts = re.findall(r"(\d+)|(\D+)", name)

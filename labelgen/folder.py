@@ -110,10 +110,9 @@ def _why_bad(header: Header) -> str:
 
 def _of_group(group: Group, headers: dict[Path, Header]) -> Bracket:
     paths = sorted((p.path for p in group.photos), key=lambda p: natural_key(p.name))
+    frames, problems = read_exif(paths, [headers[p] for p in paths])
     if len(paths) > 1:
-        frames, problems = read_exif(paths, [headers[p] for p in paths])
         return _bracket(frames, headers, "", problems + [group.reason] * bool(group.reason))
-    frames, _ = read_exif(paths, [headers[p] for p in paths])
     header = headers[paths[0]]
     return replace(
         _left_over(paths[0], group.reason),

@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 
 from labelgen.bracket import SAME_EXPOSURE_EV
-from labelgen.files import natural_key
+from labelgen.files import kind_of_file, natural_key
 from labelgen.header import Header
 from labelgen.sequence import Evidence, gather, pattern_of, repeated_pattern, step
 
@@ -135,8 +135,7 @@ def _by_camera(photos: Sequence[Photo]) -> list[list[Photo]]:
     def key(photo: Photo) -> tuple[object, ...]:
         h = photo.header
         size = h.size or (0, 0)
-        kind = photo.path.suffix.lower().replace("jpeg", "jpg").replace("tiff", "tif")
-        focal = round(h.focal_mm or 0)
+        focal, kind = round(h.focal_mm or 0), kind_of_file(photo.path)
         return (h.camera or camera, h.serial or serial, h.lens or lens, focal, size, kind)
 
     return [list(run) for _, run in groupby(sorted(photos, key=key), key=key)]

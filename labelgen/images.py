@@ -16,7 +16,6 @@ from labelgen.arrays import Array, Codes
 from labelgen.decode import decode_photo, turn
 from labelgen.errors import Rejected
 from labelgen.raw import RAW_SUFFIXES, develop
-from labelgen.response import encode
 
 BAYER = ("RGGB", "BGGR", "GRBG", "GBRG")
 """Patterns of colour filters: the first two sensels of the first row, then of the second."""
@@ -99,14 +98,6 @@ def read_image(path: Path, bayer: str = "") -> Codes:
         As in `read_frames`.
     """
     return read_frames([path], 0, bayer).codes[0]
-
-
-def gamma_codes(frames: Frames) -> tuple[Codes, ...]:
-    """Frames as gamma 2.2 codes: linear ones are encoded to 16 bits, others stay as they are."""
-    if not frames.linear:
-        return frames.codes
-    table = encode((np.arange(65536) / 65535).astype(np.float32), 16)
-    return tuple(table.take(c) for c in frames.codes)
 
 
 def to_full_scale(codes: Sequence[Codes]) -> list[Codes]:

@@ -9,6 +9,21 @@ MARK_TOLERANCE = 0.01
 """A stated value within 1 % of a mark is that mark; marks are 12 % (f-numbers) or 26 % apart."""
 
 
+FASTER = """1 1.25 1.6 2 2.5 3.2 4 5 6 8 10 13 15 20 25 30 40 50 60 80 100 125 160 200 250 320 400
+500 640 800 1000 1250 1600 2000 2500 3200 4000 5000 6400 8000 10000 12800 16000 20000 25600 32000"""
+SLOWER = "1 1.3 1.6 2 2.5 3.2 4 5 6 8 10 13 15 20 25 30"
+STOPS = """1 1.1 1.25 1.4 1.6 1.8 2 2.2 2.5 2.8 3.2 3.5 4 4.5 5 5.6 6.3 7.1 8 9 10 11 13 14 16 18 20
+22 25 29 32"""
+"""Marks in thirds of a stop: denominators of a second, seconds, f-numbers."""
+
+TIMES = {1 / float(mark): -k / 3 for k, mark in enumerate(FASTER.split())}
+TIMES |= {float(mark): k / 3 for k, mark in enumerate(SLOWER.split())}
+# Shown with one digit below a second; Nikon writes 1/1.3.
+TIMES |= {0.8: -1 / 3, 1 / 1.3: -1 / 3, 0.6: -2 / 3, 0.3: -5 / 3}
+FNUMBERS = {float(mark): k / 6 for k, mark in enumerate(STOPS.split())}
+"""Marks and the logarithms (base 2) of what they stand for."""
+
+
 @lru_cache(maxsize=1024)
 def exact_time(nominal: float) -> float | None:
     """Exposure time that a mark of the third-stop shutter series stands for.
@@ -35,37 +50,7 @@ def exact_time(nominal: float) -> float | None:
     >>> exact_time(1 / 60), exact_time(15), exact_time(1 / 117)
     (0.015625, 16.0, None)
     """
-    whole: tuple[float, ...] = (
-        1,
-        1.25,
-        1.6,
-        2,
-        2.5,
-        3.2,
-        4,
-        5,
-        6,
-        8,
-        10,
-        13,
-        15,
-        20,
-        25,
-        30,
-        40,
-        50,
-        60,
-        80,
-        100,
-    )
-    whole += (125, 160, 200, 250, 320, 400, 500, 640, 800, 1000, 1250, 1600, 2000, 2500, 3200)
-    whole += (4000, 5000, 6400, 8000, 10000, 12800, 16000, 20000, 25600, 32000)
-    slow = (1, 1.3, 1.6, 2, 2.5, 3.2, 4, 5, 6, 8, 10, 13, 15, 20, 25, 30)
-    marks = {1 / mark: -k / 3 for k, mark in enumerate(whole)}
-    marks |= {float(mark): k / 3 for k, mark in enumerate(slow)}
-    # Shown with one digit below a second; Nikon writes 1/1.3.
-    marks |= {0.8: -1 / 3, 1 / 1.3: -1 / 3, 0.6: -2 / 3, 0.3: -5 / 3}
-    return _snapped(nominal, marks, 3)
+    return _snapped(nominal, TIMES, 3)
 
 
 @lru_cache(maxsize=1024)
@@ -83,29 +68,7 @@ def exact_fnumber(nominal: float) -> float | None:
         2^(k/6); None if `nominal` is within 1 % neither of a mark from 1 to 32 nor of the power
         that it stands for.
     """
-    marks: tuple[float, ...] = (
-        1,
-        1.1,
-        1.25,
-        1.4,
-        1.6,
-        1.8,
-        2,
-        2.2,
-        2.5,
-        2.8,
-        3.2,
-        3.5,
-        4,
-        4.5,
-        5,
-        5.6,
-        6.3,
-        7.1,
-        8,
-    )
-    marks += (9, 10, 11, 13, 14, 16, 18, 20, 22, 25, 29, 32)
-    return _snapped(nominal, {float(mark): k / 6 for k, mark in enumerate(marks)}, 6)
+    return _snapped(nominal, FNUMBERS, 6)
 
 
 def _snapped(nominal: float, marks: dict[float, float], steps: int) -> float | None:

@@ -33,7 +33,7 @@ from labelgen.calibrate import View
 from labelgen.check import check_pixels, preview, well_exposed
 from labelgen.comparagram import Ridge, reduced, ridge
 from labelgen.errors import Rejected, UserError
-from labelgen.files import read_hdr, sha256, write_json
+from labelgen.files import kind_of_file, read_hdr, sha256, write_json
 from labelgen.images import read_frames
 from labelgen.response import GAMMA22, Response, bit_depth, decode
 
@@ -285,8 +285,7 @@ def _seen(bracket: Bracket, used: Mapping[Frame, _Look], linear: bool, bayer: st
 
 def camera_key(bracket: Bracket, size: tuple[int, int], depth: int) -> str:
     """Name of camera and processing: brackets that share it are taken to share a response."""
-    kind = bracket.frames[0].path.suffix.lower().lstrip(".")
-    kind = {"jpeg": "jpg", "tiff": "tif"}.get(kind, kind)
+    kind = kind_of_file(bracket.frames[0].path)
     whose = bracket.camera or f"{UNKNOWN} {max(size)}x{min(size)}"
     return f"{whose}, {kind}, {depth} bit"
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from labelgen.exposures import exact_ev, exact_fnumber, exact_time
+from labelgen.marks import exact_ev, exact_fnumber, exact_time
 
 
 @pytest.mark.parametrize(

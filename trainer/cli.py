@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 import trainer
+from labelgen.cli import response_option
 from labelgen.errors import UserError
 from trainer.stop import Stopped
 
@@ -28,13 +29,6 @@ CLASH = (
 path = click.Path(path_type=Path)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, not a table.")
 device = click.option("--device", help="cpu, cuda, cuda:1 or mps.  [default: the fastest there is]")
-response = click.option(
-    "--response",
-    default="auto",
-    show_default=True,
-    metavar="NAME|FILE",
-    help="gamma2.2, srgb, linear, or those of a dataset or .json file.",
-)
 tile = click.option(
     "--tile", default=1024, show_default=True, help="Side of the tiles of large frames, pixels."
 )
@@ -94,7 +88,7 @@ def fit(data: Path, run: Path, **options: Any) -> None:
 @click.argument("run", type=path)
 @click.argument("scenes", type=path)
 @device
-@response
+@response_option
 @tile
 @as_json
 def evaluate(run: Path, scenes: Path, as_json: bool, **options: Any) -> None:
@@ -113,7 +107,7 @@ def evaluate(run: Path, scenes: Path, as_json: bool, **options: Any) -> None:
 @click.argument("brackets", type=path, nargs=-1, required=True)
 @click.option("-o", "--out", type=path, required=True, help="Folder of the results.")
 @device
-@response
+@response_option
 @tile
 def predict(run: Path, brackets: tuple[Path, ...], out: Path, **options: Any) -> None:
     """Turn BRACKETS, folders of photos, into OUT/<name>/pred.hdr and pred.png."""

@@ -10,14 +10,13 @@ import numpy as np
 
 from labelgen.discover import scan
 from labelgen.errors import Rejected, UserError
-from labelgen.measure import responses
 from labelgen.response import Response
 from labelgen.survey import Survey, read_truth
 from trainer import device as devices
-from trainer.checkpoint import Config, load_model, read_responses
+from trainer.checkpoint import Config, load_model
 from trainer.metrics import figures
 from trainer.models import Model
-from trainer.predict import TILE, picture, read, surveyed
+from trainer.predict import TILE, known_responses, picture, read, surveyed
 
 
 def evaluate(
@@ -56,9 +55,7 @@ def evaluate(
         Not a run, or no scene with truth.
     """
     model, config = load_model(run, devices.pick(device))
-    given = responses(response)
-    known = read_responses(run) if given is None else given
-    found, skipped = with_truth(scenes, config, known)
+    found, skipped = with_truth(scenes, config, known_responses(run, response))
     return score(model, config, found, tile) | {"skipped": skipped}
 
 

@@ -71,8 +71,7 @@ def predict(
     """
     model, config = load_model(run, devices.pick(device))
     failed = {}
-    given = responses(response)
-    known = read_responses(run) if given is None else given
+    known = known_responses(run, response)
     named = find(brackets)
     for name, seen in zip(named, surveyed(list(named.values()), config, known), strict=True):
         try:
@@ -114,6 +113,12 @@ def find(paths: Sequence[Path]) -> dict[str, Bracket]:
                 )
             found[name] = bracket
     return found
+
+
+def known_responses(run: Path, option: str) -> dict[str, Response]:
+    """What ``--response`` means to a run: "auto" are the cameras that its dataset knew by name."""
+    given = responses(option)
+    return read_responses(run) if given is None else given
 
 
 def surveyed(
