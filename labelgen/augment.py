@@ -2,9 +2,10 @@
 
 Follows SS-HDR (arXiv 2203.12311): static and synthetic frames are moved by a random homography
 that samples the full frame, so that content enters at the border; the label keeps the geometry
-of the reference. Synthetic illumination is a gain over the label with a soft straight edge. The
-frames are modelled from the product, so that the reference clips what the short frame sees; or,
-ours, the real frames get the same gain and keep their real motion, noise and misregistration.
+of the reference. Synthetic illumination (`labelgen.light`) is a gain over the label. The frames
+are modelled from the product, so that the reference clips what the short frame sees; or, ours,
+the real frames get the same gain and keep their real motion, noise and misregistration. Moving
+pieces (`labelgen.pieces`, ours) come last, over all frames and the label.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ import numpy as np
 
 from labelgen.arrays import Array, Bytes, Codes, Float, highest
 from labelgen.bracket import Stack
+from labelgen.exposure import clipped
 from labelgen.format import BRANCHES
-from labelgen.patches import Patch
-from labelgen.recipe import Illumination, Recipe, Warp
+from labelgen.light import Gain, draw_gain
+from labelgen.patches import Patch, variants
+from labelgen.pieces import NO_MOVES, WHOLE, Moves, Scene, composed, draw_pieces, lay, shaded
+from labelgen.recipe import Recipe, Warp
 from labelgen.response import decode, encode, to_depth
 
 
@@ -45,12 +49,13 @@ class Labelled:
     """A bracket and its label, full frame.
 
     `stack` holds the frames as they were taken; `radiance` (H, W, 3) float32, 1.0 where the
-    shortest clips, and `weight` (H, W) uint8 are the label.
+    shortest clips, and `weight` (H, W) uint8 are the label; `moves` is what it shows of motion.
     """
 
     stack: Stack
     radiance: Float
     weight: Bytes
+    moves: Moves = NO_MOVES
 
 
 def make_samples(
@@ -88,41 +93,25 @@ def make_samples(
     bracket = np.frombuffer(hashlib.sha256(name.encode()).digest()[:16], np.uint32).tolist()
     for patch in patches:
         plain = False
-        for variant in range(recipe.patches.variants):
+        for variant in range(variants(patch, recipe.patches)):
             rng = np.random.default_rng([seed, *bracket, patch.index, variant])
             change = draw(rng, labelled, patch, recipe)
-            if change.nothing and plain:
-                continue
-            plain |= change.nothing
-            yield augmented(labelled, patch, variant, change, recipe, depth)
-
-
-@dataclass(frozen=True)
-class Gain:
-    """A soft straight edge of light: 0 stops on one side, `stops` on the other.
-
-    `angle` (radians) is the direction in which it grows, `at` its middle in pixels from the
-    centre of the patch, `ramp` the width of the edge in pixels.
-    """
-
-    stops: float
-    angle: float
-    at: float
-    ramp: float
-
-    def field(self, ys: Float, xs: Float) -> Float:
-        """The gain (factor, float32) at pixels relative to the centre of the patch."""
-        along = np.cos(self.angle) * xs + np.sin(self.angle) * ys - self.at
-        step = np.clip(along / self.ramp + 0.5, 0, 1)
-        return np.exp2(self.stops * step * step * (3 - 2 * step)).astype(np.float32)
+            sample = augmented(labelled, patch, variant, change, recipe, depth)
+            if change.pieces:
+                sample = with_pieces(rng, sample, labelled, recipe)
+            nothing = change.nothing and sample.patch == patch
+            if not (nothing and plain):
+                yield sample
+            plain |= nothing
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to one sample: light, or none, and a homography for each frame, or none."""
+    """What is done to one sample: light, or none; a homography for each frame, or none; pieces."""
 
     gain: Gain | None
     maps: tuple[Array | None, ...]
+    pieces: bool = False
 
     @property
     def homographies(self) -> list[Array]:
@@ -131,7 +120,7 @@ class Augmentation:
 
     @property
     def nothing(self) -> bool:
-        """Whether the sample stays as it was taken."""
+        """Whether the sample stays as it was taken, but for pieces."""
         return self.gain is None and not self.homographies
 
 
@@ -152,34 +141,10 @@ def draw(
     modelled = gain is not None and recipe.illumination.frames == "modelled"
     moves &= modelled or BRANCHES[patch.branch] != "reference"
     others = [moves and i != stack.reference for i in range(len(stack.codes))]
+    maps = tuple(draw_homography(rng, recipe.warp) if m else None for m in others)
     return Augmentation(
-        gain, tuple(draw_homography(rng, recipe.warp) if m else None for m in others)
+        gain, maps, bool(recipe.pieces.share) and rng.random() < recipe.pieces.share
     )
-
-
-def draw_gain(
-    rng: np.random.Generator, side: int, headroom: float, settings: Illumination
-) -> Gain | None:
-    """A random gain, or None if it would push the label above 1.0.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of chance.
-    side : int
-        Side of the patch in pixels.
-    headroom : float
-        Stops between the brightest of the label and 1.0.
-    settings : Illumination
-        Ranges of the draws.
-    """
-    high = min(settings.gain_high, headroom)
-    stops, angle = rng.uniform(settings.gain_low, settings.gain_high), rng.uniform(0, 2 * np.pi)
-    at = rng.uniform(-0.25, 0.25) * side
-    ramp = rng.uniform(settings.ramp_low, settings.ramp_high) * side
-    if high < settings.gain_low:
-        return None
-    return Gain(min(stops, high), angle, at, ramp)
 
 
 def draw_homography(rng: np.random.Generator, settings: Warp) -> Array:
@@ -225,6 +190,34 @@ def augmented(
     stacked = np.stack([i.astype(inputs[0].dtype, copy=False) for i in inputs])
     trust = labelled.weight[patch.y : patch.y + side, patch.x : patch.x + side]
     return Sample(stacked, label[here].astype(np.float16), trust, patch, variant)
+
+
+def with_pieces(
+    rng: np.random.Generator, sample: Sample, labelled: Labelled, recipe: Recipe
+) -> Sample:
+    """A sample with moving pieces in front of all that it shows.
+
+    The label is exact where the reference shows a piece, whatever was known of what it hides.
+    Where only other frames show one, the label stays as it was.
+    """
+    stack, label = labelled.stack, sample.label.astype(np.float32)
+    clips = clipped(sample.inputs[stack.reference], recipe.exposure)
+    scene = Scene(label, clips, labelled.radiance, labelled.weight, stack.ev, stack.reference)
+    pieces = draw_pieces(rng, scene, labelled.moves, recipe.pieces)
+    if not pieces:
+        return sample
+    behind = label, sample.weight >= 128
+    views = [lay(pieces, i, scene, recipe.pieces) for i in range(len(stack.ev))]
+    inputs = [
+        composed(rng, codes, laid, ev, behind, stack.stored, recipe.noise)
+        for codes, laid, ev in zip(sample.inputs, views, stack.ev, strict=True)
+    ]
+    own = views[stack.reference]
+    dim = shaded(decode(sample.inputs[stack.reference]), *behind)
+    label = np.minimum(label * own.passes * np.where(dim, own.lit, 1) + own.light, 1)
+    weight = np.where(own.passes[..., 0] <= 1 - WHOLE, np.uint8(255), sample.weight)
+    patch = replace(sample.patch, branch=BRANCHES.index("pieces"))
+    return Sample(np.stack(inputs), label.astype(np.float16), weight, patch, sample.variant)
 
 
 def _reach(

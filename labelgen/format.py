@@ -22,8 +22,8 @@ from labelgen.errors import UserError
 VERSION = 1
 IMAGES = ("inputs", "label", "weight")
 """Datasets with one sample a chunk; the others are small columns."""
-BRANCHES = ("static", "reference", "illumination", "truth")
-"""How a label was made; `branch` holds the index here."""
+BRANCHES = ("static", "reference", "illumination", "truth", "pieces")
+"""How a label was made; `branch` holds the index here. New ones are appended."""
 
 
 DAMAGE = (KeyError, ValueError, TypeError, AttributeError, IndexError, OSError, RuntimeError)

@@ -9,7 +9,7 @@ import numpy as np
 
 from labelgen.format import BRANCHES
 from labelgen.label import STATIC, Label, cells
-from labelgen.recipe import Recipe
+from labelgen.recipe import Patches, Recipe
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,11 @@ class Patch:
     y: int
     x: int
     branch: int
+
+
+def variants(patch: Patch, settings: Patches) -> int:
+    """How many samples a patch gives at most."""
+    return settings.variants
 
 
 def grid(size: tuple[int, int], side: int, branch: int = BRANCHES.index("truth")) -> list[Patch]:

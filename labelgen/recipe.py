@@ -23,6 +23,10 @@ else:
     import tomli as tomllib
 
 
+RANGES = {"illumination": ("gain", "ramp"), "pieces": ("size", "speed")}
+"""Settings that come as NAME_low and NAME_high, by section."""
+
+
 def setting(default: Any, unit: str, source: str, allowed: tuple[Any, Any] | list[str]) -> Any:
     """A field of a recipe: its default, unit, source, and range (low, high) or list of choices."""
     return field(default=default, metadata={"unit": unit, "source": source, "allowed": allowed})
@@ -152,7 +156,7 @@ class Fusion:
 
 @dataclass(frozen=True)
 class Illumination:
-    """Synthetic light: a gain with a soft straight edge over the label and the frames."""
+    """Synthetic light: a gain over the label and the frames."""
 
     frames: str = setting(
         "modelled",
@@ -162,6 +166,12 @@ class Illumination:
     )
     share: float = setting(
         0.35, "share of the samples, less those that have no room for a gain", "ours", (0, 1)
+    )
+    kinds: str = setting(
+        "edge",
+        "edge | any",
+        "SS-HDR: a soft straight edge; any (ours): also spots, windows and clouds, equally often",
+        ["edge", "any"],
     )
     gain_low: float = setting(1.5, "stops", "ours", (0, 10))
     gain_high: float = setting(3.5, "stops", "SS-HDR: 11 to 12 x in its figure", (0, 10))
@@ -185,6 +195,47 @@ class Warp:
 
 
 @dataclass(frozen=True)
+class Pieces:
+    """Synthetic things that move: laid into all frames and the label, which is exact there."""
+
+    share: float = setting(0.0, "share of the samples", "ours; 0 lays none", (0, 1))
+    most: int = setting(2, "pieces per sample", "ours: 1 to this, to hide each other", (1, 8))
+    at_clipped: float = setting(
+        0.7, "share of the pieces", "ours: laid where the reference clips, if it does", (0, 1)
+    )
+    measured: float = setting(
+        0.5,
+        "share of the pieces",
+        "ours: as large and as fast as something that the bracket shows moving, if it does",
+        (0, 1),
+    )
+    size_low: float = setting(0.15, "share of the patch", "ours", (0.02, 2))
+    size_high: float = setting(0.7, "share of the patch", "ours", (0.02, 2))
+    speed_low: float = setting(2.0, "px per frame", "ours", (0, 500))
+    speed_high: float = setting(40.0, "px per frame", "ours", (0, 500))
+    thin: float = setting(0.3, "share of the pieces", "ours: arms and branches", (0, 1))
+    bright: float = setting(
+        0.35, "share of the pieces", "ours: brighter than the reference can show", (0, 1)
+    )
+    bright_stops: float = setting(
+        1.5, "stops above the clip of the reference, at most", "ours: half of it by median", (0, 10)
+    )
+    dark: float = setting(0.3, "share of the pieces", "ours: darker than what is around", (0, 1))
+    dark_stops: float = setting(3.5, "stops below what is around, at most", "ours", (0, 10))
+    alike_stops: float = setting(
+        0.5, "stops, sigma", "ours: the other pieces, about what is around", (0, 5)
+    )
+    turn: float = setting(4.0, "degrees between frames, sigma", "ours", (0, 90))
+    zoom: float = setting(0.03, "relative, sigma", "ours", (0, 0.3))
+    ripple: float = setting(0.03, "share of the size, sigma", "ours: how it deforms", (0, 0.3))
+    blur: float = setting(
+        0.25, "share of the way between frames", "ours: while the longest frame is open", (0, 1)
+    )
+    shadow: float = setting(0.35, "share of the pieces", "ours: those that cast one", (0, 1))
+    shade: float = setting(0.4, "share of the light", "ours: that a shadow takes", (0, 1))
+
+
+@dataclass(frozen=True)
 class Recipe:
     """All settings of a dataset. A recipe round-trips through TOML and JSON."""
 
@@ -199,6 +250,7 @@ class Recipe:
     fusion: Fusion = Fusion()
     illumination: Illumination = Illumination()
     warp: Warp = Warp()
+    pieces: Pieces = Pieces()
 
     def __post_init__(self) -> None:
         for section, settings in self.sections().items():
@@ -207,9 +259,12 @@ class Recipe:
         for name in ("close", "grow"):  # discs of even width would move the mask
             if getattr(self.motion, name) % 2 == 0:
                 raise UserError(f"motion.{name} is even, expected an odd width in px")
-        for low, high in (("gain_low", "gain_high"), ("ramp_low", "ramp_high")):
-            if getattr(self.illumination, low) > getattr(self.illumination, high):
-                raise UserError(f"illumination.{low} is above illumination.{high}")
+        for section, names in RANGES.items():
+            for name in names:
+                low, high = f"{name}_low", f"{name}_high"
+                settings = getattr(self, section)
+                if getattr(settings, low) > getattr(settings, high):
+                    raise UserError(f"{section}.{low} is above {section}.{high}")
 
     def sections(self) -> dict[str, Any]:
         """The groups of settings by name."""
@@ -305,8 +360,9 @@ DEFAULT = Recipe(
     align=Align(refine=12.0),
     motion=Motion(threshold=4 / 255, gradient=0.5, speck=2, close=9, grow=7),
     fusion=Fusion(weights="variance", trust="pixel", guess=96),
-    illumination=Illumination(frames="real", share=0.5, gain_low=0.5, gain_high=4.0),
+    illumination=Illumination(frames="real", kinds="any", share=0.5, gain_low=0.5, gain_high=4.0),
     warp=Warp(share=0.3),
+    pieces=Pieces(share=0.25),
 )
 RECIPES = {r.name: r for r in (DEFAULT, SSHDR, SELFHDR)}
 
