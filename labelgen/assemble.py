@@ -11,7 +11,7 @@ from typing import Any
 from labelgen.errors import UserError
 from labelgen.files import publish, sha256, write_json
 from labelgen.format import Layout, read_header
-from labelgen.label import cells
+from labelgen.patches import most_samples
 from labelgen.progress import Progress
 from labelgen.recipe import Recipe
 from labelgen.write import COMPRESSION, Source, join, part_name, write_index
@@ -44,9 +44,8 @@ def disk_needed(
     sizes: Sequence[tuple[int, int]], recipe: Recipe, layout: Layout, part_bytes: int
 ) -> tuple[int, int]:
     """Bytes that a dataset may take at most, and while shards and a part stand side by side."""
-    borders = [cells(size, layout.patch) for size in sizes]
-    patches = sum((len(ys) - 1) * (len(xs) - 1) for ys, xs in borders)
-    expected = patches * recipe.patches.variants * layout.sample_bytes
+    samples = sum(most_samples(size, layout.patch, recipe.patches) for size in sizes)
+    expected = samples * layout.sample_bytes
     return expected, expected + min(expected, part_bytes)
 
 

@@ -19,11 +19,13 @@ import numpy as np
 
 from labelgen.arrays import Array, Bytes, Codes, Float, highest
 from labelgen.bracket import Stack
+from labelgen.compose import WHOLE, composed, lay, shaded
 from labelgen.exposure import clipped
 from labelgen.format import BRANCHES
 from labelgen.light import Gain, draw_gain
+from labelgen.moves import NO_MOVES, Moves
 from labelgen.patches import Patch, variants
-from labelgen.pieces import NO_MOVES, WHOLE, Moves, Scene, composed, draw_pieces, lay, shaded
+from labelgen.pieces import Scene, draw_pieces
 from labelgen.recipe import Recipe, Warp
 from labelgen.response import decode, encode, to_depth
 
@@ -208,7 +210,7 @@ def with_pieces(
         return sample
     behind = label, sample.weight >= 128
     views = [lay(pieces, i, scene, recipe.pieces) for i in range(len(stack.ev))]
-    inputs = [
+    inputs: list[Codes] = [
         composed(rng, codes, laid, ev, behind, stack.stored, recipe.noise)
         for codes, laid, ev in zip(sample.inputs, views, stack.ev, strict=True)
     ]
@@ -217,7 +219,13 @@ def with_pieces(
     label = np.minimum(label * own.passes * np.where(dim, own.lit, 1) + own.light, 1)
     weight = np.where(own.passes[..., 0] <= 1 - WHOLE, np.uint8(255), sample.weight)
     patch = replace(sample.patch, branch=BRANCHES.index("pieces"))
-    return Sample(np.stack(inputs), label.astype(np.float16), weight, patch, sample.variant)
+    return Sample(
+        np.stack([i.astype(inputs[0].dtype, copy=False) for i in inputs]),
+        label.astype(np.float16),
+        weight,
+        patch,
+        sample.variant,
+    )
 
 
 def _reach(

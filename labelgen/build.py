@@ -237,9 +237,10 @@ def _check(
 def _unaugmented(plan: Recipe) -> Recipe:
     return replace(
         plan,
-        patches=replace(plan.patches, variants=1),
+        patches=replace(plan.patches, variants=1, hard_variants=1),
         illumination=replace(plan.illumination, share=0.0),
         warp=replace(plan.warp, share=0.0),
+        pieces=replace(plan.pieces, share=0.0),
     )
 
 

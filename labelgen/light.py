@@ -119,9 +119,9 @@ def draw_gain(
     stops, angle = rng.uniform(settings.gain_low, settings.gain_high), rng.uniform(0, 2 * np.pi)
     at = rng.uniform(-0.25, 0.25) * side
     ramp = rng.uniform(settings.ramp_low, settings.ramp_high) * side
-    shape: Shape = Edge(angle, at, ramp)
-    if settings.kinds == "any":
-        shape = KINDS[rng.integers(len(KINDS))](rng, side, shape)
+    edge = Edge(angle, at, ramp)
+    any_kind = settings.kinds == "any"
+    shape = KINDS[int(rng.integers(len(KINDS)))](rng, side, edge) if any_kind else edge
     return None if high < settings.gain_low else Gain(min(stops, high), shape)
 
 

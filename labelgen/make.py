@@ -19,7 +19,8 @@ from labelgen.files import publish, write_json
 from labelgen.format import BRANCHES, Layout
 from labelgen.label import make_label
 from labelgen.measure import trusted
-from labelgen.patches import Patch, choose, grid
+from labelgen.moves import NO_MOVES, measure_moves
+from labelgen.patches import Patch, choose, grid, variants
 from labelgen.recipe import Recipe
 from labelgen.survey import Survey, read_truth
 from labelgen.write import Shard
@@ -74,7 +75,8 @@ def _make(task: Task) -> dict[str, Any]:
     if not patches:
         raise Rejected(f"no patch is trusted: {_shares(figures)}")
     # HDF5 takes a full disk badly (it may crash), so that is looked at first.
-    needed = len(patches) * task.recipe.patches.variants * task.layout.sample_bytes
+    rows = sum(variants(patch, task.recipe.patches) for patch in patches)
+    needed = rows * task.layout.sample_bytes
     if shutil.disk_usage(task.shard.parent).free < needed:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     temporary = task.shard.with_suffix(".tmp")
@@ -99,7 +101,8 @@ def _label(stack: Stack, task: Task) -> tuple[Labelled, list[Patch], dict[str, A
     if task.found.truth is None:
         label = make_label(stack, task.recipe)
         weight = trusted(label.weight, task.found, task.recipe)
-        labelled = Labelled(stack, label.radiance, weight)
+        moves = measure_moves(stack, label) if task.recipe.pieces.share else NO_MOVES
+        labelled = Labelled(stack, label.radiance, weight, moves)
         return labelled, choose(label, task.recipe), label.figures()
     weight = np.full(stack.size, 255, np.uint8)
     labelled = Labelled(stack, read_truth(task.found), weight)

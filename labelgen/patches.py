@@ -1,34 +1,40 @@
-"""Choose which patches of a labelled frame become samples: co-located, one per cell of a grid."""
+"""Choose which patches of a labelled frame become samples: by cells of a grid, or by a score."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
+import cv2
 import numpy as np
 
+from labelgen.arrays import highest
 from labelgen.format import BRANCHES
 from labelgen.label import STATIC, Label, cells
 from labelgen.recipe import Patches, Recipe
+from labelgen.response import mu_law
 
 
 @dataclass(frozen=True)
 class Patch:
     """A square of the reference frame.
 
-    `index` is the number of its cell, row by row; `y`, `x` the upper left pixel; `branch` an
-    index into BRANCHES.
+    `index` is the number of its cell, row by row, then of those between cells; `y`, `x` the upper
+    left pixel; `branch` an index into BRANCHES; a `hard` patch teaches more than others and gives
+    more samples.
     """
 
     index: int
     y: int
     x: int
     branch: int
+    hard: bool = False
 
 
 def variants(patch: Patch, settings: Patches) -> int:
     """How many samples a patch gives at most."""
-    return settings.variants
+    return settings.hard_variants if patch.hard else settings.variants
 
 
 def grid(size: tuple[int, int], side: int, branch: int = BRANCHES.index("truth")) -> list[Patch]:
@@ -54,20 +60,96 @@ def grid(size: tuple[int, int], side: int, branch: int = BRANCHES.index("truth")
 
 
 def choose(label: Label, recipe: Recipe) -> list[Patch]:
-    """The patches of a label whose cells are trusted enough.
+    """The patches of a label that are trusted enough: of all cells, or more of what teaches more.
 
-    A patch is static if its cell is (but for `motion.cell_share`), otherwise its label rests on
+    A patch is static if its square is (but for `motion.cell_share`), otherwise its label rests on
     the reference.
     """
-    size = label.weight.shape
-    ys, xs = cells((size[0], size[1]), recipe.patches.size)
+    if recipe.patches.choice == "score":
+        return _choose_by_score(label, recipe)
+    height, width = label.weight.shape
+    ys, xs = cells((height, width), recipe.patches.size)
     chosen = []
-    for patch in grid((size[0], size[1]), recipe.patches.size):
+    for patch in grid((height, width), recipe.patches.size):
         row, column = divmod(patch.index, len(xs) - 1)
         cell = np.s_[ys[row] : ys[row + 1], xs[column] : xs[column + 1]]
-        if label.weight[cell].mean() < 255 * recipe.patches.min_trust:
-            continue
-        static = (label.kind[cell] == STATIC).mean() >= 1 - recipe.motion.cell_share
-        branch = BRANCHES.index("static" if static else "reference")
-        chosen.append(Patch(patch.index, patch.y, patch.x, branch))
+        if label.weight[cell].mean() >= 255 * recipe.patches.min_trust:
+            chosen.append(replace(patch, branch=_branch(label, cell, recipe)))
     return chosen
+
+
+def most_samples(size: tuple[int, int], side: int, settings: Patches) -> int:
+    """Samples that a frame (height, width) can give at most."""
+    ys, xs = cells(size, side)
+    every, between = (len(ys) - 1) * (len(xs) - 1), (len(ys) - 2) * (len(xs) - 2)
+    if settings.choice == "grid":
+        return every * settings.variants
+    return (every + between) * max(settings.variants, settings.hard_variants)
+
+
+def _choose_by_score(label: Label, recipe: Recipe) -> list[Patch]:
+    """All hard patches, also those between the cells, and an even choice of the ordinary ones."""
+    settings, (height, width) = recipe.patches, label.weight.shape
+    on_grid = grid((height, width), settings.size)
+    scores = _Scores(label, recipe)
+    hard, ordinary = [], []
+    for patch in [*on_grid, *between(on_grid)]:
+        at = np.s_[patch.y : patch.y + settings.size, patch.x : patch.x + settings.size]
+        if _trust(label, at) < settings.min_trust:
+            continue
+        score = scores.of(at)
+        patch = replace(patch, branch=_branch(label, at, recipe), hard=score >= settings.hard)
+        if patch.hard:
+            hard.append(patch)
+        elif patch.index < len(on_grid):
+            ordinary.append((score, patch.index, patch))
+    # Even over the ranking: flat sky is rare then, but not unknown.
+    ranked = [patch for *_, patch in sorted(ordinary, key=lambda o: o[:2])]
+    kept = round(settings.ordinary * len(ranked))
+    even = [ranked[int((k + 0.5) * len(ranked) / kept)] for k in range(kept)]
+    return sorted([*hard, *even], key=lambda p: p.index)
+
+
+def between(patches: Sequence[Patch]) -> list[Patch]:
+    """Patches half a cell off a grid in both directions, numbered after those of the grid."""
+    ys, xs = sorted({p.y for p in patches}), sorted({p.x for p in patches})
+    at = [((a + b) // 2, (c + d) // 2) for a, b in pairwise(ys) for c, d in pairwise(xs)]
+    return [Patch(len(patches) + k, y, x, patches[0].branch) for k, (y, x) in enumerate(at)]
+
+
+class _Scores:
+    """How much patches of a label teach, 0 to 1.
+
+    The mean of three terms, times the trust: clipping with something unclipped beside it, motion,
+    and texture of the label where it is trusted. Each grows linearly up to a share in the recipe.
+    """
+
+    def __init__(self, label: Label, recipe: Recipe) -> None:
+        self.label, self.settings = label, recipe.patches
+        self.moved = ~label.cues.still
+        shown = mu_law(highest(label.radiance))
+        across = cv2.absdiff(shown[:, 1:], shown[:, :-1])
+        down = cv2.absdiff(shown[1:], shown[:-1])
+        self.slope = np.maximum(np.pad(across, ((0, 0), (0, 1))), np.pad(down, ((0, 1), (0, 0))))
+        self.slope[label.weight < 128] = 0
+
+    def of(self, at: tuple[slice, slice]) -> float:
+        """Score of a part of the frame."""
+        clips = float(self.label.cues.clipped[at].mean())
+        terms = (
+            (min(clips, 1 - clips), self.settings.clipped_share),
+            (float(self.moved[at].mean()), self.settings.moving_share),
+            (float(self.slope[at].mean()), self.settings.texture),
+        )
+        total = sum(min(1.0, value / max(full, 1e-6)) for value, full in terms)
+        return total / len(terms) * _trust(self.label, at)
+
+
+def _trust(label: Label, at: tuple[slice, slice]) -> float:
+    """Mean weight, 0 to 1, of a part of a label."""
+    return float(label.weight[at].mean() / 255)
+
+
+def _branch(label: Label, at: tuple[slice, slice], recipe: Recipe) -> int:
+    static = (label.kind[at] == STATIC).mean() >= 1 - recipe.motion.cell_share
+    return BRANCHES.index("static" if static else "reference")

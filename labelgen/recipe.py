@@ -43,6 +43,31 @@ class Patches:
     min_trust: float = setting(
         0.5, "mean weight, 0..1", "ours: a patch trusted less is left out", (0, 1)
     )
+    choice: str = setting(
+        "grid",
+        "grid | score",
+        "SS-HDR: every cell of a grid; score (ours): more of those that teach more",
+        ["grid", "score"],
+    )
+    hard: float = setting(
+        0.45, "score, 0..1", "ours, for choice = score: patches from here on are hard", (0, 1)
+    )
+    hard_variants: int = setting(3, "samples per hard patch", "likewise", (1, 1000))
+    ordinary: float = setting(
+        0.6, "share of the patches that are not hard", "likewise: an even choice of them", (0, 1)
+    )
+    clipped_share: float = setting(
+        0.1,
+        "share of a patch",
+        "likewise: so much clipped and so much not scores in full",
+        (0, 0.5),
+    )
+    moving_share: float = setting(
+        0.1, "share of a patch", "likewise: so much motion scores in full", (0, 1)
+    )
+    texture: float = setting(
+        0.02, "mu-law per px, mean gradient", "likewise: so much texture scores in full", (0, 1)
+    )
 
 
 @dataclass(frozen=True)
@@ -357,6 +382,7 @@ SELFHDR = Recipe(
 DEFAULT = Recipe(
     "default",
     "a weight per pixel: noise-aware motion cue, inverse-variance fusion of the frames that agree",
+    patches=Patches(choice="score"),
     align=Align(refine=12.0),
     motion=Motion(threshold=4 / 255, gradient=0.5, speck=2, close=9, grow=7),
     fusion=Fusion(weights="variance", trust="pixel", guess=96),
