@@ -14,7 +14,7 @@ from labelgen.response import GAMMA
 
 LARGEST = 640
 """px: larger frames are reduced to that width or height, since speeds need no more."""
-LEAST_AREA = 48
+LEAST_AREA = 100
 """px of the reduced frame: smaller spots may be noise."""
 AGREES = 0.06
 """Gamma-encoded light (0..1) that frames may differ by where flow explains them."""
