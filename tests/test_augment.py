@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from labelgen.augment import Gain, Labelled, Sample, draw_gain, draw_homography, make_samples
+from labelgen.augment import Labelled, Sample, draw_homography, make_samples
 from labelgen.bracket import Stack
 from labelgen.format import BRANCHES
+from labelgen.light import KINDS, Edge, Gain, Shape, Window, draw_gain
 from labelgen.patches import Patch, grid
 from labelgen.recipe import SSHDR, Recipe
 from labelgen.response import decode, encode, to_depth
@@ -109,13 +111,59 @@ def test_a_patch_without_headroom_is_not_lit() -> None:
 @pytest.mark.parametrize("angle", [0.0, 1.0, 4.0])
 def test_the_edge_of_light_is_straight_soft_and_as_wide_as_said(angle: float) -> None:
     ys, xs = np.mgrid[-64:64, -64:64].astype(np.float32)
-    field = np.log2(Gain(3.0, angle, 5.0, 30.0).field(ys, xs))
+    field = np.log2(Gain(3.0, Edge(angle, 5.0, 30.0)).field(ys, xs))
     along = np.cos(angle) * xs + np.sin(angle) * ys - 5
     assert np.allclose(field[along <= -15], 0, atol=1e-5)
     assert np.allclose(field[along >= 15], 3, atol=1e-5)
     order = np.argsort(along.ravel())
     assert (np.diff(field.ravel()[order]) >= -1e-4).all()
     assert field[np.abs(along) < 1].mean() == pytest.approx(1.5, abs=0.15)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda k: k.__name__)
+def test_light_of_every_kind_only_adds_and_is_soft(kind: Callable[..., Shape]) -> None:
+    ys, xs = np.ogrid[-64:64, -64:64]
+    seen = []
+    for seed in range(30):
+        shape = kind(np.random.default_rng(seed), 128, Edge(1.0 + seed, 0.0, 40.0))
+        field = np.log2(Gain(3.0, shape).field(ys.astype(np.float32), xs.astype(np.float32)))
+        assert field.shape == (128, 128)
+        assert field.min() >= -1e-4
+        assert field.max() <= 3 + 1e-4
+        slope = max(np.abs(np.diff(field, axis=a)).max() for a in (0, 1))
+        assert slope < 3 * 1.5 / 4  # no edge is narrower than a tenth of the ramp, 4 px
+        seen.append(np.ptp(field))
+    assert np.median(seen) > 1
+
+
+def test_a_window_is_bright_inside_and_dark_outside() -> None:
+    edges = tuple(Edge(a + np.pi, -20.0, 4.0) for a in np.arange(4) * np.pi / 2)
+    ys, xs = np.mgrid[-64:64, -64:64].astype(np.float32)
+    inside = np.maximum(np.abs(ys), np.abs(xs))
+    field = Window(edges)(ys, xs)
+    assert np.allclose(field[inside < 17], 1)
+    assert np.allclose(field[inside > 23], 0)
+
+
+def test_edges_alone_draw_as_before_and_kinds_are_drawn_evenly() -> None:
+    settings = replace(SSHDR.illumination, kinds="any")
+    drawn = [draw_gain(np.random.default_rng(s), 64, 5.0, settings) for s in range(400)]
+    names = [type(g.shape).__name__ for g in drawn if g]
+    assert {n: names.count(n) > 60 for n in names} == dict.fromkeys(
+        ("Edge", "Spot", "Window", "Clouds"), True
+    )
+    only = [draw_gain(np.random.default_rng(s), 64, 5.0, SSHDR.illumination) for s in range(9)]
+    assert all(g and isinstance(g.shape, Edge) for g in only)
+
+
+def test_light_on_real_frames_multiplies_their_noise() -> None:
+    """By g stops its standard deviation grows 2^g times: that of a real pixel 2^(g/2) times."""
+    level, gain = np.float32(0.02), np.float32(4)
+    rng = np.random.default_rng(0)
+    frame = level + rng.standard_normal((64, 64, 3), np.float32) * np.sqrt(level / 10_000)
+    lit = decode(encode(decode(encode(frame, 16)) * gain, 16))
+    real = np.sqrt(level * gain / 10_000)
+    assert lit.std() / real == pytest.approx(np.sqrt(gain), rel=0.05)
 
 
 def test_motion_moves_the_others_and_never_the_reference_or_the_label(tripod: Simulated) -> None:
