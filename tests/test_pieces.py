@@ -16,7 +16,7 @@ from labelgen.outline import outline
 from labelgen.patches import grid
 from labelgen.pieces import Piece, Scene, draw_pieces
 from labelgen.recipe import DEFAULT, SSHDR, Recipe
-from labelgen.response import Stored, decode, encode, to_depth
+from labelgen.response import Stored, decode, encode
 from labelgen.simulate import Simulated
 
 from .conftest import EV, stack_of
@@ -69,7 +69,8 @@ def test_the_reference_shows_what_the_label_says(tripod: Simulated) -> None:
         # Simulated frames have less noise than the recipe assumes, so 5 sigmas are ample.
         assert (np.abs(light - expected)[below] < 5 * sigma[below]).mean() > 0.999
         clipped = (light == 1) & (s.weight == 255)[..., None]
-        assert (label[clipped] > 0.9 * 2.0 ** -EV[1]).mean() > 0.99 or not clipped.any()
+        low = clipped & (label < 0.9 * 2.0 ** -EV[1])
+        assert low.sum() <= 0.01 * clipped.sum()
 
 
 def test_pixels_without_pieces_stay_as_they_were_taken(tripod: Simulated) -> None:
@@ -269,5 +270,4 @@ def test_8_bit_frames_stay_on_their_codes(tripod: Simulated) -> None:
     labelled = Labelled(stack, np.clip(tripod.truth, 0, 1), weight)
     made = list(make_samples(labelled, grid(stack.size, SIDE)[:6], LAID, "n", 0, 8))
     assert made[0].inputs.dtype == np.uint8
-    wide = list(make_samples(labelled, grid(stack.size, SIDE)[:6], BARE, "n", 0, 16))
-    assert np.array_equal(wide[0].inputs, to_depth(to_depth(wide[0].inputs, 8), 16))
+    assert any(s.patch.branch == PIECES for s in made)
