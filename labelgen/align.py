@@ -16,6 +16,7 @@ import numpy as np
 from labelgen import recipe
 from labelgen.arrays import Array, Bytes, Float, Mask, highest
 from labelgen.bracket import Stack
+from labelgen.refine import refined
 from labelgen.response import GAMMA, mu_law
 
 LEAST_MATCHES = 12
@@ -25,11 +26,6 @@ ROBUST = 0.1
 """Differences (mu-law) count up to here when agreement is measured: moving things don't decide."""
 LEAST_SHIFT = 0.05
 """A refinement that moves nothing by more (px) is not worth resampling for."""
-BELOW_CLIP = 0.95
-MOST_DISSENT, MOST_PARALLAX = 0.5, 4.0
-"""Forward and backward flow (px) may differ by the one, and be as long as the other."""
-FULL_SLOPE, LEAST_EVIDENCE = 8.0, 0.02
-"""Slope (grey levels per px) that is texture enough; evidence at which a half is believed."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +63,13 @@ def align(stack: Stack, i: int, settings: recipe.Align) -> Aligned:
         return Aligned(stack.linear(i), np.ones(stack.size, bool), 0.0)
     small = reduced(stack, settings.megapixels)
     if settings.method == "flow":
-        flow = find_flow(small, small.linear(i), i)
+        flow = find_flow(small, i)
         return sample(stack, i, enlarged(flow, stack.size))
     matrix = find_homography(small, i, settings)
     displacement = displaced(small.size, matrix)
     if settings.refine:
-        displacement += find_parallax(small, i, sample(small, i, displacement), settings)
+        reference, other = (mu_law(view) for view in _shown_alike(small, i))
+        displacement = refined(reference, other, displacement, settings.refine)
     if np.abs(displacement).max() < LEAST_SHIFT:
         return Aligned(stack.linear(i), np.ones(stack.size, bool), 0.0)
     return sample(stack, i, enlarged(displacement, stack.size))
@@ -147,8 +144,8 @@ def match(stack: Stack, i: int, settings: recipe.Align) -> Array | None:
     return None if matrix is None or not np.isfinite(matrix).all() else np.asarray(matrix)
 
 
-def find_flow(stack: Stack, other: Float, i: int, backward: bool = False) -> Float:
-    """Dense flow from the reference to a view of frame i.
+def find_flow(stack: Stack, i: int) -> Float:
+    """Dense flow from the reference to frame i.
 
     Both are shown at the exposure of the longer one, so that both clip alike (Kalantari 2017).
 
@@ -156,59 +153,26 @@ def find_flow(stack: Stack, other: Float, i: int, backward: bool = False) -> Flo
     ----------
     stack : Stack
         The bracket.
-    other : (H, W, 3) float32
-        Linear light of frame i, perhaps aligned already.
     i : int
-        Its index.
-    backward : bool
-        The flow from there to the reference instead.
+        Index of the frame.
 
     Returns
     -------
     (H, W, 2) float32
         x and y displacement in pixels.
     """
-    pair = [_grey(view) for view in _shown_alike(stack, other, i)]
+    gain = np.float32(2.0 ** max(stack.ev[i], stack.ev[stack.reference]))
+    pair = [_grey(view * gain) for view in _shown_alike(stack, i)]
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     dis.setFinestScale(0)
-    return np.asarray(dis.calc(*(pair[::-1] if backward else pair), None), np.float32)
+    return np.asarray(dis.calc(*pair, None), np.float32)
 
 
-def find_parallax(stack: Stack, i: int, frame: Aligned, settings: recipe.Align) -> Float:
-    """The smooth rest of the motion that a homography leaves: parallax and rolling shutter.
-
-    Flow is believed where forward and backward agree, both frames are below their clip and there
-    is texture, and averaged over a Gaussian; without evidence it fades to nothing. Things that
-    move by themselves are too fast or too small to bend it much.
-
-    Returns
-    -------
-    (H, W, 2) float32
-        x and y displacement in pixels, on top of what `frame` was aligned by.
-    """
-    forward = find_flow(stack, frame.linear, i)
-    backward = find_flow(stack, frame.linear, i, backward=True)
-    grid = identity(stack.size) + forward
-    back = cv2.remap(
-        backward, grid[..., 0], grid[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
-    views = _shown_alike(stack, frame.linear, i)
-    grey = _grey(views[0]).astype(np.float32)
-    slope = np.hypot(*(cv2.Sobel(grey, cv2.CV_32F, *d, scale=1 / 8) for d in ((1, 0), (0, 1))))
-    good = frame.seen & (highest(np.maximum(*views)) < BELOW_CLIP)
-    good &= np.hypot(*np.moveaxis(forward + back, -1, 0)) < MOST_DISSENT
-    good &= np.hypot(*np.moveaxis(forward, -1, 0)) < MOST_PARALLAX
-    belief = good * np.minimum(slope * np.float32(1 / FULL_SLOPE), 1)
-    total = cv2.GaussianBlur(forward * belief[..., None], (0, 0), settings.refine)
-    evidence = cv2.GaussianBlur(belief, (0, 0), settings.refine) + np.float32(LEAST_EVIDENCE)
-    return total / evidence[..., None]
-
-
-def _shown_alike(stack: Stack, other: Float, i: int) -> tuple[Float, Float]:
-    """Reference and frame i in linear light, 1.0 where the longer of the two clips."""
-    top = max(stack.ev[i], stack.ev[stack.reference])
-    reference = stack.radiance(stack.reference) * np.float32(2.0**top)
-    return reference, other * np.float32(2.0 ** (top - stack.ev[i]))
+def _shown_alike(stack: Stack, i: int) -> tuple[Float, Float]:
+    """Radiance of the reference and of frame i, both clipped where the longer of the two clips."""
+    clip = np.float32(2.0 ** -max(stack.ev[i], stack.ev[stack.reference]))
+    reference, other = (np.minimum(stack.radiance(k), clip) for k in (stack.reference, i))
+    return reference, other
 
 
 def _grey(linear: Float) -> Bytes:
@@ -241,13 +205,13 @@ def _disagreement(stack: Stack, i: int, matrix: Array) -> float:
 def sample(stack: Stack, i: int, displacement: Float) -> Aligned:
     """Frame i as displaced by (H, W, 2) px of x and y.
 
-    Cubic, and in the codes: linear light would ring around lamps.
+    Lanczos, which softens the label least, and in the codes: linear light would ring around lamps.
     """
     codes, (h, w) = stack.codes[i], stack.size
     grid = identity(stack.size) + displacement
     x, y = (np.ascontiguousarray(grid[..., k], np.float32) for k in (0, 1))
     scaled = codes.astype(np.float32) / np.float32(np.iinfo(codes.dtype).max)
-    moved = cv2.remap(scaled, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    moved = cv2.remap(scaled, x, y, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
     seen = (x >= 0) & (x <= w - 1) & (y >= 0) & (y <= h - 1)
     shift = np.hypot(displacement[..., 0], displacement[..., 1]).mean()
     return Aligned(np.clip(moved, 0, 1) ** np.float32(GAMMA), seen, float(shift))

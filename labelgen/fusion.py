@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
 from labelgen.align import Aligned
 from labelgen.arrays import Float, Mask, highest
-from labelgen.motion import variance
+from labelgen.bracket import Stack
+from labelgen.cues import Cues
+from labelgen.motion import gradient, variance
 from labelgen.recipe import Recipe
-from labelgen.response import GAMMA, Stored
+from labelgen.response import GAMMA
 
 KNEE = 0.04
 """Width, in codes of 0..1 below the clip, over which a frame fades out of a fusion."""
+CLEAR = 0.6
+"""Slopes are of frames blurred by so much (px), so that noise is not taken for them."""
+WINDOW, NEAR = 7, 2.0
+"""Width (px) of the window of the bilateral filter, and its standard deviation (px)."""
 
 
 def triangle(code: Float) -> Float:
@@ -69,31 +76,22 @@ def fuse_triangle(
     return total + own * aligned[reference].linear * np.float32(2.0 ** -ev[reference])
 
 
-def fuse_variance(
-    aligned: Sequence[Aligned],
-    ev: Sequence[float],
-    agrees: Sequence[Mask],
-    stored: Stored,
-    recipe: Recipe,
-) -> tuple[Float, Mask]:
+def fuse_variance(cues: Cues, stack: Stack, recipe: Recipe) -> tuple[Float, Mask]:
     """Inverse-variance fusion of the frames that agree (Hasinoff 2010, 10.1109/CVPR.2010.5540167).
 
     All channels of a frame have one weight, so that a pixel clipped in one channel gets no
-    colour cast. Where no agreeing frame is below its clip, the shortest stands if it agrees:
-    what it clips is known to be at least 1.0.
+    colour cast. An error of the geometry counts as noise that grows with the slope, which the
+    reference does not have: edges are its own. Where no agreeing frame is below its clip, the
+    shortest stands if it agrees: what it clips is known to be at least 1.0.
 
     Parameters
     ----------
-    aligned : sequence of Aligned
-        F frames in the geometry of the reference, shortest first.
-    ev : sequence of float
-        Their exposures in stops relative to the shortest.
-    agrees : sequence of (H, W) bool
-        Where each frame shows what the reference shows.
-    stored : Stored
-        How the camera stored the codes.
+    cues : Cues
+        F frames in the geometry of the reference, and where they agree with it.
+    stack : Stack
+        The bracket.
     recipe : Recipe
-        Its noise and exposure settings.
+        Its noise, exposure and fusion settings.
 
     Returns
     -------
@@ -102,18 +100,55 @@ def fuse_variance(
     known : (H, W) bool
         False where no agreeing frame can tell.
     """
-    total = np.zeros_like(aligned[0].linear)
-    weights = np.zeros((*total.shape[:2], 1), np.float32)
-    for frame, stops, agree in zip(aligned, ev, agrees, strict=True):
+    total = np.zeros_like(cues.aligned[0].linear)
+    weights = np.zeros((*stack.size, 1), np.float32)
+    own = weights
+    for i, (frame, stops) in enumerate(zip(cues.aligned, stack.ev, strict=True)):
         level = highest(frame.linear)[..., None]
         code = level ** np.float32(1 / GAMMA)
         usable = np.clip((recipe.exposure.clip - code) * np.float32(1 / KNEE), 0, 1)
-        weight = usable * agree[..., None] * np.float32(4.0**stops)
-        weight = weight / variance(level, stored, recipe.noise)
+        spread = variance(level, stack.stored, recipe.noise)
+        if i == cues.reference:
+            own = np.float32(4.0**stops) / spread
+        elif recipe.fusion.misplaced and frame.shift:
+            slope = highest(gradient(cv2.GaussianBlur(frame.linear, (0, 0), CLEAR)))[..., None]
+            spread = spread + np.square(slope * np.float32(recipe.fusion.misplaced))
+        weight = usable * cues.agrees[i][..., None] * np.float32(4.0**stops) / spread
         total += weight * frame.linear * np.float32(2.0**-stops)
         weights += weight
     seen = weights[..., 0] > 0
-    beyond = ~seen & agrees[0]
+    beyond = ~seen & cues.agrees[0]
     radiance = (total / np.maximum(weights, 1e-30)).astype(np.float32, copy=False)
-    radiance[beyond] = aligned[0].linear[beyond]
+    radiance[beyond] = cues.aligned[0].linear[beyond]
+    if recipe.fusion.denoise:
+        noisy = np.minimum(own / np.maximum(weights, 1e-30), 1) * seen[..., None]
+        radiance += noisy * (denoised(radiance, stack, recipe) - radiance)
     return radiance, seen | beyond
+
+
+def denoised(radiance: Float, stack: Stack, recipe: Recipe) -> Float:
+    """Radiance without the noise that the reference has (Tomasi 1998, doi:10.1109/ICCV.1998.710815).
+
+    A bilateral filter on a scale on which the noise of the reference has a standard deviation of
+    one everywhere (Anscombe 1948, doi:10.1093/biomet/35.3-4.246): a network that copies the noise
+    of its inputs is not to be right.
+
+    Parameters
+    ----------
+    radiance : (H, W, 3) float32
+        1.0 where the shortest frame clips.
+    stack : Stack
+        The bracket, for the exposure of its reference and how it was stored.
+    recipe : Recipe
+        Its noise settings, and the strength.
+
+    Returns
+    -------
+    (H, W, 3) float32
+    """
+    gain = np.float32(2.0 ** stack.ev[stack.reference])
+    floor = variance(np.zeros(1, np.float32), stack.stored, recipe.noise)
+    photon = variance(np.ones(1, np.float32), stack.stored, recipe.noise) - floor
+    scaled = 2 / photon * np.sqrt(photon * radiance * gain + floor)
+    smooth = cv2.bilateralFilter(scaled, WINDOW, recipe.fusion.denoise, NEAR)
+    return np.asarray((np.square(smooth * photon / 2) - floor) / (photon * gain), np.float32)

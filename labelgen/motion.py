@@ -85,7 +85,7 @@ def moving(
     sigma = np.sqrt(spread) * np.float32(1 / (2 * np.sqrt(np.pi) * settings.smooth))
     allowed = settings.threshold + settings.sigmas * sigma
     if settings.gradient:
-        allowed = allowed + settings.gradient * _gradient(cv2.GaussianBlur(shown[0], *size))
+        allowed = allowed + settings.gradient * gradient(cv2.GaussianBlur(shown[0], *size))
     moved: Bytes = highest(difference > allowed).astype(np.uint8)
     if settings.speck > 1:
         moved = _opened(moved, settings.speck)
@@ -104,8 +104,8 @@ def _opened(mask: Bytes, width: int) -> Bytes:
     return np.asarray(cv2.dilate(eroded, square, anchor=(mirrored, mirrored)), np.uint8)
 
 
-def _gradient(image: Float) -> Float:
-    """Magnitude of the change per pixel, (H, W, 3) float32."""
+def gradient(image: Float) -> Float:
+    """Magnitude of the change per pixel of an image (H, W, 3) float32, same shape."""
     dx = cv2.Sobel(image, cv2.CV_32F, 1, 0, scale=0.125)
     dy = cv2.Sobel(image, cv2.CV_32F, 0, 1, scale=0.125)
     return np.hypot(dx, dy)

@@ -84,7 +84,7 @@ class Align:
     refine: float = setting(
         0.0,
         "px, sigma",
-        "ours: homography plus flow smoothed by this, for parallax; 0 is off",
+        "ours: window of a refinement on the pixels, for parallax; 0 is off",
         (0, 200),
     )
     megapixels: float = setting(
@@ -173,6 +173,29 @@ class Fusion:
     )
     guess: int = setting(
         0, "weight, 0..255", "ours: of pixels that only dense flow explains; 0 drops them", (0, 255)
+    )
+    misplaced: float = setting(
+        0.0,
+        "px",
+        "ours: error of the geometry; other frames count less, and are trusted less, at edges",
+        (0, 5),
+    )
+    tolerance: float = setting(
+        0.035, "mu-law", "ours: an error that halves the trust, where the reference clips", (0.001, 1)
+    )
+    doubt: float = setting(
+        0.0,
+        "share",
+        "ours: so much a pixel that moved counts against one that stood still, around pixels "
+        "that the reference clips; 0 trusts them all",
+        (0, 1),
+    )
+    around: float = setting(4.0, "px, sigma, and twice that", "ours: how far for `doubt`", (1, 200))
+    denoise: float = setting(
+        0.0,
+        "standard deviations of the noise",
+        "ours: bilateral, as far as a label is no cleaner than the reference; 0 is off",
+        (0, 20),
     )
     difference: float = setting(
         5 / 255, "mu-law", "SelfHDR: its mask, used by trust = difference", (0, 1)
@@ -385,7 +408,9 @@ DEFAULT = Recipe(
     patches=Patches(choice="score"),
     align=Align(refine=12.0),
     motion=Motion(threshold=4 / 255, gradient=0.5, speck=2, close=9, grow=7),
-    fusion=Fusion(weights="variance", trust="pixel", guess=96),
+    fusion=Fusion(
+        weights="variance", trust="pixel", guess=96, misplaced=0.2, doubt=1 / 16, denoise=4.0
+    ),
     illumination=Illumination(frames="real", kinds="any", share=0.5, gain_low=0.5, gain_high=4.0),
     warp=Warp(share=0.3),
     pieces=Pieces(share=0.25),

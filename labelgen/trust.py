@@ -1,0 +1,127 @@
+"""Which pixels of a label can be trusted, and how much.
+
+SS-HDR (arXiv 2203.12311) trusts whole cells, SelfHDR (arXiv 2310.01840) pixels at which label and
+reference differ little; trust by the evidence that a pixel stood still is ours.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from labelgen.arrays import Array, Float, Mask, highest
+from labelgen.cues import Cues
+from labelgen.fusion import triangle
+from labelgen.motion import gradient
+from labelgen.recipe import Fusion, Recipe
+from labelgen.response import mu_law
+
+NOTHING, STATIC, REFERENCE = 0, 1, 2
+"""How a pixel got its label: not at all, from all frames, from what agrees with the reference."""
+
+LEAST_EVIDENCE = 1e-3
+"""With less around it (share of the pixels, both ways) a pixel is trusted as if it stood still."""
+
+
+def cells(size: tuple[int, int], patch: int) -> tuple[list[int], list[int]]:
+    """Borders of the grid of co-located cells, as many as patches of that size cover the frame.
+
+    Parameters
+    ----------
+    size : (int, int)
+        Height and width in pixels.
+    patch : int
+        Side of a patch in pixels; cells are at most that large.
+
+    Returns
+    -------
+    ys, xs : list of int
+        Borders in pixels, first 0, last the height or width.
+
+    Examples
+    --------
+    >>> ys, xs = cells((1000, 1500), 128)
+    >>> len(ys) - 1, len(xs) - 1, xs[1]
+    (8, 12, 125)
+    """
+    ys, xs = ([round(k * n / -(-n // patch)) for k in range(-(-n // patch) + 1)] for n in size)
+    return ys, xs
+
+
+def trust_cells(cues: Cues, recipe: Recipe) -> Array:
+    """SS-HDR: cells static in all frames, or well exposed in the reference, or rejected.
+
+    Returns
+    -------
+    (H, W) uint8
+        STATIC, REFERENCE or NOTHING, equal within a cell.
+    """
+    ys, xs = cells(cues.dark.shape, recipe.patches.size)
+
+    def shares(mask: Mask) -> Array:
+        rows = np.add.reduceat(mask.astype(np.float64), ys[:-1], 0)
+        return np.asarray(np.add.reduceat(rows, xs[:-1], 1) / np.outer(np.diff(ys), np.diff(xs)))
+
+    static = np.logical_and.reduce([shares(~a) <= recipe.motion.cell_share for a in cues.agrees])
+    exposed = (shares(cues.clipped) <= recipe.exposure.clipped_share) & (
+        shares(cues.dark) <= recipe.exposure.dark_share
+    )
+    kind = np.where(static, STATIC, np.where(exposed, REFERENCE, NOTHING))
+    return kind.repeat(np.diff(ys), 0).repeat(np.diff(xs), 1)
+
+
+def trust_difference(fused: Float, reference: Float, code: Float, recipe: Recipe) -> Array:
+    """SelfHDR: label and reference, both times the triangle of the reference, agree in mu-law.
+
+    Parameters
+    ----------
+    fused, reference : (H, W, 3) float32
+        Radiance, 1.0 where the shortest frame clips.
+    code : (H, W, 3) float32
+        Code of the reference, 0 to 1.
+    recipe : Recipe
+        Its fusion settings.
+
+    Returns
+    -------
+    (H, W) uint8
+        STATIC or NOTHING. What the reference clips is trusted, whatever it is.
+    """
+    difference = np.abs(mu_law(fused) - mu_law(reference)) * triangle(code)
+    return np.where(highest(difference) <= recipe.fusion.difference, STATIC, NOTHING)
+
+
+def trust_clipped(cues: Cues, fused: Float, settings: Fusion) -> Float:
+    """How much to trust shorter frames where the reference clips, and so cannot contradict them.
+
+    Two things lower it. A bright thing may have moved there unseen: what is known of the pixels
+    around speaks for or against that. And an error of the geometry, which frames that agree with
+    an unclipped reference cannot have, shows at edges.
+
+    Parameters
+    ----------
+    cues : Cues
+        Both cues.
+    fused : (H, W, 3) float32
+        Radiance of the label.
+    settings : Fusion
+        Its `doubt`, `around`, `misplaced` and `tolerance`.
+
+    Returns
+    -------
+    (H, W) float32
+        0 to 1; 1 wherever the reference is not clipped.
+    """
+    if cues.reference == 0:  # what the shortest frame clips is 1.0, whatever it is
+        return np.ones(cues.clipped.shape, np.float32)
+    shorter = range(cues.reference)
+    reaches = np.logical_and.reduce([cues.aligned[i].seen for i in shorter])
+    agrees = np.logical_and.reduce([cues.agrees[i] for i in shorter])
+    moved, still = (
+        sum(cv2.GaussianBlur(m.astype(np.float32), (0, 0), s * settings.around) for s in (1, 2))
+        for m in (reaches & ~agrees, agrees & ~cues.clipped)
+    )
+    stood = (still + LEAST_EVIDENCE) / (still + settings.doubt * moved + LEAST_EVIDENCE)
+    wrong = settings.misplaced * highest(gradient(mu_law(fused)))
+    exact = 1 / (1 + np.square(wrong * np.float32(1 / settings.tolerance)))
+    return np.where(cues.clipped, stood * exact, 1).astype(np.float32)
