@@ -23,6 +23,7 @@ from labelgen.trust import (
     trust_difference,
 )
 
+
 @dataclass(frozen=True)
 class Label:
     """Full-frame label of a bracket.

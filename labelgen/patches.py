@@ -12,9 +12,9 @@ import numpy as np
 from labelgen.arrays import highest
 from labelgen.format import BRANCHES
 from labelgen.label import Label
-from labelgen.trust import STATIC, cells
 from labelgen.recipe import Patches, Recipe
 from labelgen.response import mu_law
+from labelgen.trust import STATIC, cells
 
 
 @dataclass(frozen=True)

@@ -181,7 +181,10 @@ class Fusion:
         (0, 5),
     )
     tolerance: float = setting(
-        0.035, "mu-law", "ours: an error that halves the trust, where the reference clips", (0.001, 1)
+        0.035,
+        "mu-law",
+        "ours: an error that halves the trust, where the reference clips",
+        (0.001, 1),
     )
     doubt: float = setting(
         0.0,
