@@ -151,4 +151,5 @@ def denoised(radiance: Float, stack: Stack, recipe: Recipe) -> Float:
     photon = variance(np.ones(1, np.float32), stack.stored, recipe.noise) - floor
     scaled = 2 / photon * np.sqrt(photon * radiance * gain + floor)
     smooth = cv2.bilateralFilter(scaled, WINDOW, recipe.fusion.denoise, NEAR)
-    return np.asarray((np.square(smooth * photon / 2) - floor) / (photon * gain), np.float32)
+    light = (np.square(smooth * photon / 2) - floor) / (photon * gain)
+    return np.asarray(np.maximum(light, 0), np.float32)

@@ -21,6 +21,7 @@ from labelgen.trust import (
     trust_cells,
     trust_clipped,
     trust_difference,
+    trust_lossy,
 )
 
 
@@ -89,6 +90,8 @@ def make_label(stack: Stack, recipe: Recipe) -> Label:
     trust = (kind != NOTHING).astype(np.float32)
     if recipe.fusion.trust == "pixel":
         trust *= trust_clipped(cues, fused, recipe.fusion)
+        if stack.stored.lossy:
+            trust *= trust_lossy(fused, 2.0 ** stack.ev[stack.reference], recipe.fusion)
     weight = np.rint(255 * trust).astype(np.uint8)
     if recipe.fusion.guess and recipe.fusion.weights == "variance" and not known.all():
         guessed, explained = guess(stack, recipe)

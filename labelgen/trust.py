@@ -14,11 +14,13 @@ from labelgen.cues import Cues
 from labelgen.fusion import triangle
 from labelgen.motion import gradient
 from labelgen.recipe import Fusion, Recipe
-from labelgen.response import mu_law
+from labelgen.response import GAMMA, mu_law, mu_law_slope
 
 NOTHING, STATIC, REFERENCE = 0, 1, 2
 """How a pixel got its label: not at all, from all frames, from what agrees with the reference."""
 
+LUMA = 0.299, 0.587, 0.114
+"""Shares of R, G and B in the luma of JPEG (ITU-R BT.601)."""
 LEAST_EVIDENCE = 1e-3
 """With less around it (share of the pixels, both ways) a pixel is trusted as if it stood still."""
 
@@ -125,3 +127,31 @@ def trust_clipped(cues: Cues, fused: Float, settings: Fusion) -> Float:
     wrong = settings.misplaced * highest(gradient(mu_law(fused)))
     exact = 1 / (1 + np.square(wrong * np.float32(1 / settings.tolerance)))
     return np.where(cues.clipped, stood * exact, 1).astype(np.float32)
+
+
+def trust_lossy(fused: Float, gain: float, settings: Fusion) -> Float:
+    """How much to trust what JPEG and its kind stored: colour at half the resolution, or less.
+
+    Red and blue are luma plus a colour difference, which is wrong by about what it changes within
+    a pixel. All frames share that error, so that no comparison of them shows it.
+
+    Parameters
+    ----------
+    fused : (H, W, 3) float32
+        Radiance of the label.
+    gain : float
+        Exposure of the reference relative to the shortest frame, as a factor.
+    settings : Fusion
+        Its `tolerance`.
+
+    Returns
+    -------
+    (H, W) float32
+        0 to 1.
+    """
+    code = (fused * np.float32(gain)) ** np.float32(1 / GAMMA)
+    luma = cv2.transform(code, np.array([LUMA], np.float32))[..., None]
+    # What one code is in mu-law: its slope over radiance times the slope of the decoding.
+    slope = mu_law_slope(fused) * np.float32(GAMMA / gain) * np.maximum(code, 1e-3) ** (GAMMA - 1)
+    wrong = highest(gradient(code - luma) * slope)
+    return np.asarray(1 / (1 + np.square(wrong * np.float32(1 / settings.tolerance))), np.float32)
