@@ -17,7 +17,7 @@ from scipy.optimize import nnls
 
 from labelgen.arrays import Array, Codes, Float
 from labelgen.recipe import Noise
-from labelgen.response import GAMMA, GAMMA22, Response, Stored, decode
+from labelgen.response import GAMMA, GAMMA22, NAMED, Response, Stored, decode
 
 Row = tuple[float, float, float, float]
 """Light, standard deviation at full and at half resolution (0: unknown), blocks it rests on."""
@@ -126,9 +126,10 @@ def _levels(image: Float) -> dict[int, tuple[float, float, int]]:
 def fit(rows: Sequence[Row], response: Response, bits: int) -> tuple[float, float] | None:
     """Full well and read noise of a camera at an ISO, in electrons.
 
-    Smooth noise (of demosaicing, denoising, JPEG) is scaled to what it is at half resolution, and
-    never taken for less than the defaults of `labelgen.recipe.Noise`: nobody knows how much of it
-    was smoothed away.
+    Smooth noise (of demosaicing, denoising, JPEG) is scaled to what it is at half resolution. Less
+    than the defaults of `labelgen.recipe.Noise` is believed only of white noise under a curve that
+    is exact: nobody knows how much was smoothed away, and an estimated curve is itself off by more
+    than the noise of a quiet camera, so that still frames would seem to differ.
 
     Parameters
     ----------
@@ -143,7 +144,7 @@ def fit(rows: Sequence[Row], response: Response, bits: int) -> tuple[float, floa
     -------
     tuple of float or None
         Within the ranges of `Noise`. None where the rows don't tell: too few of them, of too few
-        levels, on no line, less than the rounding of codes; or smooth and less than the defaults.
+        levels, on no line, less than the rounding of codes; or less than is believed.
     """
     table = np.array(rows, np.float64).reshape(-1, 4)
     light, slope = _light(table[:, 0], response)
@@ -165,14 +166,14 @@ def fit(rows: Sequence[Row], response: Response, bits: int) -> tuple[float, floa
     gain, floor, scatter = _line(light, variance - rounding, rounding, table[seen, 3])
     if scatter > SCATTER or gain <= 0:
         return None
-    default, limits = Noise(), _limits()
     if smooth > WHITE:
         gain, floor = smooth * gain, smooth * floor
-        if gain * default.full_well < 1:
-            return None
+    default, limits = Noise(), _limits()
     well = float(np.clip(1 / gain, *limits["full_well"]))
     read = float(np.clip(np.sqrt(floor) * well, *limits["read"]))
-    if smooth > WHITE:
+    if smooth > WHITE or response.name not in NAMED:
+        if well > default.full_well:
+            return None
         read = max(read, default.read)
     return float(f"{well:.4g}"), float(f"{read:.3g}")
 
