@@ -83,8 +83,9 @@ def observe(codes: Codes) -> list[Row]:
 def _strips(codes: Codes) -> Codes:
     """Strips of two rows of blocks, evenly over a frame."""
     height, width = (n // (2 * SIDE) * 2 * SIDE for n in codes.shape[:2])
-    strips = codes[:height, :width].reshape(-1, 2 * SIDE, width, 3)
-    return strips[:: max(1, round(height * width / PIXELS))].reshape(-1, width, 3)
+    strips = codes[:height, :width].reshape(height // (2 * SIDE), 2 * SIDE, width, 3)
+    kept = strips[:: max(1, round(height * width / PIXELS))]
+    return kept.reshape(len(kept) * 2 * SIDE, width, 3)
 
 
 def _halved(image: Float) -> Float:
