@@ -94,11 +94,11 @@ def _halved(image: Float) -> Float:
 
 
 def _high() -> Float:
-    """The highest frequencies of the orthonormal cosine transform, (SIDE^2, frequencies)."""
+    """The highest frequencies of the orthonormal cosine transform, (frequencies, SIDE^2)."""
     at = np.arange(SIDE)
     waves = np.sqrt(2 / SIDE) * np.cos(np.pi * np.outer(at, 2 * at + 1) / (2 * SIDE))
     pairs = [(i, j) for i in at for j in at if i + j >= HIGH]
-    return np.stack([np.outer(waves[i], waves[j]).ravel() for i, j in pairs], 1).astype(np.float32)
+    return np.stack([np.outer(waves[i], waves[j]).ravel() for i, j in pairs]).astype(np.float32)
 
 
 def _levels(image: Float) -> dict[int, tuple[float, float, int]]:
@@ -109,7 +109,8 @@ def _levels(image: Float) -> dict[int, tuple[float, float, int]]:
     blocks = blocks[blocks.max(1, initial=0) < 1]
     waves = _high()
     mean = blocks.mean(1)
-    high = np.square(blocks @ waves).sum(1)
+    # Not by BLAS, whose sums may depend on the number of threads.
+    high = np.square(np.einsum("nk,fk->nf", blocks, waves)).sum(1)
     low = np.square(blocks - mean[:, None]).sum(1) - high
     level = (mean**0.25 * BINS).astype(int)
     found: dict[int, tuple[float, float, int]] = {}
@@ -119,7 +120,7 @@ def _levels(image: Float) -> dict[int, tuple[float, float, int]]:
         if count >= LEAST_BLOCKS:
             flat = inside[np.argpartition(low[inside], count - 1)[:count]]
             # The median of chi squared is two thirds below its mean, the degrees of freedom.
-            variance = np.median(high[flat]) / (waves.shape[1] - 2 / 3)
+            variance = np.median(high[flat]) / (len(waves) - 2 / 3)
             found[k] = float(mean[flat].mean()), float(variance), count
     return found
 
