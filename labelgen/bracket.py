@@ -192,6 +192,7 @@ def load(
     reference: int,
     response: Response = GAMMA22,
     bayer: str = "",
+    noise: tuple[float, float] | None = None,
 ) -> Stack:
     """Decode the frames in use; codes of another response than gamma 2.2 are recoded.
 
@@ -207,6 +208,8 @@ def load(
         Of the camera.
     bayer : str
         Colour filters of images with a single channel, as in `labelgen.images.read_frames`.
+    noise : tuple of float, optional
+        Full well and read noise of the camera in electrons, where they are known.
 
     Returns
     -------
@@ -228,6 +231,6 @@ def load(
         raise Rejected(f"frames differ in size: {listed}")
     bits = max(bit_depth(c) for c in codes)
     recoded = tuple(response.recode(c) for c in codes)
-    stored = Stored(response, bits, any(p.suffix.lower() in LOSSY for p in paths))
+    stored = Stored(response, bits, any(p.suffix.lower() in LOSSY for p in paths), noise)
     stack = Stack(recoded, tuple(map(float, ev)), reference, stored)
     return stack.to_depth(max(bit_depth(c) for c in recoded))

@@ -15,7 +15,7 @@ from labelgen.folder import by_exposure
 from labelgen.label import make_label, picture
 from labelgen.measure import calibrated, responses, trusted
 from labelgen.recipe import Recipe, load_recipe
-from labelgen.survey import Selection, response_name, survey
+from labelgen.survey import Selection, noise_record, response_name, survey
 
 FILES = ("label.hdr", "label.png", "weight.png", "cues.png", "label.json")
 
@@ -71,7 +71,7 @@ def label(
     if found.rejected:
         raise UserError(f"{bracket}: {found.rejected}")
     try:
-        stack = load(found.paths, found.ev, selection.position, found.response, bayer)
+        stack = load(found.paths, found.ev, selection.position, found.response, bayer, found.noise)
     except Rejected as e:
         raise UserError(f"{bracket}: {e}") from e
     made = make_label(stack, plan)
@@ -83,6 +83,7 @@ def label(
         "stated": list(found.stated),
         "response": response_name(found),
         "misfit": found.misfit,
+        "noise": noise_record(found),
         "origin": list(found.origins),
         "reference": selection.position,
         "size": list(found.size),

@@ -70,7 +70,7 @@ def make(task: Task) -> dict[str, Any]:
 
 def _make(task: Task) -> dict[str, Any]:
     found = task.found
-    stack = load(found.paths, found.ev, task.reference, found.response, found.bayer)
+    stack = load(found.paths, found.ev, task.reference, found.response, found.bayer, found.noise)
     labelled, patches, figures = _label(stack, task)
     if not patches:
         raise Rejected(f"no patch is trusted: {_shares(figures)}")

@@ -1,4 +1,4 @@
-"""What the pixels of a set of brackets tell: the response of each camera, and true exposures.
+"""What the pixels of a set of brackets tell: response and noise of each camera, true exposures.
 
 `labelgen.survey` looks at one bracket at a time; here all that was seen comes together.
 """
@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
@@ -22,6 +22,7 @@ from labelgen.calibrate import Calibration, calibrate
 from labelgen.engine import run
 from labelgen.errors import Rejected, UserError
 from labelgen.format import read_header
+from labelgen.noise import Row, fit
 from labelgen.recipe import Recipe
 from labelgen.response import GAMMA22, NAMED, Response
 from labelgen.survey import MOST_FRAMES, UNKNOWN, Selection, Survey, response_name, survey
@@ -35,7 +36,7 @@ NOTABLE_EV = 0.15
 def calibrated(
     surveys: Sequence[Survey], known: Mapping[str, Response] | None = None
 ) -> list[Survey]:
-    """Surveys with the response of their cameras and exposures corrected by the pixels.
+    """Surveys with response and noise of their cameras, and exposures corrected by the pixels.
 
     The reference keeps its stated exposure, and with it the scale of radiance; the others are
     corrected to it.
@@ -56,7 +57,47 @@ def calibrated(
     light = {s.seen.key: GAMMA22 for s in surveys if s.seen and s.linear}
     calibrations = calibrate(list(views.values()), {**(known or {}), **light})
     found = dict(zip(views, calibrations, strict=True))
-    return [_calibrated(s, s.seen.used, found[s.name]) if s.seen else s for s in surveys]
+    return with_noise(
+        [_calibrated(s, s.seen.used, found[s.name]) if s.seen else s for s in surveys]
+    )
+
+
+def with_noise(surveys: Sequence[Survey]) -> list[Survey]:
+    """Surveys, their response known, with the noise of their camera at the ISO of the reference.
+
+    Parameters
+    ----------
+    surveys : sequence of Survey
+        Calibrated, of all brackets; those that were rejected stay as they are.
+    """
+    pools: dict[_Pool, list[Row]] = {}
+    for s in surveys:
+        if s.seen:
+            for iso, rows in zip(s.seen.iso, s.seen.noise, strict=True):
+                pools.setdefault(_pool(s, iso), []).extend(rows)
+    found = {pool: fit(rows, pool.response, pool.bits) for pool, rows in pools.items()}
+    return [
+        replace(s, noise=found[_pool(s, s.seen.iso[s.seen.used[s.reference]])]) if s.seen else s
+        for s in surveys
+    ]
+
+
+class _Pool(NamedTuple):
+    """Frames that share their noise: those of a bracket alone where camera or ISO are unknown."""
+
+    key: str
+    iso: float
+    response: Response
+    bits: int
+    alone: str
+
+
+def _pool(found: Survey, iso: float) -> _Pool:
+    assert found.seen
+    known = iso > 0 and found.camera
+    # Light itself was looked at as gamma 2.2.
+    response = GAMMA22 if found.linear else found.response
+    return _Pool(found.seen.key, iso, response, found.depth, "" if known else found.name)
 
 
 def _key(camera: str, name: str, known: Mapping[str, Response]) -> str:

@@ -26,7 +26,8 @@ def variance(linear: Float, stored: Stored, noise: Noise) -> Float:
     stored : Stored
         How the camera stored its codes.
     noise : Noise
-        Full well and read noise in electrons (Hasinoff 2010, doi:10.1109/CVPR.2010.5540167).
+        Full well and read noise in electrons (Hasinoff 2010, doi:10.1109/CVPR.2010.5540167),
+        where `stored` does not tell or is not asked.
 
     Returns
     -------
@@ -34,9 +35,12 @@ def variance(linear: Float, stored: Stored, noise: Noise) -> Float:
         In units of linear light squared.
     """
     step = stored.code_width(linear)
-    floor = np.float32((noise.read / noise.full_well) ** 2)
+    full_well, read = noise.full_well, noise.read
+    if stored.noise and noise.estimate == "brackets":
+        full_well, read = stored.noise
+    floor = np.float32((read / full_well) ** 2)
     codes = 1 / 12 + (noise.lossy**2 if stored.lossy else 0)
-    return linear * np.float32(1 / noise.full_well) + floor + step * step * np.float32(codes)
+    return linear * np.float32(1 / full_well) + floor + step * step * np.float32(codes)
 
 
 def moving(

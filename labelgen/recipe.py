@@ -112,6 +112,12 @@ class Camera:
 class Noise:
     """Noise that an honest difference between frames may have."""
 
+    estimate: str = setting(
+        "fixed",
+        "fixed | brackets",
+        "ours: by camera and ISO from the brackets; the two below where these don't tell",
+        ["fixed", "brackets"],
+    )
     full_well: float = setting(
         10_000.0, "electrons at clipping", "ours: a small sensor at base ISO", (100, 1e6)
     )
@@ -410,6 +416,7 @@ DEFAULT = Recipe(
     "a weight per pixel: noise-aware motion cue, inverse-variance fusion of the frames that agree",
     patches=Patches(choice="score"),
     align=Align(refine=12.0),
+    noise=Noise(estimate="brackets"),
     motion=Motion(threshold=4 / 255, gradient=0.5, speck=2, close=9, grow=7),
     fusion=Fusion(
         weights="variance", trust="pixel", guess=96, misplaced=0.2, doubt=1 / 16, denoise=4.0

@@ -107,12 +107,14 @@ class Stored:
     """How a camera stored its frames, by which they can be wrong.
 
     `response` and `bits` per sample are of the codes before they were recoded; `lossy` is JPEG
-    and its kind.
+    and its kind. `noise` is the full well and the read noise of the camera at the ISO of the
+    reference, in electrons, where the brackets tell.
     """
 
     response: Response = GAMMA22
     bits: int = 8
     lossy: bool = False
+    noise: tuple[float, float] | None = None
 
     def code_width(self, light: Float) -> Float:
         """How much light one code more is, at (...) float32 light of 0 to 1, mean of channels."""

@@ -35,6 +35,7 @@ from labelgen.comparagram import Ridge, reduced, ridge
 from labelgen.errors import Rejected, UserError
 from labelgen.files import kind_of_file, read_hdr, sha256, write_json
 from labelgen.images import read_frames
+from labelgen.noise import Row, observe
 from labelgen.response import GAMMA22, Response, bit_depth, decode
 
 MOST_FRAMES = 16
@@ -93,13 +94,16 @@ class Seen:
 
     `key` names camera and processing; `ev` are the stated exposures (stops) of the frames that
     were looked at, shortest first; `used` their indices that a dataset takes; `rows` the ridges
-    (`labelgen.comparagram.Ridge.rows`) of neighbours.
+    (`labelgen.comparagram.Ridge.rows`) of neighbours. `iso` and `noise` (`labelgen.noise.observe`)
+    are those of the same frames; an ISO is 0 where nothing says it.
     """
 
     key: str
     ev: tuple[float, ...]
     used: tuple[int, ...]
     rows: tuple[tuple[float, ...], ...]
+    iso: tuple[float, ...] = ()
+    noise: tuple[tuple[Row, ...], ...] = ()
 
     def view(self) -> View:
         """As `labelgen.calibrate` takes it."""
@@ -117,7 +121,8 @@ class Survey:
     `reference` is an index among the frames used.
     `response` is gamma 2.2 by assumption (`assumed`) until calibrated; `misfit` how far codes
     are off it (median, of 255); `measured` are the exposures as pixels say, None where they can't.
-    `linear` codes are light itself (camera RAW, floating-point TIFF).
+    `linear` codes are light itself (camera RAW, floating-point TIFF). `noise` is the full well and
+    the read noise in electrons, of the camera at the ISO of the reference, or None.
     """
 
     name: str
@@ -142,6 +147,7 @@ class Survey:
     measured: tuple[float | None, ...] = ()
     linear: bool = False
     bayer: str = ""
+    noise: tuple[float, float] | None = None
 
     @property
     def codes_depth(self) -> int:
@@ -200,26 +206,33 @@ def from_json(values: dict[str, Any]) -> Survey:
     truth = Path(values["truth"]) if values["truth"] else None
     seen = values["seen"]
     if seen:
-        rows = tuple(tuple(row) for row in seen["rows"])
-        seen = Seen(seen["key"], tuple(seen["ev"]), tuple(seen["used"]), rows)
+        seen = {k: v if k == "key" else tuple(v) for k, v in seen.items()}
+        seen["rows"] = tuple(tuple(row) for row in seen["rows"])
+        seen["noise"] = tuple(tuple(tuple(row) for row in frame) for frame in seen["noise"])
+        seen = Seen(**seen)
     return Survey(**lists | {"paths": paths, "truth": truth, "seen": seen or None})
 
 
 @dataclass(frozen=True)
 class _Look:
-    """One frame, looked at: size, bits of its codes, light at an eighth, codes at working size."""
+    """One frame, looked at: size, bits of its codes, light at an eighth, codes at working size.
+
+    `noise` is what its flat blocks show of it.
+    """
 
     size: tuple[int, int]
     depth: int
     preview: Float
     codes: Float
+    noise: tuple[Row, ...]
 
 
 def _look(codes: Codes, linear: bool) -> _Look:
     if linear:
         codes = Response("linear").recode(codes)
     size = codes.shape[0], codes.shape[1]
-    return _Look(size, bit_depth(codes), preview(decode(codes)), reduced(codes))
+    noise = tuple(observe(codes))
+    return _Look(size, bit_depth(codes), preview(decode(codes)), reduced(codes), noise)
 
 
 def _survey(bracket: Bracket, selection: Selection) -> Survey:
@@ -280,6 +293,8 @@ def _seen(bracket: Bracket, used: Mapping[Frame, _Look], linear: bool, bayer: st
         tuple(e - ev[0] for e in ev),
         tuple(order.index(f) for f in used),
         ridge([looks[f].codes for f in order], ev).rows(),
+        tuple(f.iso or 0.0 for f in order),
+        tuple(looks[f].noise for f in order),
     )
 
 
@@ -318,6 +333,11 @@ def response_name(found: Survey) -> str:
     return f"{found.response.name} (assumed)" if found.assumed else found.response.name
 
 
+def noise_record(found: Survey) -> dict[str, float] | None:
+    """Full well and read noise (electrons) of a bracket, where its camera's brackets tell."""
+    return dict(zip(("full_well", "read"), found.noise, strict=True)) if found.noise else None
+
+
 def as_record(found: Survey, relative: Sequence[str]) -> dict[str, Any]:
     """A survey for the dataset: JSON, with files by their path relative to RAW."""
     if found.rejected:
@@ -335,6 +355,8 @@ def as_record(found: Survey, relative: Sequence[str]) -> dict[str, Any]:
     record |= {"camera": found.camera, "response": response_name(found)}
     if found.misfit is not None:
         record["misfit"] = found.misfit
+    if found.noise:
+        record["noise"] = noise_record(found)
     if found.bayer:
         record["bayer"] = found.bayer
     if any(p.suffix.lower() in raw.RAW_SUFFIXES for p in found.paths):
