@@ -127,10 +127,11 @@ def fuse_variance(cues: Cues, stack: Stack, recipe: Recipe) -> tuple[Float, Mask
 
 
 def denoised(radiance: Float, stack: Stack, recipe: Recipe) -> Float:
-    """Radiance without the noise that the reference has (Tomasi 1998, doi:10.1109/ICCV.1998.710815).
+    """Radiance without the noise that the reference has.
 
-    A bilateral filter on a scale on which the noise of the reference has a standard deviation of
-    one everywhere (Anscombe 1948, doi:10.1093/biomet/35.3-4.246): a network that copies the noise
+    A bilateral filter (Tomasi 1998, doi:10.1109/ICCV.1998.710815) on a scale on which the noise of
+    the reference has a standard deviation of one everywhere (Anscombe 1948,
+    doi:10.1093/biomet/35.3-4.246): a network that copies the noise
     of its inputs is not to be right.
 
     Parameters

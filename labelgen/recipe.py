@@ -419,11 +419,10 @@ DEFAULT = Recipe(
     noise=Noise(estimate="brackets"),
     motion=Motion(threshold=4 / 255, gradient=0.5, speck=2, close=9, grow=7),
     fusion=Fusion(
-        weights="variance", trust="pixel", guess=96, misplaced=0.2, doubt=1 / 16, denoise=4.0
+        weights="variance", trust="pixel", guess=120, misplaced=0.2, doubt=1 / 16, denoise=4.0
     ),
     illumination=Illumination(frames="real", kinds="any", share=0.5, gain_low=0.5, gain_high=4.0),
     warp=Warp(share=0.3),
-    pieces=Pieces(share=0.25),
 )
 RECIPES = {r.name: r for r in (DEFAULT, SSHDR, SELFHDR)}
 
