@@ -90,15 +90,15 @@ def make_label(stack: Stack, recipe: Recipe) -> Label:
     trust = (kind != NOTHING).astype(np.float32)
     if recipe.fusion.trust == "pixel":
         trust *= trust_clipped(cues, fused, recipe.fusion)
+        fill = cues.clipped & (trust < recipe.fusion.guess / 255)
+        if fill.any():
+            guessed, explained = guess(stack, recipe)
+            fill &= explained
+            fused[fill], kind[fill] = guessed[fill], REFERENCE
+            trust[fill] = recipe.fusion.guess / 255
         if stack.stored.lossy:
             trust *= trust_lossy(fused, 2.0 ** stack.ev[stack.reference], recipe.fusion)
     weight = np.rint(255 * trust).astype(np.uint8)
-    if recipe.fusion.guess and recipe.fusion.weights == "variance":
-        fill = weight < recipe.fusion.guess
-        if fill.any():
-            guessed, explained = guess(stack, recipe)
-            fill &= explained & cues.clipped
-            fused[fill], kind[fill], weight[fill] = guessed[fill], REFERENCE, recipe.fusion.guess
     # A moving cell is the reference itself; moving pixels are what agrees with the reference.
     own = (kind == NOTHING) | ((kind == REFERENCE) & (recipe.fusion.trust == "cell"))
     radiance = np.clip(np.where(own[..., None], reference, fused), 0, 1)

@@ -463,7 +463,7 @@ def test_truth_labels(raw: Path, tmp_path: Path) -> None:
 
 def test_truth_labels_augmented(raw: Path, tmp_path: Path) -> None:
     summary = build(raw, tmp_path / "out.h5", jobs=1, labels="truth", augment=True)
-    assert set(summary.branches) == {"truth", "illumination", "pieces"}
+    assert set(summary.branches) == {"truth", "illumination"}
     assert summary.samples > 4 * 2 * 3
 
 
