@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+"""Label tripod brackets of nine frames from three of them, and compare with the fusion of all nine.
+
+    python docs/tripod.py FOLDER [START OF NAMES]
+
+Frames 2, 5 and 8 make the label; all nine, aligned and taken for still, are fused by inverse
+variance into what is taken for truth. Responses and exposures are those of all brackets together.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from joblib import Parallel, delayed
+
+from labelgen.align import align
+from labelgen.bracket import Stack, load
+from labelgen.cues import Cues
+from labelgen.discover import scan
+from labelgen.fusion import fuse_variance
+from labelgen.label import make_label
+from labelgen.measure import calibrated, trusted
+from labelgen.recipe import DEFAULT
+from labelgen.response import mu_law
+from labelgen.survey import Selection, Survey, survey
+
+FRAMES, MIDDLE, TAKEN = 9, 4, (1, 4, 7)
+
+
+def compare(found: Survey) -> tuple[str, float, float]:
+    """Name, trusted share, and PSNR-mu (dB) where trusted."""
+    cv2.setNumThreads(1)
+    nine = load(found.paths, found.ev, MIDDLE, found.response, noise=found.noise)
+    clip = nine.stored.response.clip(DEFAULT.exposure.clip)
+    plain = replace(
+        DEFAULT,
+        exposure=replace(DEFAULT.exposure, clip=clip),
+        fusion=replace(DEFAULT.fusion, misplaced=0.0, denoise=0.0),
+    )
+    every = np.ones(nine.size, bool)
+    frames = tuple(align(nine, i, DEFAULT.align) for i in range(FRAMES))
+    fused, _ = fuse_variance(Cues(frames, (every,) * FRAMES, ~every, ~every, MIDDLE), nine, plain)
+    first = found.ev[TAKEN[0]]
+    stack = Stack(
+        tuple(nine.codes[i] for i in TAKEN),
+        tuple(found.ev[i] - first for i in TAKEN),
+        TAKEN.index(MIDDLE),
+        nine.source,
+    )
+    label = make_label(stack, DEFAULT)
+    sure = trusted(label.weight, found, DEFAULT) >= 128
+    truth = np.clip(fused * np.float32(2.0**first), 0, 1)
+    error = np.square(mu_law(label.radiance) - mu_law(truth))[sure].mean()
+    return found.name, float(sure.mean()), float(-10 * np.log10(error))
+
+
+def look(bracket: object) -> Survey:
+    """What one bracket shows."""
+    cv2.setNumThreads(1)
+    return survey(bracket, Selection(FRAMES, MIDDLE, 1))  # type: ignore[arg-type]
+
+
+def main() -> None:
+    """Print a table in Markdown."""
+    start = sys.argv[2] if len(sys.argv) > 2 else ""
+    brackets = [b for b in scan(Path(sys.argv[1])) if b.name.startswith(start)]
+    surveys = Parallel(-1)(delayed(look)(b) for b in brackets)
+    usable = [s for s in calibrated(surveys) if not s.rejected]
+    rows = Parallel(-1)(delayed(compare)(s) for s in usable)
+    print("| bracket | trusted | PSNR-mu where trusted |\n|---|---|---|")
+    for name, share, quality in [*rows, ("mean", *np.mean([r[1:] for r in rows], 0))]:
+        print(f"| {name} | {share:.3f} | {quality:.1f} |")
+
+
+if __name__ == "__main__":
+    main()
