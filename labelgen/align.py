@@ -16,7 +16,7 @@ import numpy as np
 from labelgen import recipe
 from labelgen.arrays import Array, Bytes, Float, Mask, highest
 from labelgen.bracket import Stack
-from labelgen.refine import refined
+from labelgen.refine import refined, sampled
 from labelgen.response import GAMMA, mu_law
 
 LEAST_MATCHES = 12
@@ -207,11 +207,8 @@ def sample(stack: Stack, i: int, displacement: Float) -> Aligned:
 
     Lanczos, which softens the label least, and in the codes: linear light would ring around lamps.
     """
-    codes, (h, w) = stack.codes[i], stack.size
-    grid = identity(stack.size) + displacement
-    x, y = (np.ascontiguousarray(grid[..., k], np.float32) for k in (0, 1))
+    codes = stack.codes[i]
     scaled = codes.astype(np.float32) / np.float32(np.iinfo(codes.dtype).max)
-    moved = cv2.remap(scaled, x, y, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
-    seen = (x >= 0) & (x <= w - 1) & (y >= 0) & (y <= h - 1)
+    moved, seen = sampled(scaled, displacement, cv2.INTER_LANCZOS4)
     shift = np.hypot(displacement[..., 0], displacement[..., 1]).mean()
     return Aligned(np.clip(moved, 0, 1) ** np.float32(GAMMA), seen, float(shift))

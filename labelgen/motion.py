@@ -13,6 +13,7 @@ import numpy as np
 from labelgen.align import Aligned
 from labelgen.arrays import Bytes, Float, Mask, highest
 from labelgen.recipe import Noise, Recipe
+from labelgen.refine import slopes
 from labelgen.response import Stored, mu_law, mu_law_slope
 
 
@@ -110,9 +111,7 @@ def _opened(mask: Bytes, width: int) -> Bytes:
 
 def gradient(image: Float) -> Float:
     """Magnitude of the change per pixel of an image (H, W, 3) float32, same shape."""
-    dx = cv2.Sobel(image, cv2.CV_32F, 1, 0, scale=0.125)
-    dy = cv2.Sobel(image, cv2.CV_32F, 0, 1, scale=0.125)
-    return np.hypot(dx, dy)
+    return np.hypot(*slopes(image))
 
 
 def _disc(width: int) -> Bytes:

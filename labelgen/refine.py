@@ -53,25 +53,25 @@ def refined(reference: Float, other: Float, displacement: Float, window: float) 
     return displacement + holds[..., None] * (found - displacement)
 
 
-def sampled(image: Float, displacement: Float) -> tuple[Float, Mask]:
-    """An image (H, W, C) under a displacement, cubic, and where (H, W) it reaches."""
+def sampled(image: Float, displacement: Float, kernel: int = cv2.INTER_CUBIC) -> tuple[Float, Mask]:
+    """An image (H, W, C) under a displacement (H, W, 2) px, and where (H, W) it reaches."""
     h, w = image.shape[:2]
     ys, xs = np.ogrid[0:h, 0:w]
     x, y = (displacement[..., 0] + np.float32(xs)), (displacement[..., 1] + np.float32(ys))
-    moved = cv2.remap(image, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    moved = cv2.remap(image, x, y, kernel, borderMode=cv2.BORDER_REPLICATE)
     return moved, (x >= 0) & (x <= w - 1) & (y >= 0) & (y <= h - 1)
 
 
 def _step(reference: Float, other: Float, displacement: Float, window: float) -> Float:
     """One step of Gauss and Newton at every pixel, of the average over a window around it."""
     moved, seen = sampled(other, displacement)
-    difference, slopes = reference - moved, _slopes((reference + moved) * np.float32(0.5))
-    weight = _belief(difference, slopes, seen)
-    weighted = [weight * s for s in slopes]
+    difference, (dx, dy) = reference - moved, slopes((reference + moved) * np.float32(0.5))
+    weight = _belief(difference, dx * dx + dy * dy, seen)
+    weighted = weight * dx, weight * dy
     products = [
-        weighted[0] * slopes[0],
-        weighted[0] * slopes[1],
-        weighted[1] * slopes[1],
+        weighted[0] * dx,
+        weighted[0] * dy,
+        weighted[1] * dy,
         *(w * difference for w in weighted),
     ]
     xx, xy, yy, bx, by = (_gathered(p, window) for p in products)
@@ -84,18 +84,17 @@ def _step(reference: Float, other: Float, displacement: Float, window: float) ->
     return np.asarray(cv2.resize(step, (w, h), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def _slopes(image: Float) -> tuple[Float, Float]:
-    """Change per pixel of (H, W, 3) in x and in y."""
+def slopes(image: Float) -> tuple[Float, Float]:
+    """Change per pixel of an image (H, W, 3) float32 in x and in y, same shape (Sobel)."""
     return (
         cv2.Sobel(image, cv2.CV_32F, 1, 0, scale=1 / 8),
         cv2.Sobel(image, cv2.CV_32F, 0, 1, scale=1 / 8),
     )
 
 
-def _belief(difference: Float, slopes: tuple[Float, Float], seen: Mask) -> Float:
-    """Weight (H, W, 3) of every difference: what it tells of the geometry."""
-    ordinary = slopes[0] * slopes[0] + slopes[1] * slopes[1]
-    ordinary = ordinary * np.float32(MISPLACED**2) + np.float32(FLOOR**2)
+def _belief(difference: Float, steepness: Float, seen: Mask) -> Float:
+    """Weight (H, W, 3) of differences, by the squared gradient: what they tell of the geometry."""
+    ordinary = steepness * np.float32(MISPLACED**2) + np.float32(FLOOR**2)
     odd = difference * difference / ordinary
     around = cv2.GaussianBlur(np.minimum(highest(odd), np.float32(MOST_ODD)), (0, 0), AROUND)
     still = seen / (1 + np.square(around * np.float32(1 / ODD)))

@@ -124,8 +124,8 @@ def trust_clipped(cues: Cues, fused: Float, settings: Fusion) -> Float:
         for m in (reaches & ~agrees, agrees & ~cues.clipped)
     )
     stood = (still + LEAST_EVIDENCE) / (still + settings.doubt * moved + LEAST_EVIDENCE)
-    wrong = settings.misplaced * highest(gradient(mu_law(fused)))
-    exact = 1 / (1 + np.square(wrong * np.float32(1 / settings.tolerance)))
+    wrong = np.float32(settings.misplaced) * highest(gradient(mu_law(fused)))
+    exact = _tolerated(wrong, settings)
     return np.where(cues.clipped, stood * exact, 1).astype(np.float32)
 
 
@@ -154,4 +154,9 @@ def trust_lossy(fused: Float, gain: float, settings: Fusion) -> Float:
     # What one code is in mu-law: its slope over radiance times the slope of the decoding.
     slope = mu_law_slope(fused) * np.float32(GAMMA / gain) * np.maximum(code, 1e-3) ** (GAMMA - 1)
     wrong = highest(gradient(code - luma) * slope)
+    return _tolerated(wrong, settings)
+
+
+def _tolerated(wrong: Float, settings: Fusion) -> Float:
+    """Trust (H, W) in spite of an error (H, W) in mu-law: half at the tolerance."""
     return np.asarray(1 / (1 + np.square(wrong * np.float32(1 / settings.tolerance))), np.float32)
