@@ -131,7 +131,8 @@ def draw(
 ) -> Augmentation:
     """Draw the augmentation of one sample.
 
-    Frames are moved where they are static or modelled; what really moves keeps its real motion.
+    The published method moves frames where they are static or modelled, and leaves what really
+    moves its real motion; by `warp.patches` the others are moved as well.
     """
     side, stack = recipe.patches.size, labelled.stack
     gain = None
@@ -141,7 +142,8 @@ def draw(
         gain = draw_gain(rng, side, headroom, recipe.illumination)
     moves = rng.random() < recipe.warp.share
     modelled = gain is not None and recipe.illumination.frames == "modelled"
-    moves &= modelled or BRANCHES[patch.branch] != "reference"
+    if recipe.warp.patches == "static":
+        moves &= modelled or BRANCHES[patch.branch] != "reference"
     others = [moves and i != stack.reference for i in range(len(stack.codes))]
     maps = tuple(draw_homography(rng, recipe.warp) if m else None for m in others)
     return Augmentation(

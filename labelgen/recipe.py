@@ -244,7 +244,13 @@ class Illumination:
 class Warp:
     """Synthetic motion: a Gaussian homography per frame; the reference stays."""
 
-    share: float = setting(0.75, "share of the static and illumination samples", "ours", (0, 1))
+    patches: str = setting(
+        "static",
+        "static | all",
+        "SS-HDR: static ones and modelled frames; all (ours): also those that hold real motion",
+        ["static", "all"],
+    )
+    share: float = setting(0.75, "share of their samples", "ours", (0, 1))
     shift: float = setting(6.0, "px, sigma", "SS-HDR: Gaussian; the size is ours", (0, 200))
     turn: float = setting(1.5, "degrees, sigma", "likewise", (0, 45))
     zoom: float = setting(0.02, "relative, sigma", "likewise", (0, 0.3))
@@ -422,7 +428,7 @@ DEFAULT = Recipe(
         weights="variance", trust="pixel", guess=120, misplaced=0.2, doubt=1 / 16, denoise=4.0
     ),
     illumination=Illumination(frames="real", kinds="any", share=0.5, gain_low=0.5, gain_high=4.0),
-    warp=Warp(share=0.3),
+    warp=Warp(patches="all", share=0.3),
 )
 RECIPES = {r.name: r for r in (DEFAULT, SSHDR, SELFHDR)}
 

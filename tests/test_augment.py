@@ -218,6 +218,23 @@ def test_moving_patches_keep_their_real_motion(tripod: Simulated) -> None:
         assert np.array_equal(s.inputs, plain[s.patch.index].inputs)
 
 
+def test_moving_patches_are_moved_too_if_the_recipe_says_so(tripod: Simulated) -> None:
+    """Only the other frames: reference, label and weight stay, and so does the branch."""
+    reference = BRANCHES.index("reference")
+    every = replace(WARPED, warp=replace(WARPED.warp, patches="all"))
+    plain = {s.patch.index: s for s in samples(tripod, PLAIN, reference)}
+    warped = samples(tripod, every, reference)
+    assert len(warped) > 10
+    for s in warped:
+        before = plain[s.patch.index]
+        assert np.array_equal(s.inputs[1], before.inputs[1])
+        assert not np.array_equal(s.inputs[0], before.inputs[0])
+        assert not np.array_equal(s.inputs[2], before.inputs[2])
+        assert np.array_equal(s.label, before.label)
+        assert np.array_equal(s.weight, before.weight)
+        assert s.patch.branch == reference
+
+
 def test_draws_depend_on_seed_bracket_patch_and_variant_alone(tripod: Simulated) -> None:
     both = replace(LIT, warp=WARPED.warp)
     first, again, other = (samples(tripod, both, seed=s) for s in (1, 1, 2))
