@@ -95,7 +95,7 @@ def test_readable_by_hdf5_1_8(built: Path) -> None:
 
 
 def test_real_inputs_and_labels_are_those_of_the_brackets(built: Path, raw: Path) -> None:
-    """The reference is as it was taken, the others too unless warped; the label is near the truth."""
+    """The reference is as it was taken, others too unless warped; the label is near the truth."""
     seen = plain = 0
     with Dataset(built) as data:
         branches, scenes = data.column("branch"), data.column("scene")

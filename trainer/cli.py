@@ -85,21 +85,32 @@ def fit(data: Path, run: Path, **options: Any) -> None:
 
 
 @cli.command()
-@click.argument("run", type=path)
+@click.argument("runs", type=path, nargs=-1, required=True)
 @click.argument("scenes", type=path)
 @device
 @response_option
 @tile
+@click.option(
+    "--peak-nits", default=1000.0, show_default=True, help="cd/m2 that 1.0 is shown at, for PU21."
+)
+@click.option("--crop", default=0, show_default=True, help="Border left out on all sides, pixels.")
 @as_json
-def evaluate(run: Path, scenes: Path, as_json: bool, **options: Any) -> None:
-    """Score RUN on the brackets below SCENES that have their truth beside them."""
-    from trainer.evaluate import as_table
-    from trainer.evaluate import evaluate as job
+def evaluate(runs: tuple[Path, ...], scenes: Path, as_json: bool, **options: Any) -> None:
+    """Score RUNS on the brackets below SCENES that have their truth beside them.
 
-    result = job(run, scenes, **options)
-    for name, why in result["skipped"].items():
-        click.echo(f"{name}: skipped, {why}", err=True)
-    click.echo(json.dumps(result, indent=1) if as_json else as_table(result))
+    One run is shown scene by scene; of several, the means and what each gains over the first.
+    """
+    from trainer.evaluate import as_comparison, as_table, compare
+
+    results = compare(runs, scenes, **options)
+    for run, result in results.items():
+        for name, why in result["skipped"].items():
+            click.echo(f"{run}: {name} skipped, {why}", err=True)
+    one, *more = results.values()
+    if as_json:
+        click.echo(json.dumps({"runs": results} if more else one, indent=1))
+    else:
+        click.echo(as_comparison(results) if more else as_table(one))
 
 
 @cli.command()

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
+from labelgen.arrays import Mask
 from labelgen.discover import scan
 from labelgen.errors import Rejected, UserError
 from labelgen.response import Response
 from labelgen.survey import Survey, read_truth
 from trainer import device as devices
 from trainer.checkpoint import Config, load_model
-from trainer.metrics import figures
+from trainer.metrics import PEAK_NITS, WINDOW, figures
 from trainer.models import Model
 from trainer.predict import TILE, known_responses, picture, read, surveyed
 
@@ -26,6 +28,8 @@ def evaluate(
     device: str | None = None,
     response: str = "auto",
     tile: int = TILE,
+    peak_nits: float = PEAK_NITS,
+    crop: int = 0,
 ) -> dict[str, Any]:
     """Score the averaged weights of a run on scenes with truth.
 
@@ -35,28 +39,64 @@ def evaluate(
         What `trainer fit` wrote.
     scenes : Path
         Folder of brackets with HDRImg.hdr beside the frames: linear radiance in the geometry of
-        the reference, 1.0 where the shortest frame clips.
+        the reference, 1.0 where the shortest frame clips. Where truth/moving.png is there too,
+        what it shows white is scored by itself as well.
     device : str, optional
         "cpu", "cuda", "mps"; the fastest there is if left out.
     response : str
         As in `trainer.predict.predict`.
     tile : int
         Side of the tiles of large frames in pixels.
+    peak_nits : float
+        cd/m2 at which radiance 1.0 is shown, for PU21.
+    crop : int
+        Border in pixels that is left out on all sides.
 
     Returns
     -------
     dict
-        "scenes": the figures of `trainer.metrics.figures` by name of the scene; "mean": the mean
-        of each over the scenes; "skipped": why brackets were left out, by name.
+        "scenes": the figures of `trainer.metrics.figures` by name of the scene; "mean" and
+        "spread": the mean and the standard deviation of each over the scenes that have it;
+        "peak_nits" and "crop" as given; "skipped": why brackets were left out, by name.
 
     Raises
     ------
     UserError
         Not a run, or no scene with truth.
     """
+    if not 0 < peak_nits < float("inf"):
+        raise UserError(f"--peak-nits {peak_nits}: expected more than 0 cd/m2")
+    if crop < 0:
+        raise UserError(f"--crop {crop}: expected at least 0 pixels")
     model, config = load_model(run, devices.pick(device))
     found, skipped = with_truth(scenes, config, known_responses(run, response))
-    return score(model, config, found, tile) | {"skipped": skipped}
+    result = score(model, config, found, tile, peak_nits, crop)
+    return result | {"peak_nits": peak_nits, "crop": crop, "skipped": skipped}
+
+
+def compare(
+    runs: Sequence[Path],
+    scenes: Path,
+    *,
+    device: str | None = None,
+    response: str = "auto",
+    tile: int = TILE,
+    peak_nits: float = PEAK_NITS,
+    crop: int = 0,
+) -> dict[str, dict[str, Any]]:
+    """What `evaluate` says of several runs, by their paths; parameters as there.
+
+    Raises
+    ------
+    UserError
+        As `evaluate`, or a run is given twice.
+    """
+    twice = next((run for run in runs if runs.count(run) > 1), None)
+    if twice is not None:
+        raise UserError(f"{twice}: given twice; give each run once")
+    how: dict[str, Any] = {"device": device, "response": response, "tile": tile}
+    how |= {"peak_nits": peak_nits, "crop": crop}
+    return {str(run): evaluate(run, scenes, **how) for run in runs}
 
 
 def with_truth(
@@ -78,34 +118,105 @@ def with_truth(
 
 
 def score(
-    model: Model, config: Config, scenes: Iterable[Survey], tile: int = TILE
+    model: Model,
+    config: Config,
+    scenes: Iterable[Survey],
+    tile: int = TILE,
+    peak_nits: float = PEAK_NITS,
+    crop: int = 0,
 ) -> dict[str, Any]:
-    """Figures of a network per scene and their mean, one frame in memory at a time.
+    """Figures of a network per scene, their mean and spread, one frame in memory at a time.
 
     Raises
     ------
     UserError
-        A frame or the truth is damaged, or their sizes differ.
+        A frame or the truth is damaged, their sizes differ, or the crop leaves nothing.
     """
     table: dict[str, dict[str, float]] = {}
     for found in scenes:
         try:
-            stack, truth = read(found), read_truth(found)
+            stack, truth, moving = read(found), read_truth(found), moving_area(found)
         except Rejected as e:
             raise UserError(f"{found.name}: {e}") from e
-        table[found.name] = figures(picture(model, stack, tile), truth)
-    names = next(iter(table.values()))
-    mean = {name: float(np.mean([row[name] for row in table.values()])) for name in names}
-    return {"scenes": table, "mean": mean}
+        height, width = stack.size
+        if min(height, width) - 2 * crop < WINDOW:
+            raise UserError(f"--crop {crop}: leaves nothing of {found.name}, {width}x{height} px")
+        kept = np.s_[crop : height - crop, crop : width - crop]
+        predicted = picture(model, stack, tile)
+        area = None if moving is None else moving[kept]
+        table[found.name] = figures(predicted[kept], truth[kept], area, peak_nits)
+    names = list(dict.fromkeys(name for row in table.values() for name in row))
+    columns = {n: [row[n] for row in table.values() if n in row] for n in names}
+    return {
+        "scenes": table,
+        "mean": {n: float(np.mean(c)) for n, c in columns.items()},
+        "spread": {n: float(np.std(c)) for n, c in columns.items()},
+    }
+
+
+def moving_area(found: Survey) -> Mask | None:
+    """What moves in a scene with truth, (H, W) bool, or None where nothing tells.
+
+    Raises
+    ------
+    Rejected
+        The mask is damaged or of another size than the frames.
+    """
+    assert found.truth is not None
+    beside = found.truth.parent
+    path = beside / "moving.png" if beside.name == "truth" else beside / "truth" / "moving.png"
+    if not path.is_file():
+        return None
+    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if mask is None or mask.shape != found.size:
+        height, width = found.size
+        raise Rejected(f"{path.name}: expected a mask of {width}x{height} px, white where it moves")
+    return np.asarray(mask > 127)
 
 
 def as_table(result: dict[str, Any]) -> str:
     """The figures of `evaluate` as lines of text."""
-    rows = {**result["scenes"], "mean": result["mean"]}
-    width = max(len(name) for name in ["scene", *rows])
-    names = list(result["mean"])
-    lines = ["scene".ljust(width) + "".join(name.rjust(10) for name in names)]
-    for scene, row in rows.items():
-        values = (f"{row[n]:10.2f}" if n.startswith("psnr") else f"{row[n]:10.4f}" for n in names)
-        lines.append(scene.ljust(width) + "".join(values))
-    return "\n".join(lines)
+    rows = {**result["scenes"], "mean": result["mean"], "spread": result["spread"]}
+    return "\n".join([*_lines("scene", rows, list(result["mean"])), _how(result)])
+
+
+def as_comparison(results: dict[str, dict[str, Any]]) -> str:
+    """The means of `compare` as lines of text, and how far each run is from the first.
+
+    Differences are taken scene by scene, so that their spread is not that of the scenes.
+    """
+    first, *others = results
+    names = list(results[first]["mean"])
+    lines = _lines("run", {run: result["mean"] for run, result in results.items()}, names)
+    for run in others:
+        scenes, base = results[run]["scenes"], results[first]["scenes"]
+        pairs = [(scenes[s], base[s]) for s in base if s in scenes]
+        for name in names:
+            steps = [a[name] - b[name] for a, b in pairs if name in a and name in b]
+            if steps:
+                mean, spread = np.mean(steps), np.std(steps)
+                lines.append(
+                    f"{run} - {first}: {name} {mean:+.4g}, spread {spread:.3g}, "
+                    f"better in {sum(s > 0 for s in steps)} of {len(steps)} scenes"
+                )
+    return "\n".join([*lines, _how(results[first])])
+
+
+def _lines(head: str, rows: dict[str, dict[str, float]], names: Sequence[str]) -> list[str]:
+    """Rows of figures under their names."""
+    width = max(len(name) for name in [head, *rows])
+
+    def cell(name: str, row: dict[str, float]) -> str:
+        digits = 2 if name.startswith("psnr") else 4
+        return (f"{row[name]:.{digits}f}" if name in row else "-").rjust(len(name) + 2)
+
+    lines = [head.ljust(width) + "".join(name.rjust(len(name) + 2) for name in names)]
+    return lines + [
+        s.ljust(width) + "".join(cell(n, row) for n in names) for s, row in rows.items()
+    ]
+
+
+def _how(result: dict[str, Any]) -> str:
+    """What figures depend on beside the pictures."""
+    crop = f"{result['crop']} px cropped on all sides" if result["crop"] else "nothing cropped"
+    return f"{crop}; PU21 with 1.0 shown at {result['peak_nits']:g} cd/m2"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -71,7 +72,7 @@ def test_labelgen_does_not_need_the_trainer() -> None:
     [
         (cli.fit, ["data.h5", "--run", "run"], fit.fit),
         (cli.predict, ["run", "bracket", "-o", "out"], predict.predict),
-        (cli.evaluate, ["run", "scenes"], evaluate.evaluate),
+        (cli.evaluate, ["run", "scenes"], evaluate.compare),
     ],
 )
 def test_options_are_the_arguments_of_the_function(
@@ -105,8 +106,22 @@ def test_from_dataset_to_picture(
         "psnr_l",
         "ssim_mu",
         "ssim_l",
+        "psnr_pu21",
     }
-    assert "mean" in call("evaluate", run, scene).stdout
+    done = call("evaluate", run, scene, "--crop", 2)
+    assert "mean" in done.stdout
+    assert "2 px cropped on all sides; PU21 with 1.0 shown at 1000 cd/m2" in done.stdout
+
+
+def test_several_runs_are_compared(run: Path, make_scene: MakeScene, tmp_path: Path) -> None:
+    scene, again = make_scene(), tmp_path / "again"
+    shutil.copytree(run, again)
+    done = call("evaluate", run, again, scene, "--device", "cpu")
+    assert done.exit_code == 0, done.output
+    assert f"{again} - {run}: psnr_mu +0, spread 0, better in 0 of 1 scenes" in done.stdout
+    both = json.loads(call("evaluate", run, again, scene, "--json", "--device", "cpu").stdout)
+    alone = json.loads(call("evaluate", run, scene, "--json", "--device", "cpu").stdout)
+    assert both["runs"] == {str(run): alone, str(again): alone}
 
 
 @pytest.mark.parametrize(
@@ -117,6 +132,9 @@ def test_from_dataset_to_picture(
         (["predict", "{tmp}/none", "{tmp}", "-o", "{tmp}/o"], "none: not a run"),
         (["predict", "{run}", "{tmp}/none", "-o", "{tmp}/o"], "none: no such folder"),
         (["evaluate", "{run}", "{tmp}/none"], "none: no such folder"),
+        (["evaluate", "{run}", "{run}", "{tmp}/none"], "given twice"),
+        (["evaluate", "{run}", "{tmp}/none", "--crop", "-1"], "--crop -1: expected at least 0"),
+        (["evaluate", "{run}", "{tmp}/none", "--peak-nits", "0"], "--peak-nits 0.0: expected"),
         (["fit", "{tmp}/data.h5", "--run", "{run}"], "holds a run"),
         (["fit", "{tmp}/data.h5", "--run", "{tmp}/text.h5"], "cannot be made a folder"),
     ],

@@ -218,7 +218,8 @@ def test_validation_reports_and_changes_nothing(
     assert same(checkpoint.load(tmp_path / "a"), checkpoint.load(tmp_path / "b"))
     lines = [m for m in metrics(tmp_path / "b") if "val" in m]
     assert [m["step"] for m in lines] == [2, 4]
-    assert lines[0]["val"]["mean"].keys() == {"psnr_mu", "psnr_l", "ssim_mu", "ssim_l"}
+    expected = {"psnr_mu", "psnr_l", "ssim_mu", "ssim_l", "psnr_pu21"}
+    assert lines[0]["val"]["mean"].keys() == expected
 
 
 def test_learning_rate_warms_up_and_falls(run: Path) -> None:

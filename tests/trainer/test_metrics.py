@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainer.metrics import figures, psnr, ssim
+from trainer.metrics import figures, psnr, pu21, ssim
 
 
 def pictures() -> tuple[np.ndarray, np.ndarray]:
@@ -16,7 +16,9 @@ def pictures() -> tuple[np.ndarray, np.ndarray]:
 def test_figures_are_those_of_scikit_image() -> None:
     # scikit-image 0.26.0: peak_signal_noise_ratio(data_range=1) and structural_similarity with
     # data_range=1, gaussian_weights, sigma=1.5, use_sample_covariance=False, channel_axis=-1.
-    assert figures(*pictures()) == pytest.approx(
+    found = figures(*pictures())
+    del found["psnr_pu21"]
+    assert found == pytest.approx(
         {
             "psnr_mu": 15.26125796204781,
             "psnr_l": 29.509741218518364,
@@ -64,3 +66,22 @@ def test_mu_figures_see_the_shadows_and_linear_ones_the_lights() -> None:
     bright[8:] *= 1.1
     assert figures(dark, truth)["psnr_mu"] < figures(bright, truth)["psnr_mu"]
     assert figures(dark, truth)["psnr_l"] > figures(bright, truth)["psnr_l"]
+
+
+def test_pu21_is_the_curve_of_the_paper() -> None:
+    """Its ends and its middle as published: 0 at 0.005 cd/m2, 256 near 100, 595.39 at 10,000."""
+    values = pu21(np.array([0.005, 100.0, 10_000.0]))
+    assert values == pytest.approx([5.4705e-10, 256, 595.3939], abs=0.5)
+    assert values[2] == pytest.approx(595.3939, abs=1e-3)
+    steps = pu21(np.geomspace(0.001, 20_000, 500))
+    assert (np.diff(steps) >= 0).all()
+    assert steps[0] == pu21(np.array(0.005))
+
+
+def test_pu21_figures_depend_on_the_display() -> None:
+    """A difference in the shadows shows on a bright display and vanishes on a dim one."""
+    truth = np.full((16, 16, 3), 0.001, np.float32)
+    dim, bright = (figures(truth * 1.2, truth, peak_nits=n)["psnr_pu21"] for n in (10.0, 10_000.0))
+    assert dim > bright + 10
+    shown = pu21(truth * 10_000), pu21(truth * 12_000)
+    assert bright == pytest.approx(20 * np.log10(256 / abs(shown[1] - shown[0]).mean()), abs=1e-3)

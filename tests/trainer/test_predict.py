@@ -13,7 +13,7 @@ import torch
 from labelgen.bracket import Stack
 from labelgen.discover import scan
 from labelgen.errors import UserError
-from labelgen.files import read_hdr
+from labelgen.files import read_hdr, write_hdr, write_png
 from labelgen.response import SAMPLES, Response, mu_law
 from tests.cameras import film, write_stored
 from tests.cameras import scene as simulated
@@ -133,7 +133,43 @@ def test_evaluate_is_predict_and_figures(run: Path, make_scene: MakeScene, tmp_p
     values = [row["psnr_l"] for row in got["scenes"].values()]
     assert got["mean"]["psnr_l"] == pytest.approx(np.mean(values))
     lines = as_table(got).splitlines()
-    assert [line.split()[0] for line in lines] == ["scene", "one", "two", "mean"]
+    first = [line.split()[0] for line in lines]
+    assert first == ["scene", "one", "two", "mean", "spread", "nothing"]
+    assert got["spread"]["psnr_l"] == pytest.approx(np.std(values))
+
+
+def test_what_moves_is_scored_by_itself(run: Path, make_scene: MakeScene) -> None:
+    folder = make_scene()
+    truth = read_hdr(folder / "HDRImg.hdr")
+    mask = np.zeros(truth.shape[:2], np.uint8)
+    mask[10:30, 20:40] = 255
+    (folder / "truth").mkdir()
+    write_png(folder / "truth" / "moving.png", mask)
+    got = evaluate(run, folder, device="cpu")["mean"]
+    truth[mask == 0] = 0.0
+    write_hdr(folder / "HDRImg.hdr", truth)
+    spoilt = evaluate(run, folder, device="cpu")["mean"]
+    assert spoilt["psnr_mu_moving"] == pytest.approx(got["psnr_mu_moving"])
+    assert spoilt["psnr_mu"] < got["psnr_mu"] - 1
+    write_png(folder / "truth" / "moving.png", np.full_like(mask, 255))
+    every = evaluate(run, folder, device="cpu")["mean"]
+    assert every["psnr_mu_moving"] == pytest.approx(every["psnr_mu"])
+    write_png(folder / "truth" / "moving.png", mask[:-1])
+    with pytest.raises(UserError, match=r"one: moving.png: expected a mask of 70x50 px"):
+        evaluate(run, folder, device="cpu")
+
+
+def test_a_border_can_be_left_out(run: Path, make_scene: MakeScene) -> None:
+    folder = make_scene()
+    truth = read_hdr(folder / "HDRImg.hdr")
+    spoilt = truth.copy()
+    spoilt[:4] = spoilt[-4:] = spoilt[:, :4] = spoilt[:, -4:] = 0.0
+    whole = evaluate(run, folder, crop=4, device="cpu")
+    write_hdr(folder / "HDRImg.hdr", spoilt)
+    assert evaluate(run, folder, crop=4, device="cpu")["mean"] == pytest.approx(whole["mean"])
+    assert evaluate(run, folder, device="cpu")["mean"]["psnr_l"] < whole["mean"]["psnr_l"]
+    with pytest.raises(UserError, match=r"--crop 20: leaves nothing of one, 70x50 px"):
+        evaluate(run, folder, crop=20, device="cpu")
 
 
 def test_evaluate_without_truth_is_one_line(run: Path, make_scene: MakeScene) -> None:
