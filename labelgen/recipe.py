@@ -428,7 +428,7 @@ DEFAULT = Recipe(
         weights="variance", trust="pixel", guess=120, misplaced=0.2, doubt=1 / 16, denoise=4.0
     ),
     illumination=Illumination(frames="real", kinds="any", share=0.5, gain_low=0.5, gain_high=4.0),
-    warp=Warp(patches="all", share=0.3),
+    warp=Warp(patches="all", share=0.5, shift=10.0),
 )
 RECIPES = {r.name: r for r in (DEFAULT, SSHDR, SELFHDR)}
 
