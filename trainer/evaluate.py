@@ -94,9 +94,18 @@ def compare(
     twice = next((run for run in runs if runs.count(run) > 1), None)
     if twice is not None:
         raise UserError(f"{twice}: given twice; give each run once")
-    how: dict[str, Any] = {"device": device, "response": response, "tile": tile}
-    how |= {"peak_nits": peak_nits, "crop": crop}
-    return {str(run): evaluate(run, scenes, **how) for run in runs}
+    return {
+        str(run): evaluate(
+            run,
+            scenes,
+            device=device,
+            response=response,
+            tile=tile,
+            peak_nits=peak_nits,
+            crop=crop,
+        )
+        for run in runs
+    }
 
 
 def with_truth(
