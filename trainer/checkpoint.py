@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from labelgen.measure import known_cameras
 from labelgen.response import Response
 from trainer import models
 from trainer.losses import LOSSES
-from trainer.models import Model
 
 CONFIG, LAST, METRICS = "config.json", "last.pt", "metrics.jsonl"
 State = dict[str, Any]
@@ -45,6 +45,9 @@ class Config:
     weight_decay: float
     ema: float
     seed: int
+    gradient: float = 0.0
+    teacher: float = 0.0
+    hold_out: float = 0.0
 
     def __post_init__(self) -> None:
         least = {"steps": 1, "batch": 1, "warmup": 0, "weight_decay": 0, "seed": 0}
@@ -56,6 +59,11 @@ class Config:
             raise UserError(f"--loss {self.loss}: expected one of {', '.join(LOSSES)}")
         if not 0 < self.lr < 1:
             raise UserError(f"--lr {self.lr}: expected more than 0 and less than 1")
+        for name in ("gradient", "teacher"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise UserError(f"--{name} {getattr(self, name)}: expected at least 0")
+        if not 0 <= self.hold_out < 1:
+            raise UserError(f"--hold-out {self.hold_out}: expected 0 (none) to less than 1")
         if not 0 <= self.ema < 1:
             raise UserError(f"--ema {self.ema}: expected 0 (none) to less than 1")
 
@@ -86,7 +94,12 @@ def read_config(run: Path) -> Config:
     path = run / CONFIG
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        return Config(**{f.name: stored[f.name] for f in fields(Config)})
+        # What earlier versions didn't know has the default that stands for how they trained.
+        known = {f.name: stored.get(f.name, f.default) for f in fields(Config)}
+        missing = [name for name, value in known.items() if value is MISSING]
+        if missing:
+            raise KeyError(*missing)
+        return Config(**known)
     except FileNotFoundError:
         raise UserError(
             f"{run}: not a run ({CONFIG} is missing); 'trainer fit' makes one"
@@ -145,8 +158,20 @@ def load(run: Path) -> State:
     return state
 
 
-def load_model(run: Path, device: torch.device) -> tuple[Model, Config]:
+def load_model(
+    run: Path, device: torch.device, own: Sequence[str] = ()
+) -> tuple[nn.Module, Config]:
     """The network of a run with its averaged weights, for prediction.
+
+    Parameters
+    ----------
+    run : Path
+        Its folder.
+    device : torch.device
+        Where to.
+    own : sequence of str
+        Networks of one's own, "package.module:Class", that the run may have. A run from somebody
+        else must not decide what is imported here.
 
     Returns
     -------
@@ -158,9 +183,15 @@ def load_model(run: Path, device: torch.device) -> tuple[Model, Config]:
     Raises
     ------
     UserError
-        Not a run, nothing saved yet, or of another version of the network.
+        Not a run, nothing saved yet, of another version of the network, or of a network that is
+        neither shipped nor among `own`.
     """
     config = read_config(run)
+    if config.model not in (*models.MODELS, *own):
+        name = json.dumps(config.model)
+        raise UserError(
+            f"{run}: its network is code of its own; if you trust it, add --model {name}"
+        )
     model, state = models.build(config.model, config.frames, config.reference), load(run)
     try:
         model.load_state_dict(state["ema"])
@@ -181,7 +212,7 @@ class Average:
         about the last tenth of the steps so far and forgets how the network started.
     """
 
-    def __init__(self, model: Model, decay: float) -> None:
+    def __init__(self, model: nn.Module, decay: float) -> None:
         self.model = copy.deepcopy(model).requires_grad_(False).eval()
         self.decay = decay
 

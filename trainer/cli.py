@@ -32,6 +32,11 @@ device = click.option("--device", help="cpu, cuda, cuda:1 or mps.  [default: the
 tile = click.option(
     "--tile", default=1024, show_default=True, help="Side of the tiles of large frames, pixels."
 )
+own = click.option(
+    "--model",
+    multiple=True,
+    help="A network of your own, package.module:Class, that a run was trained with.",
+)
 
 
 class Program(click.Group):
@@ -63,7 +68,12 @@ def cli() -> None:
 @click.argument("data", type=path)
 @click.option("--run", type=path, required=True, help="Folder of the run.")
 @click.option("--val", type=path, help="Scenes with truth to report figures on.")
-@click.option("--model", default="lean", show_default=True, help="lean or ahdrnet.")
+@click.option(
+    "--model",
+    default="lean",
+    show_default=True,
+    help="lean, ahdrnet, hdr-transformer, or package.module:Class of your own.",
+)
 @click.option("--loss", default="mu-l1", show_default=True, help="mu-l1 or l1.")
 @click.option("--steps", default=10_000, show_default=True)
 @click.option("--batch", default=8, show_default=True, help="Samples per step.")
@@ -71,6 +81,19 @@ def cli() -> None:
 @click.option("--warmup", default=100, show_default=True, help="Steps to reach it.")
 @click.option("--weight-decay", default=1e-4, show_default=True)
 @click.option("--ema", default=0.999, show_default=True, help="Decay of the averaged weights.")
+@click.option("--gradient", default=0.0, show_default=True, help="Weight of steps between pixels.")
+@click.option(
+    "--teacher",
+    default=0.0,
+    show_default=True,
+    help="Weight of what the averaged network says where labels aren't trusted.",
+)
+@click.option(
+    "--hold-out",
+    default=0.05,
+    show_default=True,
+    help="Share of the brackets that is kept for validation against their own labels.",
+)
 @click.option("--seed", default=1, show_default=True)
 @device
 @click.option("--resume", is_flag=True, help="Go on where the run was left, if it was begun.")
@@ -94,6 +117,9 @@ def fit(data: Path, run: Path, **options: Any) -> None:
     "--peak-nits", default=1000.0, show_default=True, help="cd/m2 that 1.0 is shown at, for PU21."
 )
 @click.option("--crop", default=0, show_default=True, help="Border left out on all sides, pixels.")
+@click.option("--cvvdp", is_flag=True, help="ColorVideoVDP too, in JOD; needs pip install cvvdp.")
+@click.option("--page", type=path, help="HTML page of the worst places, side by side.")
+@own
 @as_json
 def evaluate(runs: tuple[Path, ...], scenes: Path, as_json: bool, **options: Any) -> None:
     """Score RUNS on the brackets below SCENES that have their truth beside them.
@@ -120,6 +146,7 @@ def evaluate(runs: tuple[Path, ...], scenes: Path, as_json: bool, **options: Any
 @device
 @response_option
 @tile
+@own
 def predict(run: Path, brackets: tuple[Path, ...], out: Path, **options: Any) -> None:
     """Turn BRACKETS, folders of photos, into OUT/<name>/pred.hdr and pred.png."""
     from trainer.predict import predict as job

@@ -70,6 +70,10 @@ class PatchDataset:
         samples = [self[int(row)] for row in rows]
         return {name: np.stack([s[name] for s in samples]) for name in samples[0]}
 
+    def scenes(self) -> NDArray[np.bytes_]:
+        """The bracket that each row came from, (N,) bytes, UTF-8."""
+        return np.asarray(self._data.column("scene"), np.bytes_)
+
     def close(self) -> None:
         """Close the files."""
         self._data.close()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import torch
+from torch import nn
 
 from labelgen.arrays import Mask
 from labelgen.discover import scan
@@ -16,8 +19,8 @@ from labelgen.response import Response
 from labelgen.survey import Survey, read_truth
 from trainer import device as devices
 from trainer.checkpoint import Config, load_model
-from trainer.metrics import PEAK_NITS, WINDOW, figures
-from trainer.models import Model
+from trainer.metrics import PEAK_NITS, WINDOW, ColorVideoVDP, figures
+from trainer.page import Place, View, check_page, worst_places, write_page
 from trainer.predict import TILE, known_responses, picture, read, surveyed
 
 
@@ -30,6 +33,9 @@ def evaluate(
     tile: int = TILE,
     peak_nits: float = PEAK_NITS,
     crop: int = 0,
+    cvvdp: bool = False,
+    model: Sequence[str] = (),
+    page: Path | None = None,
 ) -> dict[str, Any]:
     """Score the averaged weights of a run on scenes with truth.
 
@@ -48,9 +54,15 @@ def evaluate(
     tile : int
         Side of the tiles of large frames in pixels.
     peak_nits : float
-        cd/m2 at which radiance 1.0 is shown, for PU21.
+        cd/m2 at which radiance 1.0 is shown, for PU21 and ColorVideoVDP.
     crop : int
         Border in pixels that is left out on all sides.
+    cvvdp : bool
+        Whether to score by `trainer.metrics.ColorVideoVDP` too, which takes seconds a scene.
+    model : sequence of str
+        Networks of your own, "package.module:Class", that the run may have been trained with.
+    page : Path, optional
+        Where to write a page that shows the worst places, see `trainer.page`.
 
     Returns
     -------
@@ -62,16 +74,21 @@ def evaluate(
     Raises
     ------
     UserError
-        Not a run, or no scene with truth.
+        Not a run, no scene with truth, or ColorVideoVDP is asked for and not installed.
     """
-    if not 0 < peak_nits < float("inf"):
-        raise UserError(f"--peak-nits {peak_nits}: expected more than 0 cd/m2")
-    if crop < 0:
-        raise UserError(f"--crop {crop}: expected at least 0 pixels")
-    model, config = load_model(run, devices.pick(device))
-    found, skipped = with_truth(scenes, config, known_responses(run, response))
-    result = score(model, config, found, tile, peak_nits, crop)
-    return result | {"peak_nits": peak_nits, "crop": crop, "skipped": skipped}
+    results = compare(
+        [run],
+        scenes,
+        device=device,
+        response=response,
+        tile=tile,
+        peak_nits=peak_nits,
+        crop=crop,
+        cvvdp=cvvdp,
+        model=model,
+        page=page,
+    )
+    return results[str(run)]
 
 
 def compare(
@@ -83,6 +100,9 @@ def compare(
     tile: int = TILE,
     peak_nits: float = PEAK_NITS,
     crop: int = 0,
+    cvvdp: bool = False,
+    model: Sequence[str] = (),
+    page: Path | None = None,
 ) -> dict[str, dict[str, Any]]:
     """What `evaluate` says of several runs, by their paths; parameters as there.
 
@@ -94,18 +114,59 @@ def compare(
     twice = next((run for run in runs if runs.count(run) > 1), None)
     if twice is not None:
         raise UserError(f"{twice}: given twice; give each run once")
+    if not 0 < peak_nits < float("inf"):
+        raise UserError(f"--peak-nits {peak_nits}: expected more than 0 cd/m2")
+    if crop < 0:
+        raise UserError(f"--crop {crop}: expected at least 0 pixels")
+    if page:
+        check_page(page)
+    target = devices.pick(device)
+    seen_by = ColorVideoVDP(peak_nits, target) if cvvdp else None
+    entrants = [enter(run, scenes, target, response, model) for run in runs]
+    tables: dict[str, dict[str, dict[str, float]]] = {str(e.run): {} for e in entrants}
+    places: list[Place] = []
+    for name in dict.fromkeys(name for e in entrants for name in e.scenes):
+        views: dict[str, View] = {}
+        for e in entrants:
+            if name in e.scenes:
+                view = look(e.model, e.scenes[name], tile, crop)
+                row = figures(view.predicted, view.truth, view.moving, peak_nits)
+                if seen_by:
+                    row["cvvdp"] = seen_by(view.predicted, view.truth)
+                tables[str(e.run)][name], views[str(e.run)] = row, view
+        if page:
+            places += worst_places(name, views)
+    if page:
+        write_page(page, places, [str(run) for run in runs])
+    how = {"peak_nits": peak_nits, "crop": crop}
     return {
-        str(run): evaluate(
-            run,
-            scenes,
-            device=device,
-            response=response,
-            tile=tile,
-            peak_nits=peak_nits,
-            crop=crop,
-        )
-        for run in runs
+        str(e.run): summary(tables[str(e.run)]) | how | {"skipped": e.skipped} for e in entrants
     }
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A run, its network in evaluation mode, and the scenes it is scored on, by name."""
+
+    run: Path
+    model: nn.Module
+    scenes: dict[str, Survey]
+    skipped: dict[str, str]
+
+
+def enter(
+    run: Path, scenes: Path, device: torch.device, response: str, own: Sequence[str]
+) -> Entrant:
+    """A run, ready to be scored.
+
+    Raises
+    ------
+    UserError
+        Not a run, or no scene with truth.
+    """
+    model, config = load_model(run, device, own)
+    found, skipped = with_truth(scenes, config, known_responses(run, response))
+    return Entrant(run, model, {f.name: f for f in found}, skipped)
 
 
 def with_truth(
@@ -126,34 +187,38 @@ def with_truth(
     return [f for f in found if not f.rejected], skipped
 
 
-def score(
-    model: Model,
-    config: Config,
-    scenes: Iterable[Survey],
-    tile: int = TILE,
-    peak_nits: float = PEAK_NITS,
-    crop: int = 0,
-) -> dict[str, Any]:
-    """Figures of a network per scene, their mean and spread, one frame in memory at a time.
+def look(model: nn.Module, found: Survey, tile: int = TILE, crop: int = 0) -> View:
+    """What a network makes of a scene, beside its truth.
 
     Raises
     ------
     UserError
         A frame or the truth is damaged, their sizes differ, or the crop leaves nothing.
     """
-    table: dict[str, dict[str, float]] = {}
-    for found in scenes:
-        try:
-            stack, truth, moving = read(found), read_truth(found), moving_area(found)
-        except Rejected as e:
-            raise UserError(f"{found.name}: {e}") from e
-        height, width = stack.size
-        if min(height, width) - 2 * crop < WINDOW:
-            raise UserError(f"--crop {crop}: leaves nothing of {found.name}, {width}x{height} px")
-        kept = np.s_[crop : height - crop, crop : width - crop]
-        predicted = picture(model, stack, tile)
-        area = None if moving is None else moving[kept]
-        table[found.name] = figures(predicted[kept], truth[kept], area, peak_nits)
+    try:
+        stack, truth, moving = read(found), read_truth(found), moving_area(found)
+    except Rejected as e:
+        raise UserError(f"{found.name}: {e}") from e
+    height, width = stack.size
+    if min(height, width) - 2 * crop < WINDOW:
+        raise UserError(f"--crop {crop}: leaves nothing of {found.name}, {width}x{height} px")
+    kept = np.s_[crop : height - crop, crop : width - crop]
+    return View(
+        reference=stack.radiance(stack.reference)[kept],
+        predicted=picture(model, stack, tile)[kept],
+        truth=truth[kept],
+        moving=None if moving is None else moving[kept],
+    )
+
+
+def score(model: nn.Module, scenes: Iterable[Survey]) -> dict[str, Any]:
+    """Figures of a network per scene, their mean and spread, one frame in memory at a time."""
+    views = ((found.name, look(model, found)) for found in scenes)
+    return summary({name: figures(v.predicted, v.truth, v.moving) for name, v in views})
+
+
+def summary(table: dict[str, dict[str, float]]) -> dict[str, Any]:
+    """Figures by scene, with their mean and standard deviation over the scenes that have them."""
     names = list(dict.fromkeys(name for row in table.values() for name in row))
     columns = {n: [row[n] for row in table.values() if n in row] for n in names}
     return {

@@ -18,8 +18,10 @@ from trainer import device as devices
 from trainer.checkpoint import Average, Config, State
 from trainer.data import Arrays, PatchDataset, batch_rows, prefetch, prepare, turns
 from trainer.evaluate import score, with_truth
+from trainer.holdout import score_held, split
 from trainer.log import Log
 from trainer.stop import Signals, Stopped
+from trainer.teacher import FROM, teach
 
 CLIP_NORM = 1.0
 """Gradients longer than this are shortened to it: one odd batch must not undo the others."""
@@ -40,6 +42,9 @@ def fit(
     warmup: int = 100,
     weight_decay: float = 1e-4,
     ema: float = 0.999,
+    gradient: float = 0.0,
+    teacher: float = 0.0,
+    hold_out: float = 0.05,
     seed: int = 1,
     device: str | None = None,
     resume: bool = False,
@@ -63,8 +68,9 @@ def fit(
     val : Path, optional
         Scenes with truth to report figures on, every `val_every` steps and at the end. Nothing
         is chosen by them.
-    model : {"lean", "ahdrnet"}
-        The network; its number of frames and its reference are those of the dataset.
+    model : str
+        The network, see `trainer.models.build`; its number of frames and its reference are those
+        of the dataset.
     loss : {"mu-l1", "l1"}
         See `trainer.losses.loss`.
     steps, batch : int
@@ -73,6 +79,13 @@ def fit(
         Highest learning rate, steps to reach it, and decay of AdamW.
     ema : float
         Highest share that the average of the weights keeps at each step.
+    gradient : float
+        Weight of `trainer.losses.gradient_l1` of mu-law values.
+    teacher : float
+        Weight of what `trainer.teacher` says where labels aren't trusted.
+    hold_out : float
+        Share of the brackets that aren't trained on, but scored against their own labels every
+        `val_every` steps and at the end; see `trainer.holdout`.
     seed : int
         Of first weights, order and augmentation.
     device : str, optional
@@ -110,7 +123,11 @@ def fit(
             weight_decay=weight_decay,
             ema=ema,
             seed=seed,
+            gradient=gradient,
+            teacher=teacher,
+            hold_out=hold_out,
         )
+        rows, held = split(dataset.scenes(), hold_out)
         torch.manual_seed(seed)
         network = models.build(model, config.frames, config.reference).to(target).train()
         scenes = with_truth(val, config, known_cameras(head.responses))[0] if val else []
@@ -129,7 +146,7 @@ def fit(
         log = Log(run, config, first)
 
         def read(step: int) -> Arrays:
-            return dataset.batch(batch_rows(len(dataset), batch, seed, step))
+            return dataset.batch(rows[batch_rows(len(rows), batch, seed, step)])
 
         batches = stack.enter_context(closing(prefetch(read, range(first, steps))))
         for step in range(first, steps):
@@ -144,6 +161,14 @@ def fit(
             with devices.autocast(target):
                 prediction = network(samples.inputs)
             value = losses.loss(loss, prediction.float(), samples.label, samples.weight)
+            compressed = losses.mu_law(prediction.float()), losses.mu_law(samples.label)
+            if gradient:
+                value = value + gradient * losses.gradient_l1(*compressed, samples.weight)
+            if teacher and step >= FROM * steps:
+                with devices.autocast(target):
+                    guess, sure = teach(average.model, samples.inputs)
+                untold = (1 - samples.weight) * sure
+                value = value + teacher * losses.weighted_l1(compressed[0], guess, untold)
             optimizer.zero_grad(set_to_none=True)
             value.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP_NORM)
@@ -165,9 +190,13 @@ def fit(
             if caught and done < steps:
                 where = f"{caught.name} at step {done} of {steps}"
                 raise Stopped(f"{run}: {where}, saved; go on with --resume", 128 + caught)
-            if scenes and (done % val_every == 0 or done == steps):
+            if done % val_every == 0 or done == steps:
                 with log.paused():
-                    log.write({"step": done, "val": score(average.model, config, scenes)})
+                    if len(held):
+                        figures = score_held(average.model, dataset, held, batch, target)
+                        log.held(done, figures)
+                    if scenes:
+                        log.write({"step": done, "val": score(average.model, scenes)})
         log.end()
 
 

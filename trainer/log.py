@@ -55,6 +55,14 @@ class Log:
         sys.stderr.flush()
         self.losses, self.waited, self._seconds, self._done = [], 0.0, 0.0, done
 
+    def held(self, done: int, figures: dict[str, float]) -> None:
+        """Write how the average of the weights does on brackets that are held out, and say so."""
+        self.write({"step": done, "held_out": figures})
+        count, quality = int(figures["samples"]), figures["psnr_mu"]
+        end = "\r" if sys.stderr.isatty() else ""
+        text = f"step {done}  held out: PSNR-mu {quality:.2f} dB of {count} samples where trusted"
+        sys.stderr.write(f"{end}{text}\x1b[K\n" if end else f"{text}\n")
+
     def check(self, done: int) -> None:
         """Stop where a loss since the last line is not finite, before that is saved."""
         if not math.isfinite(float(torch.stack(self.losses or [torch.zeros(())]).sum())):

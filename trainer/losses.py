@@ -53,6 +53,39 @@ def weighted_l1(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     return error / weight.sum().clamp(min=LEAST_TRUST * weight.numel())
 
 
+def gradient_l1(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """`weighted_l1` of the steps between neighbouring pixels: edges, wherever their level lies.
+
+    Parameters
+    ----------
+    prediction, target : (B, 3, H, W) float32
+        In any domain.
+    weight : (B, 1, H, W) float32
+        0 to 1; a step is trusted as much as the less trusted of its two pixels.
+
+    Returns
+    -------
+    () float32
+        The mean of both directions.
+    """
+    total = prediction.new_zeros(())
+    for axis in (2, 3):
+        trust = torch.minimum(*_neighbours(weight, axis))
+        total = total + weighted_l1(_step(prediction, axis), _step(target, axis), trust)
+    return total / 2
+
+
+def _neighbours(image: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """All but the first, and all but the last, along an axis."""
+    size = image.shape[axis] - 1
+    return image.narrow(axis, 1, size), image.narrow(axis, 0, size)
+
+
+def _step(image: Tensor, axis: int) -> Tensor:
+    after, before = _neighbours(image, axis)
+    return after - before
+
+
 def loss(name: str, prediction: Tensor, label: Tensor, weight: Tensor) -> Tensor:
     """The loss of a name on linear radiance.
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from scipy.ndimage import correlate1d
 
 from labelgen.arrays import Array, Float, Mask
+from labelgen.errors import UserError
 from labelgen.response import mu_law
 
 WINDOW, SIGMA = 11, 1.5
@@ -52,6 +54,54 @@ def pu21(luminance: Array) -> Array:
     a, b, c, d, e, f = PU21
     power = np.clip(luminance.astype(np.float64), *PU21_RANGE) ** d
     return np.asarray(np.maximum(PU21_SCALE * (((a + b * power) / (1 + c * power)) ** e - f), 0))
+
+
+class ColorVideoVDP:
+    """ColorVideoVDP: how different two pictures look, in just-objectionable differences (JOD).
+
+    Mantiuk, Hanji, Ashraf, Asano, Chapiro, "ColorVideoVDP: A visual difference predictor for
+    image, video and display distortions", ACM TOG 2024, doi:10.1145/3658144. It is the authors'
+    own code that is run: ``pip install cvvdp``.
+
+    Parameters
+    ----------
+    peak_nits : float
+        cd/m2 at which radiance 1.0 is shown.
+    device : torch.device
+        Where to compute.
+
+    Raises
+    ------
+    UserError
+        It isn't installed.
+
+    Notes
+    -----
+    The viewing is the model's "standard_hdr_linear": a 30-inch 4K monitor of at most 1500 cd/m2
+    seen from 0.75 m in a room of 10 lux.
+    """
+
+    display = "standard_hdr_linear"
+
+    def __init__(self, peak_nits: float, device: torch.device) -> None:
+        try:
+            from pycvvdp import cvvdp
+        except ImportError as e:
+            raise UserError(f"--cvvdp: cannot be imported ({e}); pip install cvvdp") from e
+        self.peak_nits = peak_nits
+        self._metric = cvvdp(display_name=self.display, quiet=True, device=device)
+
+    def __call__(self, prediction: Float, truth: Float) -> float:
+        """JOD of a picture, 10 where no difference is seen.
+
+        Parameters
+        ----------
+        prediction, truth : (H, W, 3) float32
+            Linear radiance, 1.0 where the shortest frame clips; both are clipped to 0..1.
+        """
+        shown = (np.float32(self.peak_nits) * np.clip(x, 0, 1) for x in (prediction, truth))
+        quality, _ = self._metric.predict(*shown, dim_order="HWC")
+        return float(quality)
 
 
 def ssim(prediction: Float, truth: Float) -> float:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from labelgen.arrays import Float
 from labelgen.bracket import Bracket, Stack, load
@@ -20,7 +22,7 @@ from labelgen.survey import Selection, Survey, survey
 from trainer import device as devices
 from trainer.checkpoint import Config, load_model, read_responses
 from trainer.data import network_input
-from trainer.models import Model
+from trainer.models import reach, stride
 
 TILE = 1024
 """Side of the tiles in pixels, borders included; with `lean` one takes about 1 GB."""
@@ -34,6 +36,7 @@ def predict(
     device: str | None = None,
     response: str = "auto",
     tile: int = TILE,
+    model: Sequence[str] = (),
     note: Callable[[str], None] = print,
 ) -> dict[str, str]:
     """Turn brackets into HDR pictures with the averaged weights of a run.
@@ -56,6 +59,8 @@ def predict(
     tile : int
         Side of the tiles in pixels. Frames of more pixels than two tiles are made in tiles,
         others at once; the result is the same.
+    model : sequence of str
+        Networks of your own, "package.module:Class", that the run may have been trained with.
     note : callable
         Is given each file name when the file is there.
 
@@ -69,7 +74,7 @@ def predict(
     UserError
         Not a run, no bracket, or two of one name.
     """
-    model, config = load_model(run, devices.pick(device))
+    network, config = load_model(run, devices.pick(device), model)
     failed = {}
     known = known_responses(run, response)
     named = find(brackets)
@@ -79,7 +84,13 @@ def predict(
         except Rejected as e:
             failed[name] = str(e)
             continue
-        radiance = picture(model, stack, tile)
+        given, used = len(named[name].frames), len(stack.ev)
+        if given > used:
+            evs = ", ".join(f"{ev:g}" for ev in stack.ev)
+            sys.stderr.write(
+                f"{name}: {used} of its {given} frames, at EV {evs}: {run} takes {used}\n"
+            )
+        radiance = picture(network, stack, tile)
         folder = out / name
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -157,7 +168,7 @@ def read(found: Survey) -> Stack:
     return load(found.paths, found.ev, found.reference, found.response)
 
 
-def picture(model: Model, stack: Stack, tile: int = TILE) -> Float:
+def picture(model: nn.Module, stack: Stack, tile: int = TILE) -> Float:
     """Radiance of a whole frame.
 
     Tiles lie on the grid of the network's `stride` and overlap by its `reach`, so that the
@@ -185,8 +196,8 @@ def picture(model: Model, stack: Stack, tile: int = TILE) -> Float:
     device = next(model.parameters()).device
     ev = torch.tensor(stack.ev, dtype=torch.float32, device=device)[None]
     height, width = stack.size
-    step = model.stride
-    border = -(-model.reach // step) * step
+    step = stride(model)
+    border = -(-reach(model) // step) * step
     core = max(height, width) if height * width <= 2 * tile * tile else tile - 2 * border
     core = -(-core // step) * step
     if core <= 0:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from labelgen import response
-from trainer.losses import inverse_mu_law, loss, mu_law, weighted_l1
+from trainer.losses import gradient_l1, inverse_mu_law, loss, mu_law, weighted_l1
 
 
 def pixels(seed: int, channels: int = 3) -> torch.Tensor:
@@ -65,3 +65,22 @@ def test_a_batch_with_hardly_any_trust_makes_no_larger_step() -> None:
 def test_unknown_loss_names_what_there_is() -> None:
     with pytest.raises(ValueError, match=r"loss 'huber': expected one of mu-l1, l1"):
         loss("huber", pixels(1), pixels(2), pixels(3, 1))
+
+
+def test_steps_between_pixels_do_not_see_their_level() -> None:
+    label, trust = pixels(1), pixels(2, 1)
+    assert gradient_l1(label + 0.3, label, trust) < 1e-6
+    assert gradient_l1(label, label, trust) == 0
+    ramp = torch.linspace(0, 1, 8).expand(2, 3, 8, 8)
+    # A ramp of 1/7 a pixel along one of two directions.
+    torch.testing.assert_close(
+        gradient_l1(label + ramp, label, torch.ones(2, 1, 8, 8)), torch.tensor(1 / 14)
+    )
+
+
+def test_a_step_counts_by_the_less_trusted_of_its_pixels() -> None:
+    label, weight = pixels(1), torch.ones(2, 1, 8, 8)
+    weight[..., 3:5] = 0
+    wrong = label.clone()
+    wrong[..., 3:5] += 1
+    assert gradient_l1(wrong, label, weight) == 0

@@ -51,11 +51,20 @@ def test_where_the_reference_clips_lean_starts_to_take_from_the_short_frame() ->
     assert (got - truth)[clipped].abs().mean() < 0.9 * (bound - truth)[clipped].abs().mean()
 
 
+def small(name: str, frames: int = 3, reference: int = 1) -> torch.nn.Module:
+    """A network, those that take long narrower than they are."""
+    if name == "ahdrnet":
+        return models.AHDRNet(frames, reference, 16)
+    if name == "hdr-transformer":
+        return models.HDRTransformer(frames, reference, 64, 8, 1, 2)
+    return models.build(name, frames, reference)
+
+
 @pytest.mark.parametrize("name", models.MODELS)
 @pytest.mark.parametrize(("frames", "reference"), [(2, 1), (3, 0), (5, 4)])
 def test_a_step_uses_every_weight_and_every_frame(name: str, frames: int, reference: int) -> None:
     torch.manual_seed(0)
-    model = models.build(name, frames, reference)
+    model = small(name, frames, reference)
     with torch.no_grad():  # past the zeros that training starts from
         for parameter in model.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
@@ -69,14 +78,15 @@ def test_a_step_uses_every_weight_and_every_frame(name: str, frames: int, refere
 def test_sizes() -> None:
     count = {n: sum(p.numel() for p in models.build(n, 3, 1).parameters()) for n in models.MODELS}
     assert count["lean"] <= 600_000
+    assert 1_215_000 < count["hdr-transformer"] < 1_225_000  # 1.22 M in the paper
     # 1.44 M is what a count of the layers in the paper's figures 2 to 4 gives.
     assert 1_400_000 < count["ahdrnet"] < 1_500_000
 
 
-@pytest.mark.parametrize("name", models.MODELS)
+@pytest.mark.parametrize("name", ["lean", "ahdrnet"])
 def test_reach_is_how_far_a_pixel_sees(name: str) -> None:
     torch.manual_seed(0)
-    model = models.AHDRNet(3, 1, 16) if name == "ahdrnet" else models.build(name, 3, 1)
+    model = small(name)
     with torch.no_grad():  # past the zeros that training starts from
         for parameter in model.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
@@ -93,7 +103,9 @@ def test_reach_is_how_far_a_pixel_sees(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "frames", "reference", "message"),
     [
-        ("unet", 3, 1, "expected one of lean, ahdrnet"),
+        ("unet", 3, 1, "expected one of lean, ahdrnet, hdr-transformer, or package.module:Class"),
+        ("no.such.module:Net", 3, 1, "cannot be imported .*PYTHONPATH"),
+        ("torch.nn:NoSuchNet", 3, 1, "cannot be imported"),
         ("lean", 1, 0, "expected 2 to 9"),
         ("lean", 10, 5, "expected 2 to 9"),
         ("ahdrnet", 3, 3, "reference 3 of 3"),
@@ -104,3 +116,66 @@ def test_what_cannot_be_built_is_one_line(
 ) -> None:
     with pytest.raises(UserError, match=message):
         models.build(name, frames, reference)
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+def test_another_number_of_frames_is_named(name: str) -> None:
+    with pytest.raises(ValueError, match=r"inputs of 5 frames.*expected 3"), torch.no_grad():
+        small(name)(bracket([0.0, 1.0, 2.0, 3.0, 4.0], 16, 16))
+
+
+class Mean(torch.nn.Module):
+    """A network of one's own: the mean of the frames, times what it learns."""
+
+    def __init__(self, frames: int, reference: int) -> None:
+        super().__init__()
+        self.frames = frames
+        self.scale = torch.nn.Parameter(torch.ones(3, 1, 1))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.scale * inputs[:, :, 3:].mean(1)
+
+
+def test_a_network_of_ones_own_is_found() -> None:
+    model = models.build(f"{__name__}:Mean", 4, 1)
+    assert isinstance(model, Mean)
+    assert (model.frames, models.stride(model), models.reach(model)) == (4, 1, 64)
+
+
+def attention(x: torch.Tensor, layer: models.hdr_transformer.WindowAttention) -> torch.Tensor:
+    """What `WindowAttention` computes, pixel by pixel."""
+    window, shift, heads = models.hdr_transformer.WINDOW, layer.shift, layer.heads
+    query, key, value = layer.query_key_value(x).chunk(3, -1)
+    out = torch.empty_like(x)
+    height, width = x.shape[1:3]
+    home = [[(i + window - shift) // window for i in range(n)] for n in (height, width)]
+    for y in range(height):
+        for x_ in range(width):
+            near = [
+                (v, u)
+                for v in range(height)
+                for u in range(width)
+                if home[0][v] == home[0][y] and home[1][u] == home[1][x_]
+            ]
+            for part, h in zip(torch.arange(x.shape[3]).chunk(heads), range(heads), strict=True):
+                score = torch.stack(
+                    [
+                        (query[0, y, x_, part] * key[0, v, u, part]).sum() / len(part) ** 0.5
+                        + layer.bias[
+                            h, (y - v + window - 1) * (2 * window - 1) + x_ - u + window - 1
+                        ]
+                        for v, u in near
+                    ]
+                ).softmax(0)
+                seen = torch.stack([value[0, v, u, part] for v, u in near])
+                out[0, y, x_, part] = score @ seen
+    return layer.project(out)
+
+
+@pytest.mark.parametrize("shift", [0, 4])
+def test_windows_ask_what_lies_in_them_and_nothing_outside(shift: int) -> None:
+    torch.manual_seed(0)
+    layer = models.hdr_transformer.WindowAttention(4, 2, shift)
+    x = torch.randn(1, 8, 16, 4)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), attention(x, layer), rtol=1e-4, atol=1e-5)

@@ -16,6 +16,20 @@ def conv(inputs: int, outputs: int, size: int = 3, dilation: int = 1) -> nn.Conv
     return nn.Conv2d(inputs, outputs, size, padding=dilation * (size // 2), dilation=dilation)
 
 
+def unbind(inputs: Tensor, frames: int) -> list[Tensor]:
+    """The frames of (B, F, 6, H, W), channels last: what tensor cores take, and faster on a CPU.
+
+    Raises
+    ------
+    ValueError
+        There are more or fewer frames than the network was made for.
+    """
+    if inputs.shape[1] != frames:
+        given = inputs.shape[1]
+        raise ValueError(f"inputs of {given} frames, (B, {given}, 6, H, W): expected {frames}")
+    return [x.contiguous(memory_format=torch.channels_last) for x in inputs.unbind(1)]
+
+
 class Attention(nn.Module):
     """Per pixel and channel, how much of a frame's features to take beside the reference's."""
 
@@ -90,8 +104,7 @@ class AHDRNet(nn.Module):
         (B, 3, H, W) float32
             Linear radiance in the geometry of the reference, 1.0 where the shortest frame clips.
         """
-        # Channels last: several times faster on the CPU, and what tensor cores take.
-        frames = (x.contiguous(memory_format=torch.channels_last) for x in inputs.unbind(1))
+        frames = unbind(inputs, 1 + len(self.others))
         encoded = [F.leaky_relu(self.encode(frame), 0.01) for frame in frames]
         reference = encoded[self.reference]
         for i, attend in zip(self.others, self.attend, strict=True):

@@ -1,0 +1,196 @@
+"""HDR-Transformer: attention in windows for what moved far, convolutions beside it for detail.
+
+Liu, Wang, Zeng, Liu, "Ghost-free High Dynamic Range Imaging with Context-aware Transformer",
+ECCV 2022, doi:10.1007/978-3-031-19800-7_20. Windows and their shift are those of Liu et al.,
+"Swin Transformer", ICCV 2021, doi:10.1109/ICCV48922.2021.00986.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainer.models.ahdrnet import Attention, conv, unbind
+
+WINDOW = 8
+"""Side of a window in pixels; every other block shifts them by half."""
+
+
+class WindowAttention(nn.Module):
+    """Each pixel asks all others of its window; what they answer depends on where they lie.
+
+    Parameters
+    ----------
+    channels, heads : int
+        Width, and how many heads share it.
+    shift : int
+        Pixels that the windows are shifted by, to the right and down. Those cut by the border of
+        the picture are smaller: what lies outside is never asked.
+    """
+
+    pair: Tensor
+
+    def __init__(self, channels: int, heads: int, shift: int) -> None:
+        super().__init__()
+        self.heads, self.shift = heads, shift
+        self.query_key_value = nn.Linear(channels, 3 * channels)
+        self.project = nn.Linear(channels, channels)
+        self.bias = nn.Parameter(torch.empty(heads, (2 * WINDOW - 1) ** 2))
+        nn.init.trunc_normal_(self.bias, std=0.02)
+        place = torch.cartesian_prod(torch.arange(WINDOW), torch.arange(WINDOW))
+        apart = place[:, None] - place + WINDOW - 1
+        self.register_buffer("pair", apart[..., 0] * (2 * WINDOW - 1) + apart[..., 1], False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) to the same; H and W are multiples of the window."""
+        batch, height, width, channels = x.shape
+        edge = (WINDOW - self.shift) % WINDOW, self.shift  # shifted windows reach outside
+        x = F.pad(x, (0, 0, *edge, *edge)) if self.shift else x
+        rows, columns = x.shape[1] // WINDOW, x.shape[2] // WINDOW
+        split = x.view(batch, rows, WINDOW, columns, WINDOW, channels).transpose(2, 3)
+        parts = self.query_key_value(split.reshape(-1, WINDOW**2, channels))
+        query, key, value = parts.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        bias = self.bias[:, self.pair]
+        if self.shift:
+            outside = self._outside(rows, columns, height, width, edge[0], x.device)
+            bias = bias + outside.repeat(batch, 1)[:, None, None] * torch.finfo(bias.dtype).min
+        answer = F.scaled_dot_product_attention(query, key, value, bias.to(query.dtype))
+        answer = self.project(answer.transpose(1, 2).flatten(2))
+        answer = answer.view(batch, rows, columns, WINDOW, WINDOW, channels).transpose(2, 3)
+        answer = answer.reshape(batch, rows * WINDOW, columns * WINDOW, channels)
+        start = edge[0] if self.shift else 0
+        return answer[:, start : start + height, start : start + width]
+
+    @staticmethod
+    def _outside(
+        rows: int, columns: int, height: int, width: int, start: int, device: torch.device
+    ) -> Tensor:
+        """1.0 where a pixel of a window lies outside of the picture, (windows, WINDOW^2)."""
+        y = torch.arange(rows * WINDOW, device=device) - start
+        x = torch.arange(columns * WINDOW, device=device) - start
+        out = ((y < 0) | (y >= height))[:, None] | ((x < 0) | (x >= width))
+        out = out.view(rows, WINDOW, columns, WINDOW).transpose(1, 2)
+        return out.reshape(-1, WINDOW**2).float()
+
+
+class LocalContext(nn.Module):
+    """A narrow convolution for detail, its channels weighted by what the whole picture holds."""
+
+    def __init__(self, channels: int, narrow: int) -> None:
+        super().__init__()
+        self.extract = nn.Sequential(
+            conv(channels, narrow, 1), conv(narrow, narrow), conv(narrow, channels, 1)
+        )
+        self.squeeze = nn.Linear(channels, narrow, bias=False)
+        self.select = nn.Linear(narrow, channels, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) to the same."""
+        detail = F.leaky_relu(self.extract(x.movedim(-1, 1)), 0.2)
+        weight = torch.sigmoid(self.select(F.relu(self.squeeze(detail.mean((2, 3))))))
+        return detail.movedim(1, -1) * weight[:, None, None]
+
+
+class ContextAwareBlock(nn.Module):
+    """CA-ViT: attention in windows and a perceptron, beside the local context."""
+
+    def __init__(self, channels: int, heads: int, shift: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+        self.attend = WindowAttention(channels, heads, shift)
+        self.local = LocalContext(channels, channels // 8)
+        self.perceptron = nn.Sequential(
+            nn.LayerNorm(channels),
+            nn.Linear(channels, 2 * channels),
+            nn.GELU(),
+            nn.Linear(2 * channels, channels),
+        )
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.trunc_normal_(layer.weight, std=0.02)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) to the same."""
+        normal = self.norm(x)
+        x = x + self.attend(normal)
+        return x + self.perceptron(x) + self.local(normal)
+
+
+class HDRTransformer(nn.Module):
+    """The network of the paper, for any number of frames and any reference.
+
+    Its stochastic depth is left out: with the few hundred thousand patches of a dataset nothing
+    is overfitted. The channel weights of `LocalContext` come from the whole input, so that a
+    picture made in tiles differs a little from one made at once.
+
+    Parameters
+    ----------
+    frames : int
+        How many frames it takes.
+    reference : int
+        Index of the frame whose geometry the result has.
+    channels, heads : int
+        Width and heads of attention, 60 and 6 in the paper.
+    groups, blocks : int
+        Groups that end in a dilated convolution, and blocks in each: 3 of 6 in the paper.
+    """
+
+    stride = WINDOW
+    """Height and width of its input are multiples of this."""
+    reach = 96
+    """What lies farther away counts little: beside the windows, by channel weights alone."""
+
+    def __init__(
+        self,
+        frames: int,
+        reference: int,
+        channels: int = 60,
+        heads: int = 6,
+        groups: int = 3,
+        blocks: int = 6,
+    ) -> None:
+        super().__init__()
+        self.reference = reference
+        self.others = [i for i in range(frames) if i != reference]
+        self.encode = nn.ModuleList(conv(6, channels) for _ in range(frames))
+        self.attend = nn.ModuleList(Attention(channels) for _ in self.others)
+        self.merge = conv(frames * channels, channels)
+        self.first_norm = nn.LayerNorm(channels)
+        self.groups = nn.ModuleList(
+            nn.Sequential(
+                *(ContextAwareBlock(channels, heads, i % 2 * WINDOW // 2) for i in range(blocks))
+            )
+            for _ in range(groups)
+        )
+        self.dilated = nn.ModuleList(conv(channels, channels, dilation=2) for _ in range(groups))
+        self.last_norm = nn.LayerNorm(channels)
+        self.gather = conv(channels, channels)
+        self.decode = conv(channels, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Radiance of a bracket.
+
+        Parameters
+        ----------
+        inputs : (B, F, 6, H, W) float32
+            As `trainer.data.network_input` makes them; H and W are multiples of `stride`.
+
+        Returns
+        -------
+        (B, 3, H, W) float32
+            Linear radiance in the geometry of the reference, 1.0 where the shortest frame clips.
+        """
+        frames = unbind(inputs, 1 + len(self.others))
+        encoded = [encode(frame) for encode, frame in zip(self.encode, frames, strict=True)]
+        reference = encoded[self.reference]
+        for i, attend in zip(self.others, self.attend, strict=True):
+            encoded[i] = attend(encoded[i], reference)
+        merged = self.merge(torch.cat(encoded, 1))
+        x = self.first_norm(merged.movedim(1, -1))
+        for group, dilated in zip(self.groups, self.dilated, strict=True):
+            x = x + dilated(group(x).movedim(-1, 1)).movedim(1, -1)
+        x = self.gather(self.last_norm(x).movedim(-1, 1) + merged) + reference
+        return torch.sigmoid(self.decode(x).float())

@@ -1,0 +1,42 @@
+"""A teacher for what no label tells: the running average of the network itself.
+
+Mean teachers are due to Tarvainen and Valpola 2017, arXiv 1703.01780. Here the teacher speaks only
+where the label isn't trusted, and only as far as it agrees with itself on a mirrored input: where
+nothing of the bracket tells what is there, it doesn't.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from trainer.losses import mu_law
+
+SURE = 5 / 255
+"""Mu-law difference between its two answers at which the trust in a teacher falls to 1/e."""
+FROM = 0.3
+"""Share of the steps after which it is listened to; before that it knows too little."""
+
+
+def teach(teacher: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """What a network says of a bracket, and how sure it is.
+
+    Parameters
+    ----------
+    teacher : Module
+        In evaluation mode.
+    inputs : (B, F, 6, H, W) float32
+        As `trainer.data.network_input` makes them.
+
+    Returns
+    -------
+    target : (B, 3, H, W) float32
+        Mean of the mu-law radiance that it makes of the input and of its mirror image.
+    trust : (B, 1, H, W) float32
+        0 to 1, by how far these two differ.
+    """
+    with torch.no_grad():
+        one, other = teacher(inputs), teacher(inputs.flip(-1)).flip(-1)
+    one, other = (mu_law(x.float().clamp(0, 1)) for x in (one, other))
+    apart = (one - other).abs().mean(1, keepdim=True)
+    return (one + other) / 2, torch.exp(-apart / SURE)
