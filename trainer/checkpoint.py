@@ -45,6 +45,7 @@ class Config:
     weight_decay: float
     ema: float
     seed: int
+    align: float = 0.0
     gradient: float = 0.0
     teacher: float = 0.0
     hold_out: float = 0.0
@@ -59,7 +60,7 @@ class Config:
             raise UserError(f"--loss {self.loss}: expected one of {', '.join(LOSSES)}")
         if not 0 < self.lr < 1:
             raise UserError(f"--lr {self.lr}: expected more than 0 and less than 1")
-        for name in ("gradient", "teacher"):
+        for name in ("align", "gradient", "teacher"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise UserError(f"--{name} {getattr(self, name)}: expected at least 0")
         if not 0 <= self.hold_out < 1:

@@ -30,7 +30,7 @@ path = click.Path(path_type=Path)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, not a table.")
 device = click.option("--device", help="cpu, cuda, cuda:1 or mps.  [default: the fastest there is]")
 tile = click.option(
-    "--tile", default=1024, show_default=True, help="Side of the tiles of large frames, pixels."
+    "--tile", default=1536, show_default=True, help="Side of the tiles of large frames, pixels."
 )
 own = click.option(
     "--model",
@@ -81,6 +81,9 @@ def cli() -> None:
 @click.option("--warmup", default=100, show_default=True, help="Steps to reach it.")
 @click.option("--weight-decay", default=1e-4, show_default=True)
 @click.option("--ema", default=0.999, show_default=True, help="Decay of the averaged weights.")
+@click.option(
+    "--align", default=0.3, show_default=True, help="Weight of each aligned frame by itself."
+)
 @click.option("--gradient", default=0.0, show_default=True, help="Weight of steps between pixels.")
 @click.option(
     "--teacher",

@@ -10,18 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from labelgen.errors import UserError
 from labelgen.measure import known_cameras
 from trainer import checkpoint, losses, models
 from trainer import device as devices
 from trainer.checkpoint import Average, Config, State
-from trainer.data import Arrays, PatchDataset, batch_rows, prefetch, prepare, turns
+from trainer.data import Arrays, Batch, PatchDataset, batch_rows, prefetch, prepare, turns
 from trainer.evaluate import score, with_truth
 from trainer.holdout import score_held, split
 from trainer.log import Log
+from trainer.models.output import Output
 from trainer.stop import Signals, Stopped
-from trainer.teacher import FROM, teach
+from trainer.teacher import FROM, lesson, teach
 
 CLIP_NORM = 1.0
 """Gradients longer than this are shortened to it: one odd batch must not undo the others."""
@@ -42,6 +44,7 @@ def fit(
     warmup: int = 100,
     weight_decay: float = 1e-4,
     ema: float = 0.999,
+    align: float = 0.3,
     gradient: float = 0.0,
     teacher: float = 0.0,
     hold_out: float = 0.05,
@@ -79,6 +82,8 @@ def fit(
         Highest learning rate, steps to reach it, and decay of AdamW.
     ema : float
         Highest share that the average of the weights keeps at each step.
+    align : float
+        Weight of `trainer.losses.alignment_l1`, for networks that align frames (`lean`).
     gradient : float
         Weight of `trainer.losses.gradient_l1` of mu-law values.
     teacher : float
@@ -123,6 +128,7 @@ def fit(
             weight_decay=weight_decay,
             ema=ema,
             seed=seed,
+            align=align,
             gradient=gradient,
             teacher=teacher,
             hold_out=hold_out,
@@ -159,16 +165,12 @@ def fit(
                 group["lr"] = rate
             samples = prepare(arrays, target, turns(seed, step))
             with devices.autocast(target):
-                prediction = network(samples.inputs)
-            value = losses.loss(loss, prediction.float(), samples.label, samples.weight)
-            compressed = losses.mu_law(prediction.float()), losses.mu_law(samples.label)
-            if gradient:
-                value = value + gradient * losses.gradient_l1(*compressed, samples.weight)
+                output = network(samples.inputs)
+            value = objective(config, output, samples)
             if teacher and step >= FROM * steps:
                 with devices.autocast(target):
-                    guess, sure = teach(average.model, samples.inputs)
-                untold = (1 - samples.weight) * sure
-                value = value + teacher * losses.weighted_l1(compressed[0], guess, untold)
+                    taught = teach(average.model, samples.inputs)
+                value = value + teacher * lesson(output, samples.weight, *taught)
             optimizer.zero_grad(set_to_none=True)
             value.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP_NORM)
@@ -198,6 +200,21 @@ def fit(
                     if scenes:
                         log.write({"step": done, "val": score(average.model, scenes)})
         log.end()
+
+
+def objective(config: Config, output: Tensor | Output, samples: Batch) -> Tensor:
+    """The loss of a step, by the weights of its terms that a run was given."""
+    radiance = output.radiance if isinstance(output, Output) else output
+    prediction, trust = radiance.float(), samples.weight
+    value = losses.loss(config.loss, prediction, samples.label, trust)
+    label = losses.mu_law(samples.label)
+    if config.gradient:
+        steps = losses.gradient_l1(losses.mu_law(prediction), label, trust)
+        value = value + config.gradient * steps
+    if config.align and isinstance(output, Output):
+        apart = losses.alignment_l1(output.aligned.float(), output.seen, label, trust)
+        value = value + config.align * apart
+    return value
 
 
 def learning_rate(config: Config, step: int) -> float:

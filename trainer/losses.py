@@ -86,6 +86,29 @@ def _step(image: Tensor, axis: int) -> Tensor:
     return after - before
 
 
+def alignment_l1(aligned: Tensor, seen: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """`weighted_l1` of each aligned frame by itself: what it shows is what the label says.
+
+    Parameters
+    ----------
+    aligned : (B, F - 1, 3, H, W) float32
+        Frames where the reference has what they show, in the domain of the target.
+    seen : (B, F - 1, 1, H, W) float32
+        0 to 1, where they show anything.
+    target : (B, 3, H, W) float32
+        The label.
+    weight : (B, 1, H, W) float32
+        Trust in it, 0 to 1.
+
+    Returns
+    -------
+    () float32
+    """
+    targets = target[:, None].expand_as(aligned).flatten(0, 1)
+    trust = (seen * weight[:, None]).detach().flatten(0, 1)
+    return weighted_l1(aligned.flatten(0, 1), targets, trust)
+
+
 def loss(name: str, prediction: Tensor, label: Tensor, weight: Tensor) -> Tensor:
     """The loss of a name on linear radiance.
 

@@ -24,8 +24,8 @@ from trainer.checkpoint import Config, load_model, read_responses
 from trainer.data import network_input
 from trainer.models import reach, stride
 
-TILE = 1024
-"""Side of the tiles in pixels, borders included; with `lean` one takes about 1 GB."""
+TILE = 1536
+"""Side of the tiles in pixels, borders included; with `lean` one takes about 2 GB."""
 
 
 def predict(

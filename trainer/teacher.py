@@ -10,7 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from trainer.losses import mu_law
+from trainer.losses import mu_law, weighted_l1
+from trainer.models.output import Output
 
 SURE = 5 / 255
 """Mu-law difference between its two answers at which the trust in a teacher falls to 1/e."""
@@ -40,3 +41,19 @@ def teach(teacher: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
     one, other = (mu_law(x.float().clamp(0, 1)) for x in (one, other))
     apart = (one - other).abs().mean(1, keepdim=True)
     return (one + other) / 2, torch.exp(-apart / SURE)
+
+
+def lesson(output: Tensor | Output, weight: Tensor, target: Tensor, trust: Tensor) -> Tensor:
+    """Loss against a teacher, where the label isn't trusted.
+
+    Parameters
+    ----------
+    output : (B, 3, H, W) float32, or Output
+        What the network says.
+    weight : (B, 1, H, W) float32
+        Trust in the label, 0 to 1.
+    target, trust : Tensor
+        As `teach` returns them.
+    """
+    radiance = output.radiance if isinstance(output, Output) else output
+    return weighted_l1(mu_law(radiance.float()), target, (1 - weight) * trust)

@@ -29,7 +29,7 @@ def test_untrained_lean_returns_about_the_reference(frames: int, reference: int)
     for i in set(range(frames)) - {reference}:
         inputs[:, i] = inputs[:, i].flip(-1)
     with torch.no_grad():
-        got = mu_law(models.build("lean", frames, reference)(inputs))
+        got = mu_law(models.build("lean", frames, reference).eval()(inputs))
     want = mu_law(inputs[:, reference, 3:])
     assert got.shape == want.shape
     seen = (inputs[:, reference, :3] < 0.9).all(1, keepdim=True).expand_as(got)
@@ -43,7 +43,7 @@ def test_where_the_reference_clips_lean_starts_to_take_from_the_short_frame() ->
     inputs = bracket([0.0, 3.0, 6.0])
     truth = mu_law(inputs[:, 0, 3:])
     with torch.no_grad():
-        got = mu_law(models.build("lean", 3, 1)(inputs))
+        got = mu_law(models.build("lean", 3, 1).eval()(inputs))
     clipped = inputs[:, 1, :3] >= 1
     bound = mu_law(inputs[:, 1, 3:])
     assert clipped.float().mean() > 0.3
@@ -57,14 +57,14 @@ def small(name: str, frames: int = 3, reference: int = 1) -> torch.nn.Module:
         return models.AHDRNet(frames, reference, 16)
     if name == "hdr-transformer":
         return models.HDRTransformer(frames, reference, 64, 8, 1, 2)
-    return models.build(name, frames, reference)
+    return models.Lean(frames, reference, (16, 16, 16), (8, 8, 8))
 
 
 @pytest.mark.parametrize("name", models.MODELS)
 @pytest.mark.parametrize(("frames", "reference"), [(2, 1), (3, 0), (5, 4)])
 def test_a_step_uses_every_weight_and_every_frame(name: str, frames: int, reference: int) -> None:
     torch.manual_seed(0)
-    model = small(name, frames, reference)
+    model = small(name, frames, reference).eval()
     with torch.no_grad():  # past the zeros that training starts from
         for parameter in model.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
@@ -86,7 +86,7 @@ def test_sizes() -> None:
 @pytest.mark.parametrize("name", ["lean", "ahdrnet"])
 def test_reach_is_how_far_a_pixel_sees(name: str) -> None:
     torch.manual_seed(0)
-    model = small(name)
+    model = small(name).eval()
     with torch.no_grad():  # past the zeros that training starts from
         for parameter in model.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))

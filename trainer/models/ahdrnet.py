@@ -16,17 +16,21 @@ def conv(inputs: int, outputs: int, size: int = 3, dilation: int = 1) -> nn.Conv
     return nn.Conv2d(inputs, outputs, size, padding=dilation * (size // 2), dilation=dilation)
 
 
-def unbind(inputs: Tensor, frames: int) -> list[Tensor]:
-    """The frames of (B, F, 6, H, W), channels last: what tensor cores take, and faster on a CPU.
+def check_frames(inputs: Tensor, frames: int) -> None:
+    """Refuse inputs (B, F, 6, H, W) of another number of frames than a network was made for.
 
     Raises
     ------
     ValueError
-        There are more or fewer frames than the network was made for.
+        There are more or fewer.
     """
     if inputs.shape[1] != frames:
         given = inputs.shape[1]
         raise ValueError(f"inputs of {given} frames, (B, {given}, 6, H, W): expected {frames}")
+
+
+def unbind(inputs: Tensor) -> list[Tensor]:
+    """The frames of (B, F, 6, H, W), channels last: what tensor cores take, and faster on a CPU."""
     return [x.contiguous(memory_format=torch.channels_last) for x in inputs.unbind(1)]
 
 
@@ -104,8 +108,8 @@ class AHDRNet(nn.Module):
         (B, 3, H, W) float32
             Linear radiance in the geometry of the reference, 1.0 where the shortest frame clips.
         """
-        frames = unbind(inputs, 1 + len(self.others))
-        encoded = [F.leaky_relu(self.encode(frame), 0.01) for frame in frames]
+        check_frames(inputs, 1 + len(self.others))
+        encoded = [F.leaky_relu(self.encode(frame), 0.01) for frame in unbind(inputs)]
         reference = encoded[self.reference]
         for i, attend in zip(self.others, self.attend, strict=True):
             encoded[i] = attend(encoded[i], reference)

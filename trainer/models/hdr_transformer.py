@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainer.models.ahdrnet import Attention, conv, unbind
+from trainer.models.ahdrnet import Attention, check_frames, conv, unbind
 
 WINDOW = 8
 """Side of a window in pixels; every other block shifts them by half."""
@@ -183,8 +183,8 @@ class HDRTransformer(nn.Module):
         (B, 3, H, W) float32
             Linear radiance in the geometry of the reference, 1.0 where the shortest frame clips.
         """
-        frames = unbind(inputs, 1 + len(self.others))
-        encoded = [encode(frame) for encode, frame in zip(self.encode, frames, strict=True)]
+        check_frames(inputs, 1 + len(self.others))
+        encoded = [encode(frame) for encode, frame in zip(self.encode, unbind(inputs), strict=True)]
         reference = encoded[self.reference]
         for i, attend in zip(self.others, self.attend, strict=True):
             encoded[i] = attend(encoded[i], reference)

@@ -1,6 +1,8 @@
-"""Lean: a small U-Net at half resolution that says how much to take of which frame.
+"""Lean: brings the content of each frame to where the reference has it, and says how much to take.
 
-It starts from the reference and learns what the others add.
+It starts from the reference and learns what the others add. What to align by flow first and merge
+by a small U-Net at half resolution gains over merging alone is in docs/benchmarks.md; SAFNet (Kong,
+Li, Zhang, Yang, Zou, ECCV 2024, arXiv 2407.16308) showed that a small network does best that way.
 """
 
 from __future__ import annotations
@@ -11,7 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from labelgen.response import GAMMA
 from trainer.losses import inverse_mu_law, mu_law
+from trainer.models.ahdrnet import check_frames
+from trainer.models.align import Align, conv, inside, warp
+from trainer.models.output import Output
 
 CLIP_FROM, CLIP_TO = 0.90, 0.98
 """Codes between which a channel turns from seen to clipped; noise and JPEG blur the threshold."""
@@ -21,16 +27,6 @@ KEEP_CLIPPED = 1.0
 """Where it clips, e^1 times as much as the shorter ones together; longer ones clip there too."""
 GAIN = 4.0
 """Of the predicted logits, so that they can leave that start in a few hundred steps."""
-
-
-def conv(inputs: int, outputs: int, size: int = 3, dilation: int = 1, stride: int = 1) -> nn.Conv2d:
-    """A convolution, initialised for ReLU (He et al. 2015, doi:10.1109/ICCV.2015.123)."""
-    padding = dilation * ((size - 1) // 2)
-    layer = nn.Conv2d(inputs, outputs, size, stride, padding, dilation)
-    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return layer
 
 
 class Residual(nn.Module):
@@ -49,13 +45,14 @@ class Residual(nn.Module):
 
 
 class Lean(nn.Module):
-    """Our default: about 0.57 M parameters and 0.14 TFLOP for 3 frames of 1500 x 1000.
+    """Our default: about 0.57 M parameters and 0.15 TFLOP for 3 frames of 1500 x 1000.
 
-    Each frame is a candidate for every pixel, and where the reference clips, a candidate is at
-    least what the reference proves (a frame that shows something darker there shows something
-    else). The result is their mean in the mu-law domain by predicted weights, plus a predicted
-    residual. Before training the residual is 0 and the weights are hardly more than the
-    reference alone; only where that clips, the shorter frames have a good share.
+    Each frame, aligned with the reference, is a candidate for every pixel, and where the reference
+    clips, a candidate is at least what the reference proves (a frame that shows something darker
+    there shows something else). The result is their mean in the mu-law domain by predicted
+    weights, plus a predicted residual. Before training the residual is 0 and the weights are
+    hardly more than the reference alone; only where that clips, the shorter frames have a good
+    share.
 
     Parameters
     ----------
@@ -63,21 +60,28 @@ class Lean(nn.Module):
         How many frames it takes.
     reference : int
         Index of the frame whose geometry the result has.
-    widths : (int, int, int)
-        Channels at a half, a quarter and an eighth of the resolution.
+    widths, align : (int, int, int)
+        Channels of the U-Net, and of the features to align by, at a half, a quarter and an eighth
+        of the resolution.
     """
 
     stride = 8
     """Height and width of its input are multiples of this."""
-    reach = 80
+    reach = 216
     """No pixel of the result depends on one farther away."""
 
     def __init__(
-        self, frames: int, reference: int, widths: tuple[int, int, int] = (48, 64, 80)
+        self,
+        frames: int,
+        reference: int,
+        widths: tuple[int, int, int] = (40, 56, 64),
+        align: tuple[int, int, int] = (16, 32, 40),
     ) -> None:
         super().__init__()
         self.frames, self.reference = frames, reference
+        self.others = [i for i in range(frames) if i != reference]
         half, quarter, eighth = widths
+        self.align = Align(4, align)
         self.head = conv(4 * 7 * frames, half)
         self.encode_half = Residual(half)
         self.to_quarter = conv(half, quarter, 2, stride=2)
@@ -91,7 +95,7 @@ class Lean(nn.Module):
         self.tail = conv(half, 4 * (3 + frames))
         nn.init.zeros_(self.tail.weight)
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor) -> Tensor | Output:
         """Radiance of a bracket.
 
         Parameters
@@ -102,18 +106,55 @@ class Lean(nn.Module):
         Returns
         -------
         (B, 3, H, W) float32
-            Linear radiance in the geometry of the reference, 1.0 where the shortest frame clips.
+            Linear radiance in the geometry of the reference, 1.0 where the shortest frame clips;
+            in training mode an `Output`, which has the aligned frames too.
         """
+        check_frames(inputs, self.frames)
         code, radiance = inputs[:, :, :3], mu_law(inputs[:, :, 3:])
-        clipped = ((code - CLIP_FROM) / (CLIP_TO - CLIP_FROM)).clamp(0, 1)
+        exposed = exposure(inputs)
+        flow = self.flow(code, exposed)
+        aligned = warp(radiance[:, self.others].flatten(0, 1), flow)
+        aligned = aligned.view(-1, self.frames - 1, *aligned.shape[1:])
+        outside = 1 - inside(flow).view(-1, self.frames - 1, 1, *flow.shape[2:])
+
+        unseen = ramp(code[:, self.reference, None])
         proven = radiance[:, self.reference, None]
-        unseen = clipped[:, self.reference, None]
-        candidates = radiance + unseen * F.relu(proven - radiance)
-        seen = [code - 0.5, candidates - 0.5, clipped.amax(2, keepdim=True)]
-        predicted = self.unet(torch.cat(seen, 2).flatten(1, 2)).float()
+        raised = aligned + unseen * F.relu(proven - aligned)
+        low, high = (mu_law(c**GAMMA / exposed[:, self.others]) for c in (CLIP_FROM, CLIP_TO))
+        clipped = ((aligned - low) / (high - low)).amax(2, keepdim=True).clamp(0, 1)
+        differ = torch.minimum(proven, high) - torch.minimum(aligned, high)
+        seen = [
+            torch.cat([code[:, self.reference, None] - 0.5, proven - 0.5], 2).flatten(1, 2),
+            unseen.amax(2),
+            torch.cat([raised - 0.5, differ, (clipped + outside).clamp(max=1)], 2).flatten(1, 2),
+        ]
+        predicted = self.unet(torch.cat(seen, 1)).float()
         logits = GAIN * predicted[:, 3:] + self.prior(unseen.amax(2))
+        candidates = torch.cat(
+            [raised[:, : self.reference], proven, raised[:, self.reference :]], 1
+        )
         merged = (logits.softmax(1)[:, :, None] * candidates).sum(1)
-        return inverse_mu_law(merged + predicted[:, :3].tanh())
+        result = inverse_mu_law(merged + predicted[:, :3].tanh())
+        return Output(result, aligned, (1 - clipped) * (1 - outside)) if self.training else result
+
+    def flow(self, code: Tensor, exposed: Tensor) -> Tensor:
+        """Where each other frame has what the reference shows, (B (F - 1), 2, H, W) in pixels.
+
+        Parameters
+        ----------
+        code : (B, F, 3, H, W) float32
+            Of all frames, 0 to 1.
+        exposed : (B, F, 1, 1, 1) float32
+            Exposure of each, as `exposure` finds it.
+        """
+        longer = torch.maximum(exposed[:, self.reference, None], exposed[:, self.others])
+        pairs = code[:, self.reference, None], code[:, self.others]
+        exposures = exposed[:, self.reference, None], exposed[:, self.others]
+        shown = []
+        for codes, own in zip(pairs, exposures, strict=True):
+            same = (codes * (longer / own) ** (1 / GAMMA)).clamp(max=1)
+            shown.append(torch.cat([same, ramp(same).amax(2, keepdim=True)], 2).flatten(0, 1))
+        return self.align(*shown)
 
     def prior(self, unseen: Tensor) -> Tensor:
         """Logits (B, F, H, W) to start from, by whether the reference clips (B, 1, H, W)."""
@@ -133,3 +174,19 @@ class Lean(nn.Module):
         quarter = self.decode_quarter(quarter + F.pixel_shuffle(self.from_eighth(eighth), 2))
         half = self.decode_half(half + F.pixel_shuffle(self.from_quarter(quarter), 2))
         return F.pixel_shuffle(self.tail(F.relu(half)), 2)
+
+
+def ramp(code: Tensor) -> Tensor:
+    """How far codes are on the way to clipping, 0 to 1."""
+    return ((code - CLIP_FROM) / (CLIP_TO - CLIP_FROM)).clamp(0, 1)
+
+
+def exposure(inputs: Tensor) -> Tensor:
+    """Exposure of frames relative to the shortest, 1 or more, (B, F, 1, 1, 1) float32.
+
+    The ratio of what codes stand for and the radiance, of the brightest channel: the same
+    everywhere in a frame. A black frame has 1.
+    """
+    code, radiance = (x.detach().amax((2, 3, 4)) for x in (inputs[:, :, :3], inputs[:, :, 3:]))
+    found = torch.where(radiance > 0, code**GAMMA / radiance.clamp(min=1e-30), 1.0)
+    return found[:, :, None, None, None]
