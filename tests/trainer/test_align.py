@@ -37,6 +37,14 @@ def test_a_warp_shows_what_a_flow_points_at() -> None:
     assert there.sum() == 10 * 17
 
 
+def test_a_flow_that_is_not_a_number_points_nowhere_else() -> None:
+    image = tensor(texture(64, 64)).requires_grad_()
+    flow = torch.full((1, 2, 64, 64), float("nan"), requires_grad=True)
+    got = warp(image, flow)
+    got.sum().backward()  # would end the process
+    torch.testing.assert_close(got, image, atol=1e-5, rtol=0)
+
+
 def test_a_flow_at_twice_the_resolution_is_twice_as_long() -> None:
     image = tensor(texture(16, 16))
     small = torch.zeros(1, 2, 8, 8)

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import click
 import pytest
@@ -155,3 +157,72 @@ def test_a_rejected_bracket_is_exit_status_1(
     assert done.exit_code == 1
     assert "few: 2 frames" in done.stderr
     assert "good" in done.stdout
+
+
+OWN = """
+import torch
+
+class Mean(torch.nn.Module):
+    def __init__(self, frames, reference):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(3, 1, 1))
+
+    def forward(self, inputs):
+        return self.scale * inputs[:, :, 3:].mean(1)
+"""
+
+
+def test_a_network_of_ones_own_is_imported_only_when_asked(
+    make_dataset: MakeDataset,
+    make_scene: MakeScene,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "my_networks.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    run, scene = tmp_path / "run", make_scene()
+    own = ["--model", "my_networks:Mean", "--device", "cpu"]
+    done = call("fit", make_dataset(), "--run", run, "--steps", 2, "--batch", 2, *own)
+    assert done.exit_code == 0, done.output
+    for command in (["predict", run, scene, "-o", tmp_path / "out"], ["evaluate", run, scene]):
+        monkeypatch.delitem(sys.modules, "my_networks")
+        done = call(*command, "--device", "cpu")
+        assert done.exit_code == 2
+        assert 'if you trust it, add --model "my_networks:Mean"' in done.stderr
+        assert done.stderr.count("\n") == 1
+        assert "my_networks" not in sys.modules
+        done = call(*command, *own)
+        assert done.exit_code == 0, done.output
+
+
+def test_without_cvvdp_one_line_says_how_to_get_it(
+    run: Path, make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pycvvdp", None)
+    done = call("evaluate", run, make_scene(), "--cvvdp", "--device", "cpu")
+    assert done.exit_code == 2
+    assert "pip install cvvdp" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_cvvdp_is_asked_in_nits_of_the_peak(
+    run: Path, make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    class Metric:
+        def __init__(self, **options: Any) -> None:
+            asked.update(options)
+
+        def predict(self, test: Any, reference: Any, dim_order: str) -> tuple[float, None]:
+            asked.update(top=float(reference.max()), dim_order=dim_order, shape=test.shape)
+            return 9.5, None
+
+    monkeypatch.setitem(sys.modules, "pycvvdp", SimpleNamespace(cvvdp=Metric))
+    scene = make_scene()
+    done = call("evaluate", run, scene, "--cvvdp", "--peak-nits", 400, "--json", "--device", "cpu")
+    assert json.loads(done.stdout)["mean"]["cvvdp"] == 9.5
+    assert asked["display_name"] == "standard_hdr_linear"
+    assert asked["dim_order"] == "HWC"
+    assert asked["shape"] == (50, 70, 3)
+    assert 300 < asked["top"] <= 400

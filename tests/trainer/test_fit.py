@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from labelgen.errors import UserError
 from tests.trainer.conftest import MakeDataset, MakeScene, metrics
 from trainer import checkpoint
 from trainer.checkpoint import Average
-from trainer.data import prefetch
-from trainer.fit import fit, learning_rate
+from trainer.data import Batch, prefetch
+from trainer.fit import fit, learning_rate, objective
+from trainer.models.output import Output
 from trainer.stop import Stopped
 
 SLOW = """
@@ -171,6 +173,10 @@ def test_resume_refuses_another_dataset(run: Path, make_dataset: MakeDataset) ->
         ({"loss": "l7"}, "--loss l7: expected one of"),
         ({"device": "abacus"}, "--device abacus"),
         ({"save_every": 0}, "--save-every"),
+        ({"teacher": -1.0}, "--teacher -1.0: expected at least 0"),
+        ({"align": float("nan")}, "--align nan"),
+        ({"hold_out": 1.0}, "--hold-out 1.0"),
+        ({"hold_out": 0.9}, "--hold-out 0.9: leaves none of 4 brackets"),
     ],
 )
 def test_unusable_settings_leave_no_run(
@@ -248,3 +254,38 @@ def test_a_damaged_checkpoint_is_one_line(run: Path) -> None:
     (run / "last.pt").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match=r"last.pt: not a whole checkpoint"):
         checkpoint.load(run)
+
+
+def test_a_run_of_an_earlier_version_trained_without_what_came_later(run: Path) -> None:
+    config = json.loads((run / "config.json").read_text())
+    later = {"align", "gradient", "teacher", "hold_out"}
+    (run / "config.json").write_text(
+        json.dumps({k: v for k, v in config.items() if k not in later})
+    )
+    read = checkpoint.read_config(run)
+    assert {name: getattr(read, name) for name in later} == dict.fromkeys(later, 0.0)
+    del config["steps"]
+    (run / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"config.json: damaged \(KeyError\('steps'\)\)"):
+        checkpoint.read_config(run)
+
+
+def test_terms_of_the_objective_are_added_by_their_weights() -> None:
+    torch.manual_seed(0)
+    frames, label, weight = (
+        torch.rand(2, 2, 3, 8, 8),
+        torch.rand(2, 3, 8, 8),
+        torch.rand(2, 1, 8, 8),
+    )
+    output = Output(torch.rand(2, 3, 8, 8), frames, torch.ones(2, 2, 1, 8, 8))
+    samples = Batch(torch.zeros(2, 3, 6, 8, 8), label, weight)
+    base = checkpoint.Config("f", 1, 3, 1, 32, "lean", "mu-l1", 1000, 8, 1e-3, 100, 0, 0.9, 1)
+    plain = objective(base, output, samples)
+    torch.testing.assert_close(objective(base, output.radiance, samples), plain)
+    for name in ("align", "gradient"):
+        one, two = (objective(replace(base, **{name: w}), output, samples) for w in (1.0, 2.0))
+        assert one > plain
+        torch.testing.assert_close(two - plain, 2 * (one - plain))
+    # A network that aligns nothing has no such term.
+    alone = objective(replace(base, align=1.0), output.radiance, samples)
+    torch.testing.assert_close(alone, plain)

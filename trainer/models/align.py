@@ -48,7 +48,7 @@ def warp(image: Tensor, flow: Tensor) -> Tensor:
         Steps to the right and down, in pixels.
     """
     height, width = flow.shape[2:]
-    x, y = places(flow)
+    x, y = places(flow.nan_to_num(0))  # torch reads and writes outside of the image at NaN
     grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], -1)
     return F.grid_sample(image, grid.to(image.dtype), "bilinear", "border", align_corners=False)
 
