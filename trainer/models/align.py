@@ -37,7 +37,7 @@ def places(flow: Tensor) -> tuple[Tensor, Tensor]:
     return x + flow[:, 0], y[:, None] + flow[:, 1]
 
 
-def warp(image: Tensor, flow: Tensor) -> Tensor:
+def warp(image: Tensor, flow: Tensor, kernel: str = "bilinear") -> Tensor:
     """What an image shows where a flow points at; beyond its border, its border.
 
     Parameters
@@ -46,11 +46,13 @@ def warp(image: Tensor, flow: Tensor) -> Tensor:
         Anything.
     flow : (B, 2, H, W) float
         Steps to the right and down, in pixels.
+    kernel : {"bilinear", "bicubic"}
+        What to interpolate by; bicubic softens less.
     """
     height, width = flow.shape[2:]
     x, y = places(flow.nan_to_num(0))  # torch reads and writes outside of the image at NaN
     grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], -1)
-    return F.grid_sample(image, grid.to(image.dtype), "bilinear", "border", align_corners=False)
+    return F.grid_sample(image, grid.to(image.dtype), kernel, "border", align_corners=False)
 
 
 def inside(flow: Tensor) -> Tensor:

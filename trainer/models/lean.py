@@ -112,17 +112,18 @@ class Lean(nn.Module):
         check_frames(inputs, self.frames)
         code, radiance = inputs[:, :, :3], mu_law(inputs[:, :, 3:])
         exposed = exposure(inputs)
-        flow = self.flow(code, exposed)
-        aligned = warp(radiance[:, self.others].flatten(0, 1), flow)
-        aligned = aligned.view(-1, self.frames - 1, *aligned.shape[1:])
-        outside = 1 - inside(flow).view(-1, self.frames - 1, 1, *flow.shape[2:])
+        reference, other = self.pairs(code, exposed)
+        flow = self.align(reference, other)
+        theirs = torch.cat([radiance[:, self.others].flatten(0, 1), other[:, :3]], 1)
+        aligned, same = self.per_frame(warp(theirs, flow, "bicubic")).chunk(2, 2)
+        outside = 1 - self.per_frame(inside(flow))
 
         unseen = ramp(code[:, self.reference, None])
         proven = radiance[:, self.reference, None]
         raised = aligned + unseen * F.relu(proven - aligned)
         low, high = (mu_law(c**GAMMA / exposed[:, self.others]) for c in (CLIP_FROM, CLIP_TO))
         clipped = ((aligned - low) / (high - low)).amax(2, keepdim=True).clamp(0, 1)
-        differ = torch.minimum(proven, high) - torch.minimum(aligned, high)
+        differ = self.per_frame(reference[:, :3]) - same
         seen = [
             torch.cat([code[:, self.reference, None] - 0.5, proven - 0.5], 2).flatten(1, 2),
             unseen.amax(2),
@@ -137,8 +138,8 @@ class Lean(nn.Module):
         result = inverse_mu_law(merged + predicted[:, :3].tanh())
         return Output(result, aligned, (1 - clipped) * (1 - outside)) if self.training else result
 
-    def flow(self, code: Tensor, exposed: Tensor) -> Tensor:
-        """Where each other frame has what the reference shows, (B (F - 1), 2, H, W) in pixels.
+    def pairs(self, code: Tensor, exposed: Tensor) -> tuple[Tensor, Tensor]:
+        """The reference and each other frame as the longer of the two exposures shows both.
 
         Parameters
         ----------
@@ -146,15 +147,22 @@ class Lean(nn.Module):
             Of all frames, 0 to 1.
         exposed : (B, F, 1, 1, 1) float32
             Exposure of each, as `exposure` finds it.
+
+        Returns
+        -------
+        reference, other : (B (F - 1), 4, H, W) float32
+            Codes (RGB), and whether they clip.
         """
-        longer = torch.maximum(exposed[:, self.reference, None], exposed[:, self.others])
-        pairs = code[:, self.reference, None], code[:, self.others]
-        exposures = exposed[:, self.reference, None], exposed[:, self.others]
-        shown = []
-        for codes, own in zip(pairs, exposures, strict=True):
-            same = (codes * (longer / own) ** (1 / GAMMA)).clamp(max=1)
-            shown.append(torch.cat([same, ramp(same).amax(2, keepdim=True)], 2).flatten(0, 1))
-        return self.align(*shown)
+        code = torch.stack([code[:, self.reference, None].expand_as(code), code], 2)[:, self.others]
+        own = torch.stack([exposed[:, self.reference, None].expand_as(exposed), exposed], 2)
+        own = own[:, self.others]
+        same = (code * (own.amax(2, keepdim=True) / own) ** (1 / GAMMA)).clamp(max=1)
+        shown = torch.cat([same, ramp(same).amax(3, keepdim=True)], 3).flatten(0, 1)
+        return shown[:, 0], shown[:, 1]
+
+    def per_frame(self, image: Tensor) -> Tensor:
+        """(B (F - 1), C, H, W) as (B, F - 1, C, H, W)."""
+        return image.view(-1, self.frames - 1, *image.shape[1:])
 
     def prior(self, unseen: Tensor) -> Tensor:
         """Logits (B, F, H, W) to start from, by whether the reference clips (B, 1, H, W)."""
