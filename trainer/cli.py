@@ -160,6 +160,38 @@ def predict(run: Path, brackets: tuple[Path, ...], out: Path, **options: Any) ->
     sys.exit(1 if failed else 0)
 
 
+@cli.command()
+@click.argument("run", type=path)
+@click.argument("out", type=path)
+@own
+def export(run: Path, out: Path, **options: Any) -> None:
+    """Write RUN as an ONNX file OUT, which takes frames of any size."""
+    from trainer.export import export as job
+
+    apart = job(run, out, **options)
+    click.echo(f"{out}  (onnxruntime and torch differ by at most {apart:.1e})")
+
+
+@cli.command()
+@click.argument("data", type=path)
+@click.option("--model", default="lean", show_default=True, help="As in fit.")
+@click.option("--batch", default=8, show_default=True, help="Samples per step.")
+@click.option("--seconds", default=5.0, show_default=True, help="How long to measure each.")
+@device
+@as_json
+def bench(data: Path, as_json: bool, **options: Any) -> None:
+    """Say how fast samples of DATA are read and trained on, and which of them bounds."""
+    from trainer.bench import bench as job
+
+    found = job(data, **options)
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+        return
+    click.echo(f"loader {found['loader']:.1f} samples/s")
+    click.echo(f"model  {found['model']:.1f} samples/s, forward and backward on {found['device']}")
+    click.echo(f"The {found['bound']} bounds.")
+
+
 def main() -> None:
     """Entry point of the ``trainer`` program."""
     if getattr(trainer, "DISTRIBUTION", None) != "labelgen":

@@ -179,8 +179,12 @@ def network_input(codes: Tensor, ev: Tensor) -> Tensor:
     """
     # torch.uint16 knows no arithmetic, so convert first. Both kinds end as the same float.
     full = 255 if codes.dtype == torch.uint8 else 65535
-    gamma = codes.to(torch.float32).div_(full).movedim(-1, 2)
-    return torch.cat([gamma, gamma**GAMMA * torch.exp2(-ev)[:, :, None, None, None]], 2)
+    return with_radiance(codes.to(torch.float32).div_(full).movedim(-1, 2), ev)
+
+
+def with_radiance(codes: Tensor, ev: Tensor) -> Tensor:
+    """Codes (B, F, 3, H, W) of 0 to 1, and below them the radiance code^2.2 / 2^ev."""
+    return torch.cat([codes, codes**GAMMA * torch.exp2(-ev)[:, :, None, None, None]], 2)
 
 
 def prepare(arrays: Arrays, device: torch.device, turn: np.random.Generator | None = None) -> Batch:

@@ -21,7 +21,7 @@ from trainer.data import Arrays, Batch, PatchDataset, batch_rows, prefetch, prep
 from trainer.evaluate import score, with_truth
 from trainer.holdout import score_held, split
 from trainer.log import Log
-from trainer.models.output import Output
+from trainer.models.output import Output, radiance_of
 from trainer.stop import Signals, Stopped
 from trainer.teacher import FROM, lesson, teach
 
@@ -204,8 +204,7 @@ def fit(
 
 def objective(config: Config, output: Tensor | Output, samples: Batch) -> Tensor:
     """The loss of a step, by the weights of its terms that a run was given."""
-    radiance = output.radiance if isinstance(output, Output) else output
-    prediction, trust = radiance.float(), samples.weight
+    prediction, trust = radiance_of(output), samples.weight
     value = losses.loss(config.loss, prediction, samples.label, trust)
     label = losses.mu_law(samples.label)
     if config.gradient:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.losses import mu_law, weighted_l1
-from trainer.models.output import Output
+from trainer.models.output import Output, radiance_of
 
 SURE = 5 / 255
 """Mu-law difference between its two answers at which the trust in a teacher falls to 1/e."""
@@ -55,5 +55,4 @@ def lesson(output: Tensor | Output, weight: Tensor, target: Tensor, trust: Tenso
     target, trust : Tensor
         As `teach` returns them.
     """
-    radiance = output.radiance if isinstance(output, Output) else output
-    return weighted_l1(mu_law(radiance.float()), target, (1 - weight) * trust)
+    return weighted_l1(mu_law(radiance_of(output)), target, (1 - weight) * trust)

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.trainer.conftest import MakeDataset, MakeScene
-from trainer import cli, evaluate, fit, predict
+from trainer import bench, cli, evaluate, export, fit, predict
 
 WITHOUT_TORCH = """
 import sys
@@ -31,7 +31,13 @@ def call(*arguments: object) -> Result:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["fit", "x.h5", "--run", "r"], ["predict", "r", "b", "-o", "o"], ["evaluate", "r", "s"]],
+    [
+        ["fit", "x.h5", "--run", "r"],
+        ["predict", "r", "b", "-o", "o"],
+        ["evaluate", "r", "s"],
+        ["export", "r", "o.onnx"],
+        ["bench", "x.h5"],
+    ],
 )
 def test_without_torch_every_command_says_how_to_get_it(arguments: list[str]) -> None:
     command = [sys.executable, "-c", WITHOUT_TORCH, *arguments]
@@ -42,7 +48,7 @@ def test_without_torch_every_command_says_how_to_get_it(arguments: list[str]) ->
 
 
 def test_help_needs_no_torch() -> None:
-    for command in ([], ["fit"], ["predict"], ["evaluate"]):
+    for command in ([], ["fit"], ["predict"], ["evaluate"], ["export"], ["bench"]):
         arguments = [sys.executable, "-c", WITHOUT_TORCH, *command, "--help"]
         done = subprocess.run(arguments, capture_output=True, text=True, check=False)
         assert done.returncode == 0
@@ -75,6 +81,8 @@ def test_labelgen_does_not_need_the_trainer() -> None:
         (cli.fit, ["data.h5", "--run", "run"], fit.fit),
         (cli.predict, ["run", "bracket", "-o", "out"], predict.predict),
         (cli.evaluate, ["run", "scenes"], evaluate.compare),
+        (cli.export, ["run", "out.onnx"], export.export),
+        (cli.bench, ["data.h5"], bench.bench),
     ],
 )
 def test_options_are_the_arguments_of_the_function(
@@ -226,3 +234,15 @@ def test_cvvdp_is_asked_in_nits_of_the_peak(
     assert asked["dim_order"] == "HWC"
     assert asked["shape"] == (50, 70, 3)
     assert 300 < asked["top"] <= 400
+
+
+def test_bench_says_which_of_loader_and_model_bounds(make_dataset: MakeDataset) -> None:
+    data = make_dataset()
+    options = ["--seconds", 0.05, "--batch", 2, "--device", "cpu"]
+    done = call("bench", data, *options)
+    assert done.exit_code == 0, done.output
+    assert "The model bounds." in done.stdout
+    found = json.loads(call("bench", data, *options, "--json").stdout)
+    assert found.keys() == {"loader", "model", "bound", "device"}
+    assert found["loader"] > found["model"] > 0
+    assert (found["bound"], found["device"]) == ("model", "cpu")

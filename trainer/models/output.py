@@ -18,3 +18,8 @@ class Output(NamedTuple):
     radiance: Tensor
     aligned: Tensor
     seen: Tensor
+
+
+def radiance_of(output: Tensor | Output) -> Tensor:
+    """The radiance that a network returned, alone or in an `Output`, (B, 3, H, W) float32."""
+    return (output.radiance if isinstance(output, Output) else output).float()
