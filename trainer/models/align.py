@@ -56,11 +56,17 @@ def warp(image: Tensor, flow: Tensor, kernel: str = "bilinear") -> Tensor:
 
 
 def inside(flow: Tensor) -> Tensor:
-    """1.0 where a flow (B, 2, H, W) points at a pixel of the image, else 0.0, (B, 1, H, W)."""
+    """1.0 where a flow (B, 2, H, W) points into the image, 0.0 a pixel and more beyond its border.
+
+    (B, 1, H, W), without a gradient; it falls gradually, so that rounding decides nothing.
+    """
     height, width = flow.shape[2:]
-    x, y = places(flow)
-    there = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
-    return there[:, None].to(flow.dtype)
+    x, y = places(flow.detach())
+    there = (
+        torch.minimum(x + 1, width - x).clamp(0, 1),
+        torch.minimum(y + 1, height - y).clamp(0, 1),
+    )
+    return (there[0] * there[1])[:, None]
 
 
 def twice(flow: Tensor) -> Tensor:
