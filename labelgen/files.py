@@ -54,6 +54,18 @@ def sync(path: Path) -> None:
         os.close(fd)
 
 
+def check_new(path: Path) -> None:
+    """Refuse to write over something, before the work for it is done.
+
+    Raises
+    ------
+    UserError
+        There is something already.
+    """
+    if path.exists():
+        raise UserError(f"{path}: exists; remove it or give another name")
+
+
 def publish(temporary: Path, final: Path) -> None:
     """Give a finished file its name: sync, rename, sync the folder."""
     sync(temporary)
@@ -73,13 +85,15 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
 
 
+def png(image: Bytes) -> bytes:
+    """A (H, W) or (H, W, 3) RGB uint8 image as PNG."""
+    bgr: Array = image if image.ndim == 2 else np.ascontiguousarray(image[..., ::-1])
+    return cv2.imencode(".png", bgr)[1].tobytes()
+
+
 def write_png(path: Path, image: Bytes) -> None:
     """Write a (H, W) or (H, W, 3) RGB uint8 image as PNG."""
-    bgr: Array = image if image.ndim == 2 else np.ascontiguousarray(image[..., ::-1])
-    ok, data = cv2.imencode(".png", bgr)
-    if not ok:
-        raise UserError(f"{path}: could not be encoded as PNG")
-    write_bytes(path, data.tobytes())
+    write_bytes(path, png(image))
 
 
 def read_hdr(path: Path) -> Float:

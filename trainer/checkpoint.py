@@ -96,11 +96,8 @@ def read_config(run: Path) -> Config:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         # What earlier versions didn't know has the default that stands for how they trained.
-        known = {f.name: stored.get(f.name, f.default) for f in fields(Config)}
-        missing = [name for name, value in known.items() if value is MISSING]
-        if missing:
-            raise KeyError(*missing)
-        return Config(**known)
+        asked = [f.name for f in fields(Config) if f.name in stored or f.default is MISSING]
+        return Config(**{name: stored[name] for name in asked})
     except FileNotFoundError:
         raise UserError(
             f"{run}: not a run ({CONFIG} is missing); 'trainer fit' makes one"

@@ -165,7 +165,7 @@ def predict(run: Path, brackets: tuple[Path, ...], out: Path, **options: Any) ->
 @click.argument("out", type=path)
 @own
 def export(run: Path, out: Path, **options: Any) -> None:
-    """Write RUN as an ONNX file OUT, which takes frames of any size."""
+    """Write RUN as an ONNX file OUT, for frames of any size in steps of 8 px (lean)."""
     from trainer.export import export as job
 
     apart = job(run, out, **options)

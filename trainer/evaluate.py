@@ -15,12 +15,13 @@ from torch import nn
 from labelgen.arrays import Mask
 from labelgen.discover import scan
 from labelgen.errors import Rejected, UserError
+from labelgen.files import check_new
 from labelgen.response import Response
 from labelgen.survey import Survey, read_truth
 from trainer import device as devices
 from trainer.checkpoint import Config, load_model
 from trainer.metrics import PEAK_NITS, WINDOW, ColorVideoVDP, figures
-from trainer.page import Place, View, check_page, worst_places, write_page
+from trainer.page import Place, View, worst_places, write_page
 from trainer.predict import TILE, known_responses, picture, read, surveyed
 
 
@@ -119,7 +120,7 @@ def compare(
     if crop < 0:
         raise UserError(f"--crop {crop}: expected at least 0 pixels")
     if page:
-        check_page(page)
+        check_new(page)
     target = devices.pick(device)
     seen_by = ColorVideoVDP(peak_nits, target) if cvvdp else None
     entrants = [enter(run, scenes, target, response, model) for run in runs]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labelgen.errors import UserError
-from labelgen.files import publish
+from labelgen.files import check_new, publish
 from trainer.checkpoint import load_model
 from trainer.data import with_radiance
 from trainer.models import stride
@@ -71,8 +71,7 @@ def export(run: Path, out: Path, *, model: Sequence[str] = ()) -> float:
     UserError
         Not a run, the file exists, a package is missing, or the results differ.
     """
-    if out.exists():
-        raise UserError(f"{out}: exists; remove it or give another name")
+    check_new(out)
     missing = [name for name in NEEDS if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"export needs {', '.join(missing)}: pip install 'labelgen[onnx]'")

@@ -51,17 +51,15 @@ class Log:
             f"step {done}/{self.config.steps}  loss {mean:.5f}  {speed:.1f} samples/s  "
             f"waiting {share:.1%}  left {left // 3600}:{left // 60 % 60:02}:{left % 60:02}"
         )
-        sys.stderr.write(f"\r{text}\x1b[K" if sys.stderr.isatty() else f"{text}\n")
-        sys.stderr.flush()
+        self._say(text, last=False)
         self.losses, self.waited, self._seconds, self._done = [], 0.0, 0.0, done
 
     def held(self, done: int, figures: dict[str, float]) -> None:
         """Write how the average of the weights does on brackets that are held out, and say so."""
         self.write({"step": done, "held_out": figures})
         count, quality = int(figures["samples"]), figures["psnr_mu"]
-        end = "\r" if sys.stderr.isatty() else ""
-        text = f"step {done}  held out: PSNR-mu {quality:.2f} dB of {count} samples where trusted"
-        sys.stderr.write(f"{end}{text}\x1b[K\n" if end else f"{text}\n")
+        text = f"PSNR-mu {quality:.2f} dB of {count} samples where trusted"
+        self._say(f"step {done}  held out: {text}")
 
     def check(self, done: int) -> None:
         """Stop where a loss since the last line is not finite, before that is saved."""
@@ -85,6 +83,14 @@ class Log:
         """Leave the line of progress as it is."""
         if sys.stderr.isatty():
             sys.stderr.write("\n")
+
+    @staticmethod
+    def _say(text: str, last: bool = True) -> None:
+        """Write a line over the one of progress; that of progress itself isn't the `last`."""
+        terminal = sys.stderr.isatty()
+        start, end = ("\r", "\x1b[K") if terminal else ("", "")
+        sys.stderr.write(f"{start}{text}{end}" + ("\n" if last or not terminal else ""))
+        sys.stderr.flush()
 
     def _count(self) -> None:
         now = time.perf_counter()

@@ -70,20 +70,10 @@ def gradient_l1(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """
     total = prediction.new_zeros(())
     for axis in (2, 3):
-        trust = torch.minimum(*_neighbours(weight, axis))
-        total = total + weighted_l1(_step(prediction, axis), _step(target, axis), trust)
+        steps = weight.shape[axis] - 1
+        trust = torch.minimum(weight.narrow(axis, 1, steps), weight.narrow(axis, 0, steps))
+        total = total + weighted_l1(prediction.diff(dim=axis), target.diff(dim=axis), trust)
     return total / 2
-
-
-def _neighbours(image: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-    """All but the first, and all but the last, along an axis."""
-    size = image.shape[axis] - 1
-    return image.narrow(axis, 1, size), image.narrow(axis, 0, size)
-
-
-def _step(image: Tensor, axis: int) -> Tensor:
-    after, before = _neighbours(image, axis)
-    return after - before
 
 
 def alignment_l1(aligned: Tensor, seen: Tensor, target: Tensor, weight: Tensor) -> Tensor:

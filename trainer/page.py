@@ -9,12 +9,10 @@ from html import escape
 from itertools import product
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from labelgen.arrays import Array, Bytes, Float, Mask
-from labelgen.errors import UserError
-from labelgen.files import tone_mapped, write_bytes
+from labelgen.arrays import Array, Float, Mask
+from labelgen.files import png, tone_mapped, write_bytes
 from labelgen.response import mu_law
 
 SIDE = 96
@@ -83,13 +81,13 @@ def worst_places(scene: str, views: Mapping[str, View]) -> list[Place]:
         y, x = int(row) * SIDE, int(column) * SIDE
         cut = np.s_[y : y + SIDE, x : x + SIDE]
         pictures: dict[str, tuple[bytes, ...]] = {
-            "reference": (_png(tone_mapped(first.reference[cut])),),
-            "truth": (_png(tone_mapped(first.truth[cut])),),
+            "reference": (png(tone_mapped(first.reference[cut])),),
+            "truth": (png(tone_mapped(first.truth[cut])),),
         }
         for run, view in views.items():
             amount = np.clip(np.abs(wrong[run][cut]).max(2) / FULL_ERROR, 0, 1)
             error = np.rint(255 * amount).astype(np.uint8)
-            pictures[run] = _png(tone_mapped(view.predicted[cut])), _png(error)
+            pictures[run] = png(tone_mapped(view.predicted[cut])), png(error)
         places.append(Place(scene, y, x, float(blocks[row, column]), pictures))
     return places
 
@@ -104,24 +102,6 @@ def _blocks(image: Array) -> Array:
     rows, columns = range(0, image.shape[0], SIDE), range(0, image.shape[1], SIDE)
     means = [image[y : y + SIDE, x : x + SIDE].mean() for y, x in product(rows, columns)]
     return np.reshape(means, (len(rows), len(columns)))
-
-
-def _png(image: Bytes) -> bytes:
-    """A grey or RGB picture of uint8 as PNG."""
-    _, data = cv2.imencode(".png", image[..., ::-1] if image.ndim == 3 else image)
-    return data.tobytes()
-
-
-def check_page(path: Path) -> None:
-    """Refuse to write over something, before the work is done.
-
-    Raises
-    ------
-    UserError
-        There is something already.
-    """
-    if path.exists():
-        raise UserError(f"{path}: exists; remove it or give --page another name")
 
 
 def write_page(path: Path, places: Sequence[Place], runs: Sequence[str]) -> None:
@@ -148,7 +128,7 @@ def write_page(path: Path, places: Sequence[Place], runs: Sequence[str]) -> None
         shown = [name for name in ("reference", "truth", *runs) if name in place.pictures]
         names = "".join(f"<th>{escape(name)}</th>" for name in shown)
         cells = "".join(
-            f"<td>{''.join(_image(png, name) for png in place.pictures[name])}</td>"
+            f"<td>{''.join(_image(data, name) for data in place.pictures[name])}</td>"
             for name in shown
         )
         parts.append(
@@ -158,6 +138,6 @@ def write_page(path: Path, places: Sequence[Place], runs: Sequence[str]) -> None
     write_bytes(path, "".join([*parts, "</body></html>\n"]).encode())
 
 
-def _image(png: bytes, name: str) -> str:
-    data = base64.b64encode(png).decode()
-    return f'<img alt="{escape(name)}" src="data:image/png;base64,{data}">'
+def _image(data: bytes, name: str) -> str:
+    text = base64.b64encode(data).decode()
+    return f'<img alt="{escape(name)}" src="data:image/png;base64,{text}">'

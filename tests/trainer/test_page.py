@@ -11,7 +11,7 @@ import pytest
 from labelgen.errors import UserError
 from tests.trainer.conftest import MakeScene, scene
 from trainer.evaluate import evaluate
-from trainer.page import MOST, SIDE, View, check_page, worst_places, write_page
+from trainer.page import MOST, SIDE, View, worst_places, write_page
 
 
 def view(wrong_at: tuple[int, int], amount: float, size: tuple[int, int] = (300, 250)) -> View:
@@ -67,8 +67,8 @@ def test_many_places_are_cut_to_the_worst(tmp_path: Path) -> None:
 
 
 def test_evaluate_writes_it_once(run: Path, make_scene: MakeScene, tmp_path: Path) -> None:
-    page = tmp_path / "page.html"
-    evaluate(run, make_scene(), device="cpu", page=page)
+    scene, page = make_scene(), tmp_path / "page.html"
+    evaluate(run, scene, device="cpu", page=page)
     assert len(decoded(page.read_text(encoding="utf-8"))) == 4
     with pytest.raises(UserError, match=r"page.html: exists; remove it"):
-        check_page(page)
+        evaluate(run, scene, device="cpu", page=page)

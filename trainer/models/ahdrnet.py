@@ -6,32 +6,18 @@ Dynamic Range Imaging", CVPR 2019, doi:10.1109/CVPR.2019.00185.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from trainer.models.inputs import check_frames, unbind
 
 
 def conv(inputs: int, outputs: int, size: int = 3, dilation: int = 1) -> nn.Conv2d:
     """A convolution that keeps the size of the picture."""
     return nn.Conv2d(inputs, outputs, size, padding=dilation * (size // 2), dilation=dilation)
-
-
-def check_frames(inputs: Tensor, frames: int) -> None:
-    """Refuse inputs (B, F, 6, H, W) of another number of frames than a network was made for.
-
-    Raises
-    ------
-    ValueError
-        There are more or fewer.
-    """
-    if inputs.shape[1] != frames:
-        given = inputs.shape[1]
-        raise ValueError(f"inputs of {given} frames, (B, {given}, 6, H, W): expected {frames}")
-
-
-def unbind(inputs: Tensor) -> list[Tensor]:
-    """The frames of (B, F, 6, H, W), channels last: what tensor cores take, and faster on a CPU."""
-    return [x.contiguous(memory_format=torch.channels_last) for x in inputs.unbind(1)]
 
 
 class Attention(nn.Module):
@@ -46,6 +32,29 @@ class Attention(nn.Module):
         """Features of the frame, (B, C, H, W), times their attention."""
         hidden = F.leaky_relu(self.first(torch.cat([frame, reference], 1)), 0.01)
         return frame * torch.sigmoid(self.second(hidden))
+
+
+def attended(encoded: Sequence[Tensor], reference: int, attention: Iterable[nn.Module]) -> Tensor:
+    """Features of all frames side by side, those of the others times their attention.
+
+    Parameters
+    ----------
+    encoded : F of (B, C, H, W)
+        Features of each frame.
+    reference : int
+        Which is the reference.
+    attention : F - 1 `Attention`
+        That of each other frame, in order.
+
+    Returns
+    -------
+    (B, F C, H, W)
+    """
+    rest = iter(attention)
+    return torch.cat(
+        [x if i == reference else next(rest)(x, encoded[reference]) for i, x in enumerate(encoded)],
+        1,
+    )
 
 
 class DilatedDenseBlock(nn.Module):
@@ -86,9 +95,8 @@ class AHDRNet(nn.Module):
     def __init__(self, frames: int, reference: int, channels: int = 64) -> None:
         super().__init__()
         self.reference = reference
-        self.others = [i for i in range(frames) if i != reference]
         self.encode = conv(6, channels)
-        self.attend = nn.ModuleList(Attention(channels) for _ in self.others)
+        self.attend = nn.ModuleList(Attention(channels) for _ in range(frames - 1))
         self.merge = conv(frames * channels, channels)
         self.blocks = nn.ModuleList(DilatedDenseBlock(channels, 6, 32) for _ in range(3))
         self.gather = nn.Sequential(conv(3 * channels, channels, 1), conv(channels, channels))
@@ -108,12 +116,10 @@ class AHDRNet(nn.Module):
         (B, 3, H, W) float32
             Linear radiance in the geometry of the reference, 1.0 where the shortest frame clips.
         """
-        check_frames(inputs, 1 + len(self.others))
+        check_frames(inputs, 1 + len(self.attend))
         encoded = [F.leaky_relu(self.encode(frame), 0.01) for frame in unbind(inputs)]
         reference = encoded[self.reference]
-        for i, attend in zip(self.others, self.attend, strict=True):
-            encoded[i] = attend(encoded[i], reference)
-        x = self.merge(torch.cat(encoded, 1))
+        x = self.merge(attended(encoded, self.reference, self.attend))
         dense = []
         for block in self.blocks:
             x = block(x)

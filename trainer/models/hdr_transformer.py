@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainer.models.ahdrnet import Attention, check_frames, conv, unbind
+from trainer.models.ahdrnet import Attention, attended, conv
+from trainer.models.inputs import check_frames, unbind
 
 WINDOW = 8
 """Side of a window in pixels; every other block shifts them by half."""
@@ -154,9 +155,8 @@ class HDRTransformer(nn.Module):
     ) -> None:
         super().__init__()
         self.reference = reference
-        self.others = [i for i in range(frames) if i != reference]
         self.encode = nn.ModuleList(conv(6, channels) for _ in range(frames))
-        self.attend = nn.ModuleList(Attention(channels) for _ in self.others)
+        self.attend = nn.ModuleList(Attention(channels) for _ in range(frames - 1))
         self.merge = conv(frames * channels, channels)
         self.first_norm = nn.LayerNorm(channels)
         self.groups = nn.ModuleList(
@@ -183,14 +183,11 @@ class HDRTransformer(nn.Module):
         (B, 3, H, W) float32
             Linear radiance in the geometry of the reference, 1.0 where the shortest frame clips.
         """
-        check_frames(inputs, 1 + len(self.others))
+        check_frames(inputs, len(self.encode))
         encoded = [encode(frame) for encode, frame in zip(self.encode, unbind(inputs), strict=True)]
-        reference = encoded[self.reference]
-        for i, attend in zip(self.others, self.attend, strict=True):
-            encoded[i] = attend(encoded[i], reference)
-        merged = self.merge(torch.cat(encoded, 1))
+        merged = self.merge(attended(encoded, self.reference, self.attend))
         x = self.first_norm(merged.movedim(1, -1))
         for group, dilated in zip(self.groups, self.dilated, strict=True):
             x = x + dilated(group(x).movedim(-1, 1)).movedim(1, -1)
-        x = self.gather(self.last_norm(x).movedim(-1, 1) + merged) + reference
+        x = self.gather(self.last_norm(x).movedim(-1, 1) + merged) + encoded[self.reference]
         return torch.sigmoid(self.decode(x).float())

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from labelgen.response import GAMMA
 from trainer.losses import inverse_mu_law, mu_law
-from trainer.models.ahdrnet import check_frames
 from trainer.models.align import Align, conv, inside, warp
+from trainer.models.inputs import check_frames
 from trainer.models.output import Output
 
 CLIP_FROM, CLIP_TO = 0.90, 0.98
@@ -153,10 +153,10 @@ class Lean(nn.Module):
         reference, other : (B (F - 1), 4, H, W) float32
             Codes (RGB), and whether they clip.
         """
-        code = torch.stack([code[:, self.reference, None].expand_as(code), code], 2)[:, self.others]
-        own = torch.stack([exposed[:, self.reference, None].expand_as(exposed), exposed], 2)
-        own = own[:, self.others]
-        same = (code * (own.amax(2, keepdim=True) / own) ** (1 / GAMMA)).clamp(max=1)
+        both = [[self.reference, i] for i in self.others]
+        code, exposed = code[:, both], exposed[:, both]
+        same = code * (exposed.amax(2, keepdim=True) / exposed) ** (1 / GAMMA)
+        same = same.clamp(max=1)
         shown = torch.cat([same, ramp(same).amax(3, keepdim=True)], 3).flatten(0, 1)
         return shown[:, 0], shown[:, 1]
 
