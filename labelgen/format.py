@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +162,15 @@ class Dataset:
     UserError
         Not a dataset, or a part is missing, short, or of another dataset.
 
+    Attributes
+    ----------
+    header : Header
+        Its root attributes.
+    files : list of h5py.File
+        The file, or the parts in order.
+    images : list of dict
+        The HDF5 datasets of `IMAGES` of each of them, by name.
+
     Notes
     -----
     Open one per process; HDF5 handles do not survive a fork.
@@ -173,11 +184,11 @@ class Dataset:
             self.files.append(open_file(file))
         # Looking a dataset up by name on every read costs a third of the reading.
         try:
-            self._images = [{name: f[name] for name in IMAGES} for f in self.files]
+            self.images = [{name: f[name] for name in IMAGES} for f in self.files]
         except DAMAGE as e:
             raise UserError(f"{path}: damaged ({e}); 'labelgen verify' says more") from e
-        counts = [len(images["label"]) for images in self._images]
-        self._first = np.concatenate([[0], np.cumsum(counts)])
+        counts = [len(images["label"]) for images in self.images]
+        self._first = [0, *accumulate(counts)]
         self._check_parts(counts)
 
     def _part_files(self) -> list[Path]:
@@ -199,7 +210,7 @@ class Dataset:
                 raise UserError(f"{file.filename}: part of another dataset than {self.path.name}")
 
     def __len__(self) -> int:
-        return int(self._first[-1])
+        return self._first[-1]
 
     def column(self, name: str) -> Array:
         """A small column of all rows: ev, scene, origin, branch or variant."""
@@ -207,8 +218,13 @@ class Dataset:
 
     def image(self, name: str, row: int) -> Array:
         """One row of inputs, label or weight."""
-        part = int(np.searchsorted(self._first, row, "right")) - 1
-        return np.asarray(self._images[part][name][row - int(self._first[part])])
+        part, local = self.place(row)
+        return np.asarray(self.images[part][name][local])
+
+    def place(self, row: int) -> tuple[int, int]:
+        """Which of `files` a row lies in, and as which of its rows."""
+        part = bisect_right(self._first, row) - 1
+        return part, row - self._first[part]
 
     def rows(self, name: str) -> Iterator[Array]:
         """All rows of inputs, label or weight, in order."""

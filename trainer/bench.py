@@ -6,13 +6,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from labelgen.errors import UserError
 from trainer import device as devices
 from trainer import losses, models
-from trainer.data import Arrays, PatchDataset, batch_rows, prepare, turns
+from trainer.data import PatchDataset, prepare
 from trainer.models.output import radiance_of
+from trainer.order import Order, turns
 
 
 def bench(
@@ -57,15 +59,17 @@ def bench(
     with PatchDataset(data) as dataset:
         head = dataset.header
 
-        def read(step: int) -> Arrays:
-            return dataset.batch(batch_rows(len(dataset), batch, 1, step))
+        order, arrays = Order([np.arange(len(dataset))], [None], 1), dataset.empty(batch)
+
+        def read(step: int) -> None:
+            dataset.fill(order.batch(step, batch), arrays)
 
         network = models.build(model, head.frames, head.reference).to(target).train()
         optimizer = torch.optim.AdamW(network.parameters(), 1e-4)
-        arrays = read(0)
+        read(0)
 
         def train(step: int) -> None:
-            samples = prepare(arrays, target, turns(1, step))
+            samples = prepare(arrays, target, turns(1, step, batch))
             with devices.autocast(target):
                 output = network(samples.inputs)
             value = losses.loss("mu-l1", radiance_of(output), samples.label, samples.weight)

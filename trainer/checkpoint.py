@@ -6,20 +6,22 @@ import copy
 import json
 from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from labelgen.errors import UserError
-from labelgen.files import publish, write_json
+from labelgen.files import publish, write_bytes, write_json
 from labelgen.measure import known_cameras
 from labelgen.response import Response
 from trainer import models
 from trainer.losses import LOSSES
 
 CONFIG, LAST, METRICS = "config.json", "last.pt", "metrics.jsonl"
+CURVES, PICTURES, EVENTS = "curves.png", "pictures", "events"
 State = dict[str, Any]
 
 
@@ -49,6 +51,7 @@ class Config:
     gradient: float = 0.0
     teacher: float = 0.0
     hold_out: float = 0.0
+    compile: bool = False
 
     def __post_init__(self) -> None:
         least = {"steps": 1, "batch": 1, "warmup": 0, "weight_decay": 0, "seed": 0}
@@ -70,8 +73,9 @@ class Config:
 
 
 def write_config(run: Path, config: Config, responses: dict[str, Any]) -> None:
-    """Write config.json, with the version of torch and the cameras of the dataset as notes."""
-    notes = {"torch": torch.__version__, "responses": responses}
+    """Write config.json, with versions and the cameras of the dataset as notes."""
+    versions = {"labelgen": version("labelgen"), "torch": torch.__version__}
+    notes = {"versions": versions, "responses": responses}
     write_json(run / CONFIG, asdict(config) | notes)
 
 
@@ -131,11 +135,33 @@ def check_same(run: Path, config: Config) -> None:
             )
 
 
-def save(run: Path, state: State) -> None:
-    """Write last.pt beside its place and rename it, so that a kill leaves the one before."""
+def save(run: Path, state: State, keep: int = 1) -> None:
+    """Write last.pt beside its place and rename it, so that a kill leaves the one before.
+
+    Parameters
+    ----------
+    run : Path
+        Folder of the run.
+    state : State
+        What to save; "step" is how many there were so far.
+    keep : int
+        Above 1, that many of the latest are kept as step_NNNNNNNN.pt as well.
+
+    Raises
+    ------
+    UserError
+        It can't be written.
+    """
     temporary = run / (LAST + ".tmp")
-    torch.save(state, temporary)
-    publish(temporary, run / LAST)
+    try:
+        torch.save(state, temporary)
+        publish(temporary, run / LAST)
+        if keep > 1:
+            write_bytes(run / f"step_{state['step']:08}.pt", (run / LAST).read_bytes())
+            for old in sorted(run.glob("step_*.pt"))[:-keep]:
+                old.unlink()
+    except (OSError, RuntimeError) as e:  # the latter by torch, where the disk is full
+        raise UserError(f"{run}: the position can't be saved ({e}); the one before is whole") from e
 
 
 def load(run: Path) -> State:
@@ -217,9 +243,8 @@ class Average:
     def update(self, model: nn.Module, step: int) -> None:
         """Take in the weights after step `step` (from 0)."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        for average, value in zip(self._tensors(self.model), self._tensors(model), strict=True):
-            average.lerp_(value, 1 - decay)
-
-    @staticmethod
-    def _tensors(model: nn.Module) -> list[Tensor]:
-        return [p.detach() for p in model.parameters()]
+        with torch.no_grad():
+            for average, now in zip(self.model.parameters(), model.parameters(), strict=True):
+                average.lerp_(now, 1 - decay)
+            for kept, buffer in zip(self.model.buffers(), model.buffers(), strict=True):
+                kept.copy_(buffer)  # statistics of batches are averages already

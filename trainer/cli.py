@@ -6,6 +6,7 @@ Torch takes seconds to import and may be missing, so it is imported inside of th
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,8 @@ class Program(click.Group):
             if (e.name or "").split(".")[0] != "torch":
                 raise
             message, code = INSTALL, 2
-        click.echo(message, err=True)
+        rank = os.environ.get("RANK")
+        click.echo(f"process {rank}: {message}" if rank else message, err=True)
         return context.exit(code)
 
 
@@ -65,7 +67,7 @@ def cli() -> None:
 
 
 @cli.command()
-@click.argument("data", type=path)
+@click.argument("data", nargs=-1, required=True)
 @click.option("--run", type=path, required=True, help="Folder of the run.")
 @click.option("--val", type=path, help="Scenes with truth to report figures on.")
 @click.option(
@@ -76,7 +78,7 @@ def cli() -> None:
 )
 @click.option("--loss", default="mu-l1", show_default=True, help="mu-l1 or l1.")
 @click.option("--steps", default=10_000, show_default=True)
-@click.option("--batch", default=8, show_default=True, help="Samples per step.")
+@click.option("--batch", default=8, show_default=True, help="Samples per step, over all processes.")
 @click.option("--lr", default=1e-3, show_default=True, help="Highest learning rate.")
 @click.option("--warmup", default=100, show_default=True, help="Steps to reach it.")
 @click.option("--weight-decay", default=1e-4, show_default=True)
@@ -99,15 +101,24 @@ def cli() -> None:
 )
 @click.option("--seed", default=1, show_default=True)
 @device
+@click.option("--compile", is_flag=True, help="Let torch.compile make the network faster.")
 @click.option("--resume", is_flag=True, help="Go on where the run was left, if it was begun.")
 @click.option("--save-every", default=500, show_default=True, help="Steps between checkpoints.")
+@click.option(
+    "--keep", default=1, show_default=True, help="Above 1: so many as step_NNNNNNNN.pt as well."
+)
 @click.option("--log-every", default=50, show_default=True, help="Steps between log lines.")
 @click.option("--val-every", default=2_000, show_default=True, help="Steps between validations.")
-def fit(data: Path, run: Path, **options: Any) -> None:
-    """Train a network on DATA, what labelgen build made."""
-    from trainer.fit import fit as job
+def fit(data: tuple[str, ...], run: Path, **options: Any) -> None:
+    """Train a network on DATA, what labelgen build made.
 
-    job(data, run, **options)
+    Of several datasets each is trained on whole, or is a share of the samples: a.h5 b.h5:0.3.
+    With several GPUs: torchrun --nproc-per-node 2 -m -- trainer fit out.h5 --run run
+    """
+    from trainer.fit import fit as job
+    from trainer.mixture import parse
+
+    job([parse(name) for name in data], run, **options)
 
 
 @cli.command()

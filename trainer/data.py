@@ -1,19 +1,12 @@
-"""Samples of a dataset: an order that is a pure function, one reader, conversion on the device.
-
-Rows are read one by one (a list of rows is up to 170 times slower in h5py) by one thread (HDF5
-has one lock for the process), and travel as the integers they are stored as.
-"""
+"""Samples of datasets, as they are stored, and what a network needs of them, made on the device."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,13 +17,19 @@ from labelgen.errors import UserError
 from labelgen.format import IMAGES, Dataset
 from labelgen.response import GAMMA
 from trainer import device as devices
+from trainer.rows import Rows
 
-T = TypeVar("T")
 Arrays = dict[str, NDArray[Any]]
 
+WIDEN = 257
+"""What makes an 8-bit code the 16-bit code of the same share of full scale."""
 
-class PatchDataset:
-    """The samples of a dataset, by row; open one per process.
+
+class PatchDataset(torch.utils.data.Dataset[Arrays]):
+    """The samples of a dataset, by row.
+
+    It can be handed to a `torch.utils.data.DataLoader`, with or without workers: a process that
+    got it by fork or pickle opens the files anew.
 
     Parameters
     ----------
@@ -51,31 +50,114 @@ class PatchDataset:
     """
 
     def __init__(self, path: Path) -> None:
-        self._data = Dataset(path)
-        if len(self._data) == 0:
+        self.path = path
+        self._open()
+        if len(self) == 0:
             raise UserError(f"{path}: no samples in it; build it again from more brackets")
+
+    def _open(self) -> None:
+        self._data, self._process = Dataset(self.path), os.getpid()
+        self._rows = Rows(self._data)
         self.header = self._data.header
         self._ev = self._data.column("ev").astype(np.float32)
+        self._stamps = self._stat()
+        images = self._data.images[0]
+        self._like = {name: (images[name].shape[1:], images[name].dtype) for name in IMAGES}
+        self._like["ev"] = (self._ev.shape[1:], self._ev.dtype)
+
+    def __getstate__(self) -> Path:
+        return self.path
+
+    def __setstate__(self, path: Path) -> None:
+        self.path = path
+        self._open()
 
     def __len__(self) -> int:
-        return len(self._data)
+        return len(self._ev)
 
     def __getitem__(self, row: int) -> Arrays:
-        if not 0 <= row < len(self):
-            raise IndexError(f"row {row}: the dataset has rows 0 to {len(self) - 1}")
-        return {name: self._data.image(name, row) for name in IMAGES} | {"ev": self._ev[row]}
+        one = self.batch([row])
+        return {name: values[0] for name, values in one.items()}
+
+    @property
+    def depth(self) -> int:
+        """Bits of the inputs, 8 or 16."""
+        return 8 * self._like["inputs"][1].itemsize
+
+    def empty(self, count: int, depth: int | None = None) -> Arrays:
+        """Arrays for `fill`, with a leading axis; `depth` bits of inputs instead of its own."""
+        like = dict(self._like)
+        if depth:
+            like["inputs"] = (like["inputs"][0], np.dtype(f"uint{depth}"))
+        return {name: np.empty((count, *shape), kind) for name, (shape, kind) in like.items()}
+
+    def fill(self, rows: Sequence[int] | NDArray[np.int64], out: Arrays) -> None:
+        """Read some rows into arrays as `empty` makes them; codes of 8 bits also into 16.
+
+        Raises
+        ------
+        IndexError
+            There is no such row.
+        UserError
+            A file can't be read, or is damaged.
+        """
+        if os.getpid() != self._process:
+            self._open()  # HDF5 handles don't survive a fork
+        for k, row in enumerate(map(int, rows)):
+            if not 0 <= row < len(self):
+                raise IndexError(f"row {row}: the dataset has rows 0 to {len(self) - 1}")
+            for name in IMAGES:
+                self._read(name, row, out[name][k])
+            out["ev"][k] = self._ev[row]
+
+    def _read(self, name: str, row: int, out: NDArray[Any]) -> None:
+        kind = self._like[name][1]
+        try:
+            if out.dtype == kind:
+                self._rows.read(name, row, out)
+            else:
+                codes = np.empty(out.shape, kind)
+                self._rows.read(name, row, codes)
+                np.multiply(codes, WIDEN, out=out, dtype=out.dtype)
+        except OSError as e:
+            file = self._data.files[self._data.place(row)[0]].filename
+            raise UserError(f"{file}: row {row} can't be read ({e}); 'labelgen verify' it") from e
 
     def batch(self, rows: Iterable[int]) -> Arrays:
         """Some rows, each array with a leading axis."""
-        samples = [self[int(row)] for row in rows]
-        return {name: np.stack([s[name] for s in samples]) for name in samples[0]}
+        wanted = list(rows)
+        out = self.empty(len(wanted))
+        self.fill(wanted, out)
+        return out
 
     def scenes(self) -> NDArray[np.bytes_]:
         """The bracket that each row came from, (N,) bytes, UTF-8."""
         return np.asarray(self._data.column("scene"), np.bytes_)
 
+    def check_unchanged(self) -> None:
+        """Refuse to go on with files that were written to since they were opened.
+
+        Raises
+        ------
+        UserError
+            One was, or is gone.
+        """
+        for file, now, then in zip(self._data.files, self._stat(), self._stamps, strict=True):
+            if now != then:
+                raise UserError(
+                    f"{file.filename}: changed while it was trained on; what was saved before is "
+                    f"whole, go on with --resume if the dataset is the same again"
+                )
+
+    def _stat(self) -> list[tuple[int, int, int] | None]:
+        """Which file each name stands for, its size, and when it was written to."""
+        paths = [Path(file.filename) for file in self._data.files]
+        found = [path.stat() if path.exists() else None for path in paths]
+        return [s and (s.st_ino, s.st_size, s.st_mtime_ns) for s in found]
+
     def close(self) -> None:
         """Close the files."""
+        self._rows.close()
         self._data.close()
 
     def __enter__(self) -> PatchDataset:
@@ -83,67 +165,6 @@ class PatchDataset:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def turns(seed: int, step: int) -> np.random.Generator:
-    """Where the flips and quarter turns of one step are drawn from; never the draws of `order`."""
-    return np.random.default_rng([seed, 1, step])
-
-
-@lru_cache(maxsize=2)
-def order(samples: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """All rows in the order of one epoch: a shuffle of (seed, epoch) over the whole dataset."""
-    shuffled = np.random.default_rng([seed, 0, epoch]).permutation(samples)
-    shuffled.flags.writeable = False
-    return shuffled
-
-
-def batch_rows(samples: int, batch: int, seed: int, step: int) -> NDArray[np.int64]:
-    """The rows of one step.
-
-    Epochs follow each other without a gap, so a batch may end one and begin the next, and a
-    dataset may be smaller than a batch.
-
-    Parameters
-    ----------
-    samples : int
-        Rows of the dataset.
-    batch : int
-        Rows a step, over all ranks.
-    seed : int
-        Seed of the run.
-    step : int
-        From 0.
-
-    Returns
-    -------
-    (batch,) int64
-        Row numbers.
-    """
-    epochs, places = np.divmod(np.arange(step * batch, (step + 1) * batch), samples)
-    return np.concatenate(
-        [order(samples, seed, int(e))[places[epochs == e]] for e in np.unique(epochs)]
-    )
-
-
-def prefetch(
-    read: Callable[[int], T], steps: Iterable[int], ahead: int = 3
-) -> Generator[T, None, None]:
-    """``read(step)`` for every step in turn, up to `ahead` of them early, in one thread.
-
-    An error of `read` is raised where its result is taken.
-    """
-    left = iter(steps)
-    with ThreadPoolExecutor(1, "reader") as reader:
-        pending: deque[Future[T]] = deque(reader.submit(read, s) for s in islice(left, ahead))
-        try:
-            while pending:
-                ready = pending.popleft().result()
-                pending.extend(reader.submit(read, s) for s in islice(left, 1))
-                yield ready
-        finally:
-            for future in pending:
-                future.cancel()
 
 
 @dataclass(frozen=True)
@@ -187,26 +208,29 @@ def with_radiance(codes: Tensor, ev: Tensor) -> Tensor:
     return torch.cat([codes, codes**GAMMA * torch.exp2(-ev)[:, :, None, None, None]], 2)
 
 
-def prepare(arrays: Arrays, device: torch.device, turn: np.random.Generator | None = None) -> Batch:
+def prepare(
+    samples: Mapping[str, NDArray[Any] | Tensor],
+    device: torch.device,
+    turned: NDArray[np.bool_] | None = None,
+) -> Batch:
     """Move a batch to the device as stored, then convert and augment it there.
 
     Parameters
     ----------
-    arrays : dict
-        As `PatchDataset.batch` returns them.
+    samples : dict
+        As `PatchDataset.batch` or a `torch.utils.data.DataLoader` of one returns them.
     device : torch.device
         Where to.
-    turn : Generator, optional
-        Draws one of the eight flips and quarter turns for each sample; none where left out.
+    turned : (3, B) bool, optional
+        One of the eight flips and quarter turns for each sample, see `dihedral`; none where left
+        out.
     """
-    host = {name: torch.from_numpy(value) for name, value in arrays.items()}
-    there = {name: devices.move(tensor, device) for name, tensor in host.items()}
+    there = {name: devices.move(torch.as_tensor(x), device) for name, x in samples.items()}
     inputs = network_input(there["inputs"], there["ev"])
     label = there["label"].to(torch.float32).movedim(-1, 1)
     weight = there["weight"].to(torch.float32).div_(255)[:, None]
-    if turn is not None:
-        draws = torch.from_numpy(turn.integers(0, 2, (3, len(label)), np.uint8).astype(bool))
-        choice = devices.move(draws, device)
+    if turned is not None:
+        choice = devices.move(torch.from_numpy(np.ascontiguousarray(turned)), device)
         inputs, label, weight = (dihedral(x, choice) for x in (inputs, label, weight))
     return Batch(inputs, label.contiguous(), weight)
 

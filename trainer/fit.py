@@ -5,23 +5,32 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
+from signal import Signals as Signal
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from labelgen.errors import UserError
 from labelgen.measure import known_cameras
-from trainer import checkpoint, losses, models
+from trainer import checkpoint, gallery, losses, models, ranks
 from trainer import device as devices
 from trainer.checkpoint import Average, Config, State
-from trainer.data import Arrays, Batch, PatchDataset, batch_rows, prefetch, prepare, turns
+from trainer.data import Batch, prepare
 from trainer.evaluate import score, with_truth
+from trainer.feed import feed
 from trainer.holdout import score_held, split
 from trainer.log import Log
+from trainer.memory import advised
+from trainer.mixture import Mixture, Source
 from trainer.models.output import Output, radiance_of
+from trainer.order import Order, network_seed, turns
 from trainer.stop import Signals, Stopped
 from trainer.teacher import FROM, lesson, teach
 
@@ -32,7 +41,7 @@ FINAL_LR = 0.01
 
 
 def fit(
-    data: Path,
+    data: Path | Sequence[Source],
     run: Path,
     *,
     val: Path | None = None,
@@ -50,24 +59,28 @@ def fit(
     hold_out: float = 0.05,
     seed: int = 1,
     device: str | None = None,
+    compile: bool = False,
     resume: bool = False,
     save_every: int = 500,
+    keep: int = 1,
     log_every: int = 50,
     val_every: int = 2_000,
 ) -> None:
-    """Train a network on a dataset.
+    """Train a network on a dataset, or on several.
 
     AdamW with warm-up and a cosine, gradients clipped, bfloat16 where CUDA has it, flips and
     quarter turns, a running average of the weights. Samples, order and augmentation depend on
     `seed` and the step alone, so a run that was killed and resumed ends, on the CPU, in the same
-    weights bit for bit.
+    weights bit for bit. Under torchrun every process takes its share of each batch.
 
     Parameters
     ----------
-    data : Path
-        What `labelgen build` wrote.
+    data : Path, or sequence of Source
+        What `labelgen build` wrote; of several datasets each has its share of the samples, see
+        `trainer.order.epoch_counts`.
     run : Path
-        Folder for config.json, metrics.jsonl and last.pt.
+        Folder for config.json, metrics.jsonl, last.pt, curves.png, pictures of a few samples, and
+        TensorBoard's events where that is installed.
     val : Path, optional
         Scenes with truth to report figures on, every `val_every` steps and at the end. Nothing
         is chosen by them.
@@ -77,7 +90,7 @@ def fit(
     loss : {"mu-l1", "l1"}
         See `trainer.losses.loss`.
     steps, batch : int
-        How many steps, and samples per step.
+        How many steps, and samples per step, over all processes.
     lr, warmup, weight_decay : float, int, float
         Highest learning rate, steps to reach it, and decay of AdamW.
     ema : float
@@ -95,30 +108,39 @@ def fit(
         Of first weights, order and augmentation.
     device : str, optional
         "cpu", "cuda", "mps"; the fastest there is if left out.
+    compile : bool
+        Whether torch.compile makes the network faster, after minutes of work.
     resume : bool
         Go on where the run was left; starts where there is nothing yet.
     save_every, log_every, val_every : int
         Steps between checkpoints, lines of metrics, and validations.
+    keep : int
+        How many checkpoints are kept, see `trainer.checkpoint.save`.
 
     Raises
     ------
     UserError
-        Unusable dataset or settings, the folder holds a run and `resume` is False, or it holds
-        a run of other settings or of another dataset.
+        Unusable dataset or settings, the folder holds a run and `resume` is False, it holds
+        a run of other settings or of another dataset, or a dataset changed under the run.
     Stopped
-        SIGTERM or SIGINT came (the position is saved), or the loss is not finite.
+        SIGTERM or SIGINT came (the position is saved), the loss is not finite, the memory is
+        full, or another process of the run is gone.
     """
-    if min(save_every, log_every, val_every) < 1:
-        raise UserError("--save-every, --log-every, --val-every: expected at least 1")
+    if min(save_every, log_every, val_every, keep) < 1:
+        raise UserError("--save-every, --log-every, --val-every, --keep: expected at least 1")
+    rank, processes = ranks.rank(), ranks.count()
+    if batch % processes:
+        raise UserError(f"--batch {batch}: expected a multiple of the {processes} processes")
     target = devices.pick(device)
-    with PatchDataset(data) as dataset, Signals() as signals, ExitStack() as stack:
-        head = dataset.header
+    sources = [Source(data)] if isinstance(data, Path) else data
+    with Mixture(sources) as dataset, Signals() as signals, ExitStack() as stack:
+        stack.enter_context(ranks.joined(target))
         config = Config(
-            fingerprint=head.fingerprint,
+            fingerprint=dataset.fingerprint,
             samples=len(dataset),
-            frames=head.frames,
-            reference=head.reference,
-            patch=head.patch,
+            frames=dataset.frames,
+            reference=dataset.reference,
+            patch=dataset.patch,
             model=model,
             loss=loss,
             steps=steps,
@@ -132,40 +154,34 @@ def fit(
             gradient=gradient,
             teacher=teacher,
             hold_out=hold_out,
+            compile=compile,
         )
         rows, held = split(dataset.scenes(), hold_out)
+        order = Order(dataset.groups(rows), dataset.shares, seed)
         torch.manual_seed(seed)
         network = models.build(model, config.frames, config.reference).to(target).train()
-        scenes = with_truth(val, config, known_cameras(head.responses))[0] if val else []
+        ranks.share_weights(network)
+        forward = torch.compile(network) if compile else network
+        scenes = with_truth(val, config, known_cameras(dataset.responses))[0] if val else []
         average = Average(network, ema)
         optimizer = torch.optim.AdamW(
             network.parameters(), lr, betas=(0.9, 0.99), weight_decay=weight_decay
         )
-        state = open_run(run, config, head.responses, resume)
+        state = open_run(run, config, dataset.responses, resume)
         if state:
             network.load_state_dict(state["model"])
             average.model.load_state_dict(state["ema"])
             optimizer.load_state_dict(state["optimizer"])
         first = int(state["step"]) if state else 0
-        if first == steps:
+        if first == steps and rank == 0:
             sys.stderr.write(f"{run}: has all of its {steps} steps\n")
         log = Log(run, config, first)
 
-        def read(step: int) -> Arrays:
-            return dataset.batch(rows[batch_rows(len(rows), batch, seed, step)])
-
-        batches = stack.enter_context(closing(prefetch(read, range(first, steps))))
-        for step in range(first, steps):
-            began = time.perf_counter()
-            arrays = next(batches)
-            log.waited += time.perf_counter() - began
-
-            rate = learning_rate(config, step)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            samples = prepare(arrays, target, turns(seed, step))
+        def learn(samples: Batch, step: int) -> Tensor:
+            """Gradients of one step."""
+            torch.manual_seed(network_seed(seed, step, rank))
             with devices.autocast(target):
-                output = network(samples.inputs)
+                output = forward(samples.inputs)
             value = objective(config, output, samples)
             if teacher and step >= FROM * steps:
                 with devices.autocast(target):
@@ -173,33 +189,59 @@ def fit(
                 value = value + teacher * lesson(output, samples.weight, *taught)
             optimizer.zero_grad(set_to_none=True)
             value.backward()  # type: ignore[no-untyped-call]
+            return value.detach()
+
+        def mine(step: int) -> NDArray[np.int64]:
+            """Rows of a step that are this process's."""
+            return order.batch(step, batch)[rank::processes]
+
+        stream = feed(dataset, mine, range(first, steps), batch // processes, target)
+        batches = stack.enter_context(closing(stream))
+        for step in range(first, steps):
+            began = time.perf_counter()
+            stored = next(batches)
+            log.waited += time.perf_counter() - began
+
+            rate = learning_rate(config, step)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            samples = prepare(stored, target, turns(seed, step, batch)[:, rank::processes])
+            with advised(partial(learn, step=step), samples, processes):
+                log.losses.append(learn(samples, step))
+            ranks.average_gradients(network)
             torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP_NORM)
             optimizer.step()
             average.update(network, step)
-            log.losses.append(value.detach())
 
             done = step + 1
-            caught = signals.caught
+            caught = ranks.highest(signals.caught or 0)
             if done % log_every == 0 or done == steps or caught:
                 devices.synchronize(target)
                 log.line(done, rate)
             if done % save_every == 0 or done == steps or caught:
                 with log.paused():
                     log.check(done)
-                    weights = {"model": network.state_dict(), "ema": average.model.state_dict()}
-                    position = {"optimizer": optimizer.state_dict(), "step": done}
-                    checkpoint.save(run, weights | position)
+                    dataset.check_unchanged()
+                    if rank == 0:
+                        weights = {"model": network.state_dict(), "ema": average.model.state_dict()}
+                        position = {"optimizer": optimizer.state_dict(), "step": done}
+                        checkpoint.save(run, weights | position, keep)
+                    ranks.wait()
             if caught and done < steps:
-                where = f"{caught.name} at step {done} of {steps}"
+                where = f"{Signal(caught).name} at step {done} of {steps}"
                 raise Stopped(f"{run}: {where}, saved; go on with --resume", 128 + caught)
-            if done % val_every == 0 or done == steps:
+            if rank == 0 and (done % val_every == 0 or done == steps):
                 with log.paused():
+                    drawn = held if len(held) else rows
+                    gallery.draw_samples(run, done, average.model, dataset, drawn)
                     if len(held):
                         figures = score_held(average.model, dataset, held, batch, target)
                         log.held(done, figures)
                     if scenes:
                         log.write({"step": done, "val": score(average.model, scenes)})
         log.end()
+        if rank == 0:
+            gallery.draw_curves(run)
 
 
 def objective(config: Config, output: Tensor | Output, samples: Batch) -> Tensor:
@@ -224,7 +266,7 @@ def learning_rate(config: Config, step: int) -> float:
 
 
 def open_run(run: Path, config: Config, responses: dict[str, Any], resume: bool) -> State | None:
-    """Make the folder of a run, or find in it where to go on.
+    """Make the folder of a run, or find in it where to go on; all processes, the first writes.
 
     Raises
     ------
@@ -236,9 +278,12 @@ def open_run(run: Path, config: Config, responses: dict[str, Any], resume: bool)
             raise UserError(f"{run}: holds a run; go on with --resume or give another --run")
         checkpoint.check_same(run, config)
         return checkpoint.load(run) if (run / checkpoint.LAST).exists() else None
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise UserError(f"{run}: cannot be made a folder ({e.strerror})") from e
-    checkpoint.write_config(run, config, responses)
+    ranks.wait()
+    if ranks.rank() == 0:
+        try:
+            run.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise UserError(f"{run}: cannot be made a folder ({e.strerror})") from e
+        checkpoint.write_config(run, config, responses)
+    ranks.wait()
     return None

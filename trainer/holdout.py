@@ -16,8 +16,9 @@ from torch import nn
 
 from labelgen.errors import UserError
 from trainer import device as devices
-from trainer.data import PatchDataset, prepare
+from trainer.data import prepare
 from trainer.losses import mu_law
+from trainer.mixture import Mixture
 
 MOST = 64
 """Samples that are scored, spread evenly over those that are held out."""
@@ -54,7 +55,7 @@ def split(scenes: NDArray[np.bytes_], share: float) -> tuple[Rows, Rows]:
 
 
 def score_held(
-    model: nn.Module, dataset: PatchDataset, rows: Rows, batch: int, device: torch.device
+    model: nn.Module, dataset: Mixture, rows: Rows, batch: int, device: torch.device
 ) -> dict[str, float]:
     """Figures of a network on rows it was not trained on.
 
@@ -62,7 +63,7 @@ def score_held(
     ----------
     model : Module
         In evaluation mode on `device`.
-    dataset : PatchDataset
+    dataset : Mixture
         Where the rows are.
     rows : (...) int64
         Which; of many, some that are spread evenly.

@@ -1,12 +1,14 @@
-"""What a run says while it trains: metrics.jsonl, and a line on standard error."""
+"""What a run says while it trains: metrics.jsonl, TensorBoard, and a line on standard error."""
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,24 +17,25 @@ import torch
 from torch import Tensor
 
 from labelgen.files import write_bytes
-from trainer.checkpoint import METRICS, Config
+from trainer import ranks
+from trainer.checkpoint import EVENTS, METRICS, Config
 from trainer.stop import Stopped
 
 
 class Log:
-    """The lines of metrics.jsonl, and the line on standard error.
+    """The lines of metrics.jsonl, TensorBoard's where it is installed, and those on standard error.
 
     `losses` are those since the last line and stay on the device; `waited` counts the seconds
-    since then that the loop waited for data.
+    since then that the loop waited for data. Of processes that train together all have one, and
+    the first one writes.
     """
 
     def __init__(self, run: Path, config: Config, first: int) -> None:
         self.run, self.config = run, config
-        path = run / METRICS
-        lines = path.read_bytes().splitlines(keepends=True) if first and path.exists() else []
-        # A killed run has lines beyond its last checkpoint, and perhaps half of one.
-        whole = [line for line in lines if line.endswith(b"\n")]
-        write_bytes(path, b"".join(line for line in whole if json.loads(line)["step"] <= first))
+        self._writes = ranks.rank() == 0
+        self._board = _tensorboard(run, first) if self._writes else None
+        if self._writes:
+            self._forget_after(first)
         self.losses: list[Tensor] = []
         self.waited = self._seconds = 0.0
         self._done, self._since = first, time.perf_counter()
@@ -42,7 +45,7 @@ class Log:
         self.check(done)
         self._count()
         speed = (done - self._done) * self.config.batch / self._seconds
-        mean = float(torch.stack(self.losses).mean())
+        mean = float(ranks.mean(torch.stack(self.losses).mean()))
         share = self.waited / self._seconds
         figures = {"loss": round(mean, 7), "lr": rate, "samples_per_s": round(speed, 2)}
         self.write({"step": done, **figures, "waiting": round(share, 5)})
@@ -63,14 +66,19 @@ class Log:
 
     def check(self, done: int) -> None:
         """Stop where a loss since the last line is not finite, before that is saved."""
-        if not math.isfinite(float(torch.stack(self.losses or [torch.zeros(())]).sum())):
+        if self.losses and not math.isfinite(float(ranks.mean(torch.stack(self.losses).sum()))):
             advice = f"try --lr {self.config.lr / 3:g}"
             raise Stopped(f"{self.run}: the loss is not finite at step {done}; {advice}", 1)
 
     def write(self, figures: dict[str, Any]) -> None:
-        """Append a line to metrics.jsonl."""
+        """Append a line to metrics.jsonl, and its figures to TensorBoard's."""
+        if not self._writes:
+            return
         with (self.run / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(figures) + "\n")
+        if self._board:
+            for name, value in _scalars(figures):
+                self._board.add_scalar(name, value, figures["step"])
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -81,12 +89,22 @@ class Log:
 
     def end(self) -> None:
         """Leave the line of progress as it is."""
-        if sys.stderr.isatty():
+        if self._writes and sys.stderr.isatty():
             sys.stderr.write("\n")
+        if self._board:
+            self._board.close()
 
-    @staticmethod
-    def _say(text: str, last: bool = True) -> None:
+    def _forget_after(self, step: int) -> None:
+        """Leave out what a killed run wrote after its last checkpoint; half a line perhaps."""
+        path = self.run / METRICS
+        lines = path.read_bytes().splitlines(keepends=True) if step and path.exists() else []
+        whole = [line for line in lines if line.endswith(b"\n")]
+        write_bytes(path, b"".join(line for line in whole if json.loads(line)["step"] <= step))
+
+    def _say(self, text: str, last: bool = True) -> None:
         """Write a line over the one of progress; that of progress itself isn't the `last`."""
+        if not self._writes:
+            return
         terminal = sys.stderr.isatty()
         start, end = ("\r", "\x1b[K") if terminal else ("", "")
         sys.stderr.write(f"{start}{text}{end}" + ("\n" if last or not terminal else ""))
@@ -96,3 +114,20 @@ class Log:
         now = time.perf_counter()
         self._seconds += now - self._since
         self._since = now
+
+
+def _tensorboard(run: Path, first: int) -> Any:
+    """TensorBoard's writer, if that is installed; what came after step `first` is forgotten."""
+    if importlib.util.find_spec("tensorboard") is None:
+        return None
+    module = importlib.import_module("torch.utils.tensorboard")
+    return module.SummaryWriter(run / EVENTS, purge_step=first + 1)
+
+
+def _scalars(figures: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, float]]:
+    """Figures of a line by their names; those of single scenes are left out."""
+    for name, value in figures.items():
+        if isinstance(value, Mapping) and name not in ("scenes", "skipped"):
+            yield from _scalars(value, f"{above}{name}/")
+        elif isinstance(value, int | float) and above + name != "step":
+            yield above + name, value

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from labelgen.response import MU
+from trainer import ranks
 
 LOSSES = ("mu-l1", "l1")
 LEAST_TRUST = 0.1
@@ -36,7 +37,9 @@ def weighted_l1(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """Mean absolute difference, every pixel by its weight.
 
     The sum is divided by the sum of weights, but at least by a tenth of the pixels, so that a
-    batch with hardly any trust doesn't turn a few pixels into a large step.
+    batch with hardly any trust doesn't turn a few pixels into a large step. Where processes train
+    together it is the sum of weights of all of them: the mean of their losses is then that of one
+    process with the whole batch.
 
     Parameters
     ----------
@@ -50,7 +53,7 @@ def weighted_l1(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     () float32
     """
     error = (weight * (prediction - target).abs()).sum() / prediction.shape[1]
-    return error / weight.sum().clamp(min=LEAST_TRUST * weight.numel())
+    return error / ranks.mean(weight.sum()).clamp(min=LEAST_TRUST * weight.numel())
 
 
 def gradient_l1(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from types import FrameType
 from typing import Any
 
@@ -19,16 +20,21 @@ class Stopped(Exception):
 class Signals:
     """While open, SIGTERM and SIGINT are only noted in `caught`, so that a step can end.
 
-    A second one of a kind acts as ever. Outside of the main thread nothing is caught.
+    A later one acts as ever. Outside of the main thread nothing is caught.
     """
 
     def __init__(self) -> None:
         self.caught: signal.Signals | None = None
+        self._at = 0.0
         self._before: dict[signal.Signals, Any] = {}
 
     def _note(self, number: int, _: FrameType | None) -> None:
-        self.caught = signal.Signals(number)
-        signal.signal(number, self._before[self.caught])
+        if self.caught is None:
+            self.caught, self._at = signal.Signals(number), time.monotonic()
+        # A terminal and torchrun may both send the same one.
+        elif time.monotonic() - self._at > 1:
+            signal.signal(number, self._before[signal.Signals(number)])
+            signal.raise_signal(number)
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():

@@ -1,100 +1,22 @@
 from __future__ import annotations
 
-import threading
-import time
+import multiprocessing
+import os
+import pickle
+from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
 
 from labelgen.errors import UserError
-from labelgen.format import Dataset
 from labelgen.response import decode
 from tests.trainer.conftest import MakeDataset
-from trainer.data import (
-    PatchDataset,
-    batch_rows,
-    dihedral,
-    network_input,
-    order,
-    prefetch,
-    prepare,
-    turns,
-)
+from trainer.data import PatchDataset, dihedral, network_input, prepare
+from trainer.order import turns
 
 CPU = torch.device("cpu")
-
-
-def test_every_epoch_is_another_shuffle_of_all_rows() -> None:
-    first, second, other = order(50, 1, 0), order(50, 1, 1), order(50, 2, 0)
-    assert sorted(first) == sorted(second) == list(range(50))
-    assert (first != second).any()
-    assert (first != other).any()
-
-
-@pytest.mark.parametrize(("samples", "batch"), [(50, 8), (3, 8), (8, 8), (1, 4)])
-def test_steps_follow_the_epochs_without_a_gap(samples: int, batch: int) -> None:
-    steps = [batch_rows(samples, batch, 5, s) for s in range(20)]
-    epochs = np.concatenate([order(samples, 5, e) for e in range(20 * batch // samples + 1)])
-    np.testing.assert_array_equal(np.concatenate(steps), epochs[: 20 * batch])
-
-
-def test_rows_of_a_step_do_not_depend_on_what_was_asked_before() -> None:
-    forward = [batch_rows(9, 4, 5, s) for s in range(12)]
-    backward = [batch_rows(9, 4, 5, s) for s in reversed(range(12))][::-1]
-    np.testing.assert_array_equal(forward, backward)
-
-
-def test_prefetching_keeps_the_order_whatever_the_reader_takes() -> None:
-    def read(step: int) -> int:
-        time.sleep(0.004 * (step % 3))
-        return step
-
-    for ahead in (1, 2, 7):
-        assert list(prefetch(read, range(3, 20), ahead)) == list(range(3, 20))
-
-
-def test_prefetching_reads_ahead_but_not_far() -> None:
-    started = []
-    stream = prefetch(lambda s: started.append(s) or s, range(100), ahead=3)
-    assert next(stream) == 0
-    time.sleep(0.05)
-    assert sorted(started) == [0, 1, 2, 3]
-    stream.close()
-
-
-def test_one_thread_reads_and_it_is_not_that_of_the_loop() -> None:
-    # HDF5 has one lock for the process: a second reader would only wait for the first.
-    readers = list(prefetch(lambda _: threading.get_ident(), range(20)))
-    assert len(set(readers)) == 1
-    assert readers[0] != threading.get_ident()
-
-
-def test_an_error_of_the_reader_reaches_the_loop() -> None:
-    def read(step: int) -> int:
-        if step == 2:
-            raise UserError("part is gone")
-        return step
-
-    stream = prefetch(read, range(5))
-    assert [next(stream), next(stream)] == [0, 1]
-    with pytest.raises(UserError, match="part is gone"):
-        next(stream)
-
-
-def test_a_batch_reads_row_by_row(
-    make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # A list of rows in one h5py selection is up to 170 times slower than a loop.
-    asked = []
-    image = Dataset.image
-    monkeypatch.setattr(
-        Dataset, "image", lambda self, name, row: asked.append(row) or image(self, name, row)
-    )
-    with PatchDataset(make_dataset()) as data:
-        data.batch(np.array([5, 0, 5]))
-    assert set(asked) == {0, 5}
-    assert all(isinstance(row, int) for row in asked)
 
 
 def test_integers_travel_as_stored(make_dataset: MakeDataset) -> None:
@@ -107,7 +29,7 @@ def test_integers_travel_as_stored(make_dataset: MakeDataset) -> None:
 
 def test_both_depths_give_the_same_input(make_dataset: MakeDataset) -> None:
     with PatchDataset(make_dataset("a.h5", depth=8)) as a, PatchDataset(make_dataset("b.h5")) as b:
-        eight, sixteen = (prepare(d.batch(range(4)), CPU, turns(1, 0)) for d in (a, b))
+        eight, sixteen = (prepare(d.batch(range(4)), CPU, turns(1, 0, 4)) for d in (a, b))
     torch.testing.assert_close(eight.inputs, sixteen.inputs, rtol=0, atol=1e-6)
     torch.testing.assert_close(eight.label, sixteen.label, rtol=0, atol=0)
 
@@ -161,7 +83,7 @@ def test_input_label_and_weight_turn_together(make_dataset: MakeDataset) -> None
         arrays = data.batch(range(12))
     # A frame that shows the label, and a weight that does, must still do so when turned.
     plain = prepare(arrays, CPU)
-    turned = prepare(arrays, CPU, turns(1, 0))
+    turned = prepare(arrays, CPU, turns(1, 0, 12))
     assert (plain.label != turned.label).any()
     for batch in (plain, turned):
         clipped = batch.inputs[:, 0, :3] >= 1
@@ -178,14 +100,116 @@ def test_input_label_and_weight_turn_together(make_dataset: MakeDataset) -> None
 def test_augmentation_of_a_step_is_a_pure_function(make_dataset: MakeDataset) -> None:
     with PatchDataset(make_dataset()) as data:
         arrays = data.batch(range(8))
-    one, again, other = (prepare(arrays, CPU, turns(1, s)).inputs for s in (4, 4, 5))
+    one, again, other = (prepare(arrays, CPU, turns(1, s, 8)).inputs for s in (4, 4, 5))
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
 
 
-def test_a_plain_data_loader_takes_it(make_dataset: MakeDataset) -> None:
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_plain_data_loader_takes_it(workers: int, make_dataset: MakeDataset) -> None:
     with PatchDataset(make_dataset()) as data:
-        batches = list(torch.utils.data.DataLoader(data, batch_size=5))
+        data[0]  # the files are open when workers are made
+        loader = torch.utils.data.DataLoader(data, batch_size=5, num_workers=workers)
+        batches = list(loader)
         assert [len(b["label"]) for b in batches] == [5, 5, 2]
         assert batches[0]["inputs"].dtype == torch.uint16
         np.testing.assert_array_equal(batches[1]["inputs"][0].numpy(), data[5]["inputs"])
+        plain, loaded = prepare(data.batch(range(5)), CPU), prepare(batches[0], CPU)
+        assert torch.equal(plain.inputs, loaded.inputs)
+        assert torch.equal(plain.label, loaded.label)
+
+
+def test_it_can_be_pickled(make_dataset: MakeDataset) -> None:
+    with PatchDataset(make_dataset()) as data, pickle.loads(pickle.dumps(data)) as other:
+        np.testing.assert_array_equal(data[3]["label"], other[3]["label"])
+
+
+def _row_in_child(data: PatchDataset, path: Path) -> None:
+    np.save(path, data[4]["label"])
+    os._exit(0)
+
+
+def test_it_outlives_a_fork(make_dataset: MakeDataset, tmp_path: Path) -> None:
+    with PatchDataset(make_dataset()) as data:
+        data[4]
+        context = multiprocessing.get_context("fork")
+        child = context.Process(target=_row_in_child, args=(data, tmp_path / "row.npy"))
+        child.start()
+        child.join()
+        np.testing.assert_array_equal(np.load(tmp_path / "row.npy"), data[4]["label"])
+
+
+def test_rows_read_again_are_the_same(make_dataset: MakeDataset) -> None:
+    # The second time they come straight from the file, not through HDF5.
+    for options in ({}, {"parts": 3}):
+        path = make_dataset(f"of{len(options)}.h5", **options)
+        with PatchDataset(path) as data:
+            first, second = data.batch(range(12)), data.batch(range(12))
+            assert data._rows._open
+        for name, values in first.items():
+            np.testing.assert_array_equal(values, second[name])
+
+
+def test_compressed_rows_are_read_by_hdf5_alone(make_dataset: MakeDataset) -> None:
+    plain, packed = make_dataset("plain.h5"), make_dataset("packed.h5")
+    with h5py.File(packed, "r+") as file:
+        for name in ("inputs", "label", "weight"):
+            values, chunks = file[name][:], file[name].chunks
+            del file[name]
+            file.create_dataset(
+                name, data=values, chunks=chunks, compression="gzip", shuffle=True, fletcher32=True
+            )
+    with PatchDataset(plain) as one, PatchDataset(packed) as other:
+        for _ in range(2):
+            for name, values in one.batch(range(12)).items():
+                np.testing.assert_array_equal(values, other.batch(range(12))[name])
+
+
+def flip(path: Path, row: int) -> None:
+    """Flip a bit of a label in a dataset."""
+    with h5py.File(path, locking=False) as file:
+        at = file["label"].id.get_chunk_info_by_coord((row, 0, 0, 0)).byte_offset
+    with path.open("r+b") as f:
+        f.seek(at + 100)
+        byte = f.read(1)[0]
+        f.seek(at + 100)
+        f.write(bytes([byte ^ 1]))
+
+
+def test_a_flipped_bit_is_found(make_dataset: MakeDataset) -> None:
+    path = make_dataset()
+    flip(path, 5)
+    with PatchDataset(path) as data:
+        data.batch([4, 6])
+        with pytest.raises(UserError, match=r"data.h5: row 5 can't be read .*labelgen verify"):
+            data.batch([4, 5])
+
+
+def test_a_file_that_shrank_is_named(make_dataset: MakeDataset) -> None:
+    path = make_dataset()
+    with PatchDataset(path) as data:
+        data.batch(range(12))
+        os.truncate(path, 8_000)
+        with pytest.raises(UserError, match=r"data.h5: row 11 can't be read \(.*ends before"):
+            data.batch([11])
+
+
+def test_a_dataset_that_changes_is_noticed(make_dataset: MakeDataset) -> None:
+    path = make_dataset(parts=3)
+    part = path.parent / "data-00001-of-00003.h5"
+    with PatchDataset(path) as data:
+        data.check_unchanged()
+        flip(part, 0)
+        with pytest.raises(UserError, match=r"-of-00003.h5: changed while it was trained"):
+            data.check_unchanged()
+    with PatchDataset(path) as data:
+        part.unlink()
+        with pytest.raises(UserError, match=r"data-00001-of-00003.h5: changed"):
+            data.check_unchanged()
+
+
+def test_codes_of_8_bits_become_those_of_16(make_dataset: MakeDataset) -> None:
+    with PatchDataset(make_dataset("a.h5", depth=8)) as a, PatchDataset(make_dataset("b.h5")) as b:
+        out = a.empty(4, 16)
+        a.fill(range(4), out)
+        np.testing.assert_array_equal(out["inputs"], b.batch(range(4))["inputs"])

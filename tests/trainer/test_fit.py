@@ -2,22 +2,27 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
 from labelgen.errors import UserError
-from tests.trainer.conftest import MakeDataset, MakeScene, metrics
+from tests.trainer.conftest import MakeDataset, MakeScene, metrics, same
 from trainer import checkpoint
 from trainer.checkpoint import Average
-from trainer.data import Batch, prefetch
+from trainer.data import Batch
+from trainer.feed import feed
 from trainer.fit import fit, learning_rate, objective
 from trainer.models.output import Output
 from trainer.stop import Stopped
@@ -52,16 +57,6 @@ def wait_for(step: int, run: Path) -> None:
             return
         time.sleep(0.05)
     raise AssertionError(f"step {step} was never reached")
-
-
-def same(a: Any, b: Any) -> bool:
-    if isinstance(a, torch.Tensor):
-        return a.dtype == b.dtype and torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(same, a, b))
-    return bool(a == b)
 
 
 def test_killed_and_resumed_ends_in_the_same_bits(
@@ -118,7 +113,7 @@ def test_the_order_of_samples_is_not_that_of_the_reader(
 ) -> None:
     data = make_dataset()
     fit(data, tmp_path / "a", steps=4, batch=3, device="cpu")
-    monkeypatch.setattr("trainer.fit.prefetch", lambda read, steps: prefetch(read, steps, ahead=1))
+    monkeypatch.setattr("trainer.fit.feed", partial(feed, ahead=1))
     fit(data, tmp_path / "b", steps=4, batch=3, device="cpu")
     assert same(checkpoint.load(tmp_path / "a"), checkpoint.load(tmp_path / "b"))
 
@@ -173,6 +168,7 @@ def test_resume_refuses_another_dataset(run: Path, make_dataset: MakeDataset) ->
         ({"loss": "l7"}, "--loss l7: expected one of"),
         ({"device": "abacus"}, "--device abacus"),
         ({"save_every": 0}, "--save-every"),
+        ({"keep": 0}, "--keep: expected at least 1"),
         ({"teacher": -1.0}, "--teacher -1.0: expected at least 0"),
         ({"align": float("nan")}, "--align nan"),
         ({"hold_out": 1.0}, "--hold-out 1.0"),
@@ -205,7 +201,8 @@ def test_a_loss_that_is_not_finite_ends_the_run(make_dataset: MakeDataset, tmp_p
 
 
 def test_files_of_a_run(run: Path) -> None:
-    assert {p.name for p in run.iterdir()} == {"config.json", "metrics.jsonl", "last.pt"}
+    names = {"config.json", "metrics.jsonl", "last.pt", "curves.png", "pictures", "events"}
+    assert {p.name for p in run.iterdir()} == names
     config = json.loads((run / "config.json").read_text())
     assert (config["model"], config["frames"], config["fingerprint"]) == ("lean", 3, "f" * 64)
     (line,) = metrics(run)
@@ -289,3 +286,100 @@ def test_terms_of_the_objective_are_added_by_their_weights() -> None:
     # A network that aligns nothing has no such term.
     alone = objective(replace(base, align=1.0), output.radiance, samples)
     torch.testing.assert_close(alone, plain)
+
+
+OWN = "tests.trainer.networks:"
+
+
+def test_a_network_that_draws_goes_on_as_if_it_had_not_been_stopped(
+    make_dataset: MakeDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = make_dataset()
+    options = {"model": OWN + "Small", "steps": 8, "batch": 4, "save_every": 3, "device": "cpu"}
+    fit(data, tmp_path / "whole", **options)
+    update = Average.update
+
+    def fail(self: Average, model: torch.nn.Module, step: int) -> None:
+        if step == 5:
+            raise KeyboardInterrupt
+        update(self, model, step)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Average, "update", fail)
+        with pytest.raises(KeyboardInterrupt):
+            fit(data, tmp_path / "killed", **options)
+    fit(data, tmp_path / "killed", resume=True, **options)
+    whole, killed = (checkpoint.load(tmp_path / name) for name in ("whole", "killed"))
+    assert same(whole, killed)
+    # What batch normalisation has seen belongs to the averaged network as well.
+    assert whole["ema"]["norm.num_batches_tracked"] == 8
+
+
+def test_out_of_memory_says_which_batch_fits(make_dataset: MakeDataset, tmp_path: Path) -> None:
+    options = {"model": OWN + "Hungry", "steps": 2, "device": "cpu"}
+    with pytest.raises(Stopped, match=r"out of memory with --batch 12; --batch 3 fits") as caught:
+        fit(make_dataset(), tmp_path / "run", batch=12, **options)
+    assert caught.value.code == 1
+    fit(make_dataset("other.h5"), tmp_path / "other", batch=3, **options)
+
+
+def test_the_latest_checkpoints_are_kept(make_dataset: MakeDataset, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    options = {"model": OWN + "Small", "batch": 4, "device": "cpu"}
+    fit(make_dataset(), run, steps=7, save_every=2, keep=2, **options)
+    kept = {p.name: torch.load(p, weights_only=True)["step"] for p in run.glob("*.pt")}
+    assert kept == {"last.pt": 7, "step_00000006.pt": 6, "step_00000007.pt": 7}
+
+
+def test_a_dataset_that_changes_under_a_run_stops_it(
+    make_dataset: MakeDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, run = make_dataset(), tmp_path / "run"
+    update = Average.update
+
+    def meddle(self: Average, model: torch.nn.Module, step: int) -> None:
+        if step == 4:
+            os.utime(data)
+        update(self, model, step)
+
+    monkeypatch.setattr(Average, "update", meddle)
+    with pytest.raises(UserError, match=r"data.h5: changed while it was trained on"):
+        fit(data, run, model=OWN + "Small", steps=8, batch=4, save_every=3, device="cpu")
+    assert checkpoint.load(run)["step"] == 3
+
+
+def test_pictures_show_the_same_samples_each_time(
+    make_dataset: MakeDataset, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    fit(make_dataset(), run, model=OWN + "Small", steps=4, batch=4, val_every=2, device="cpu")
+    one, other = (cv2.imread(str(run / "pictures" / f"step_0000000{k}.png")) for k in (2, 4))
+    assert one.shape == (6 * 32, 4 * 32, 3)
+    np.testing.assert_array_equal(one[:, :96], other[:, :96])  # reference, label, trust
+    assert (one[:, 96:] != other[:, 96:]).any()
+    curves = cv2.imread(str(run / "curves.png"))
+    assert curves.std() > 0
+
+
+def test_tensorboard_has_the_figures_of_the_metrics(
+    make_dataset: MakeDataset, make_scene: MakeScene, tmp_path: Path
+) -> None:
+    module = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    run, options = tmp_path / "run", {"model": OWN + "Small", "batch": 4, "device": "cpu"}
+    fit(make_dataset(), run, steps=4, log_every=2, hold_out=0.25, val=make_scene(), **options)
+    events = module.EventAccumulator(str(run / "events")).Reload()
+    shown = {(e.step, round(e.value, 5)) for e in events.Scalars("loss")}
+    assert shown == {(m["step"], round(m["loss"], 5)) for m in metrics(run) if "loss" in m}
+    assert {"held_out/psnr_mu", "val/mean/psnr_mu", "waiting"} <= set(events.Tags()["scalars"])
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_network_trains_as_well(make_dataset: MakeDataset, tmp_path: Path) -> None:
+    options = {"model": OWN + "Still", "steps": 6, "batch": 4, "log_every": 1, "device": "cpu"}
+    fit(make_dataset(), tmp_path / "plain", **options)
+    fit(make_dataset("other.h5"), tmp_path / "compiled", compile=True, **options)
+    losses = [[m["loss"] for m in metrics(tmp_path / name)] for name in ("plain", "compiled")]
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+    assert checkpoint.load(tmp_path / "compiled")["model"].keys() == {
+        *checkpoint.load(tmp_path / "plain")["model"]
+    }

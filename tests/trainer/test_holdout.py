@@ -12,6 +12,7 @@ from trainer.data import PatchDataset
 from trainer.fit import fit
 from trainer.holdout import score_held, split
 from trainer.losses import inverse_mu_law, mu_law
+from trainer.mixture import Mixture, Source
 
 
 class FromLabel(torch.nn.Module):
@@ -48,7 +49,7 @@ def test_a_few_brackets_are_all_trained_on() -> None:
 
 @pytest.mark.parametrize("off", [0.003, 0.03])
 def test_the_figure_is_the_error_against_the_labels(off: float, make_dataset: MakeDataset) -> None:
-    with PatchDataset(make_dataset(evs=(0, 2, 4), reference=0)) as dataset:
+    with Mixture([Source(make_dataset(evs=(0, 2, 4), reference=0))]) as dataset:
         rows = np.arange(len(dataset))
         got = score_held(FromLabel(off), dataset, rows, 5, torch.device("cpu"))
     # What lies within a step of the clip errs by less; there is little of it.
@@ -59,7 +60,7 @@ def test_the_figure_is_the_error_against_the_labels(off: float, make_dataset: Ma
 def test_pixels_without_trust_are_not_scored(
     make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with PatchDataset(make_dataset(reference=0)) as dataset:
+    with Mixture([Source(make_dataset(reference=0))]) as dataset:
         read, cpu = dataset.batch, torch.device("cpu")
 
         def spoiled(rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -87,12 +88,13 @@ def test_fit_never_reads_what_is_held_out_to_train_on_it(
 ) -> None:
     data = make_dataset()
     read: list[int] = []
-    one = PatchDataset.__getitem__
+    fill = PatchDataset.fill
     monkeypatch.setattr(
-        PatchDataset, "__getitem__", lambda self, row: read.append(row) or one(self, row)
+        PatchDataset, "fill", lambda self, rows, out: read.extend(rows) or fill(self, rows, out)
     )
     with PatchDataset(data) as dataset:
         held = set(split(dataset.scenes(), 0.5)[1].tolist())
     monkeypatch.setattr("trainer.fit.score_held", lambda *_: {"psnr_mu": 0.0, "samples": 0.0})
+    monkeypatch.setattr("trainer.gallery.draw_samples", lambda *_: None)
     fit(data, tmp_path / "run", steps=6, batch=4, device="cpu", hold_out=0.5)
-    assert set(read) == set(range(12)) - held
+    assert set(map(int, read)) == set(range(12)) - held
