@@ -75,9 +75,20 @@ class Bar:
         self.bar.update(1, text)
 
     def remark(self, text: str) -> None:
-        """A line of its own."""
-        self.close()
+        """A line of its own, above the bar."""
+        self._clear()
         click.echo(text, err=True)
+
+    def result(self, text: str) -> None:
+        """A line for standard output, above the bar where both are on the terminal."""
+        if sys.stdout.isatty():
+            self._clear()
+        click.echo(text)
+
+    def _clear(self) -> None:
+        """Make the line of the bar free; it is drawn again with the next step."""
+        if self.bar is not None and sys.stderr.isatty():
+            click.echo("\r\x1b[K", nl=False, err=True)
 
     def close(self) -> None:
         """Leave the terminal as it was."""

@@ -167,6 +167,33 @@ def write_hdr(path: Path, radiance: Float) -> None:
     write_bytes(path, header.encode() + rgbe.astype(np.uint8).tobytes())
 
 
+def write_exr(path: Path, radiance: Float) -> None:
+    """Write an OpenEXR file of halves, losslessly compressed.
+
+    Parameters
+    ----------
+    path : Path
+        Where to write.
+    radiance : (H, W, 3) float32
+        Linear RGB, finite.
+
+    Raises
+    ------
+    UserError
+        The library OpenEXR is missing.
+    """
+    try:
+        import OpenEXR
+    except ImportError:
+        raise UserError(f"{path}: OpenEXR is missing: pip install 'labelgen[raw]'") from None
+    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+    pixels = np.ascontiguousarray(radiance, np.float16)
+    temporary = path.with_name(path.name + ".tmp")
+    with OpenEXR.File(header, {"RGB": pixels}) as file:
+        file.write(str(temporary))
+    publish(temporary, path)
+
+
 def tone_mapped(radiance: Float) -> Bytes:
     """(H, W, 3) float32 radiance as uint8 RGB to look at: mu-law of what is at most 1."""
     return np.rint(255 * mu_law(np.clip(radiance, 0, 1))).astype(np.uint8)

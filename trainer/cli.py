@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 import trainer
-from labelgen.cli import response_option
+from labelgen.cli import Bar, response_option
 from labelgen.errors import UserError
 from trainer.stop import Stopped
 
@@ -142,7 +142,11 @@ def evaluate(runs: tuple[Path, ...], scenes: Path, as_json: bool, **options: Any
     """
     from trainer.evaluate import as_comparison, as_table, compare
 
-    results = compare(runs, scenes, **options)
+    bar = Bar()
+    try:
+        results = compare(runs, scenes, progress=bar, **options)
+    finally:
+        bar.close()
     for run, result in results.items():
         for name, why in result["skipped"].items():
             click.echo(f"{run}: {name} skipped, {why}", err=True)
@@ -160,12 +164,18 @@ def evaluate(runs: tuple[Path, ...], scenes: Path, as_json: bool, **options: Any
 @device
 @response_option
 @tile
+@click.option("--align", is_flag=True, help="Align frames by a homography first.")
+@click.option("--exr", is_flag=True, help="Write pred.exr too; needs OpenEXR.")
 @own
 def predict(run: Path, brackets: tuple[Path, ...], out: Path, **options: Any) -> None:
     """Turn BRACKETS, folders of photos, into OUT/<name>/pred.hdr and pred.png."""
     from trainer.predict import predict as job
 
-    failed = job(run, brackets, out, note=click.echo, **options)
+    bar = Bar()
+    try:
+        failed = job(run, brackets, out, note=bar.result, progress=bar, **options)
+    finally:
+        bar.close()
     for name, why in failed.items():
         click.echo(f"{name}: {why}", err=True)
     sys.exit(1 if failed else 0)

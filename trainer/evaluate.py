@@ -16,6 +16,7 @@ from labelgen.arrays import Mask
 from labelgen.discover import scan
 from labelgen.errors import Rejected, UserError
 from labelgen.files import check_new
+from labelgen.progress import Progress, Silent
 from labelgen.response import Response
 from labelgen.survey import Survey, read_truth
 from trainer import device as devices
@@ -104,6 +105,7 @@ def compare(
     cvvdp: bool = False,
     model: Sequence[str] = (),
     page: Path | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, dict[str, Any]]:
     """What `evaluate` says of several runs, by their paths; parameters as there.
 
@@ -126,7 +128,10 @@ def compare(
     entrants = [enter(run, scenes, target, response, model) for run in runs]
     tables: dict[str, dict[str, dict[str, float]]] = {str(e.run): {} for e in entrants}
     places: list[Place] = []
-    for name in dict.fromkeys(name for e in entrants for name in e.scenes):
+    scored = dict.fromkeys(name for e in entrants for name in e.scenes)
+    progress = progress or Silent()
+    progress.start("evaluate", len(scored))
+    for name in scored:
         views: dict[str, View] = {}
         for e in entrants:
             if name in e.scenes:
@@ -137,6 +142,7 @@ def compare(
                 tables[str(e.run)][name], views[str(e.run)] = row, view
         if page:
             places += worst_places(name, views)
+        progress.step(0, rejected=False)
     if page:
         write_page(page, places, [str(run) for run in runs])
     how = {"peak_nits": peak_nits, "crop": crop}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -11,13 +11,16 @@ import numpy as np
 import torch
 from torch import nn
 
+from labelgen.align import align as align_frame
 from labelgen.arrays import Float
 from labelgen.bracket import Bracket, Stack, load
 from labelgen.discover import scan
 from labelgen.errors import Rejected, UserError
-from labelgen.files import tone_mapped, write_hdr, write_png
+from labelgen.files import tone_mapped, write_exr, write_hdr, write_png
 from labelgen.measure import calibrated, responses
-from labelgen.response import Response
+from labelgen.progress import Progress, Silent
+from labelgen.recipe import Align
+from labelgen.response import Response, encode
 from labelgen.survey import Selection, Survey, survey
 from trainer import device as devices
 from trainer.checkpoint import Config, load_model, read_responses
@@ -36,8 +39,11 @@ def predict(
     device: str | None = None,
     response: str = "auto",
     tile: int = TILE,
+    align: bool = False,
+    exr: bool = False,
     model: Sequence[str] = (),
     note: Callable[[str], None] = print,
+    progress: Progress | None = None,
 ) -> dict[str, str]:
     """Turn brackets into HDR pictures with the averaged weights of a run.
 
@@ -59,10 +65,18 @@ def predict(
     tile : int
         Side of the tiles in pixels. Frames of more pixels than two tiles are made in tiles,
         others at once; the result is the same.
+    align : bool
+        Whether to align the frames with the reference by a homography first, where one makes
+        them agree better. Networks that align frames, as `lean`, need it where hands moved by
+        more than they reach.
+    exr : bool
+        Whether to write ``<name>/pred.exr`` as well, in half floats.
     model : sequence of str
         Networks of your own, "package.module:Class", that the run may have been trained with.
     note : callable
         Is given each file name when the file is there.
+    progress : Progress, optional
+        Told of every bracket.
 
     Returns
     -------
@@ -76,20 +90,25 @@ def predict(
     """
     network, config = load_model(run, devices.pick(device), model)
     failed = {}
+    progress = progress or Silent()
     known = known_responses(run, response)
     named = find(brackets)
-    for name, seen in zip(named, surveyed(list(named.values()), config, known), strict=True):
+    found = surveyed(list(named.values()), config, known)
+    progress.start("predict", len(found))
+    for name, seen in zip(named, found, strict=True):
         try:
             stack = read(seen)
         except Rejected as e:
             failed[name] = str(e)
+            progress.step(0, rejected=True)
             continue
         given, used = len(named[name].frames), len(stack.ev)
         if given > used:
             evs = ", ".join(f"{ev:g}" for ev in stack.ev)
-            sys.stderr.write(
-                f"{name}: {used} of its {given} frames, at EV {evs}: {run} takes {used}\n"
-            )
+            text = f"{name}: {used} of its {given} frames, at EV {evs}: {run} takes {used}"
+            progress.remark(text)
+        if align:
+            stack = aligned(stack)
         radiance = picture(network, stack, tile)
         folder = out / name
         try:
@@ -97,8 +116,11 @@ def predict(
         except OSError as e:
             raise UserError(f"{folder}: cannot be made a folder ({e.strerror})") from e
         write_hdr(folder / "pred.hdr", radiance)
+        if exr:
+            write_exr(folder / "pred.exr", radiance)
         write_png(folder / "pred.png", tone_mapped(radiance))
         note(str(folder / "pred.hdr"))
+        progress.step(0, rejected=False)
     return failed
 
 
@@ -166,6 +188,27 @@ def read(found: Survey) -> Stack:
     if found.rejected:
         raise Rejected(found.rejected)
     return load(found.paths, found.ev, found.reference, found.response)
+
+
+def aligned(stack: Stack) -> Stack:
+    """The frames in the geometry of the reference, by the homographies that labels are made with.
+
+    Parameters
+    ----------
+    stack : Stack
+        The frames as they were taken.
+
+    Returns
+    -------
+    Stack
+        With codes of 16 bits. Where a frame doesn't reach it shows what the reference does.
+    """
+    codes = []
+    for i, ev in enumerate(stack.ev):
+        frame = align_frame(stack, i, Align())
+        light = stack.linear(stack.reference) * np.float32(2.0 ** (ev - stack.ev[stack.reference]))
+        codes.append(encode(np.where(frame.seen[..., None], frame.linear, light), 16))
+    return replace(stack, codes=tuple(codes))
 
 
 def picture(model: nn.Module, stack: Stack, tile: int = TILE) -> Float:

@@ -90,11 +90,9 @@ def test_options_are_the_arguments_of_the_function(
 ) -> None:
     arguments = inspect.signature(function).parameters
     options = command.make_context("x", required).params
-    assert options.keys() - {"as_json"} == arguments.keys() - {"note"}
+    assert options.keys() - {"as_json"} == arguments.keys() - {"note", "progress"}
     defaults = {n: a.default for n, a in arguments.items() if a.default is not inspect._empty}
-    assert {n: options[n] for n in defaults if n != "note"} == {
-        n: d for n, d in defaults.items() if n != "note"
-    }
+    assert {n: options.get(n, d) for n, d in defaults.items()} == defaults
 
 
 def test_from_dataset_to_picture(

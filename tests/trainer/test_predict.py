@@ -11,11 +11,12 @@ import pytest
 import torch
 
 from labelgen.bracket import Stack
+from labelgen.cli import Bar
 from labelgen.discover import scan
 from labelgen.errors import UserError
 from labelgen.files import read_hdr, write_hdr, write_png
 from labelgen.response import SAMPLES, Response, mu_law
-from tests.cameras import film, write_stored
+from tests.cameras import EV, film, write_stored
 from tests.cameras import scene as simulated
 from tests.trainer.conftest import MakeDataset, MakeScene, expose, scene
 from tests.trainer.test_models import small
@@ -24,7 +25,7 @@ from trainer.checkpoint import CONFIG, read_config, read_responses
 from trainer.evaluate import as_table, evaluate
 from trainer.fit import fit
 from trainer.metrics import figures
-from trainer.predict import picture, predict, read, surveyed
+from trainer.predict import aligned, picture, predict, read, surveyed
 
 
 def stack(size: tuple[int, int], evs: Sequence[float] = (0, 2, 4)) -> Stack:
@@ -107,7 +108,7 @@ def test_frames_of_the_run_are_taken_from_longer_brackets(
 ) -> None:
     # Of EV -2 to 6 the middle three are 0, 2, 4: those of a bracket that has no others.
     five, three = make_scene("five", evs=(0, 2, 4, 6, 8)), make_scene("three", evs=(2, 4, 6))
-    predict(run, [five, three], tmp_path / "out")
+    predict(run, [five, three], tmp_path / "out", progress=Bar())
     pictures = [read_hdr(tmp_path / "out" / n / "pred.hdr") for n in ("five", "three")]
     said = capsys.readouterr().err
     assert said == f"five: 3 of its 5 frames, at EV 0, 2, 4: {run} takes 3\n"
@@ -251,3 +252,30 @@ def test_a_declared_response_changes_predictions_and_scores(run: Path, tmp_path:
     assert scores[0] != scores[1]
     with pytest.raises(UserError, match="--response kodak: expected auto"):
         evaluate(run, tmp_path / "s", response="kodak")
+
+
+def test_aligned_frames_lie_on_the_reference() -> None:
+    hands = simulated(5, shake=4.0, pieces=0)
+    frames = Stack(hands.codes, EV, 1)
+    moved = aligned(frames)
+    truth, middle = np.minimum(hands.truth, 1), np.s_[20:-20, 20:-20]
+    for i in (0, 2):
+        clip = np.float32(2.0 ** -EV[i])
+        shown = np.minimum(truth, clip)[middle]
+        before, after = (
+            np.abs(np.minimum(s.radiance(i), clip)[middle] - shown).mean() for s in (frames, moved)
+        )
+        assert after < 0.5 * before
+    np.testing.assert_allclose(moved.linear(1), frames.linear(1), atol=1e-4)
+
+
+def test_predict_aligns_and_writes_exr_when_asked(
+    run: Path, make_scene: MakeScene, tmp_path: Path
+) -> None:
+    scene = make_scene(size=(64, 80))
+    predict(run, [scene], tmp_path / "plain", device="cpu")
+    assert not (tmp_path / "plain" / "one" / "pred.exr").exists()
+    predict(run, [scene], tmp_path / "more", device="cpu", align=True, exr=True)
+    exr, hdr = (read_hdr(tmp_path / "more" / "one" / f"pred.{kind}") for kind in ("exr", "hdr"))
+    np.testing.assert_allclose(exr, hdr, atol=0.004)
+    assert exr.std() > 0.01
