@@ -15,7 +15,6 @@ from torch import nn
 
 from labelgen.errors import UserError
 from labelgen.files import publish, write_bytes, write_json
-from labelgen.measure import known_cameras
 from labelgen.response import Response
 from trainer import models
 from trainer.losses import LOSSES
@@ -81,6 +80,8 @@ def write_config(run: Path, config: Config, responses: dict[str, Any]) -> None:
 
 def read_responses(run: Path) -> dict[str, Response]:
     """Responses of the cameras that the dataset of a run knew by name."""
+    from labelgen.measure import known_cameras  # slow to import, and fit needs none
+
     try:
         stored = json.loads((run / CONFIG).read_text(encoding="utf-8")).get("responses", {})
         return known_cameras(stored)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
@@ -15,15 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from labelgen.errors import UserError
-from labelgen.measure import known_cameras
 from trainer import checkpoint, gallery, losses, models, ranks
 from trainer import device as devices
 from trainer.checkpoint import Average, Config, State
 from trainer.data import Batch, prepare
-from trainer.evaluate import score, with_truth
 from trainer.feed import feed
 from trainer.holdout import score_held, split
 from trainer.log import Log
@@ -162,7 +160,7 @@ def fit(
         network = models.build(model, config.frames, config.reference).to(target).train()
         ranks.share_weights(network)
         forward = torch.compile(network) if compile else network
-        scenes = with_truth(val, config, known_cameras(dataset.responses))[0] if val else []
+        validate = validation(val, config, dataset.responses) if val else None
         average = Average(network, ema)
         optimizer = torch.optim.AdamW(
             network.parameters(), lr, betas=(0.9, 0.99), weight_decay=weight_decay
@@ -237,8 +235,8 @@ def fit(
                     if len(held):
                         figures = score_held(average.model, dataset, held, batch, target)
                         log.held(done, figures)
-                    if scenes:
-                        log.write({"step": done, "val": score(average.model, scenes)})
+                    if validate:
+                        log.write({"step": done, "val": validate(average.model)})
         log.end()
         if rank == 0:
             gallery.draw_curves(run)
@@ -256,6 +254,16 @@ def objective(config: Config, output: Tensor | Output, samples: Batch) -> Tensor
         apart = losses.alignment_l1(output.aligned.float(), output.seen, label, trust)
         value = value + config.align * apart
     return value
+
+
+def validation(
+    scenes: Path, config: Config, cameras: dict[str, Any]
+) -> Callable[[nn.Module], dict[str, Any]]:
+    """What scores a network on scenes with truth; reading brackets is slow to import."""
+    from labelgen.measure import known_cameras
+    from trainer.evaluate import score, with_truth
+
+    return partial(score, scenes=with_truth(scenes, config, known_cameras(cameras))[0])
 
 
 def learning_rate(config: Config, step: int) -> float:

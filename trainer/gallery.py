@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import nn
 
@@ -66,6 +65,8 @@ def _picture(radiance: torch.Tensor) -> Bytes:
 
 def draw_curves(run: Path) -> None:
     """Write ``curves.png`` of a run, from its metrics: the loss, and PSNR-mu of validations."""
+    from matplotlib.figure import Figure  # a second to import: not before the first step
+
     lines = [json.loads(line) for line in (run / METRICS).read_text(encoding="utf-8").splitlines()]
     figure = Figure(figsize=(10, 4), dpi=100, layout="constrained")
     left, right = figure.subplots(1, 2)

@@ -50,7 +50,7 @@ class Rows:
         out[...] = dataset[local]
         if self._raw[part]:
             chunk = dataset.id.get_chunk_info_by_coord((local, *(0,) * out.ndim))
-            self._at[name][row] = chunk.byte_offset
+            self._at[name][row] = chunk.byte_offset or 0  # None where nothing was written
 
     def _pread(self, part: int, at: int, out: NDArray[Any]) -> None:
         if part not in self._open:
