@@ -46,7 +46,7 @@ class Plain(Dataset[dict[str, torch.Tensor]]):
 
     def __getitem__(self, row: int) -> dict[str, torch.Tensor]:
         if self.file is None:
-            self.file = h5py.File(self.path)
+            self.file = h5py.File(self.path, locking=False)
         return {name: torch.from_numpy(self.file[name][row]) for name in (*NAMES, "ev")}
 
 

@@ -246,7 +246,7 @@ def picture(model: nn.Module, stack: Stack, tile: int = TILE) -> Float:
     if core <= 0:
         raise UserError(f"--tile {tile}: expected more than {2 * border} for this network")
     padding = ((0, -height % step), (0, -width % step), (0, 0))
-    codes = [np.pad(c, padding, "edge") for c in stack.codes]
+    codes = [np.pad(c, padding, "edge") if np.any(padding) else c for c in stack.codes]
     radiance = np.empty((height, width, 3), np.float32)
     for y, x in product(range(0, height, core), range(0, width, core)):
         top, left = max(y - border, 0), max(x - border, 0)

@@ -8,6 +8,7 @@ Li, Zhang, Yang, Zou, ECCV 2024, arXiv 2407.16308) showed that a small network d
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +43,21 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same."""
         return x + self.second(F.relu(self.first(F.relu(x))))
+
+
+class Seen(NamedTuple):
+    """What is known of a bracket before its frames are merged.
+
+    `features` (B, C, H / 2, W / 2), what the U-Net sees; `candidates` (B, F, 3, H, W), mu-law
+    radiance of every frame, aligned; `unseen` (B, 1, H, W), how far the reference clips; `aligned`
+    (B, F - 1, 3, H, W) and `visible` (B, F - 1, 1, H, W) as `Output` has them.
+    """
+
+    features: Tensor
+    candidates: Tensor
+    unseen: Tensor
+    aligned: Tensor
+    visible: Tensor
 
 
 class Lean(nn.Module):
@@ -110,6 +126,18 @@ class Lean(nn.Module):
             in training mode an `Output`, which has the aligned frames too.
         """
         check_frames(inputs, self.frames)
+        seen = self.see(inputs)
+        predicted = self.unet(seen.features).float()
+        logits = GAIN * predicted[:, 3:] + self.prior(seen.unseen)
+        merged = (logits.softmax(1)[:, :, None] * seen.candidates).sum(1)
+        result = inverse_mu_law(merged + predicted[:, :3].tanh())
+        return Output(result, seen.aligned, seen.visible) if self.training else result
+
+    def see(self, inputs: Tensor) -> Seen:
+        """Align the frames of a bracket, (B, F, 6, H, W), and compare them.
+
+        By itself, so that what it needs on the way is gone before the U-Net takes its memory.
+        """
         code, radiance = inputs[:, :, :3], mu_law(inputs[:, :, 3:])
         exposed = exposure(inputs)
         reference, other = self.pairs(code, exposed)
@@ -124,19 +152,22 @@ class Lean(nn.Module):
         low, high = (mu_law(c**GAMMA / exposed[:, self.others]) for c in (CLIP_FROM, CLIP_TO))
         clipped = ((aligned - low) / (high - low)).amax(2, keepdim=True).clamp(0, 1)
         differ = self.per_frame(reference[:, :3]) - same
-        seen = [
+        shown = [
             torch.cat([code[:, self.reference, None] - 0.5, proven - 0.5], 2).flatten(1, 2),
             unseen.amax(2),
             torch.cat([raised - 0.5, differ, (clipped + outside).clamp(max=1)], 2).flatten(1, 2),
         ]
-        predicted = self.unet(torch.cat(seen, 1)).float()
-        logits = GAIN * predicted[:, 3:] + self.prior(unseen.amax(2))
         candidates = torch.cat(
             [raised[:, : self.reference], proven, raised[:, self.reference :]], 1
         )
-        merged = (logits.softmax(1)[:, :, None] * candidates).sum(1)
-        result = inverse_mu_law(merged + predicted[:, :3].tanh())
-        return Output(result, aligned, (1 - clipped) * (1 - outside)) if self.training else result
+        features = F.pixel_unshuffle(torch.cat(shown, 1), 2)
+        return Seen(
+            features.contiguous(memory_format=torch.channels_last),
+            candidates,
+            unseen.amax(2),
+            aligned,
+            (1 - clipped) * (1 - outside),
+        )
 
     def pairs(self, code: Tensor, exposed: Tensor) -> tuple[Tensor, Tensor]:
         """The reference and each other frame as the longer of the two exposures shows both.
@@ -173,10 +204,9 @@ class Lean(nn.Module):
         clipping = torch.where(frame > self.reference, -KEEP, clipping)
         return seeing + unseen * (clipping - seeing)
 
-    def unet(self, image: Tensor) -> Tensor:
-        """(B, C, H, W) of all frames to (B, 3 + F, H, W): residual and logits."""
-        x = F.pixel_unshuffle(image, 2).contiguous(memory_format=torch.channels_last)
-        half = self.encode_half(self.head(x))
+    def unet(self, features: Tensor) -> Tensor:
+        """(B, C, H / 2, W / 2) of all frames to (B, 3 + F, H, W): residual and logits."""
+        half = self.encode_half(self.head(features))
         quarter = self.encode_quarter(self.to_quarter(half))
         eighth = self.middle(self.to_eighth(quarter))
         quarter = self.decode_quarter(quarter + F.pixel_shuffle(self.from_eighth(eighth), 2))
