@@ -14,12 +14,14 @@ import cv2
 import numpy as np
 
 from labelgen import recipe
-from labelgen.arrays import Array, Bytes, Float, Mask, highest
+from labelgen.arrays import Array, Bytes, Float, Mask, highest, power
 from labelgen.bracket import Stack
 from labelgen.refine import refined, sampled
 from labelgen.response import GAMMA, mu_law
 
 LEAST_MATCHES = 12
+FEATURES_AT = 0.6
+"""Megapixels to find features at: refinement on the pixels mends what that costs."""
 LEAST_GAIN = 0.02
 """A homography is used if it lowers the disagreement of the frames by this share at least."""
 ROBUST = 0.1
@@ -129,6 +131,7 @@ def find_homography(stack: Stack, i: int, settings: recipe.Align) -> Array | Non
 
 def match(stack: Stack, i: int, settings: recipe.Align) -> Array | None:
     """The homography (3, 3) float64 that most SIFT matches follow, or None; unverified."""
+    full, stack = stack.size, reduced(stack, FEATURES_AT)
     ref, other = (_features(stack, k, i, settings.features) for k in (stack.reference, i))
     if min(len(ref[0]), len(other[0])) < LEAST_MATCHES:
         return None
@@ -141,7 +144,16 @@ def match(stack: Stack, i: int, settings: recipe.Align) -> Array | None:
     matrix, _ = cv2.findHomography(
         here, there, cv2.USAC_MAGSAC, settings.inlier, maxIters=5000, confidence=0.9999
     )
-    return None if matrix is None or not np.isfinite(matrix).all() else np.asarray(matrix)
+    if matrix is None or not np.isfinite(matrix).all():
+        return None
+    small = _pixels(stack.size, full)
+    return np.asarray(np.linalg.inv(small) @ matrix @ small)
+
+
+def _pixels(small: tuple[int, int], full: tuple[int, int]) -> Array:
+    """Map (3, 3) of places in a frame to those in the reduced frame; centres of pixels count."""
+    y, x = (s / f for s, f in zip(small, full, strict=True))
+    return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
 
 
 def find_flow(stack: Stack, i: int) -> Float:
@@ -178,7 +190,7 @@ def _shown_alike(stack: Stack, i: int) -> tuple[Float, Float]:
 def _grey(linear: Float) -> Bytes:
     """8-bit gamma-encoded mean of the channels, clipped at 1."""
     mean = cv2.transform(np.minimum(linear, 1), np.full((1, 3), 1 / 3, np.float32))
-    return np.rint(255 * np.clip(mean, 0, 1) ** (1 / GAMMA)).astype(np.uint8)
+    return np.rint(255 * power(np.clip(mean, 0, 1), 1 / GAMMA)).astype(np.uint8)
 
 
 def _features(stack: Stack, k: int, i: int, count: int) -> tuple[tuple[cv2.KeyPoint, ...], Array]:
@@ -211,4 +223,4 @@ def sample(stack: Stack, i: int, displacement: Float) -> Aligned:
     scaled = codes.astype(np.float32) / np.float32(np.iinfo(codes.dtype).max)
     moved, seen = sampled(scaled, displacement, cv2.INTER_LANCZOS4)
     shift = np.hypot(displacement[..., 0], displacement[..., 1]).mean()
-    return Aligned(np.clip(moved, 0, 1) ** np.float32(GAMMA), seen, float(shift))
+    return Aligned(power(np.clip(moved, 0, 1), GAMMA), seen, float(shift))

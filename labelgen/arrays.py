@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,3 +20,18 @@ Bytes: TypeAlias = NDArray[np.uint8]
 def highest(image: NDArray[Any]) -> NDArray[Any]:
     """The largest channel of (..., 3); of masks, whether any is set. Ten times `image.max(-1)`."""
     return np.maximum(np.maximum(image[..., 0], image[..., 1]), image[..., 2])
+
+
+def power(base: NDArray[Any], exponent: float) -> NDArray[Any]:
+    """Floats of at least 0 to a power, same shape and type. Twice `base**exponent`."""
+    return cv2.pow(base.reshape(-1, 1), exponent).reshape(base.shape) if base.size else base.copy()
+
+
+def log1p(values: NDArray[Any], factor: float) -> NDArray[Any]:
+    """log(1 + factor * values) of floats, same shape and type. Five times `np.log1p`."""
+    result = np.asarray(values * values.dtype.type(factor))
+    result += 1
+    if result.size:
+        flat = result.reshape(-1, 1)  # OpenCV takes no other shapes
+        cv2.log(flat, flat)
+    return result

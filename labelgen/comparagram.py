@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from labelgen.align import match
-from labelgen.arrays import Array, Codes, Float, Mask
+from labelgen.arrays import Array, Codes, Float, Mask, power
 from labelgen.bracket import Stack
 from labelgen.recipe import Align
 from labelgen.response import GAMMA
@@ -145,8 +145,8 @@ def _ridge(short: Float, long: Float) -> list[tuple[float, ...]]:
 
 
 def _mean(codes: Float) -> Float:
-    light = cv2.blur(codes ** np.float32(GAMMA), (WINDOW, WINDOW))
-    return np.asarray(np.maximum(light, 0) ** np.float32(1 / GAMMA), np.float32)
+    light = cv2.blur(power(codes, GAMMA), (WINDOW, WINDOW))
+    return np.asarray(power(np.maximum(light, 0), 1 / GAMMA), np.float32)
 
 
 def _bins(short: Float, long: Float) -> list[tuple[float, ...]]:

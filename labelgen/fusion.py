@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from labelgen.align import Aligned
-from labelgen.arrays import Float, Mask, highest
+from labelgen.arrays import Float, Mask, highest, power
 from labelgen.bracket import Stack
 from labelgen.cues import Cues
 from labelgen.motion import gradient, variance
@@ -54,7 +54,7 @@ def fuse_triangle(
     (H, W, 3) float32
         Radiance, 1.0 where the shortest frame clips.
     """
-    x = aligned[reference].linear ** np.float32(1 / GAMMA)
+    x = power(aligned[reference].linear, 1 / GAMMA)
     own = triangle(x)
     total = np.zeros_like(x)
     for chain, side in (
@@ -63,7 +63,7 @@ def fuse_triangle(
     ):
         left = np.where(side, 1 - own, 0).astype(np.float32)
         for i in chain:
-            code = aligned[i].linear ** np.float32(1 / GAMMA)
+            code = power(aligned[i].linear, 1 / GAMMA)
             # An inner frame keeps all once its own code has turned the other way.
             turned = code > 0.5 if i > reference else code <= 0.5
             keeps = np.where(turned | (i in (0, len(ev) - 1)), 1, triangle(code)) * left
@@ -105,7 +105,7 @@ def fuse_variance(cues: Cues, stack: Stack, recipe: Recipe) -> tuple[Float, Mask
     own = weights
     for i, (frame, stops) in enumerate(zip(cues.aligned, stack.ev, strict=True)):
         level = highest(frame.linear)[..., None]
-        code = level ** np.float32(1 / GAMMA)
+        code = power(level, 1 / GAMMA)
         usable = np.clip((recipe.exposure.clip - code) * np.float32(1 / KNEE), 0, 1)
         spread = variance(level, stack.stored, recipe.noise)
         if i == cues.reference:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from labelgen.arrays import Bytes, Float, Mask
+from labelgen.arrays import Bytes, Float, Mask, power
 from labelgen.bracket import Stack
 from labelgen.cues import Cues, see
 from labelgen.files import tone_mapped
@@ -84,7 +84,7 @@ def make_label(stack: Stack, recipe: Recipe) -> Label:
     elif recipe.fusion.trust == "pixel":
         kind = np.where(cues.still, STATIC, REFERENCE)
     else:
-        code = cues.aligned[stack.reference].linear ** np.float32(1 / GAMMA)
+        code = power(cues.aligned[stack.reference].linear, 1 / GAMMA)
         kind = trust_difference(fused, reference, code, recipe)
     kind = np.where(known, kind, NOTHING).astype(np.uint8)
     trust = (kind != NOTHING).astype(np.float32)
@@ -118,8 +118,11 @@ def guess(stack: Stack, recipe: Recipe) -> tuple[Float, Mask]:
     explained : (H, W) bool
         Where some frame agrees with the reference after the flow.
     """
-    cues = see(stack, replace(recipe, align=replace(recipe.align, method="flow")))
-    return fuse_variance(cues, stack, recipe)
+    # Longer frames clip wherever the reference does.
+    seen = stack.reference + 1
+    shorter = replace(stack, codes=stack.codes[:seen], ev=stack.ev[:seen])
+    cues = see(shorter, replace(recipe, align=replace(recipe.align, method="flow")))
+    return fuse_variance(cues, shorter, recipe)
 
 
 def picture(label: Label, reference: Float) -> Bytes:

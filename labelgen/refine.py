@@ -12,8 +12,10 @@ import numpy as np
 
 from labelgen.arrays import Float, Mask, highest
 
-WIDER = (4.0, 2.0, 1.0)
+WIDER = (4.0, 2.0, 1.0, 0.5)
 """Windows, as multiples of the narrowest."""
+HOLDS = 6.0
+"""Frames are reduced as far as a window still has this standard deviation in pixels."""
 STEPS = 3
 """Steps of Gauss and Newton per window; more bring nothing."""
 FLOOR, MISPLACED = 0.01, 0.5
@@ -46,11 +48,28 @@ def refined(reference: Float, other: Float, displacement: Float, window: float) 
     """
     found = displacement
     for wider in WIDER:
-        for _ in range(STEPS):
-            found = found + _step(reference, other, found, window * wider)
+        k = max(1, int(window * wider / HOLDS))
+        found = found + _change(reference, other, found, window * wider, k)
     before, after = (_disagreement(reference, other, d, window) for d in (displacement, found))
     holds = cv2.GaussianBlur((after <= before).astype(np.float32), (0, 0), window)
     return displacement + holds[..., None] * (found - displacement)
+
+
+def _change(reference: Float, other: Float, displacement: Float, window: float, k: int) -> Float:
+    """By how much (H, W, 2) px some steps with one window change a displacement, found at 1/k."""
+    h, w = reference.shape[:2]
+    size = -(-w // k), -(-h // k)
+    scale = np.array([w / size[0], h / size[1]], np.float32)
+    one, two, start = (
+        x if k == 1 else cv2.resize(x, size, interpolation=cv2.INTER_AREA)
+        for x in (reference, other, displacement)
+    )
+    start = start / scale
+    found = start
+    for _ in range(STEPS):
+        found = found + _step(one, two, found, window / k)
+    change = (found - start) * scale
+    return change if k == 1 else cv2.resize(change, (w, h), interpolation=cv2.INTER_LINEAR)
 
 
 def sampled(image: Float, displacement: Float, kernel: int = cv2.INTER_CUBIC) -> tuple[Float, Mask]:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from labelgen.arrays import Array, Codes, Float
+from labelgen.arrays import Array, Codes, Float, log1p, power
 from labelgen.errors import UserError
 
 GAMMA = 2.2
@@ -120,7 +120,7 @@ class Stored:
         """How much light one code more is, at (...) float32 light of 0 to 1, mean of channels."""
         top = 2**self.bits - 1
         if self.response.name == GAMMA22.name:
-            return GAMMA / top * np.maximum(light, 1e-6) ** np.float32(1 - 1 / GAMMA)
+            return GAMMA / top * power(np.maximum(light, 1e-6), 1 - 1 / GAMMA)
         widths = _code_widths(self.response)
         at = np.sqrt(np.sqrt(np.clip(light, 0, 1))) * np.float32(len(widths) - 1)
         return widths.take(np.rint(at).astype(np.intp)) * np.float32(1 / top)
@@ -179,7 +179,7 @@ def encode(linear: Float, depth: int) -> Codes:
         round(max * clip(linear)^(1 / 2.2)).
     """
     top = 2**depth - 1
-    code = np.rint(top * np.clip(linear, 0, 1) ** np.float32(1 / GAMMA))
+    code = np.rint(top * power(np.clip(linear, 0, 1), 1 / GAMMA))
     return code.astype(np.uint8) if depth == 8 else code.astype(np.uint16)
 
 
@@ -205,7 +205,9 @@ def mu_law(radiance: Float) -> Float:
     (...) float32
         0 to 1.
     """
-    return np.log1p(radiance * np.float32(MU)) * np.float32(1 / np.log1p(MU))
+    compressed = log1p(np.asarray(radiance), MU)
+    compressed *= compressed.dtype.type(1 / np.log1p(MU))
+    return compressed
 
 
 def mu_law_slope(radiance: Float) -> Float:

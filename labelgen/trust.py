@@ -9,7 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from labelgen.arrays import Array, Float, Mask, highest
+from labelgen.arrays import Array, Float, Mask, highest, power
 from labelgen.cues import Cues
 from labelgen.fusion import triangle
 from labelgen.motion import gradient
@@ -149,7 +149,7 @@ def trust_lossy(fused: Float, gain: float, settings: Fusion) -> Float:
     (H, W) float32
         0 to 1.
     """
-    code = (fused * np.float32(gain)) ** np.float32(1 / GAMMA)
+    code = power(fused * np.float32(gain), 1 / GAMMA)
     luma = cv2.transform(code, np.array([LUMA], np.float32))[..., None]
     # What one code is in mu-law: its slope over radiance times the slope of the decoding.
     slope = mu_law_slope(fused) * np.float32(GAMMA / gain) * np.maximum(code, 1e-3) ** (GAMMA - 1)

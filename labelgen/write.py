@@ -76,6 +76,7 @@ class Shard:
 
     def __init__(self, path: Path, layout: Layout) -> None:
         self.file = create(path, layout)
+        self.images = {name: self.file[name] for name in IMAGES}  # looking them up is slow
         self.origin: list[tuple[int, int]] = []
         self.branch: list[int] = []
         self.variant: list[int] = []
@@ -83,8 +84,7 @@ class Shard:
     def append(self, sample: Sample) -> None:
         """Add one sample."""
         row = len(self.origin)
-        for name in IMAGES:
-            dataset = self.file[name]
+        for name, dataset in self.images.items():
             dataset.resize(row + 1, 0)
             dataset[row] = getattr(sample, name)
         self.origin.append((sample.patch.y, sample.patch.x))
@@ -148,12 +148,13 @@ def join(
             with h5py.File(source.path, "r", locking=False) as shard:
                 for name in columns:
                     columns[name].append(shard[name][:])
-                for name in IMAGES:
+                for name, digest in digests.items():
+                    stored, joined = shard[name].id, out[name].id
+                    rest = (0,) * (out[name].ndim - 1)
                     for i in range(source.rows):
-                        at = (i, *(0,) * (out[name].ndim - 1))
-                        mask, data = shard[name].id.read_direct_chunk(at)
-                        out[name].id.write_direct_chunk((row + i, *at[1:]), data, mask)
-                        digests[name].update(data)
+                        mask, data = stored.read_direct_chunk((i, *rest))
+                        joined.write_direct_chunk((row + i, *rest), data, mask)
+                        digest.update(data)
             row += source.rows
         counts = [s.rows for s in sources]
         names = np.array(
@@ -162,14 +163,14 @@ def join(
         small = {name: np.concatenate(values) for name, values in columns.items()}
         small["ev"] = np.repeat(np.array([s.ev for s in sources], np.float32), counts, 0)
         small["scene"] = np.repeat(names, counts)
-        stored = {name: digest.hexdigest() for name, digest in digests.items()}
+        noted = {name: digest.hexdigest() for name, digest in digests.items()}
         for name in sorted(small):
             write_column(out, name, small[name])
-            stored[name] = column_digest(small[name])
+            noted[name] = column_digest(small[name])
         out["branch"].attrs["names"] = list(BRANCHES)
         write_attributes(out, attributes)
-        stored["attributes"] = attributes_digest(out)
-        out.attrs["digests"] = json.dumps(stored)
+        noted["attributes"] = attributes_digest(out)
+        out.attrs["digests"] = json.dumps(noted)
 
 
 def write_column(file: h5py.File, name: str, values: Array) -> None:
