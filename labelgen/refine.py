@@ -1,7 +1,7 @@
 """Refine the geometry of a frame on the pixels themselves: parallax and rolling shutter.
 
-Lucas and Kanade (1981) over Gaussian windows, from wide ones to narrow ones, with the differences
-weighted robustly. Things that move by themselves are left out, so that what lies beside them is
+Lucas and Kanade (1981) over Gaussian windows, from wide ones on reduced frames to narrow ones, with
+the differences weighted robustly. Things that move by themselves are left out, so that what lies beside them is
 not drawn along; a window without texture keeps what the wider ones found.
 """
 
@@ -12,9 +12,9 @@ import numpy as np
 
 from labelgen.arrays import Float, Mask, highest
 
-WIDER = (4.0, 2.0, 1.0, 0.5)
+WIDER = (8.0, 4.0, 2.0, 1.0)
 """Windows, as multiples of the narrowest."""
-HOLDS = 6.0
+HOLDS = 12.0
 """Frames are reduced as far as a window still has this standard deviation in pixels."""
 STEPS = 3
 """Steps of Gauss and Newton per window; more bring nothing."""
