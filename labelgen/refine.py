@@ -1,8 +1,8 @@
 """Refine the geometry of a frame on the pixels themselves: parallax and rolling shutter.
 
 Lucas and Kanade (1981) over Gaussian windows, from wide ones on reduced frames to narrow ones, with
-the differences weighted robustly. Things that move by themselves are left out, so that what lies beside them is
-not drawn along; a window without texture keeps what the wider ones found.
+the differences weighted robustly. Things that move by themselves are left out, so that what lies
+beside them is not drawn along; a window without texture keeps what the wider ones found.
 """
 
 from __future__ import annotations
