@@ -28,7 +28,7 @@ from trainer.data import network_input
 from trainer.models import reach, stride
 
 TILE = 1536
-"""Side of the tiles in pixels, borders included; with `lean` one takes about 2 GB."""
+"""Side of the tiles in pixels, borders included; with `lean` one takes 1.7 GB."""
 
 
 def predict(
