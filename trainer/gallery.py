@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 from pathlib import Path
@@ -64,7 +65,12 @@ def _picture(radiance: torch.Tensor) -> Bytes:
 
 
 def draw_curves(run: Path) -> None:
-    """Write ``curves.png`` of a run, from its metrics: the loss, and PSNR-mu of validations."""
+    """Write ``curves.png`` of a run, from its metrics: the loss, and PSNR-mu of validations.
+
+    Without matplotlib, as where torch alone was installed, there is none.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        return
     from matplotlib.figure import Figure  # a second to import: not before the first step
 
     lines = [json.loads(line) for line in (run / METRICS).read_text(encoding="utf-8").splitlines()]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -359,6 +360,19 @@ def test_pictures_show_the_same_samples_each_time(
     assert (one[:, 96:] != other[:, 96:]).any()
     curves = cv2.imread(str(run / "curves.png"))
     assert curves.std() > 0
+
+
+def test_a_run_without_matplotlib_has_no_curves(
+    make_dataset: MakeDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "matplotlib" else find(name)
+    )
+    run = tmp_path / "run"
+    fit(make_dataset(), run, model=OWN + "Small", steps=2, batch=4, device="cpu")
+    assert (run / "last.pt").exists()
+    assert not (run / "curves.png").exists()
 
 
 def test_tensorboard_has_the_figures_of_the_metrics(
