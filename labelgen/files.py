@@ -88,7 +88,10 @@ def write_json(path: Path, value: Any) -> None:
 def png(image: Bytes) -> bytes:
     """A (H, W) or (H, W, 3) RGB uint8 image as PNG."""
     bgr: Array = image if image.ndim == 2 else np.ascontiguousarray(image[..., ::-1])
-    return cv2.imencode(".png", bgr)[1].tobytes()
+    ok, data = cv2.imencode(".png", bgr)
+    if not ok:
+        raise UserError(f"a picture of {bgr.shape[1]} x {bgr.shape[0]} px can't be encoded as PNG")
+    return data.tobytes()
 
 
 def write_png(path: Path, image: Bytes) -> None:

@@ -294,7 +294,12 @@ def _info(data: Dataset, path: Path) -> dict[str, Any]:
     }
 
 
-def _compression(dataset: h5py.Dataset) -> str:
+def filter_ids(dataset: h5py.Dataset) -> list[int]:
+    """HDF5's numbers of the filters that the chunks of a dataset pass, in order."""
     filters = dataset.id.get_create_plist()
-    ids = [filters.get_filter(k)[0] for k in range(filters.get_nfilters())]
+    return [filters.get_filter(k)[0] for k in range(filters.get_nfilters())]
+
+
+def _compression(dataset: h5py.Dataset) -> str:
+    ids = filter_ids(dataset)
     return "bitshuffle" if 32008 in ids else "gzip" if h5py.h5z.FILTER_DEFLATE in ids else "none"

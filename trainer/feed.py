@@ -50,7 +50,7 @@ def feed(
     Parameters
     ----------
     source : Readable
-        Read by this alone while it runs.
+        Where the samples are.
     rows : callable
         The rows of a step, `count` of them.
     steps : iterable of int

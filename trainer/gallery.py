@@ -17,6 +17,7 @@ from labelgen.files import png, tone_mapped, write_bytes
 from trainer import device as devices
 from trainer.checkpoint import CURVES, METRICS, PICTURES
 from trainer.data import prepare
+from trainer.holdout import spread
 from trainer.mixture import Mixture
 
 SHOWN = 6
@@ -46,7 +47,7 @@ def draw_samples(
     """
     device = next(model.parameters()).device
     sheet = []
-    for row in rows[np.unique(np.linspace(0, len(rows) - 1, SHOWN).round().astype(int))]:
+    for row in spread(rows, SHOWN):
         stored = data.batch(row[None])
         sample = prepare(stored, device)
         with torch.inference_mode(), devices.autocast(device):

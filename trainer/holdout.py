@@ -54,6 +54,11 @@ def split(scenes: NDArray[np.bytes_], share: float) -> tuple[Rows, Rows]:
     return np.flatnonzero(~held), np.flatnonzero(held)
 
 
+def spread(rows: Rows, most: int) -> Rows:
+    """At most so many of some rows, spread evenly over them."""
+    return rows[np.unique(np.linspace(0, len(rows) - 1, most).round().astype(int))]
+
+
 def score_held(
     model: nn.Module, dataset: Mixture, rows: Rows, batch: int, device: torch.device
 ) -> dict[str, float]:
@@ -78,7 +83,7 @@ def score_held(
         "psnr_mu" in dB over all pixels of all samples, weighted by trust, both sides clipped to
         0..1; "samples", how many.
     """
-    some = rows[np.unique(np.linspace(0, len(rows) - 1, MOST).round().astype(int))]
+    some = spread(rows, MOST)
     error = trust = 0.0
     for part in np.split(some, range(batch, len(some), batch)):
         samples = prepare(dataset.batch(part), device)

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.errors import UserError
-from labelgen.response import Response
 from trainer.data import Arrays, PatchDataset
 
 
@@ -98,7 +98,7 @@ class Mixture:
         )
 
     @property
-    def responses(self) -> dict[str, Response]:
+    def responses(self) -> dict[str, Any]:
         """What the datasets know of cameras; of the first that knows one."""
         return {
             camera: entry

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.format import IMAGES, Dataset
+from labelgen.format import IMAGES, Dataset, filter_ids
 
 CHECKSUM_ONLY = [h5py.h5z.FILTER_FLETCHER32]
 
@@ -67,11 +67,9 @@ class Rows:
 
 def _stored_as_is(dataset: h5py.Dataset) -> bool:
     """Whether the chunks of a dataset are its values, byte by byte, and a checksum."""
-    filters = dataset.id.get_create_plist()
-    kinds = [filters.get_filter(k)[0] for k in range(filters.get_nfilters())]
     return (
         hasattr(os, "preadv")
-        and kinds == CHECKSUM_ONLY
+        and filter_ids(dataset) == CHECKSUM_ONLY
         and dataset.chunks == (1, *dataset.shape[1:])
         and dataset.dtype.isnative
         and dataset.file.userblock_size == 0

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -147,3 +148,27 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, list | tuple):
         return len(a) == len(b) and all(map(same, a, b))
     return bool(a == b)
+
+
+SLOW = """
+import sys, time, torch
+torch.set_num_threads(1)
+from trainer import fit as module
+add, pause = module.Average.update, float(sys.argv[1])
+def slowly(*args):
+    time.sleep(pause)  # so that there is time for a signal, and it comes between two checkpoints
+    add(*args)
+module.Average.update = slowly
+sys.argv = ["trainer", "fit", *sys.argv[2:]]
+from trainer.cli import main
+main()
+"""
+"""`trainer fit` that pauses after every step, given how many seconds and then its arguments."""
+
+
+def wait_for(step: int, run: Path) -> None:
+    for _ in range(1200):
+        if (run / "metrics.jsonl").exists() and any(m["step"] >= step for m in metrics(run)):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"step {step} was never reached")

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ import pytest
 import torch
 
 from labelgen.errors import UserError
-from tests.trainer.conftest import MakeDataset, MakeScene, metrics, same
+from tests.trainer.conftest import SLOW, MakeDataset, MakeScene, metrics, same, wait_for
 from trainer import checkpoint
 from trainer.checkpoint import Average
 from trainer.data import Batch
@@ -28,36 +27,22 @@ from trainer.fit import fit, learning_rate, objective
 from trainer.models.output import Output
 from trainer.stop import Stopped
 
-SLOW = """
-import sys, time
-from pathlib import Path
-import torch
-from trainer import fit as module
-torch.set_num_threads(1)
-add = module.Average.update
-def slowly(*args):
-    time.sleep(0.05)  # so that a signal comes between two checkpoints
-    add(*args)
-module.Average.update = slowly
-sys.argv = ["trainer", "fit", *sys.argv[1:]]
-from trainer.cli import main
-main()
-"""
-
 
 def begin(data: Path, run: Path, *options: str) -> subprocess.Popen[str]:
     """Training in a process of its own, 5 steps to a checkpoint, about 10 steps a second."""
     settings = ["--batch", "4", "--steps", "20", "--save-every", "5", "--device", "cpu"]
-    command = [sys.executable, "-c", SLOW, str(data), "--run", str(run), *settings, *options]
+    command = [
+        sys.executable,
+        "-c",
+        SLOW,
+        "0.05",
+        str(data),
+        "--run",
+        str(run),
+        *settings,
+        *options,
+    ]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-
-
-def wait_for(step: int, run: Path) -> None:
-    for _ in range(600):
-        if (run / "metrics.jsonl").exists() and any(m["step"] >= step for m in metrics(run)):
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"step {step} was never reached")
 
 
 def test_killed_and_resumed_ends_in_the_same_bits(

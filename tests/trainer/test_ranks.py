@@ -7,30 +7,16 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from tests.trainer.conftest import MakeDataset, metrics, same
+from tests.trainer.conftest import SLOW, MakeDataset, metrics, same, wait_for
 from trainer import checkpoint
 from trainer.fit import fit
 
 OPTIONS = ["--batch", "4", "--save-every", "5", "--log-every", "1", "--device", "cpu"]
-PROGRAM = """
-import sys, time, torch
-torch.set_num_threads(1)
-from trainer import fit as module
-add, pause = module.Average.update, float(sys.argv[1])
-def slowly(*args):
-    time.sleep(pause)  # so that there is time for a signal
-    add(*args)
-module.Average.update = slowly
-sys.argv = ["trainer", "fit", *sys.argv[2:]]
-from trainer.cli import main
-main()
-"""
 
 
 def begin(
@@ -41,7 +27,7 @@ def begin(
         s.bind(("localhost", 0))
         port = s.getsockname()[1]
     own = ["--model", f"tests.trainer.networks:{model}", "--steps", str(steps)]
-    command = [sys.executable, "-c", PROGRAM, str(pause), str(data), "--run", str(run)]
+    command = [sys.executable, "-c", SLOW, str(pause), str(data), "--run", str(run)]
     shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
     return [
         subprocess.Popen(
@@ -63,20 +49,12 @@ def end(processes: list[subprocess.Popen[str]]) -> list[tuple[int, str]]:
             p.kill()
 
 
-def wait_for(step: int, run: Path) -> None:
-    for _ in range(1200):
-        if (run / "metrics.jsonl").exists() and any(m["step"] >= step for m in metrics(run)):
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"step {step} was never reached")
-
-
-def alone(data: Path, run: Path, steps: int = 12) -> None:
+def alone(data: Path, run: Path) -> None:
     fit(
         data,
         run,
         model="tests.trainer.networks:Still",
-        steps=steps,
+        steps=12,
         batch=4,
         save_every=5,
         log_every=1,
