@@ -15,6 +15,8 @@ Codes: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
 """uint8 or uint16: what the camera stored."""
 Mask: TypeAlias = NDArray[np.bool_]
 Bytes: TypeAlias = NDArray[np.uint8]
+Region: TypeAlias = tuple[slice, slice]
+"""Rows and columns of a piece of a frame."""
 
 
 def highest(image: NDArray[Any]) -> NDArray[Any]:
@@ -35,3 +37,14 @@ def log1p(values: NDArray[Any], factor: float) -> NDArray[Any]:
         flat = result.reshape(-1, 1)  # OpenCV takes no other shapes
         cv2.log(flat, flat)
     return result
+
+
+def looked_up(table: NDArray[Any], codes: NDArray[Any]) -> NDArray[Any]:
+    """What a table holds for every code, shape of `codes`. Twice `table[codes]`."""
+    result = np.empty(codes.shape, table.dtype)
+    return np.take(table, codes, out=result, mode="clip")
+
+
+def whole(size: tuple[int, int]) -> Region:
+    """All rows and columns of a frame (height, width)."""
+    return slice(0, size[0]), slice(0, size[1])

@@ -15,11 +15,11 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from labelgen.align import match
 from labelgen.arrays import Array, Codes, Float, Mask, power
 from labelgen.bracket import Stack
+from labelgen.homography import match
 from labelgen.recipe import Align
-from labelgen.response import GAMMA
+from labelgen.response import GAMMA, to_depth
 
 MEGAPIXELS = 0.6
 """Frames are looked at reduced to this: noise averages out, and nothing is lost for a curve."""
@@ -89,13 +89,12 @@ def ridge(frames: Sequence[Float], ev: Sequence[float]) -> Ridge:
 
 def reduced(codes: Codes) -> Float:
     """Codes (H, W, 3) uint8 or uint16 as (h, w, 3) float32 of 0..1, at working size."""
-    scaled = codes.astype(np.float32) * np.float32(1 / np.iinfo(codes.dtype).max)
-    h, w = scaled.shape[:2]
+    h, w = codes.shape[:2]
     k = (MEGAPIXELS * 1e6 / (h * w)) ** 0.5
-    if k >= 1:
-        return scaled
-    size = max(1, round(w * k)), max(1, round(h * k))
-    return np.asarray(cv2.resize(scaled, size, interpolation=cv2.INTER_AREA), np.float32)
+    if k < 1:
+        size = max(1, round(w * k)), max(1, round(h * k))
+        codes = cv2.resize(to_depth(codes, 16), size, interpolation=cv2.INTER_AREA)
+    return codes.astype(np.float32) * np.float32(1 / np.iinfo(codes.dtype).max)
 
 
 def _aligned(short: Float, long: Float, step: float) -> Float:

@@ -1,13 +1,14 @@
-"""The motion and the exposure cue of a bracket, in the geometry of its reference."""
+"""The motion and the exposure cue of a piece of a bracket, in the geometry of its reference."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from labelgen.align import Aligned, align
-from labelgen.arrays import Mask
+from labelgen.align import Aligned, Displacement, aligned
+from labelgen.arrays import Mask, Region
 from labelgen.bracket import Stack
 from labelgen.exposure import clipped, dark
 from labelgen.motion import moving
@@ -30,20 +31,28 @@ class Cues:
     reference: int
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        h, w = self.clipped.shape
+        return h, w
+
+    @property
     def still(self) -> Mask:
         """(H, W) bool: all frames agree."""
         return np.logical_and.reduce(self.agrees)
 
 
-def see(stack: Stack, recipe: Recipe) -> Cues:
-    """Align the frames of a bracket and take both cues."""
+def see(
+    stack: Stack, geometry: Sequence[Displacement | None], at: Region, recipe: Recipe
+) -> Cues:
+    """Bring a piece of all frames into the geometry of the reference and take both cues."""
     ref, ev = stack.reference, stack.ev
-    aligned = tuple(align(stack, i, recipe.align) for i in range(len(ev)))
+    frames = tuple(aligned(stack, i, found, at) for i, found in enumerate(geometry))
     agrees = tuple(
-        np.ones(stack.size, bool)
+        np.ones(frame.seen.shape, bool)
         if i == ref
-        else ~moving(aligned[ref].linear, ev[ref], aligned[i], ev[i], stack.stored, recipe)
-        for i in range(len(ev))
+        else ~moving(frames[ref], ev[ref], frame, ev[i], stack.stored, recipe)
+        for i, frame in enumerate(frames)
     )
-    codes, settings = stack.codes[ref], recipe.exposure
-    return Cues(aligned, agrees, clipped(codes, settings), dark(codes, settings), ref)
+    codes, settings = frames[ref].codes, recipe.exposure
+    return Cues(frames, agrees, clipped(codes, settings), dark(codes, settings), ref)

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from numpy.typing import DTypeLike
 
 from labelgen.align import Aligned
-from labelgen.arrays import Float, Mask, highest, power
+from labelgen.arrays import Float, Mask, highest, looked_up, power
 from labelgen.bracket import Stack
 from labelgen.cues import Cues
 from labelgen.motion import gradient, variance
 from labelgen.recipe import Recipe
-from labelgen.response import GAMMA
+from labelgen.response import GAMMA, decode
 
 KNEE = 0.04
 """Width, in codes of 0..1 below the clip, over which a frame fades out of a fusion."""
@@ -100,30 +101,47 @@ def fuse_variance(cues: Cues, stack: Stack, recipe: Recipe) -> tuple[Float, Mask
     known : (H, W) bool
         False where no agreeing frame can tell.
     """
-    total = np.zeros_like(cues.aligned[0].linear)
-    weights = np.zeros((*stack.size, 1), np.float32)
+    total = np.zeros((*cues.size, 3), np.float32)
+    weights = np.zeros(cues.size, np.float32)
     own = weights
     for i, (frame, stops) in enumerate(zip(cues.aligned, stack.ev, strict=True)):
-        level = highest(frame.linear)[..., None]
-        code = power(level, 1 / GAMMA)
-        usable = np.clip((recipe.exposure.clip - code) * np.float32(1 / KNEE), 0, 1)
-        spread = variance(level, stack.stored, recipe.noise)
+        linear, level = frame.linear, highest(frame.codes)
+        fades, spread = _of_codes(level.dtype, stack, recipe)
+        spread = looked_up(spread, level)
         if i == cues.reference:
             own = np.float32(4.0**stops) / spread
         elif recipe.fusion.misplaced and frame.shift:
-            slope = highest(gradient(cv2.GaussianBlur(frame.linear, (0, 0), CLEAR)))[..., None]
-            spread = spread + np.square(slope * np.float32(recipe.fusion.misplaced))
-        weight = usable * cues.agrees[i][..., None] * np.float32(4.0**stops) / spread
-        total += weight * frame.linear * np.float32(2.0**-stops)
+            slope = gradient(cv2.GaussianBlur(highest(linear), (0, 0), CLEAR))
+            slope *= np.float32(recipe.fusion.misplaced)
+            spread += np.square(slope, out=slope)
+        weight = looked_up(fades, level) * cues.agrees[i]
+        weight *= np.float32(4.0**stops)
+        weight /= spread
         weights += weight
-    seen = weights[..., 0] > 0
+        weight *= np.float32(2.0**-stops)
+        linear *= weight[..., None]
+        total += linear
+    seen = weights > 0
     beyond = ~seen & cues.agrees[0]
-    radiance = (total / np.maximum(weights, 1e-30)).astype(np.float32, copy=False)
-    radiance[beyond] = cues.aligned[0].linear[beyond]
+    divisor = np.maximum(weights, np.float32(1e-30))
+    total /= divisor[..., None]
+    if beyond.any():
+        total[beyond] = decode(cues.aligned[0].codes[beyond])
     if recipe.fusion.denoise:
-        noisy = np.minimum(own / np.maximum(weights, 1e-30), 1) * seen[..., None]
-        radiance += noisy * (denoised(radiance, stack, recipe) - radiance)
-    return radiance, seen | beyond
+        noisy = np.minimum(own / divisor, 1) * seen
+        change = denoised(total, stack, recipe)
+        change -= total
+        change *= noisy[..., None]
+        total += change
+    return total, seen | beyond
+
+
+def _of_codes(kind: DTypeLike, stack: Stack, recipe: Recipe) -> tuple[Float, Float]:
+    """For every code: how far it counts below the clip (1 to 0), and the variance of its light."""
+    every = np.arange(np.iinfo(kind).max + 1, dtype=kind)
+    code = every.astype(np.float32) / np.float32(every[-1])
+    fades = np.clip((np.float32(recipe.exposure.clip) - code) * np.float32(1 / KNEE), 0, 1)
+    return fades, variance(decode(every), stack.stored, recipe.noise)
 
 
 def denoised(radiance: Float, stack: Stack, recipe: Recipe) -> Float:
@@ -150,7 +168,13 @@ def denoised(radiance: Float, stack: Stack, recipe: Recipe) -> Float:
     gain = np.float32(2.0 ** stack.ev[stack.reference])
     floor = variance(np.zeros(1, np.float32), stack.stored, recipe.noise)
     photon = variance(np.ones(1, np.float32), stack.stored, recipe.noise) - floor
-    scaled = 2 / photon * np.sqrt(photon * radiance * gain + floor)
+    scaled = radiance * (photon * gain)
+    scaled += floor
+    np.sqrt(scaled, out=scaled)
+    scaled *= 2 / photon
     smooth = cv2.bilateralFilter(scaled, WINDOW, recipe.fusion.denoise, NEAR)
-    light = (np.square(smooth * photon / 2) - floor) / (photon * gain)
-    return np.asarray(np.maximum(light, 0), np.float32)
+    smooth *= photon / 2
+    light = np.square(smooth, out=smooth)
+    light -= floor
+    light *= 1 / (photon * gain)
+    return np.maximum(light, 0, out=light)

@@ -1,15 +1,22 @@
-"""The label of a bracket: radiance in the geometry of its reference, and where to trust it."""
+"""The label of a bracket: radiance in the geometry of its reference, and where to trust it.
+
+Made tile by tile: what is as large as the frames are the frames and the label, nothing between.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cache
+from itertools import pairwise
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from labelgen.arrays import Bytes, Float, Mask, power
+from labelgen.align import Displacement, displacements
+from labelgen.arrays import Array, Bytes, Float, Mask, Region, power
 from labelgen.bracket import Stack
-from labelgen.cues import Cues, see
+from labelgen.cues import see
 from labelgen.files import tone_mapped
 from labelgen.fusion import fuse_triangle, fuse_variance
 from labelgen.recipe import Recipe
@@ -18,11 +25,23 @@ from labelgen.trust import (
     NOTHING,
     REFERENCE,
     STATIC,
+    cells,
     trust_cells,
     trust_clipped,
     trust_difference,
     trust_lossy,
 )
+
+TILE = 1024
+"""px: tiles have sides of at most about this."""
+BORDER = 56
+"""px around a tile that its pixels depend on: the Gaussians of `fusion.around`, and motion's."""
+GUESSED_BORDER = 24
+"""px around guessed pixels that these depend on."""
+
+Geometry: TypeAlias = tuple[Displacement | None, ...]
+Flow: TypeAlias = Callable[[], Geometry]
+Borders: TypeAlias = tuple[list[int], list[int]]
 
 
 @dataclass(frozen=True)
@@ -31,13 +50,23 @@ class Label:
 
     `radiance` is (H, W, 3) float32, at most 1.0, which is where the shortest frame clips;
     `weight` (H, W) uint8 is the trust, 0 none to 255 full; `kind` (H, W) uint8 is NOTHING, STATIC
-    or REFERENCE.
+    or REFERENCE. Of the cues, bit i of `agrees` (H, W) uint16 says whether frame i shows what the
+    reference shows; `clipped` and `dark` (H, W) bool are of the reference. `geometry` is where
+    each of the F frames was found.
     """
 
     radiance: Float
     weight: Bytes
     kind: Bytes
-    cues: Cues
+    agrees: Array
+    clipped: Mask
+    dark: Mask
+    geometry: Geometry
+
+    @property
+    def still(self) -> Mask:
+        """(H, W) bool: all frames agree."""
+        return np.asarray(self.agrees == (1 << len(self.geometry)) - 1)
 
     def figures(self) -> dict[str, Any]:
         """Shares of the frame by cue and kind, for people and for the report."""
@@ -45,12 +74,12 @@ class Label:
             "trusted": self.weight >= 128,
             "static": self.kind == STATIC,
             "reference": self.kind == REFERENCE,
-            "moving": ~self.cues.still,
-            "clipped": self.cues.clipped,
-            "dark": self.cues.dark,
+            "moving": ~self.still,
+            "clipped": self.clipped,
+            "dark": self.dark,
         }
         figures: dict[str, Any] = {k: round(float(v.mean()), 5) for k, v in share.items()}
-        return figures | {"alignment_px": [round(a.shift, 3) for a in self.cues.aligned]}
+        return figures | {"alignment_px": [round(g.mean, 3) if g else 0.0 for g in self.geometry]}
 
 
 def make_label(stack: Stack, recipe: Recipe) -> Label:
@@ -72,41 +101,103 @@ def make_label(stack: Stack, recipe: Recipe) -> Label:
     # A camera clips at codes of its own response; what follows sees gamma 2.2.
     clip = stack.stored.response.clip(recipe.exposure.clip)
     recipe = replace(recipe, exposure=replace(recipe.exposure, clip=clip))
-    cues = see(stack, recipe)
-    reference = stack.radiance(stack.reference)
+    label = Label(
+        np.empty((*stack.size, 3), np.float32),
+        *(np.empty(stack.size, kind) for kind in (np.uint8, np.uint8, np.uint16, bool, bool)),
+        displacements(stack, recipe.align),
+    )
+
+    @cache
+    def flow() -> Geometry:
+        return displacements(_shorter(stack), replace(recipe.align, method="flow"))
+
+    borders = cells(stack.size, recipe.patches.size)
+    for tile in tiles(borders):
+        _label(label, stack, tile, borders, recipe, flow)
+    return label
+
+
+def tiles(borders: Borders) -> Iterator[Region]:
+    """Pieces of about one size that cover a frame, of whole cells, whose borders are given."""
+
+    def sides(of_cells: list[int]) -> list[tuple[int, int]]:
+        count = -(-of_cells[-1] // TILE)
+        last = len(of_cells) - 1
+        return list(pairwise(of_cells[round(k * last / count)] for k in range(count + 1)))
+
+    for top, bottom in sides(borders[0]):
+        for left, right in sides(borders[1]):
+            yield slice(top, bottom), slice(left, right)
+
+
+def widened(piece: Region, size: tuple[int, int], by: int = BORDER) -> Region:
+    """A piece of a frame (height, width) and what is around it, from multiples of 8 px on."""
+    y, x = (
+        slice(max(s.start - by, 0) // 8 * 8, min(-(-(s.stop + by) // 8) * 8, length))
+        for s, length in zip(piece, size, strict=True)
+    )
+    return y, x
+
+
+def _label(
+    label: Label, stack: Stack, tile: Region, borders: Borders, recipe: Recipe, flow: Flow
+) -> None:
+    """Label one tile: all that reaches into it is looked at, and it alone is written."""
+    at = widened(tile, stack.size)
+    cues = see(stack, label.geometry, at, recipe)
+    own = cues.aligned[stack.reference].linear * np.float32(2.0 ** -stack.ev[stack.reference])
     if recipe.fusion.weights == "variance":
         fused, known = fuse_variance(cues, stack, recipe)
     else:
         fused = fuse_triangle(cues.aligned, stack.ev, stack.reference, recipe.exposure.clip)
-        known = np.ones(stack.size, bool)
+        known = np.ones(cues.size, bool)
     if recipe.fusion.trust == "cell":
-        kind = trust_cells(cues, recipe)
+        kind = trust_cells(cues, _within(borders, at), recipe)
     elif recipe.fusion.trust == "pixel":
         kind = np.where(cues.still, STATIC, REFERENCE)
     else:
         code = power(cues.aligned[stack.reference].linear, 1 / GAMMA)
-        kind = trust_difference(fused, reference, code, recipe)
+        kind = trust_difference(fused, own, code, recipe)
     kind = np.where(known, kind, NOTHING).astype(np.uint8)
     trust = (kind != NOTHING).astype(np.float32)
     if recipe.fusion.trust == "pixel":
         trust *= trust_clipped(cues, fused, recipe.fusion)
         fill = cues.clipped & (trust < recipe.fusion.guess / 255)
         if fill.any():
-            guessed, explained = guess(stack, recipe)
+            guessed, explained = _guess(stack, fill, at, recipe, flow)
             fill &= explained
             fused[fill], kind[fill] = guessed[fill], REFERENCE
             trust[fill] = recipe.fusion.guess / 255
         if stack.stored.lossy:
             trust *= trust_lossy(fused, 2.0 ** stack.ev[stack.reference], recipe.fusion)
-    weight = np.rint(255 * trust).astype(np.uint8)
     # A moving cell is the reference itself; moving pixels are what agrees with the reference.
-    own = (kind == NOTHING) | ((kind == REFERENCE) & (recipe.fusion.trust == "cell"))
-    radiance = np.clip(np.where(own[..., None], reference, fused), 0, 1)
-    return Label(radiance, weight, kind, cues)
+    alone = (kind == NOTHING) | ((kind == REFERENCE) & (recipe.fusion.trust == "cell"))
+    fused[alone] = own[alone]
+    inner = tuple(slice(t.start - a.start, t.stop - a.start) for t, a in zip(tile, at, strict=True))
+    for frame, piece in (
+        (label.radiance, np.clip(fused, 0, 1, out=fused)),
+        (label.weight, np.rint(255 * trust)),
+        (label.kind, kind),
+        (label.agrees, sum(mask.astype(np.uint16) << i for i, mask in enumerate(cues.agrees))),
+        (label.clipped, cues.clipped),
+        (label.dark, cues.dark),
+    ):
+        frame[tile] = piece[inner]
 
 
-def guess(stack: Stack, recipe: Recipe) -> tuple[Float, Mask]:
-    """What dense flow makes of a bracket, for pixels that nothing else can tell.
+def _within(borders: Borders, at: Region) -> Borders:
+    """Borders of cells within a piece, counted from its corner."""
+    ys, xs = (
+        [0, *(b - s.start for b in axis if s.start < b < s.stop), s.stop - s.start]
+        for axis, s in zip(borders, at, strict=True)
+    )
+    return ys, xs
+
+
+def _guess(
+    stack: Stack, fill: Mask, at: Region, recipe: Recipe, flow: Flow
+) -> tuple[Float, Mask]:
+    """What dense flow makes of a piece of a bracket, for pixels that nothing else can tell.
 
     Where something moves before a clipped reference, only a guess is possible: content of shorter
     frames that flow carries there and that is at least as bright as the reference proves.
@@ -118,11 +209,21 @@ def guess(stack: Stack, recipe: Recipe) -> tuple[Float, Mask]:
     explained : (H, W) bool
         Where some frame agrees with the reference after the flow.
     """
-    # Longer frames clip wherever the reference does.
+    radiance, explained = np.zeros((*fill.shape, 3), np.float32), np.zeros(fill.shape, bool)
+    ys, xs = (np.flatnonzero(fill.any(axis)) for axis in (1, 0))
+    box = slice(int(ys[0]), int(ys[-1]) + 1), slice(int(xs[0]), int(xs[-1]) + 1)
+    box = widened(box, fill.shape, GUESSED_BORDER)
+    there = tuple(slice(a.start + b.start, a.start + b.stop) for a, b in zip(at, box, strict=True))
+    shorter = _shorter(stack)
+    cues = see(shorter, flow(), there, recipe)
+    radiance[box], explained[box] = fuse_variance(cues, shorter, recipe)
+    return radiance, explained
+
+
+def _shorter(stack: Stack) -> Stack:
+    """The frames up to the reference: longer ones clip wherever it does."""
     seen = stack.reference + 1
-    shorter = replace(stack, codes=stack.codes[:seen], ev=stack.ev[:seen])
-    cues = see(shorter, replace(recipe, align=replace(recipe.align, method="flow")))
-    return fuse_variance(cues, shorter, recipe)
+    return replace(stack, codes=stack.codes[:seen], ev=stack.ev[:seen])
 
 
 def picture(label: Label, reference: Float) -> Bytes:
@@ -132,11 +233,10 @@ def picture(label: Label, reference: Float) -> Bytes:
     dark there; dimmed where the label is not trusted.
     """
     grey = tone_mapped(reference).mean(-1, keepdims=True).repeat(3, -1) * 0.75
-    cues = label.cues
     for mask, colour in (
-        (cues.dark, (40, 90, 255)),
-        (cues.clipped, (255, 220, 0)),
-        (~cues.still, (255, 40, 30)),
+        (label.dark, (40, 90, 255)),
+        (label.clipped, (255, 220, 0)),
+        (~label.still, (255, 40, 30)),
     ):
         grey[mask] = 0.5 * grey[mask] + 0.5 * np.array(colour)
     grey *= 0.35 + 0.65 * (label.weight[..., None] / np.float32(255))

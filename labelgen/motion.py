@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 
 from labelgen.align import Aligned
-from labelgen.arrays import Bytes, Float, Mask, highest
+from labelgen.arrays import Bytes, Codes, Float, Mask, highest, looked_up
 from labelgen.recipe import Noise, Recipe
 from labelgen.refine import slopes
-from labelgen.response import Stored, mu_law, mu_law_slope
+from labelgen.response import Stored, decode, mu_law, mu_law_slope
 
 
 def variance(linear: Float, stored: Stored, noise: Noise) -> Float:
@@ -45,7 +45,7 @@ def variance(linear: Float, stored: Stored, noise: Noise) -> Float:
 
 
 def moving(
-    reference: Float,
+    reference: Aligned,
     reference_ev: float,
     other: Aligned,
     other_ev: float,
@@ -59,8 +59,8 @@ def moving(
 
     Parameters
     ----------
-    reference : (H, W, 3) float32
-        Linear light of the reference, 1.0 where it clips.
+    reference : Aligned
+        The reference.
     reference_ev, other_ev : float
         Exposures in stops relative to the shortest frame of the bracket.
     other : Aligned
@@ -76,22 +76,23 @@ def moving(
         True where it moved, or where the frame does not reach.
     """
     settings = recipe.motion
-    clip = np.float32(2.0 ** -max(reference_ev, other_ev))
-    shown, spread = [], np.float32(0)
-    for linear, ev in ((reference, reference_ev), (other.linear, other_ev)):
-        scale = np.float32(2.0**-ev)
-        radiance = np.minimum(linear * scale, clip)
-        slope = mu_law_slope(radiance) * scale
-        spread = spread + variance(linear, stored, recipe.noise) * slope * slope
-        shown.append(mu_law(radiance))
-    size = (0, 0), settings.smooth
-    difference = np.abs(cv2.GaussianBlur(shown[0] - shown[1], *size))
+    most = max(reference_ev, other_ev)
     # Averaging over the Gaussian divides independent noise by 2 sqrt(pi) sigma.
-    sigma = np.sqrt(spread) * np.float32(1 / (2 * np.sqrt(np.pi) * settings.smooth))
-    allowed = settings.threshold + settings.sigmas * sigma
+    sigmas = settings.sigmas / (2 * np.sqrt(np.pi) * settings.smooth)
+    one, spread = _shown(reference.codes, reference_ev, most, stored, recipe.noise)
+    two, more = _shown(other.codes, other_ev, most, stored, recipe.noise)
+    spread += more
+    allowed = np.sqrt(spread, out=spread)
+    allowed *= np.float32(sigmas)
+    allowed += np.float32(settings.threshold)
+    size = (0, 0), settings.smooth
     if settings.gradient:
-        allowed = allowed + settings.gradient * gradient(cv2.GaussianBlur(shown[0], *size))
-    moved: Bytes = highest(difference > allowed).astype(np.uint8)
+        slope = gradient(cv2.GaussianBlur(one, *size))
+        slope *= np.float32(settings.gradient)
+        allowed += slope
+    one -= two
+    difference = cv2.GaussianBlur(one, *size)
+    moved: Bytes = highest(np.abs(difference, out=difference) > allowed).astype(np.uint8)
     if settings.speck > 1:
         moved = _opened(moved, settings.speck)
     if settings.close > 1:
@@ -99,6 +100,21 @@ def moving(
     if settings.grow > 1:
         moved = cv2.dilate(moved, _disc(settings.grow))
     return (moved > 0) | ~other.seen
+
+
+def _shown(
+    codes: Codes, ev: float, most: float, stored: Stored, noise: Noise
+) -> tuple[Float, Float]:
+    """Mu-law radiance of codes, clipped as an exposure of `most` stops clips, and its variance.
+
+    Both are functions of the code alone, so a table has them all.
+    """
+    scale = np.float32(2.0**-ev)
+    linear = decode(np.arange(np.iinfo(codes.dtype).max + 1, dtype=codes.dtype))
+    radiance = np.minimum(linear * scale, np.float32(2.0**-most))
+    slope = mu_law_slope(radiance) * scale
+    spread = variance(linear, stored, noise) * slope * slope
+    return looked_up(mu_law(radiance), codes), looked_up(spread, codes)
 
 
 def _opened(mask: Bytes, width: int) -> Bytes:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from labelgen.arrays import Array, Bytes, Float, Mask, highest
+from labelgen.align import Displacement, aligned, reduced
+from labelgen.arrays import Array, Bytes, Float, Mask, highest, power, whole
 from labelgen.bracket import Stack
 from labelgen.label import Label
 from labelgen.response import GAMMA
@@ -53,27 +54,27 @@ def measure_moves(stack: Stack, label: Label) -> Moves:
     label : Label
         Its cues: the aligned frames and where they agree.
     """
-    cues, (height, width) = label.cues, stack.size
-    zoom = min(1.0, LARGEST / max(height, width))
-    small = max(1, round(width * zoom)), max(1, round(height * zoom))
+    zoom = min(1.0, LARGEST / max(stack.size))
+    small = reduced(stack, zoom * zoom * np.prod(stack.size) / 1e6)
     sizes, speeds = [], []
     for i, ev in enumerate(stack.ev):
         if i == stack.reference:
             continue
-        seen = cues.aligned[i].seen
-        moved = (~cues.agrees[i] & seen).astype(np.uint8)
-        moved = cv2.resize(moved, small, interpolation=cv2.INTER_NEAREST)
+        found = label.geometry[i]
+        found = found and Displacement(found.field * np.float32(zoom), found.mean * zoom)
+        frame = aligned(small, i, found, whole(small.size))
+        agrees = (label.agrees >> np.uint16(i) & np.uint16(1)).astype(np.uint8)
+        agrees = cv2.resize(agrees, small.size[::-1], interpolation=cv2.INTER_NEAREST)
+        moved = (1 - agrees) * frame.seen
         count, names, boxes, _ = cv2.connectedComponentsWithStats(moved)
         large = [k for k in range(1, count) if boxes[k, cv2.CC_STAT_AREA] >= LEAST_AREA]
         if not large:
             continue
         # Both as the longer of the two shows them, so that both clip alike.
         top = max(ev, stack.ev[stack.reference])
-        pair = [
-            _grey(cues.aligned[k].linear, np.float32(2.0 ** (top - stack.ev[k])), small)
-            for k in (stack.reference, i)
-        ]
-        way, explained = _flow(*pair)
+        pair = small.linear(stack.reference), frame.linear
+        gains = (np.float32(2.0 ** (top - e)) for e in (stack.ev[stack.reference], ev))
+        way, explained = _flow(*map(_grey, pair, gains))
         for k in large:
             inside = names == k
             believed = inside & explained
@@ -86,11 +87,10 @@ def measure_moves(stack: Stack, label: Label) -> Moves:
     return Moves(np.array(sizes, np.float32), np.array(speeds, np.float32))
 
 
-def _grey(linear: Float, exposure: np.float32, size: tuple[int, int]) -> Bytes:
-    """A reduced view of a frame: 8-bit gamma-encoded largest channel."""
+def _grey(linear: Float, exposure: np.float32) -> Bytes:
+    """A view of a frame: 8-bit gamma-encoded largest channel."""
     view = np.minimum(highest(linear) * exposure, 1)
-    reduced = cv2.resize(view, size, interpolation=cv2.INTER_AREA)
-    return np.rint(255 * reduced ** np.float32(1 / GAMMA)).astype(np.uint8)
+    return np.rint(255 * power(view, 1 / GAMMA)).astype(np.uint8)
 
 
 def _flow(here: Bytes, there: Bytes) -> tuple[Array, Mask]:

@@ -127,23 +127,27 @@ class _Scores:
 
     def __init__(self, label: Label, recipe: Recipe) -> None:
         self.label, self.settings = label, recipe.patches
-        self.moved = ~label.cues.still
-        shown = mu_law(highest(label.radiance))
-        across = cv2.absdiff(shown[:, 1:], shown[:, :-1])
-        down = cv2.absdiff(shown[1:], shown[:-1])
-        self.slope = np.maximum(np.pad(across, ((0, 0), (0, 1))), np.pad(down, ((0, 1), (0, 0))))
-        self.slope[label.weight < 128] = 0
+        self.still = label.still
 
     def of(self, at: tuple[slice, slice]) -> float:
         """Score of a part of the frame."""
-        clips = float(self.label.cues.clipped[at].mean())
+        clips = float(self.label.clipped[at].mean())
         terms = (
             (min(clips, 1 - clips), self.settings.clipped_share),
-            (float(self.moved[at].mean()), self.settings.moving_share),
-            (float(self.slope[at].mean()), self.settings.texture),
+            (1 - float(self.still[at].mean()), self.settings.moving_share),
+            (self._slope(at), self.settings.texture),
         )
         total = sum(min(1.0, value / max(full, 1e-6)) for value, full in terms)
         return total / len(terms) * _trust(self.label, at)
+
+
+    def _slope(self, at: tuple[slice, slice]) -> float:
+        """Mean steepness in mu-law per px of a part of the frame; 0 where it is not trusted."""
+        shown = mu_law(highest(self.label.radiance[at]))
+        slope = np.zeros_like(shown)
+        slope[:, :-1] = cv2.absdiff(shown[:, 1:], shown[:, :-1])
+        slope[:-1] = np.maximum(slope[:-1], cv2.absdiff(shown[1:], shown[:-1]))
+        return float(slope[self.label.weight[at] >= 128].sum() / slope.size)
 
 
 def _trust(label: Label, at: tuple[slice, slice]) -> float:

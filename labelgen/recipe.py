@@ -88,7 +88,7 @@ class Align:
         (0, 200),
     )
     megapixels: float = setting(
-        2.0, "megapixels", "ours: larger frames are reduced to find their geometry", (0.1, 1000)
+        0.6, "megapixels", "ours: larger frames are reduced to find their geometry", (0.1, 1000)
     )
     inlier: float = setting(1.0, "px", "ours: reprojection error of a matching point", (0.1, 20))
 
@@ -412,7 +412,7 @@ SELFHDR = Recipe(
     "selfhdr",
     "colour label of SelfHDR: flow-aligned frames, Kalantari weights, masked by difference",
     patches=Patches(variants=1),
-    align=Align(method="flow"),
+    align=Align(method="flow", megapixels=2.0),
     fusion=Fusion(trust="difference"),
     illumination=Illumination(share=0.0),
     warp=Warp(share=0.0),

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from labelgen.arrays import Array, Codes, Float, log1p, power
+from labelgen.arrays import Array, Codes, Float, log1p, looked_up, power
 from labelgen.errors import UserError
 
 GAMMA = 2.2
@@ -160,7 +160,7 @@ def decode(codes: Codes) -> Float:
     (...) float32
         Linear light, 0 to 1; 1.0 is where the frame clips.
     """
-    return _decoding_table(bit_depth(codes)).take(codes)
+    return looked_up(_decoding_table(bit_depth(codes)), codes)
 
 
 def encode(linear: Float, depth: int) -> Codes:

@@ -50,15 +50,24 @@ def cells(size: tuple[int, int], patch: int) -> tuple[list[int], list[int]]:
     return ys, xs
 
 
-def trust_cells(cues: Cues, recipe: Recipe) -> Array:
+def trust_cells(cues: Cues, borders: tuple[list[int], list[int]], recipe: Recipe) -> Array:
     """SS-HDR: cells static in all frames, or well exposed in the reference, or rejected.
+
+    Parameters
+    ----------
+    cues : Cues
+        Both cues.
+    borders : (list of int, list of int)
+        Of the cells in y and x, first 0, last the height or width of the cues.
+    recipe : Recipe
+        Its motion and exposure settings.
 
     Returns
     -------
     (H, W) uint8
         STATIC, REFERENCE or NOTHING, equal within a cell.
     """
-    ys, xs = cells(cues.dark.shape, recipe.patches.size)
+    ys, xs = borders
 
     def shares(mask: Mask) -> Array:
         rows = np.add.reduceat(mask.astype(np.float64), ys[:-1], 0)
@@ -119,14 +128,25 @@ def trust_clipped(cues: Cues, fused: Float, settings: Fusion) -> Float:
     shorter = range(cues.reference)
     reaches = np.logical_and.reduce([cues.aligned[i].seen for i in shorter])
     agrees = np.logical_and.reduce([cues.agrees[i] for i in shorter])
-    moved, still = (
-        sum(cv2.GaussianBlur(m.astype(np.float32), (0, 0), s * settings.around) for s in (1, 2))
-        for m in (reaches & ~agrees, agrees & ~cues.clipped)
-    )
+    moved, still = (_around(m, settings.around) for m in (reaches & ~agrees, agrees & ~cues.clipped))
     stood = (still + LEAST_EVIDENCE) / (still + settings.doubt * moved + LEAST_EVIDENCE)
     wrong = np.float32(settings.misplaced) * highest(gradient(mu_law(fused)))
     exact = _tolerated(wrong, settings)
     return np.where(cues.clipped, stood * exact, 1).astype(np.float32)
+
+
+def _around(mask: Mask, sigma: float) -> Float:
+    """Share (H, W) of a mask around every pixel: Gaussians of one and two sigma, added.
+
+    At a fraction of the size, as far as the narrower one still is wide.
+    """
+    h, w = mask.shape
+    k = max(1, int(sigma / 2))
+    small = cv2.resize(
+        mask.astype(np.float32), (-(-w // k), -(-h // k)), interpolation=cv2.INTER_AREA
+    )
+    shares = sum(cv2.GaussianBlur(small, (0, 0), s * sigma / k) for s in (1, 2))
+    return np.asarray(cv2.resize(shares, (w, h), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def trust_lossy(fused: Float, gain: float, settings: Fusion) -> Float:

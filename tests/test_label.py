@@ -246,8 +246,8 @@ def test_the_picture_shows_motion_red_and_dims_what_is_not_trusted(dynamic: Simu
     stack = stack_of(dynamic)
     label = make_label(stack, DEFAULT)
     shown = picture(label, stack.radiance(1)).astype(int)
-    moved = ~label.cues.still & (label.weight > 0)
-    still = label.cues.still & (label.weight > 0) & ~label.cues.clipped & ~label.cues.dark
+    moved = ~label.still & (label.weight > 0)
+    still = label.still & (label.weight > 0) & ~label.clipped & ~label.dark
     assert (shown[moved][:, 0] > shown[moved][:, 2]).mean() > 0.95
     assert (shown[still][:, 0] == shown[still][:, 2]).all()
     assert shown[label.weight == 0].mean() < 0.6 * shown[label.weight > 0].mean()

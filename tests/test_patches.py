@@ -52,8 +52,8 @@ def test_hard_patches_hold_more_motion_and_borders_of_clipping(dynamic: Simulate
     shares: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
     for p in choose(label, everything):
         at = np.s_[p.y : p.y + 64, p.x : p.x + 64]
-        clips = float(label.cues.clipped[at].mean())
-        shares[p.hard].append((float((~label.cues.still[at]).mean()), min(clips, 1 - clips)))
+        clips = float(label.clipped[at].mean())
+        shares[p.hard].append((float((~label.still[at]).mean()), min(clips, 1 - clips)))
     hard, ordinary = (np.mean(shares[k], 0) for k in (True, False))
     assert (hard > 1.5 * ordinary).all()
 

@@ -1,0 +1,145 @@
+"""The homography between two frames of a bracket, kept only where it makes them agree better.
+
+First by flow: a homography that most vectors of a coarse DIS flow follow
+(Kroeger 2016, doi:10.1007/978-3-319-46493-0_29). Where few do, since hands shook far or turned, by
+SIFT matches (Lowe 2004, doi:10.1023/B:VISI.0000029664.99615.94), ten times slower. Both by MAGSAC++
+(doi:10.1109/CVPR42600.2020.00138).
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from labelgen import recipe
+from labelgen.arrays import Array, Bytes, Float, highest, power
+from labelgen.bracket import Stack
+from labelgen.response import GAMMA, mu_law
+
+LEAST_MATCHES = 12
+LEAST_GAIN = 0.02
+"""A homography is used if it lowers the disagreement of the frames by this share at least."""
+ROBUST = 0.1
+"""Differences (mu-law) count up to here when agreement is measured: moving things don't decide."""
+EVERY = 2
+"""Agreement is measured at every other pixel in each direction."""
+STEP = 8
+"""px between the vectors of flow that a homography is fitted to."""
+LEAST_TEXTURE = 4.0
+"""Standard deviation (codes of 255) within STEP that a vector needs to mean anything."""
+MOST_FOLLOW = 0.6
+"""Share of the vectors that have to follow a homography, or features are asked."""
+
+
+def find_homography(stack: Stack, i: int, settings: recipe.Align) -> Array | None:
+    """Map from the reference to frame i.
+
+    Parameters
+    ----------
+    stack : Stack
+        The bracket, reduced as far as may be.
+    i : int
+        Index of the frame.
+    settings : recipe.Align
+        How many features, and how far a match may be off.
+
+    Returns
+    -------
+    (3, 3) float64 or None
+        Takes (x, y) of the reference to (x, y) of frame i; None where no homography makes the
+        frames agree better than they do unaligned.
+    """
+    matrix = match(stack, i, settings)
+    if matrix is None:
+        return None
+    unaligned = _disagreement(stack, i, np.eye(3))
+    return matrix if _disagreement(stack, i, matrix) < (1 - LEAST_GAIN) * unaligned else None
+
+
+def match(stack: Stack, i: int, settings: recipe.Align) -> Array | None:
+    """The homography (3, 3) float64 from the reference to frame i, or None; unverified."""
+    by_flow, follow = _by_flow(stack, i, settings.inlier)
+    if by_flow is not None and follow >= MOST_FOLLOW:
+        return by_flow
+    by_features = _by_features(stack, i, settings)
+    return by_flow if by_features is None else by_features
+
+
+def shown_alike(stack: Stack, i: int) -> tuple[Float, Float]:
+    """Radiance of the reference and of frame i, both clipped where the longer of the two clips."""
+    clip = np.float32(2.0 ** -max(stack.ev[i], stack.ev[stack.reference]))
+    reference, other = (np.minimum(stack.radiance(k), clip) for k in (stack.reference, i))
+    return reference, other
+
+
+def grey(linear: Float) -> Bytes:
+    """8-bit gamma-encoded mean of the channels, clipped at 1."""
+    mean = cv2.transform(np.minimum(linear, 1), np.full((1, 3), 1 / 3, np.float32))
+    return np.rint(255 * power(np.clip(mean, 0, 1), 1 / GAMMA)).astype(np.uint8)
+
+
+def _by_flow(stack: Stack, i: int, inlier: float) -> tuple[Array | None, float]:
+    """A homography, and the share of the vectors of textured places that follow it."""
+    gain = np.float32(2.0 ** max(stack.ev[i], stack.ev[stack.reference]))
+    here, there = (_equalised(view * gain) for view in shown_alike(stack, i))
+    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    flow = dis.calc(here, there, None)
+    ys, xs = (np.arange(STEP // 2, n, STEP) for n in stack.size)
+    light = here.astype(np.float32)
+    mean, square = (cv2.blur(x, (2 * STEP, 2 * STEP)) for x in (light, light * light))
+    at = np.ix_(ys, xs)
+    textured = (square - mean * mean)[at] > LEAST_TEXTURE**2
+    points = np.dstack(np.meshgrid(xs, ys)).astype(np.float32)[textured]
+    matrix, follow = _fitted(points, points + flow[at][textured], inlier)
+    return matrix, follow
+
+
+def _by_features(stack: Stack, i: int, settings: recipe.Align) -> Array | None:
+    """The homography that most SIFT matches follow."""
+    low = np.float32(2.0 ** min(stack.ev[i], stack.ev[stack.reference]))
+    sift = cv2.SIFT_create(settings.features)
+    (here, one), (there, two) = (
+        sift.detectAndCompute(_equalised(stack.radiance(k) * low), None)
+        for k in (stack.reference, i)
+    )
+    if min(len(here), len(there)) < LEAST_MATCHES:
+        return None
+    pairs = cv2.BFMatcher().knnMatch(one, two, 2)
+    good = [m[0] for m in pairs if len(m) == 2 and m[0].distance < 0.75 * m[1].distance]
+    return _fitted(
+        np.array([here[m.queryIdx].pt for m in good], np.float32),
+        np.array([there[m.trainIdx].pt for m in good], np.float32),
+        settings.inlier,
+    )[0]
+
+
+def _fitted(here: Array, there: Array, inlier: float) -> tuple[Array | None, float]:
+    """The homography that most points (N, 2) follow, and their share."""
+    if len(here) < LEAST_MATCHES:
+        return None, 0.0
+    matrix, follow = cv2.findHomography(
+        here, there, cv2.USAC_MAGSAC, inlier, maxIters=5000, confidence=0.9999
+    )
+    if matrix is None or not np.isfinite(matrix).all():
+        return None, 0.0
+    return np.asarray(matrix), float(follow.mean())
+
+
+def _equalised(linear: Float) -> Bytes:
+    return np.asarray(cv2.createCLAHE(2.0, (8, 8)).apply(grey(linear)), np.uint8)
+
+
+def _disagreement(stack: Stack, i: int, matrix: Array) -> float:
+    """Mean robust mu-law difference between the reference and frame i under a homography."""
+    h, w = stack.size
+    points = np.dstack(np.meshgrid(np.arange(0, w, EVERY), np.arange(0, h, EVERY)))
+    there = cv2.perspectiveTransform(points.astype(np.float32), matrix)
+    ref, other = stack.radiance(stack.reference)[::EVERY, ::EVERY], stack.radiance(i)
+    moved = cv2.remap(
+        other, there, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(-1,) * 3
+    )
+    clip = np.float32(0.9 * 2.0 ** -max(stack.ev[i], stack.ev[stack.reference]))
+    fair = (highest(-moved) <= 0) & (highest(np.maximum(ref, moved)) < clip)
+    if fair.mean() < 0.01:
+        return np.inf
+    return float(np.minimum(np.abs(mu_law(ref[fair]) - mu_law(moved[fair])), ROBUST).mean())
