@@ -17,7 +17,7 @@ import numpy as np
 from labelgen import recipe
 from labelgen.arrays import Array, Codes, Float, Mask, Region, whole
 from labelgen.bracket import Stack
-from labelgen.homography import find_homography, grey, shown_alike
+from labelgen.homography import find_homography, grey, mean, shown_alike
 from labelgen.refine import refined
 from labelgen.response import decode, mu_law, to_depth
 
@@ -93,11 +93,11 @@ def displacement(
     if i == small.reference or settings.method == "none":
         return None
     if settings.method == "flow":
-        field = find_flow(small, i)
+        field = find_flow(small, i, settings.variational)
     else:
         field = displaced(small.size, find_homography(small, i, settings))
         if settings.refine:
-            reference, other = (mu_law(view) for view in shown_alike(small, i))
+            reference, other = (mu_law(mean(view)) for view in shown_alike(small, i))
             field = refined(reference, other, field, settings.refine)
         if np.abs(field).max() < LEAST_SHIFT:
             return None
@@ -191,7 +191,7 @@ def displaced(size: tuple[int, int], matrix: Array | None) -> Float:
     return np.asarray(there.reshape(here.shape) - here, np.float32)
 
 
-def find_flow(stack: Stack, i: int) -> Float:
+def find_flow(stack: Stack, i: int, variational: int) -> Float:
     """Dense flow from the reference to frame i.
 
     Both are shown at the exposure of the longer one, so that both clip alike (Kalantari 2017).
@@ -202,6 +202,8 @@ def find_flow(stack: Stack, i: int) -> Float:
         The bracket.
     i : int
         Index of the frame.
+    variational : int
+        Iterations of the variational refinement at each scale.
 
     Returns
     -------
@@ -212,4 +214,5 @@ def find_flow(stack: Stack, i: int) -> Float:
     pair = [grey(view * gain) for view in shown_alike(stack, i)]
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     dis.setFinestScale(0)
+    dis.setVariationalRefinementIterations(variational)
     return np.asarray(dis.calc(*pair, None), np.float32)

@@ -20,7 +20,7 @@ KNEE = 0.04
 """Width, in codes of 0..1 below the clip, over which a frame fades out of a fusion."""
 CLEAR = 0.6
 """Slopes are of frames blurred by so much (px), so that noise is not taken for them."""
-WINDOW, NEAR = 7, 2.0
+WINDOW, NEAR = 5, 1.6
 """Width (px) of the window of the bilateral filter, and its standard deviation (px)."""
 
 

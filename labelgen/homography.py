@@ -74,8 +74,13 @@ def shown_alike(stack: Stack, i: int) -> tuple[Float, Float]:
 
 def grey(linear: Float) -> Bytes:
     """8-bit gamma-encoded mean of the channels, clipped at 1."""
-    mean = cv2.transform(np.minimum(linear, 1), np.full((1, 3), 1 / 3, np.float32))
-    return np.rint(255 * power(np.clip(mean, 0, 1), 1 / GAMMA)).astype(np.uint8)
+    clipped = np.clip(mean(np.minimum(linear, 1)), 0, 1)
+    return np.rint(255 * power(clipped, 1 / GAMMA)).astype(np.uint8)
+
+
+def mean(linear: Float) -> Float:
+    """Mean (H, W) of the channels of (H, W, 3)."""
+    return np.asarray(cv2.transform(linear, np.full((1, 3), 1 / 3, np.float32)), np.float32)
 
 
 def _by_flow(stack: Stack, i: int, inlier: float) -> tuple[Array | None, float]:
@@ -86,9 +91,9 @@ def _by_flow(stack: Stack, i: int, inlier: float) -> tuple[Array | None, float]:
     flow = dis.calc(here, there, None)
     ys, xs = (np.arange(STEP // 2, n, STEP) for n in stack.size)
     light = here.astype(np.float32)
-    mean, square = (cv2.blur(x, (2 * STEP, 2 * STEP)) for x in (light, light * light))
+    first, second = (cv2.blur(x, (2 * STEP, 2 * STEP)) for x in (light, light * light))
     at = np.ix_(ys, xs)
-    textured = (square - mean * mean)[at] > LEAST_TEXTURE**2
+    textured = (second - first * first)[at] > LEAST_TEXTURE**2
     points = np.dstack(np.meshgrid(xs, ys)).astype(np.float32)[textured]
     matrix, follow = _fitted(points, points + flow[at][textured], inlier)
     return matrix, follow

@@ -91,6 +91,9 @@ class Align:
         0.6, "megapixels", "ours: larger frames are reduced to find their geometry", (0.1, 1000)
     )
     inlier: float = setting(1.0, "px", "ours: reprojection error of a matching point", (0.1, 20))
+    variational: int = setting(
+        5, "iterations per scale", "of dense flow. Kroeger 2016; for guesses 0 is as good", (0, 100)
+    )
 
 
 @dataclass(frozen=True)
@@ -421,7 +424,7 @@ DEFAULT = Recipe(
     "default",
     "a weight per pixel: noise-aware motion cue, inverse-variance fusion of the frames that agree",
     patches=Patches(choice="score"),
-    align=Align(refine=12.0),
+    align=Align(refine=12.0, variational=0),
     noise=Noise(estimate="brackets"),
     motion=Motion(threshold=4 / 255, gradient=0.5, speck=2, close=9, grow=7),
     fusion=Fusion(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from labelgen.arrays import Float, Mask, highest
+from labelgen.arrays import Float, Mask
 
 WIDER = (8.0, 4.0, 2.0, 1.0)
 """Windows, as multiples of the narrowest."""
@@ -33,8 +33,8 @@ def refined(reference: Float, other: Float, displacement: Float, window: float) 
 
     Parameters
     ----------
-    reference, other : (H, W, 3) float32
-        Both in the mu-law domain, as the longer of the two exposures shows them: where that one
+    reference, other : (H, W) float32
+        Grey, in the mu-law domain, as the longer of the two exposures shows them: where that one
         clips, so do both, and the border of the clipping still tells of the geometry.
     displacement : (H, W, 2) float32
         x and y in pixels, from the reference to the other frame, good to a few pixels.
@@ -73,7 +73,7 @@ def _change(reference: Float, other: Float, displacement: Float, window: float, 
 
 
 def sampled(image: Float, displacement: Float, kernel: int = cv2.INTER_CUBIC) -> tuple[Float, Mask]:
-    """An image (H, W, C) under a displacement (H, W, 2) px, and where (H, W) it reaches."""
+    """An image (H, W) or (H, W, C) under a displacement (H, W, 2) px, and where (H, W) it reaches."""
     h, w = image.shape[:2]
     ys, xs = np.ogrid[0:h, 0:w]
     x, y = (displacement[..., 0] + np.float32(xs)), (displacement[..., 1] + np.float32(ys))
@@ -104,7 +104,7 @@ def _step(reference: Float, other: Float, displacement: Float, window: float) ->
 
 
 def slopes(image: Float) -> tuple[Float, Float]:
-    """Change per pixel of an image (H, W, 3) float32 in x and in y, same shape (Sobel)."""
+    """Change per pixel of an image (H, W, ...) float32 in x and in y, same shape (Sobel)."""
     return (
         cv2.Sobel(image, cv2.CV_32F, 1, 0, scale=1 / 8),
         cv2.Sobel(image, cv2.CV_32F, 0, 1, scale=1 / 8),
@@ -112,25 +112,24 @@ def slopes(image: Float) -> tuple[Float, Float]:
 
 
 def _belief(difference: Float, steepness: Float, seen: Mask) -> Float:
-    """Weight (H, W, 3) of differences, by the squared gradient: what they tell of the geometry."""
+    """Weight (H, W) of differences, by the squared gradient: what they tell of the geometry."""
     ordinary = steepness * np.float32(MISPLACED**2) + np.float32(FLOOR**2)
     odd = difference * difference / ordinary
-    around = cv2.GaussianBlur(np.minimum(highest(odd), np.float32(MOST_ODD)), (0, 0), AROUND)
+    around = cv2.GaussianBlur(np.minimum(odd, np.float32(MOST_ODD)), (0, 0), AROUND)
     still = seen / (1 + np.square(around * np.float32(1 / ODD)))
-    return still[..., None] / (ordinary * np.square(1 + odd * np.float32(0.25)))
+    return still / (ordinary * np.square(1 + odd * np.float32(0.25)))
 
 
 def _gathered(values: Float, window: float) -> Float:
-    """Sum over the channels of (H, W, 3), averaged over a window, at a quarter of its width."""
+    """Mean of (H, W) over a window, at a quarter of its width."""
     h, w = values.shape[:2]
     k = max(1, int(window / 4))
-    total = cv2.transform(values, np.ones((1, 3), np.float32))
-    small = cv2.resize(total, (-(-w // k), -(-h // k)), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(values, (-(-w // k), -(-h // k)), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.GaussianBlur(small, (0, 0), window / k), np.float32)
 
 
 def _disagreement(reference: Float, other: Float, displacement: Float, window: float) -> Float:
     """Mean robust difference (H, W) of two frames around every pixel."""
     moved, seen = sampled(other, displacement)
-    difference = highest(np.abs(reference - moved)) * seen
+    difference = np.abs(reference - moved) * seen
     return np.asarray(cv2.GaussianBlur(np.minimum(difference, 0.1), (0, 0), window), np.float32)
