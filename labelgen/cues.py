@@ -42,9 +42,7 @@ class Cues:
         return np.logical_and.reduce(self.agrees)
 
 
-def see(
-    stack: Stack, geometry: Sequence[Displacement | None], at: Region, recipe: Recipe
-) -> Cues:
+def see(stack: Stack, geometry: Sequence[Displacement | None], at: Region, recipe: Recipe) -> Cues:
     """Bring a piece of all frames into the geometry of the reference and take both cues."""
     ref, ev = stack.reference, stack.ev
     frames = tuple(aligned(stack, i, found, at) for i, found in enumerate(geometry))

@@ -194,9 +194,7 @@ def _within(borders: Borders, at: Region) -> Borders:
     return ys, xs
 
 
-def _guess(
-    stack: Stack, fill: Mask, at: Region, recipe: Recipe, flow: Flow
-) -> tuple[Float, Mask]:
+def _guess(stack: Stack, fill: Mask, at: Region, recipe: Recipe, flow: Flow) -> tuple[Float, Mask]:
     """What dense flow makes of a piece of a bracket, for pixels that nothing else can tell.
 
     Where something moves before a clipped reference, only a guess is possible: content of shorter

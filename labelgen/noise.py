@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 from scipy.optimize import nnls
 
@@ -68,8 +69,7 @@ def observe(codes: Codes) -> list[Row]:
     # Off the grid of 8 x 8 px of JPEG, which would show in no block.
     light = decode(_strips(codes[SIDE // 2 :, SIDE // 2 :]))
     rows: list[Row] = []
-    for channel in range(3):
-        full = light[..., channel]
+    for full in cv2.split(light):
         fine, coarse = _levels(full), _levels(_halved(full))
         for level, (mean, variance, count) in fine.items():
             # A block may reach below black or above the clip only where that hardly ever happens.

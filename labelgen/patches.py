@@ -140,7 +140,6 @@ class _Scores:
         total = sum(min(1.0, value / max(full, 1e-6)) for value, full in terms)
         return total / len(terms) * _trust(self.label, at)
 
-
     def _slope(self, at: tuple[slice, slice]) -> float:
         """Mean steepness in mu-law per px of a part of the frame; 0 where it is not trusted."""
         shown = mu_law(highest(self.label.radiance[at]))

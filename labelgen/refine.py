@@ -73,7 +73,7 @@ def _change(reference: Float, other: Float, displacement: Float, window: float, 
 
 
 def sampled(image: Float, displacement: Float, kernel: int = cv2.INTER_CUBIC) -> tuple[Float, Mask]:
-    """An image (H, W) or (H, W, C) under a displacement (H, W, 2) px, and where (H, W) it reaches."""
+    """An image (H, W, ...) under a displacement (H, W, 2) px, and where (H, W) it reaches."""
     h, w = image.shape[:2]
     ys, xs = np.ogrid[0:h, 0:w]
     x, y = (displacement[..., 0] + np.float32(xs)), (displacement[..., 1] + np.float32(ys))

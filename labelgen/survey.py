@@ -36,7 +36,7 @@ from labelgen.errors import Rejected, UserError
 from labelgen.files import kind_of_file, read_hdr, sha256, write_json
 from labelgen.images import read_frames
 from labelgen.noise import Row, observe
-from labelgen.response import GAMMA22, Response, bit_depth, decode
+from labelgen.response import GAMMA22, Response, bit_depth
 
 MOST_FRAMES = 16
 UNKNOWN = "unknown camera"
@@ -232,7 +232,7 @@ def _look(codes: Codes, linear: bool) -> _Look:
         codes = Response("linear").recode(codes)
     size = codes.shape[0], codes.shape[1]
     noise = tuple(observe(codes))
-    return _Look(size, bit_depth(codes), preview(decode(codes)), reduced(codes), noise)
+    return _Look(size, bit_depth(codes), preview(codes), reduced(codes), noise)
 
 
 def _survey(bracket: Bracket, selection: Selection) -> Survey:

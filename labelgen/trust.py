@@ -128,7 +128,8 @@ def trust_clipped(cues: Cues, fused: Float, settings: Fusion) -> Float:
     shorter = range(cues.reference)
     reaches = np.logical_and.reduce([cues.aligned[i].seen for i in shorter])
     agrees = np.logical_and.reduce([cues.agrees[i] for i in shorter])
-    moved, still = (_around(m, settings.around) for m in (reaches & ~agrees, agrees & ~cues.clipped))
+    speak = reaches & ~agrees, agrees & ~cues.clipped
+    moved, still = (_around(mask, settings.around) for mask in speak)
     stood = (still + LEAST_EVIDENCE) / (still + settings.doubt * moved + LEAST_EVIDENCE)
     wrong = np.float32(settings.misplaced) * highest(gradient(mu_law(fused)))
     exact = _tolerated(wrong, settings)

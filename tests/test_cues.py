@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from labelgen.align import Aligned, align, find_homography
+from labelgen.align import Aligned, align
 from labelgen.bracket import Stack
 from labelgen.exposure import clipped, dark
+from labelgen.homography import find_homography
 from labelgen.motion import moving, variance
 from labelgen.recipe import DEFAULT, RECIPES, SSHDR, Align, Noise, Recipe
 from labelgen.response import Stored, encode
@@ -20,6 +21,12 @@ from .conftest import EV, stack_of
 
 OTHERS = (0, 2)
 SIXTEEN = Stored(bits=16)
+
+
+def frame_of(linear: np.ndarray, seen: np.ndarray | None = None) -> Aligned:
+    """A frame of some linear light that is in place."""
+    seen = np.ones(linear.shape[:2], bool) if seen is None else seen
+    return Aligned(encode(linear, 16), seen, 0.0)
 
 
 def shifted(stack: Stack, i: int, matrix: np.ndarray) -> Stack:
@@ -97,8 +104,8 @@ def test_nothing_to_match_leaves_the_frame_as_it_is() -> None:
 def test_noise_alone_is_not_motion(tripod: Simulated, recipe: object) -> None:
     stack = stack_of(tripod)
     for i in OTHERS:
-        frame = Aligned(stack.linear(i), np.ones(stack.size, bool), 0.0)
-        moved = moving(stack.linear(1), EV[1], frame, EV[i], SIXTEEN, recipe)  # type: ignore[arg-type]
+        frame = Aligned(stack.codes[i], np.ones(stack.size, bool), 0.0)
+        moved = moving(align(stack, 1, Align()), EV[1], frame, EV[i], SIXTEEN, recipe)  # type: ignore[arg-type]
         assert moved.mean() < 0.002
 
 
@@ -110,10 +117,10 @@ def test_what_moves_is_seen(tripod: Simulated) -> None:
         radiance = stack.radiance(i).copy()
         radiance[inside] = 0.35 * radiance[inside] + 0.01
         changed = encode(radiance * np.float32(2.0 ** EV[i]), 16)
-        frame = Aligned((changed / np.float32(65535)) ** np.float32(2.2), inside | True, 0.0)
+        frame = Aligned(changed, inside | True, 0.0)
         # Only what the longer of the two frames can show: below its clip before or after.
         visible = inside & (stack.radiance(1) * 2.0 ** max(EV[i], EV[1]) < 0.9).any(-1)
-        moved = moving(stack.linear(1), EV[1], frame, EV[i], SIXTEEN, DEFAULT)
+        moved = moving(align(stack, 1, Align()), EV[1], frame, EV[i], SIXTEEN, DEFAULT)
         assert moved[visible].mean() > 0.9
         assert (
             moved[~cv2.dilate(inside.astype(np.uint8), np.ones((25, 25))).astype(bool)].mean()
@@ -122,10 +129,10 @@ def test_what_moves_is_seen(tripod: Simulated) -> None:
 
 
 def test_clipped_reference_agrees_with_whatever_is_above_its_clip() -> None:
-    reference = np.ones((64, 64, 3), np.float32)
-    short = Aligned(np.full((64, 64, 3), 0.5, np.float32), np.ones((64, 64), bool), 0.0)
+    reference, short, below = (
+        frame_of(np.full((64, 64, 3), light, np.float32)) for light in (1.0, 0.5, 0.1)
+    )
     assert not moving(reference, 2.0, short, 0.0, SIXTEEN, SSHDR).any()
-    below = replace(short, linear=np.full((64, 64, 3), 0.1, np.float32))
     assert moving(reference, 2.0, below, 0.0, SIXTEEN, SSHDR).all()
 
 
@@ -137,14 +144,7 @@ def test_motion_is_seen_where_it_is(recipe: Recipe) -> None:
     other[20:41, 24:41] = 0.05
     other[5, 50] = 0.05
     masks = [
-        moving(
-            grey,
-            2.0,
-            Aligned(np.ascontiguousarray(o), np.ones((64, 64), bool), 0),
-            2.0,
-            SIXTEEN,
-            recipe,
-        )
+        moving(frame_of(grey), 2.0, frame_of(o), 2.0, SIXTEEN, recipe)
         for o in (other, other[::-1, ::-1])
     ]
     assert masks[0].any()
@@ -155,7 +155,7 @@ def test_what_a_frame_does_not_see_counts_as_moved() -> None:
     grey = np.full((32, 32, 3), 0.2, np.float32)
     seen = np.ones((32, 32), bool)
     seen[:, :5] = False
-    moved = moving(grey, 0.0, Aligned(grey, seen, 1.0), 0.0, SIXTEEN, SSHDR)
+    moved = moving(frame_of(grey), 0.0, frame_of(grey, seen), 0.0, SIXTEEN, SSHDR)
     assert np.array_equal(moved, ~seen)
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from labelgen.align import Aligned
+from labelgen.align import Aligned, align
 from labelgen.bracket import Stack
 from labelgen.cues import Cues
 from labelgen.fusion import denoised, fuse_triangle, fuse_variance
@@ -27,7 +27,7 @@ NOISY = replace(DEFAULT, noise=replace(DEFAULT.noise, full_well=3000.0, read=3.0
 def cues_of(stack: Stack, **given: object) -> Cues:
     """Frames that are aligned and agree, unless said otherwise."""
     every = np.ones(stack.size, bool)
-    frames = tuple(Aligned(stack.linear(i), every, 0) for i in range(3))
+    frames = tuple(Aligned(stack.codes[i], every, 0) for i in range(3))
     return replace(Cues(frames, (every,) * 3, ~every, ~every, stack.reference), **given)
 
 
@@ -82,7 +82,8 @@ def test_labels_are_finite_and_at_most_one(dynamic: Simulated, recipe: Recipe) -
 def test_few_ghosts_are_trusted(dynamic: Simulated, recipe: Recipe) -> None:
     label = make_label(stack_of(dynamic), recipe)
     ghost = (np.abs(mu(label.radiance) - mu(dynamic.truth)) > 0.1).any(-1)
-    plain = fuse_triangle(label.cues.aligned, EV, 1, 0.98)
+    frames = [align(stack_of(dynamic), i, recipe.align) for i in range(3)]
+    plain = fuse_triangle(frames, EV, 1, 0.98)
     merged = (np.abs(mu(plain) - mu(dynamic.truth)) > 0.1).any(-1)
     assert ghost[label.weight > 0].mean() < 0.01
     assert ghost[label.weight > 0].mean() < 0.3 * merged.mean()
@@ -137,11 +138,23 @@ def test_a_cell_that_moves_and_is_clipped_is_rejected() -> None:
     assert [(p.y, p.x) for p in choose(label, SSHDR)] == [(0, 128), (128, 0), (128, 128)]
 
 
+class Light(Aligned):
+    """A frame of exact linear light, which no code rounds."""
+
+    def __init__(self, linear: np.ndarray) -> None:
+        super().__init__(encode(linear, 16), np.ones(linear.shape[:2], bool), 0.0)
+        self.__dict__["exact"] = linear
+
+    @property
+    def linear(self) -> np.ndarray:
+        return self.__dict__["exact"]
+
+
 @pytest.mark.parametrize("x", [0.0, 0.2, 0.5, 0.7, 1.0])
 def test_triangle_weights_are_those_of_the_paper(x: float) -> None:
     """(0, 2x, 1 - 2x) for x up to 0.5, (2x - 1, 2 - 2x, 0) above."""
     values = (0.11, x**2.2, 0.13)
-    frames = [Aligned(np.full((1, 1, 3), v, np.float32), np.ones((1, 1), bool), 0) for v in values]
+    frames = [Light(np.full((1, 1, 3), v, np.float32)) for v in values]
     weights = (0, 2 * x, 1 - 2 * x) if x <= 0.5 else (2 * x - 1, 2 - 2 * x, 0)
     expected = sum(w * v / 2**ev for w, v, ev in zip(weights, values, EV, strict=True))
     assert fuse_triangle(frames, EV, 1, 0.98) == pytest.approx(expected, abs=1e-6)
@@ -151,9 +164,7 @@ def test_triangle_weights_are_those_of_the_paper(x: float) -> None:
 def test_triangle_fusion_of_any_number_of_frames_returns_what_all_agree_on(n: int) -> None:
     ev = tuple(float(2 * i) for i in range(n))
     radiance = np.geomspace(1e-6, 1, 301, dtype=np.float32).reshape(1, -1, 1).repeat(3, -1)
-    frames = [
-        Aligned(np.minimum(radiance * np.float32(2**e), 1), np.ones((1, 301), bool), 0) for e in ev
-    ]
+    frames = [Light(np.minimum(radiance * np.float32(2**e), 1)) for e in ev]
     for reference in range(n):
         fused = fuse_triangle(frames, ev, reference, 0.98)
         known = radiance < 1
@@ -322,7 +333,7 @@ def test_frames_that_are_a_fraction_of_a_pixel_off_leave_edges_to_the_reference(
     stack = Stack(tuple(encode(sharp * np.float32(2**ev), 16) for ev in EV), EV, 1)
     seen = np.ones(stack.size, bool)
     frames = tuple(
-        Aligned((sharp if i == 1 else off) * np.float32(2**ev), seen, 0.3)
+        Aligned(encode((sharp if i == 1 else off) * np.float32(2**ev), 16), seen, 0.3)
         for i, ev in enumerate(EV)
     )
     cues = cues_of(stack, aligned=frames)
