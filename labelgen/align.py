@@ -133,7 +133,7 @@ def aligned(stack: Stack, i: int, found: Displacement | None, at: Region) -> Ali
     seen = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
     left, right = _reach(x, width)
     top, bottom = _reach(y, height)
-    near = to_depth(np.ascontiguousarray(codes[top:bottom, left:right]), 16)
+    near = np.ascontiguousarray(to_depth(codes[top:bottom, left:right], 16))
     x -= np.float32(left)
     y -= np.float32(top)
     moved = cv2.remap(near, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)

@@ -12,21 +12,15 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-import cv2
-import h5py
-import joblib
-import numpy as np
-import PIL
-
-import labelgen
 from labelgen.assemble import PART_BYTES, Storage, assemble, disk_needed, parts_of
 from labelgen.bracket import Bracket
+from labelgen.cluster import CLUSTERS
 from labelgen.discover import read_groups, scan
 from labelgen.engine import BACKENDS, run
 from labelgen.errors import UserError
@@ -34,13 +28,16 @@ from labelgen.files import write_json
 from labelgen.format import VERSION, Layout, info
 from labelgen.make import Task, make
 from labelgen.measure import calibrated, found_responses, responses
+from labelgen.memory import within
 from labelgen.progress import Progress, Silent
 from labelgen.recipe import Recipe, load_recipe
 from labelgen.survey import Selection, Survey, as_record, survey_cached
+from labelgen.versions import generator
 from labelgen.workplace import refuse_to_overwrite, same_settings, unfinished, workplace
 from labelgen.write import Source
 
 LABELS = ("pseudo", "truth")
+Engine: TypeAlias = Callable[..., Iterator[tuple[int, Any]]]
 DIED = "its worker died twice, the second time alone: out of memory? try fewer --jobs"
 
 
@@ -81,6 +78,8 @@ def build(
     compress: str = "none",
     jobs: int | None = None,
     backend: str = "loky",
+    scheduler: str = "",
+    memory: float | None = None,
     resume: bool = False,
     overwrite: bool = False,
     part_bytes: int = PART_BYTES,
@@ -123,9 +122,14 @@ def build(
     compress : {"none", "gzip", "bitshuffle"}
         Filter of the images.
     jobs : int, optional
-        Workers; all cores by default. The bytes of the result do not depend on it.
-    backend : {"loky", "threading"}
-        Processes or threads.
+        Workers; all cores, or all of a cluster, by default. The bytes of the result do not depend
+        on it.
+    backend : {"loky", "threading", "dask", "ray"}
+        Processes or threads; or a cluster that is running and shares the file system.
+    scheduler : str
+        Address of the cluster: tcp://host:8786 (Dask), host:6379 (Ray).
+    memory : float, optional
+        GB that all workers of this machine may take: there are fewer of them, if need be.
     resume, overwrite : bool
         Go on with a build that was interrupted; or throw away what is there.
     part_bytes : int
@@ -148,16 +152,21 @@ def build(
     plan = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     storage = Storage(compress, part_bytes, license, citation)
     _check(out, labels, augment, backend, jobs, limit, seed)
+    if backend in CLUSTERS:  # workers stand in other folders
+        raw, out = raw.absolute(), out.absolute()
     selection = Selection.of(frames, reference, plan.patches.size, labels == "truth", bayer)
     given = responses(response)
     if labels == "truth" and not augment:
         plan = _unaugmented(plan)
-    tell, jobs = progress or Silent(), jobs or joblib.cpu_count()
+    tell = progress or Silent()
     work = out.with_name(out.name + ".partial")
     refuse_to_overwrite(out, work, resume, overwrite)
     brackets = _brackets(raw, groups, exclude, limit, tell)
+    if memory is not None:
+        jobs = within(memory, brackets, frames, jobs, tell)
+    engine = partial(run, jobs=jobs, backend=backend, scheduler=scheduler, folder=work)
     with workplace(work, out, overwrite):
-        surveys = _survey_all(brackets, selection, work, jobs, backend, tell)
+        surveys = _survey_all(brackets, selection, work, engine, tell)
         surveys = calibrated(surveys, given)
         usable = [s for s in surveys if not s.rejected]
         if not usable:
@@ -175,7 +184,7 @@ def build(
             Task(s, plan, layout, selection.position, labels, seed, work / f"{_key(s.name)}.h5")
             for s in usable
         ]
-        records = _make_all(tasks, work, jobs, backend, tell)
+        records = _make_all(tasks, work, engine, tell)
         sources = [
             Source(t.shard, t.found.name, records[t.found.name]["rows"], t.found.ev)
             for t in tasks
@@ -192,7 +201,7 @@ def build(
             "patch": layout.patch,
             "encoding": "gamma2.2",
             "recipe": plan.as_dict() | {"labels": labels, "seed": seed},
-            "generator": _generator(),
+            "generator": generator(),
             "fingerprint": fingerprint,
             "scenes": scenes,
             "responses": found_responses(usable),
@@ -270,21 +279,20 @@ def _survey_all(
     brackets: Sequence[Bracket],
     selection: Selection,
     work: Path,
-    jobs: int,
-    backend: str,
+    engine: Engine,
     tell: Progress,
 ) -> list[Survey]:
     tell.start("survey", len(brackets))
     task = partial(survey_cached, selection=selection, folder=work)
     found: dict[int, Survey] = {}
-    for i, result in run(task, brackets, jobs, backend):
+    for i, result in engine(task, brackets):
         found[i] = result or Survey(brackets[i].name, rejected=DIED)
         tell.step(0, bool(found[i].rejected))
     return [found[i] for i in range(len(brackets))]
 
 
 def _make_all(
-    tasks: Sequence[Task], work: Path, jobs: int, backend: str, tell: Progress
+    tasks: Sequence[Task], work: Path, engine: Engine, tell: Progress
 ) -> dict[str, dict[str, Any]]:
     """The record of every bracket; those that an earlier run finished are not made again."""
     records: dict[str, dict[str, Any]] = {}
@@ -295,7 +303,7 @@ def _make_all(
     if records:
         tell.remark(f"{len(records)} brackets are finished already, {len(left)} are left")
     tell.start("build", len(left))
-    for i, record in run(make, left, jobs, backend):
+    for i, record in engine(make, left):
         records[left[i].found.name] = record = record or {"rejected": DIED}
         if "stopped" in record:
             raise UserError(f"{work}: {record['stopped']}; mend that, then give --resume")
@@ -327,7 +335,7 @@ def _content(
     """All that decides what is in the dataset: its hash is the fingerprint."""
     return {
         "format": VERSION,
-        "generator": _generator(),
+        "generator": generator(),
         "recipe": plan.as_dict(),
         "labels": labels,
         "seed": seed,
@@ -337,14 +345,6 @@ def _content(
         "scenes": {s.name: as_record(s, _relative(s, raw)) for s in surveys},
         "responses": found_responses([s for s in surveys if not s.rejected]),
     }
-
-
-def _generator() -> str:
-    versions = (
-        f"numpy {np.__version__}, opencv {cv2.__version__}, pillow {PIL.__version__}, "
-        f"hdf5 {h5py.version.hdf5_version}"
-    )
-    return f"labelgen {labelgen.__version__} ({versions})"
 
 
 def _finished(out: Path, fingerprint: str, storage: Storage) -> Summary:

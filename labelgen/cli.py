@@ -224,7 +224,9 @@ def _measured(finding: dict[str, Any]) -> list[str]:
 @frames_option
 @reference_option
 @click.option("--jobs", type=int, metavar="N", help="Workers.  [default: all cores]")
-@click.option("--backend", type=click.Choice(["loky", "threading"]), default="loky")
+@click.option("--backend", type=click.Choice(["loky", "threading", "dask", "ray"]), default="loky")
+@click.option("--scheduler", default="", metavar="ADDR", help="Of a running Dask or Ray cluster.")
+@click.option("--memory", type=float, metavar="GB", help="That all workers here may take.")
 @click.option("--groups", type=PathArg, help="Brackets as listed by 'scan -o'.")
 @response_option
 @bayer_option

@@ -1,42 +1,53 @@
-"""Run one task over many items on all cores, and survive what kills a worker."""
+"""Run one task over many items on all cores or a cluster, and survive what kills a worker."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
+from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 import cv2
 import joblib
 
+from labelgen import cluster
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-BACKENDS = ("loky", "threading")
+LOCAL = ("loky", "threading")
+BACKENDS = (*LOCAL, *cluster.CLUSTERS)
 
 
 def run(
     task: Callable[[Item], Result],
     items: Sequence[Item],
-    jobs: int,
+    jobs: int | None,
     backend: str = "loky",
+    scheduler: str = "",
+    folder: Path | None = None,
 ) -> Iterator[tuple[int, Result | None]]:
     """Apply a task to items in parallel; results come as they are done.
 
-    A worker that dies (killed for memory, say) takes the pool with it. The items that were
-    under way then run again, each alone in a pool of its own; one that kills its worker again
-    has the result None, and the others go on.
+    A worker that dies (killed for memory, say) takes with it what it was doing, and locally the
+    whole pool. What was under way then runs again, each item alone; one that kills its worker
+    again has the result None, and the others go on.
 
     Parameters
     ----------
     task : callable
-        Of one item. It must not raise.
+        Of one item. It must not raise, nor return None.
     items : sequence
         What to work on.
-    jobs : int
-        Workers; 1 works in this process.
-    backend : {"loky", "threading"}
-        Of joblib: processes or threads.
+    jobs : int or None
+        Workers; 1 works in this process (locally). None takes all there are.
+    backend : {"loky", "threading", "dask", "ray"}
+        Processes or threads of joblib, or a cluster.
+    scheduler : str
+        Address of the cluster.
+    folder : Path, optional
+        A folder that workers of a cluster have to see as well.
 
     Yields
     ------
@@ -44,36 +55,58 @@ def run(
         Of the item.
     result
         What the task returned, or None if it killed its worker twice.
+
+    Raises
+    ------
+    UserError
+        The cluster cannot be reached, or its workers are not as this machine is.
     """
+    if backend in cluster.CLUSTERS:
+        with cluster.pool(backend, scheduler, jobs, folder) as workers:
+            died = []
+            for i, result in workers.run(task, enumerate(items)):
+                if result is None:
+                    died.append(i)
+                else:
+                    yield i, result
+            for i in died:
+                yield from workers.run(task, [(i, items[i])])
+        return
+    jobs = jobs or joblib.cpu_count()
     if jobs == 1:
         for i, item in enumerate(items):
             yield _one(task, i, item)
         return
-    waiting = list(range(len(items)))
+    # joblib keeps at most 2 * jobs items under way, and hands them out in order.
+    yield from _surviving(partial(_pool, task, jobs, backend), items, 2 * jobs)
+
+
+def _surviving(
+    pool: Callable[[Sequence[tuple[int, Item]]], Iterator[tuple[int, Result]]],
+    items: Sequence[Item],
+    under_way: int,
+) -> Iterator[tuple[int, Result | None]]:
+    """Results of a pool that breaks when a worker dies, and is begun anew for the rest."""
+    waiting = dict(enumerate(items))
     while waiting:
         try:
-            for i, result in _pool(task, items, waiting, jobs, backend):
-                waiting.remove(i)
+            for i, result in pool(list(waiting.items())):
+                del waiting[i]
                 yield i, result
         except BrokenExecutor:
-            # joblib keeps at most 2 * jobs items under way, and hands them out in order.
-            for i in waiting[: 2 * jobs]:
-                waiting.remove(i)
+            for i in list(waiting)[:under_way]:
+                item = waiting.pop(i)
                 try:
-                    yield next(_pool(task, items, [i], 2, backend))
+                    yield next(pool([(i, item)]))
                 except BrokenExecutor:
                     yield i, None
 
 
 def _pool(
-    task: Callable[[Item], Result],
-    items: Sequence[Item],
-    chosen: list[int],
-    jobs: int,
-    backend: str,
+    task: Callable[[Item], Result], jobs: int, backend: str, items: Sequence[tuple[int, Item]]
 ) -> Iterator[tuple[int, Result]]:
     parallel = joblib.Parallel(
-        n_jobs=jobs,
+        n_jobs=min(jobs, max(2, len(items))),
         backend=backend,
         return_as="generator_unordered",
         pre_dispatch="2*n_jobs",
@@ -81,7 +114,7 @@ def _pool(
         max_nbytes=None,
     )
     results: Iterator[tuple[int, Result]] = parallel(
-        joblib.delayed(_one)(task, i, items[i]) for i in list(chosen)
+        joblib.delayed(_one)(task, i, item) for i, item in items
     )
     return results
 

@@ -6,15 +6,14 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from numpy.typing import DTypeLike
 
 from labelgen.align import Aligned
-from labelgen.arrays import Float, Mask, highest, looked_up, power
+from labelgen.arrays import Codes, Float, Mask, highest, looked_up, power
 from labelgen.bracket import Stack
 from labelgen.cues import Cues
 from labelgen.motion import gradient, variance
 from labelgen.recipe import Recipe
-from labelgen.response import GAMMA, decode
+from labelgen.response import GAMMA, decode, every_code
 
 KNEE = 0.04
 """Width, in codes of 0..1 below the clip, over which a frame fades out of a fusion."""
@@ -106,7 +105,7 @@ def fuse_variance(cues: Cues, stack: Stack, recipe: Recipe) -> tuple[Float, Mask
     own = weights
     for i, (frame, stops) in enumerate(zip(cues.aligned, stack.ev, strict=True)):
         linear, level = frame.linear, highest(frame.codes)
-        fades, spread = _of_codes(level.dtype, stack, recipe)
+        fades, spread = _of_codes(level, stack, recipe)
         spread = looked_up(spread, level)
         if i == cues.reference:
             own = np.float32(4.0**stops) / spread
@@ -136,9 +135,9 @@ def fuse_variance(cues: Cues, stack: Stack, recipe: Recipe) -> tuple[Float, Mask
     return total, seen | beyond
 
 
-def _of_codes(kind: DTypeLike, stack: Stack, recipe: Recipe) -> tuple[Float, Float]:
-    """For every code: how far it counts below the clip (1 to 0), and the variance of its light."""
-    every = np.arange(np.iinfo(kind).max + 1, dtype=kind)
+def _of_codes(codes: Codes, stack: Stack, recipe: Recipe) -> tuple[Float, Float]:
+    """For every code there is: how far it counts (0 when clipped), and its variance."""
+    every = every_code(codes)
     code = every.astype(np.float32) / np.float32(every[-1])
     fades = np.clip((np.float32(recipe.exposure.clip) - code) * np.float32(1 / KNEE), 0, 1)
     return fades, variance(decode(every), stack.stored, recipe.noise)

@@ -101,11 +101,7 @@ def make_label(stack: Stack, recipe: Recipe) -> Label:
     # A camera clips at codes of its own response; what follows sees gamma 2.2.
     clip = stack.stored.response.clip(recipe.exposure.clip)
     recipe = replace(recipe, exposure=replace(recipe.exposure, clip=clip))
-    label = Label(
-        np.empty((*stack.size, 3), np.float32),
-        *(np.empty(stack.size, kind) for kind in (np.uint8, np.uint8, np.uint16, bool, bool)),
-        displacements(stack, recipe.align),
-    )
+    label = _empty(stack.size, displacements(stack, recipe.align))
 
     @cache
     def flow() -> Geometry:
@@ -115,6 +111,13 @@ def make_label(stack: Stack, recipe: Recipe) -> Label:
     for tile in tiles(borders):
         _label(label, stack, tile, borders, recipe, flow)
     return label
+
+
+def _empty(size: tuple[int, int], geometry: Geometry) -> Label:
+    radiance = np.empty((*size, 3), np.float32)
+    weight, kind = np.empty(size, np.uint8), np.empty(size, np.uint8)
+    agrees, clipped, dark = np.empty(size, np.uint16), np.empty(size, bool), np.empty(size, bool)
+    return Label(radiance, weight, kind, agrees, clipped, dark, geometry)
 
 
 def tiles(borders: Borders) -> Iterator[Region]:
@@ -173,16 +176,20 @@ def _label(
     # A moving cell is the reference itself; moving pixels are what agrees with the reference.
     alone = (kind == NOTHING) | ((kind == REFERENCE) & (recipe.fusion.trust == "cell"))
     fused[alone] = own[alone]
-    inner = tuple(slice(t.start - a.start, t.stop - a.start) for t, a in zip(tile, at, strict=True))
-    for frame, piece in (
+    agrees = np.zeros(cues.size, np.uint16)
+    for i, mask in enumerate(cues.agrees):
+        agrees |= mask.astype(np.uint16) << np.uint16(i)
+    y, x = (slice(t.start - a.start, t.stop - a.start) for t, a in zip(tile, at, strict=True))
+    pieces: tuple[tuple[Array, Array], ...] = (
         (label.radiance, np.clip(fused, 0, 1, out=fused)),
         (label.weight, np.rint(255 * trust)),
         (label.kind, kind),
-        (label.agrees, sum(mask.astype(np.uint16) << i for i, mask in enumerate(cues.agrees))),
+        (label.agrees, agrees),
         (label.clipped, cues.clipped),
         (label.dark, cues.dark),
-    ):
-        frame[tile] = piece[inner]
+    )
+    for frame, piece in pieces:
+        frame[tile] = piece[y, x]
 
 
 def _within(borders: Borders, at: Region) -> Borders:
@@ -211,9 +218,9 @@ def _guess(stack: Stack, fill: Mask, at: Region, recipe: Recipe, flow: Flow) -> 
     ys, xs = (np.flatnonzero(fill.any(axis)) for axis in (1, 0))
     box = slice(int(ys[0]), int(ys[-1]) + 1), slice(int(xs[0]), int(xs[-1]) + 1)
     box = widened(box, fill.shape, GUESSED_BORDER)
-    there = tuple(slice(a.start + b.start, a.start + b.stop) for a, b in zip(at, box, strict=True))
+    y, x = (slice(a.start + b.start, a.start + b.stop) for a, b in zip(at, box, strict=True))
     shorter = _shorter(stack)
-    cues = see(shorter, flow(), there, recipe)
+    cues = see(shorter, flow(), (y, x), recipe)
     radiance[box], explained[box] = fuse_variance(cues, shorter, recipe)
     return radiance, explained
 

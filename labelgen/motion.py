@@ -14,7 +14,7 @@ from labelgen.align import Aligned
 from labelgen.arrays import Bytes, Codes, Float, Mask, highest, looked_up
 from labelgen.recipe import Noise, Recipe
 from labelgen.refine import slopes
-from labelgen.response import Stored, decode, mu_law, mu_law_slope
+from labelgen.response import Stored, decode, every_code, mu_law, mu_law_slope
 
 
 def variance(linear: Float, stored: Stored, noise: Noise) -> Float:
@@ -110,7 +110,7 @@ def _shown(
     Both are functions of the code alone, so a table has them all.
     """
     scale = np.float32(2.0**-ev)
-    linear = decode(np.arange(np.iinfo(codes.dtype).max + 1, dtype=codes.dtype))
+    linear = decode(every_code(codes))
     radiance = np.minimum(linear * scale, np.float32(2.0**-most))
     slope = mu_law_slope(radiance) * scale
     spread = variance(linear, stored, noise) * slope * slope

@@ -147,6 +147,13 @@ def bit_depth(codes: Array) -> Literal[8, 16]:
     return 8 if codes.dtype == np.uint8 else 16
 
 
+def every_code(like: Codes) -> Codes:
+    """All codes there are of the type of some codes, rising: what tables are made of."""
+    if like.dtype == np.uint8:
+        return np.arange(256, dtype=np.uint8)
+    return np.arange(65536, dtype=np.uint16)
+
+
 def decode(codes: Codes) -> Float:
     """Linear light of camera codes.
 

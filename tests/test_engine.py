@@ -1,12 +1,20 @@
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from labelgen.build import build
 from labelgen.engine import run
+from labelgen.errors import UserError
 
 
 def square(x: int) -> int:
@@ -46,3 +54,86 @@ def test_a_worker_that_dies_once_costs_nothing(tmp_path: Path) -> None:
 
 def test_nothing_to_do() -> None:
     assert list(run(square, [], 2)) == []
+
+
+@pytest.fixture(scope="module")
+def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A scheduler and two worker processes that a nanny restarts."""
+    folder = tmp_path_factory.mktemp("dask")
+    address = folder / "scheduler.json"
+    with contextlib.ExitStack() as stack:
+        for command in (
+            ["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"],
+            ["worker", "--nworkers", "2", "--nthreads", "1", "--no-dashboard"],
+        ):
+            process = subprocess.Popen(
+                [sys.executable, "-m", "dask", *command, "--scheduler-file", str(address)],
+                cwd=folder,
+                env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            stack.enter_context(process)
+            stack.callback(process.terminate)
+        for _ in range(600):
+            if address.exists():
+                break
+            time.sleep(0.1)
+        yield json.loads(address.read_text())["address"]
+
+
+@pytest.fixture(scope="module")
+def ray_cluster() -> Iterator[str]:
+    """Ray on this machine, two CPUs."""
+    ray = pytest.importorskip("ray", reason="ray is not installed")
+    context = ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False)
+    yield context.address_info["gcs_address"]
+    ray.shutdown()
+
+
+@pytest.fixture(params=["dask", "ray"])
+def cluster(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """Backend and address."""
+    fixture = {"dask": "dask", "ray": "ray_cluster"}[request.param]
+    return request.param, request.getfixturevalue(fixture)
+
+
+def test_a_cluster_does_every_item_once(cluster: tuple[str, str]) -> None:
+    results = list(run(square, range(12), None, *cluster))
+    assert sorted(results) == [(i, i * i) for i in range(12)]
+    assert list(run(square, [], None, *cluster)) == []
+
+
+def test_on_a_cluster_a_task_that_kills_its_worker_costs_only_itself(
+    cluster: tuple[str, str],
+) -> None:
+    results = dict(run(deadly, range(9), None, *cluster))
+    assert results == {i: None if i == 3 else i * i for i in range(9)}
+
+
+def test_workers_of_other_versions_or_without_the_folder_are_refused(
+    cluster: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match=r"does not see .*gone; build on a file system"):
+        list(run(square, range(3), None, *cluster, folder=tmp_path / "gone"))
+    monkeypatch.setattr("labelgen.cluster.generator", lambda: "labelgen 99")
+    with pytest.raises(UserError, match=r"has labelgen 0.* and this machine labelgen 99"):
+        list(run(square, range(3), None, *cluster))
+
+
+def test_a_dataset_made_by_a_cluster_has_the_same_bytes(
+    cluster: tuple[str, str], raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend, address = cluster
+    monkeypatch.chdir(tmp_path)
+    build(raw, tmp_path / "local.h5", jobs=2)
+    build(raw, Path("far.h5"), backend=backend, scheduler=address)
+    assert Path("far.h5").read_bytes() == Path("local.h5").read_bytes()
+
+
+def test_a_cluster_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="needs --scheduler tcp://HOST:8786"):
+        list(run(square, range(3), None, "dask"))
+    monkeypatch.setattr("labelgen.cluster.PATIENCE_S", 1)
+    with pytest.raises(UserError, match=r"tcp://127.0.0.1:9: no Dask scheduler answers"):
+        list(run(square, range(3), None, "dask", "tcp://127.0.0.1:9"))

@@ -1,0 +1,68 @@
+"""How many workers a given memory bears."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import joblib
+
+from labelgen.bracket import LOSSY, Bracket
+from labelgen.errors import UserError
+from labelgen.progress import Progress
+
+PROCESS = 170e6
+"""Bytes of a worker that has done nothing yet: Python and its libraries."""
+WORKING = 210e6
+"""Bytes of a tile and of the reduced frames, of any size."""
+LABEL = 20
+"""Bytes per pixel of a label and its masks, and to spare."""
+
+
+def needed(pixels: int, frames: int, depth: int) -> float:
+    """Bytes that a worker takes at most for a bracket.
+
+    Parameters
+    ----------
+    pixels : int
+        Of a frame.
+    frames : int
+        That are used.
+    depth : {8, 16}
+        Bits per sample of the codes.
+    """
+    # While the last frame is decoded, there are all of them and the bytes of its file.
+    return PROCESS + WORKING + pixels * (3 * depth / 8 * (frames + 1) + LABEL)
+
+
+def within(
+    memory: float, brackets: Sequence[Bracket], frames: int, jobs: int | None, tell: Progress
+) -> int:
+    """The number of workers that fit into so many GB, at most `jobs`.
+
+    Raises
+    ------
+    UserError
+        Not even one does.
+    """
+    most = jobs or joblib.cpu_count()
+    sizes = [(needed(b.size[0] * b.size[1], frames, _depth(b)), b.name) for b in brackets if b.size]
+    if not sizes:
+        return most
+    largest, name = max(sizes)
+    fit = int(memory * 1e9 / largest)
+    if not fit:
+        raise UserError(
+            f"--memory is {memory:g}: '{name}' alone may take {largest / 1e9:.1f} GB; give it, "
+            "fewer --frames, or leave it out by --exclude"
+        )
+    if fit < most:
+        tell.remark(
+            f"{fit} of {most} workers, since '{name}' may take {largest / 1e9:.1f} GB "
+            f"and --memory is {memory:g}"
+        )
+    return min(fit, most)
+
+
+def _depth(bracket: Bracket) -> int:
+    """Bits of the codes as a worker holds them, as far as the names of the files tell."""
+    return 8 if all(f.path.suffix.lower() in LOSSY for f in bracket.frames) else 16
