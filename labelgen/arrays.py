@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 Array: TypeAlias = NDArray[Any]
 Float: TypeAlias = NDArray[np.float32]
 """float32: linear light, radiance or a cue."""
+Half: TypeAlias = NDArray[np.float16]
+"""float16: radiance of 0 to 1 where there is much of it."""
 Codes: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
 """uint8 or uint16: what the camera stored."""
 Mask: TypeAlias = NDArray[np.bool_]

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from labelgen.arrays import Array, Bytes, Codes, Float, highest
+from labelgen.arrays import Array, Bytes, Codes, Float, Half, highest
 from labelgen.bracket import Stack
 from labelgen.compose import WHOLE, composed, lay, shaded
 from labelgen.exposure import clipped
@@ -50,12 +50,13 @@ class Sample:
 class Labelled:
     """A bracket and its label, full frame.
 
-    `stack` holds the frames as they were taken; `radiance` (H, W, 3) float32, 1.0 where the
-    shortest clips, and `weight` (H, W) uint8 are the label; `moves` is what it shows of motion.
+    `stack` holds the frames as they were taken; `radiance` (H, W, 3) float16 or float32, 1.0
+    where the shortest clips, and `weight` (H, W) uint8 are the label; `moves` is what it shows of
+    motion.
     """
 
     stack: Stack
-    radiance: Float
+    radiance: Float | Half
     weight: Bytes
     moves: Moves = NO_MOVES
 
@@ -137,7 +138,8 @@ def draw(
     side, stack = recipe.patches.size, labelled.stack
     gain = None
     if rng.random() < recipe.illumination.share:
-        top = highest(labelled.radiance[patch.y : patch.y + side, patch.x : patch.x + side])
+        at = np.s_[patch.y : patch.y + side, patch.x : patch.x + side]
+        top = highest(labelled.radiance[at]).astype(np.float32)
         headroom = -np.log2(max(float(np.quantile(top, 0.99)), 1e-6))
         gain = draw_gain(rng, side, headroom, recipe.illumination)
     moves = rng.random() < recipe.warp.share
@@ -172,7 +174,7 @@ def augmented(
     side, stack = recipe.patches.size, labelled.stack
     around = _reach(change.homographies, patch, side, stack.size)
     frames: list[Codes] = [codes[around] for codes in stack.codes]
-    label = labelled.radiance[around]
+    label = labelled.radiance[around].astype(np.float32)
     if change.gain is not None:
         centre = (side - 1) / 2
         ys, xs = np.ogrid[around]

@@ -92,8 +92,9 @@ def label(
         **made.figures(),
     }
     out.mkdir(parents=True, exist_ok=True)
-    write_hdr(out / "label.hdr", made.radiance)
-    write_png(out / "label.png", tone_mapped(made.radiance))
+    radiance = made.radiance
+    write_hdr(out / "label.hdr", radiance)
+    write_png(out / "label.png", tone_mapped(radiance))
     write_png(out / "weight.png", made.weight)
     write_png(out / "cues.png", picture(made, stack.radiance(stack.reference)))
     write_json(out / "label.json", record)

@@ -12,17 +12,17 @@ import cv2
 import numpy as np
 
 from labelgen import recipe
-from labelgen.arrays import Array, Bytes, Float, highest, power
+from labelgen.arrays import Array, Bytes, Codes, Float, highest, power
 from labelgen.bracket import Stack
-from labelgen.response import GAMMA, mu_law
+from labelgen.response import GAMMA, decode, mu_law
 
 LEAST_MATCHES = 12
 LEAST_GAIN = 0.02
 """A homography is used if it lowers the disagreement of the frames by this share at least."""
 ROBUST = 0.1
 """Differences (mu-law) count up to here when agreement is measured: moving things don't decide."""
-EVERY = 2
-"""Agreement is measured at every other pixel in each direction."""
+EVERY = 3
+"""Agreement is measured at every third pixel in each direction."""
 STEP = 8
 """px between the vectors of flow that a homography is fitted to."""
 LEAST_TEXTURE = 4.0
@@ -85,8 +85,8 @@ def mean(linear: Float) -> Float:
 
 def _by_flow(stack: Stack, i: int, inlier: float) -> tuple[Array | None, float]:
     """A homography, and the share of the vectors of textured places that follow it."""
-    gain = np.float32(2.0 ** max(stack.ev[i], stack.ev[stack.reference]))
-    here, there = (_equalised(view * gain) for view in shown_alike(stack, i))
+    most = max(stack.ev[i], stack.ev[stack.reference])
+    here, there = (_equalised(stack.codes[k], most - stack.ev[k]) for k in (stack.reference, i))
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     flow = dis.calc(here, there, None)
     ys, xs = (np.arange(STEP // 2, n, STEP) for n in stack.size)
@@ -101,10 +101,10 @@ def _by_flow(stack: Stack, i: int, inlier: float) -> tuple[Array | None, float]:
 
 def _by_features(stack: Stack, i: int, settings: recipe.Align) -> Array | None:
     """The homography that most SIFT matches follow."""
-    low = np.float32(2.0 ** min(stack.ev[i], stack.ev[stack.reference]))
+    least = min(stack.ev[i], stack.ev[stack.reference])
     sift = cv2.SIFT_create(settings.features)
     (here, one), (there, two) = (
-        sift.detectAndCompute(_equalised(stack.radiance(k) * low), None)
+        sift.detectAndCompute(_equalised(stack.codes[k], least - stack.ev[k]), None)
         for k in (stack.reference, i)
     )
     if min(len(here), len(there)) < LEAST_MATCHES:
@@ -130,8 +130,14 @@ def _fitted(here: Array, there: Array, inlier: float) -> tuple[Array | None, flo
     return np.asarray(matrix), float(follow.mean())
 
 
-def _equalised(linear: Float) -> Bytes:
-    return np.asarray(cv2.createCLAHE(2.0, (8, 8)).apply(grey(linear)), np.uint8)
+def _equalised(codes: Codes, stops: float) -> Bytes:
+    """Codes exposed so many stops longer, as a grey picture with its contrast evened out.
+
+    Gamma 2.2 makes a gain of light one of codes.
+    """
+    gain = 2.0 ** (stops / GAMMA) * 255 / np.iinfo(codes.dtype).max
+    shown = cv2.transform(cv2.convertScaleAbs(codes, alpha=gain), np.full((1, 3), 1 / 3))
+    return np.asarray(cv2.createCLAHE(2.0, (8, 8)).apply(shown), np.uint8)
 
 
 def _disagreement(stack: Stack, i: int, matrix: Array) -> float:
@@ -139,12 +145,15 @@ def _disagreement(stack: Stack, i: int, matrix: Array) -> float:
     h, w = stack.size
     points = np.dstack(np.meshgrid(np.arange(0, w, EVERY), np.arange(0, h, EVERY)))
     there = cv2.perspectiveTransform(points.astype(np.float32), matrix)
-    ref, other = stack.radiance(stack.reference)[::EVERY, ::EVERY], stack.radiance(i)
-    moved = cv2.remap(
-        other, there, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(-1,) * 3
+    here = stack.codes[stack.reference][::EVERY, ::EVERY]
+    moved = cv2.remap(stack.codes[i], there, None, cv2.INTER_LINEAR)
+    fair = ((there >= 0) & (there <= (w - 1, h - 1))).all(-1)
+    ref, other = (
+        decode(codes) * np.float32(2.0 ** -stack.ev[k])
+        for codes, k in ((here, stack.reference), (moved, i))
     )
     clip = np.float32(0.9 * 2.0 ** -max(stack.ev[i], stack.ev[stack.reference]))
-    fair = (highest(-moved) <= 0) & (highest(np.maximum(ref, moved)) < clip)
+    fair &= highest(np.maximum(ref, other)) < clip
     if fair.mean() < 0.01:
         return np.inf
-    return float(np.minimum(np.abs(mu_law(ref[fair]) - mu_law(moved[fair])), ROBUST).mean())
+    return float(np.minimum(np.abs(mu_law(ref[fair]) - mu_law(other[fair])), ROBUST).mean())

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from labelgen.align import Displacement, displacements
-from labelgen.arrays import Array, Bytes, Float, Mask, Region, power
+from labelgen.arrays import Array, Bytes, Float, Half, Mask, Region, power
 from labelgen.bracket import Stack
 from labelgen.cues import see
 from labelgen.files import tone_mapped
@@ -48,20 +48,25 @@ Borders: TypeAlias = tuple[list[int], list[int]]
 class Label:
     """Full-frame label of a bracket.
 
-    `radiance` is (H, W, 3) float32, at most 1.0, which is where the shortest frame clips;
-    `weight` (H, W) uint8 is the trust, 0 none to 255 full; `kind` (H, W) uint8 is NOTHING, STATIC
-    or REFERENCE. Of the cues, bit i of `agrees` (H, W) uint16 says whether frame i shows what the
+    `stored` is (H, W, 3) float16, as a dataset stores it: radiance of at most 1.0, which is where
+    the shortest frame clips; `weight` (H, W) uint8 is the trust, 0 none to 255 full; `kind` (H, W)
+    uint8 is NOTHING, STATIC or REFERENCE. Of the cues, bit i of `agrees` (H, W) uint16 says whether frame i shows what the
     reference shows; `clipped` and `dark` (H, W) bool are of the reference. `geometry` is where
     each of the F frames was found.
     """
 
-    radiance: Float
+    stored: Half
     weight: Bytes
     kind: Bytes
     agrees: Array
     clipped: Mask
     dark: Mask
     geometry: Geometry
+
+    @property
+    def radiance(self) -> Float:
+        """(H, W, 3) float32, 1.0 where the shortest frame clips."""
+        return self.stored.astype(np.float32)
 
     @property
     def still(self) -> Mask:
@@ -114,10 +119,10 @@ def make_label(stack: Stack, recipe: Recipe) -> Label:
 
 
 def _empty(size: tuple[int, int], geometry: Geometry) -> Label:
-    radiance = np.empty((*size, 3), np.float32)
+    stored = np.empty((*size, 3), np.float16)
     weight, kind = np.empty(size, np.uint8), np.empty(size, np.uint8)
     agrees, clipped, dark = np.empty(size, np.uint16), np.empty(size, bool), np.empty(size, bool)
-    return Label(radiance, weight, kind, agrees, clipped, dark, geometry)
+    return Label(stored, weight, kind, agrees, clipped, dark, geometry)
 
 
 def tiles(borders: Borders) -> Iterator[Region]:
@@ -181,7 +186,7 @@ def _label(
         agrees |= mask.astype(np.uint16) << np.uint16(i)
     y, x = (slice(t.start - a.start, t.stop - a.start) for t, a in zip(tile, at, strict=True))
     pieces: tuple[tuple[Array, Array], ...] = (
-        (label.radiance, np.clip(fused, 0, 1, out=fused)),
+        (label.stored, np.clip(fused, 0, 1, out=fused)),
         (label.weight, np.rint(255 * trust)),
         (label.kind, kind),
         (label.agrees, agrees),

@@ -102,7 +102,7 @@ def _label(stack: Stack, task: Task) -> tuple[Labelled, list[Patch], dict[str, A
         label = make_label(stack, task.recipe)
         weight = trusted(label.weight, task.found, task.recipe)
         moves = measure_moves(stack, label) if task.recipe.pieces.share else NO_MOVES
-        labelled = Labelled(stack, label.radiance, weight, moves)
+        labelled = Labelled(stack, label.stored, weight, moves)
         return labelled, choose(label, task.recipe), label.figures()
     weight = np.full(stack.size, 255, np.uint8)
     labelled = Labelled(stack, read_truth(task.found), weight)

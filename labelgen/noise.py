@@ -32,7 +32,7 @@ BINS = 16
 FLATTEST = 0.05
 """Share of the blocks of a level that is taken for flat."""
 LEAST_BLOCKS = 3
-PIXELS = 1e6
+PIXELS = 5e5
 """Of larger frames strips are looked at, so many pixels in all."""
 BRIGHTEST = 0.85
 """Light above which many cameras bend their curve or clip."""

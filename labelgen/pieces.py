@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from labelgen.arrays import Array, Bytes, Float, Mask, highest
+from labelgen.arrays import Array, Bytes, Float, Half, Mask, highest
 from labelgen.moves import Moves
 from labelgen.outline import outline
 from labelgen.recipe import Pieces
@@ -47,14 +47,14 @@ class Scene:
     """What pieces are drawn for: the sample as it is without them.
 
     `label` (P, P, 3) float32 radiance, 1.0 where the shortest clips; `clipped` (P, P) bool where
-    the reference clips; `source` (H, W, 3) float32 radiance of the full frame, for textures, and
-    `trust` (H, W) uint8 its weight; `ev` (F,) the exposures in stops relative to the shortest,
+    the reference clips; `source` (H, W, 3) float16 or float32 radiance of the full frame, for
+    textures, and `trust` (H, W) uint8 its weight; `ev` (F,) the exposures in stops relative to the shortest,
     `reference` the index of the reference.
     """
 
     label: Float
     clipped: Mask
-    source: Float
+    source: Float | Half
     trust: Bytes
     ev: tuple[float, ...]
     reference: int
@@ -163,7 +163,7 @@ def _texture(
             continue
         cut[:, 2] -= (x0, y0)
         texture = cv2.warpAffine(
-            scene.source[around],
+            scene.source[around].astype(np.float32),
             cut,
             (size, size),
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
