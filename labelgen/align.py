@@ -79,11 +79,14 @@ def align(stack: Stack, i: int, settings: recipe.Align) -> Aligned:
     return aligned(stack, i, found, whole(stack.size))
 
 
-def displacements(stack: Stack, settings: recipe.Align) -> tuple[Displacement | None, ...]:
-    """The geometry of all frames of a stack; None for those that are taken as they are."""
-    small = reduced(stack, settings.megapixels)
-    frames = range(len(stack.codes))
-    return tuple(displacement(small, i, stack.size, settings) for i in frames)
+def displacements(
+    small: Stack, size: tuple[int, int], settings: recipe.Align
+) -> tuple[Displacement | None, ...]:
+    """The geometry of all frames of a reduced stack, for frames of full size (H, W).
+
+    None for those that are taken as they are.
+    """
+    return tuple(displacement(small, i, size, settings) for i in range(len(small.codes)))
 
 
 def displacement(

@@ -110,7 +110,7 @@ def fuse_variance(cues: Cues, stack: Stack, recipe: Recipe) -> tuple[Float, Mask
         if i == cues.reference:
             own = np.float32(4.0**stops) / spread
         elif recipe.fusion.misplaced and frame.shift:
-            slope = gradient(cv2.GaussianBlur(highest(linear), (0, 0), CLEAR))
+            slope = gradient(cv2.GaussianBlur(highest(linear), (5, 5), CLEAR))
             slope *= np.float32(recipe.fusion.misplaced)
             spread += np.square(slope, out=slope)
         weight = looked_up(fades, level) * cues.agrees[i]

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from labelgen.align import Displacement, displacements
+from labelgen.align import Displacement, displacements, reduced
 from labelgen.arrays import Array, Bytes, Float, Half, Mask, Region, power
 from labelgen.bracket import Stack
 from labelgen.cues import see
@@ -106,11 +106,12 @@ def make_label(stack: Stack, recipe: Recipe) -> Label:
     # A camera clips at codes of its own response; what follows sees gamma 2.2.
     clip = stack.stored.response.clip(recipe.exposure.clip)
     recipe = replace(recipe, exposure=replace(recipe.exposure, clip=clip))
-    label = _empty(stack.size, displacements(stack, recipe.align))
+    small = reduced(stack, recipe.align.megapixels)
+    label = _empty(stack.size, displacements(small, stack.size, recipe.align))
 
     @cache
     def flow() -> Geometry:
-        return displacements(_shorter(stack), replace(recipe.align, method="flow"))
+        return displacements(_shorter(small), stack.size, replace(recipe.align, method="flow"))
 
     borders = cells(stack.size, recipe.patches.size)
     for tile in tiles(borders):

@@ -16,6 +16,9 @@ from labelgen.recipe import Noise, Recipe
 from labelgen.refine import slopes
 from labelgen.response import Stored, decode, every_code, mu_law, mu_law_slope
 
+WIDE = 3.0
+"""Gaussians end at so many standard deviations."""
+
 
 def variance(linear: Float, stored: Stored, noise: Noise) -> Float:
     """Variance of linear light in one frame: photons, read-out and quantisation.
@@ -85,7 +88,8 @@ def moving(
     allowed = np.sqrt(spread, out=spread)
     allowed *= np.float32(sigmas)
     allowed += np.float32(settings.threshold)
-    size = (0, 0), settings.smooth
+    width = 2 * int(np.ceil(WIDE * settings.smooth)) + 1
+    size = (width, width), settings.smooth
     if settings.gradient:
         slope = gradient(cv2.GaussianBlur(one, *size))
         slope *= np.float32(settings.gradient)
@@ -127,8 +131,11 @@ def _opened(mask: Bytes, width: int) -> Bytes:
 
 def gradient(image: Float) -> Float:
     """Magnitude of the change per pixel of an image (H, W, 3) float32, same shape."""
-    x, y = slopes(image)
-    return np.sqrt(x * x + y * y)  # OpenCV's magnitude differs in the last bits between threads
+    x, y = slopes(image)  # OpenCV's magnitude differs in the last bits between threads
+    x *= x
+    y *= y
+    x += y
+    return np.sqrt(x, out=x)
 
 
 def _disc(width: int) -> Bytes:

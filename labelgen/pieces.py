@@ -48,8 +48,8 @@ class Scene:
 
     `label` (P, P, 3) float32 radiance, 1.0 where the shortest clips; `clipped` (P, P) bool where
     the reference clips; `source` (H, W, 3) float16 or float32 radiance of the full frame, for
-    textures, and `trust` (H, W) uint8 its weight; `ev` (F,) the exposures in stops relative to the shortest,
-    `reference` the index of the reference.
+    textures, and `trust` (H, W) uint8 its weight; `ev` (F,) the exposures in stops relative to the
+    shortest, `reference` the index of the reference.
     """
 
     label: Float
