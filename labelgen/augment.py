@@ -139,7 +139,7 @@ def draw(
     gain = None
     if rng.random() < recipe.illumination.share:
         at = np.s_[patch.y : patch.y + side, patch.x : patch.x + side]
-        top = highest(labelled.radiance[at]).astype(np.float32)
+        top = highest(labelled.radiance[at].astype(np.float32))
         headroom = -np.log2(max(float(np.quantile(top, 0.99)), 1e-6))
         gain = draw_gain(rng, side, headroom, recipe.illumination)
     moves = rng.random() < recipe.warp.share

@@ -142,7 +142,7 @@ class _Scores:
 
     def _slope(self, at: tuple[slice, slice]) -> float:
         """Mean steepness in mu-law per px of a part of the frame; 0 where it is not trusted."""
-        shown = mu_law(highest(self.label.stored[at]).astype(np.float32))
+        shown = mu_law(highest(self.label.stored[at].astype(np.float32)))
         slope = np.zeros_like(shown)
         slope[:, :-1] = cv2.absdiff(shown[:, 1:], shown[:, :-1])
         slope[:-1] = np.maximum(slope[:-1], cv2.absdiff(shown[1:], shown[:-1]))

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from labelgen.align import Aligned, align
+from labelgen import homography
+from labelgen.align import Aligned, align, aligned, displacement, reduced
 from labelgen.bracket import Stack
 from labelgen.exposure import clipped, dark
-from labelgen.homography import find_homography
 from labelgen.motion import moving, variance
 from labelgen.recipe import DEFAULT, RECIPES, SSHDR, Align, Noise, Recipe
 from labelgen.response import Stored, encode
@@ -42,12 +42,38 @@ def shifted(stack: Stack, i: int, matrix: np.ndarray) -> Stack:
 def test_a_known_homography_is_found_to_a_fraction_of_a_pixel(tripod: Simulated, i: int) -> None:
     truth = np.array([[0.999, -0.012, 6.3], [0.012, 1.001, -4.6], [1e-5, -8e-6, 1]])
     stack = shifted(stack_of(tripod), i, truth)
-    found = find_homography(stack, i, Align())
+    found = homography.find_homography(stack, i, Align())
     assert found is not None
     h, w = stack.size
     corners = np.float32([[[30, 30], [w - 30, 30], [30, h - 30], [w - 30, h - 30]]])
     error = cv2.perspectiveTransform(corners, found) - cv2.perspectiveTransform(corners, truth)
     assert np.abs(error).max() < 0.5
+
+
+def test_hands_that_shook_far_are_followed_by_features(tripod: Simulated) -> None:
+    """Flow alone finds nothing there, and says so."""
+    turn = cv2.getRotationMatrix2D((200, 144), 14, 1.0)
+    truth = np.vstack([turn, [0, 0, 1]])
+    truth[:2, 2] += 40, -25
+    stack = shifted(stack_of(tripod), 0, truth)
+    assert homography._by_flow(stack, 0, 1.0)[1] < homography.MOST_FOLLOW
+    found = homography.find_homography(stack, 0, Align())
+    assert found is not None
+    here = np.float32([[[150, 100], [250, 100], [150, 190], [250, 190]]])
+    error = cv2.perspectiveTransform(here, found) - cv2.perspectiveTransform(here, truth)
+    assert np.abs(error).max() < 1.0
+
+
+def test_a_piece_of_a_frame_is_that_of_the_whole(handheld: Simulated) -> None:
+    stack = stack_of(handheld)
+    found = displacement(reduced(stack, 0.05), 0, stack.size, Align())
+    whole, piece = (
+        aligned(stack, 0, found, at)
+        for at in ((slice(0, 288), slice(0, 400)), (slice(64, 200), slice(72, 400)))
+    )
+    assert found is not None
+    assert np.array_equal(whole.codes[64:200, 72:400], piece.codes)
+    assert np.array_equal(whole.seen[64:200, 72:400], piece.seen)
 
 
 @pytest.mark.parametrize("refine", [0.0, 12.0])

@@ -12,7 +12,7 @@ from labelgen.align import Aligned, align
 from labelgen.bracket import Stack
 from labelgen.cues import Cues
 from labelgen.fusion import denoised, fuse_triangle, fuse_variance
-from labelgen.label import make_label, picture
+from labelgen.label import make_label, picture, tiles
 from labelgen.patches import choose
 from labelgen.recipe import DEFAULT, RECIPES, SELFHDR, SSHDR, Recipe
 from labelgen.response import encode
@@ -114,7 +114,7 @@ def test_what_moves_in_a_moving_cell_is_the_reference_itself(dynamic: Simulated)
     label = make_label(stack, SSHDR)
     moved = label.kind == REFERENCE
     assert moved.any()
-    assert np.array_equal(label.radiance[moved], stack.radiance(1)[moved])
+    assert np.array_equal(label.stored[moved], stack.radiance(1)[moved].astype(np.float16))
 
 
 def test_cells_are_judged_whole(dynamic: Simulated) -> None:
@@ -343,3 +343,28 @@ def test_frames_that_are_a_fraction_of_a_pixel_off_leave_edges_to_the_reference(
         for r in (DEFAULT, careless)
     ]
     assert errors[0] < 0.4 * errors[1]
+
+
+@EACH
+def test_a_label_does_not_show_its_tiles(
+    dynamic: Simulated, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = make_label(stack_of(dynamic), recipe)
+    monkeypatch.setattr("labelgen.label.TILE", 144)
+    borders = cells(dynamic.truth.shape[:2], recipe.patches.size)
+    assert len(list(tiles(borders))) > 4
+    pieces = make_label(stack_of(dynamic), recipe)
+    for name in ("stored", "weight", "kind", "agrees", "clipped", "dark"):
+        assert np.array_equal(getattr(whole, name), getattr(pieces, name)), name
+
+
+@pytest.mark.parametrize("size", [(100, 90), (1000, 1500), (5774, 8660)])
+def test_tiles_cover_a_frame_once_with_whole_cells(size: tuple[int, int]) -> None:
+    ys, xs = borders = cells(size, 128)
+    covered = np.zeros(size, np.uint8)
+    for y, x in tiles(borders):
+        covered[y, x] += 1
+        assert {y.start, y.stop} <= set(ys)
+        assert {x.start, x.stop} <= set(xs)
+        assert max(y.stop - y.start, x.stop - x.start) <= 1024 + 128
+    assert (covered == 1).all()

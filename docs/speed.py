@@ -1,0 +1,254 @@
+#!/usr/bin/env python3
+"""How fast `labelgen build` is, what memory it takes, and what a cluster adds.
+
+    python docs/speed.py WORK [--only speed stages jobs sizes memory many dask] [--brackets 24]
+
+Brackets are invented and written to WORK as 16-bit TIFF, and as 8-bit PNG where that is said.
+Seconds are of processor time, user and system, of one core, measured from outside. The yardstick is
+OpenCV's AlignMTB and MergeDebevec, which ghost, on the same frames in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import hashlib
+import os
+import pstats
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from labelgen.build import build
+from labelgen.progress import Silent
+from labelgen.recipe import DEFAULT
+from labelgen.simulate import simulate
+
+LABELGEN = Path(sys.executable).with_name("labelgen")
+SIZE = 1000, 1500
+EV = 0.0, 2.0, 4.0
+STAGES = {
+    "survey: decode": ("survey.py:_survey", "images.py:read_frames"),
+    "survey: the rest": ("survey.py:survey_cached", ""),
+    "decode": ("bracket.py:load", ""),
+    "align": ("align.py:displacements", ""),
+    "label": ("label.py:make_label", ""),
+    "choose patches": ("patches.py:choose", ""),
+    "augment": ("augment.py:make_samples", ""),
+    "write": ("write.py:append", ""),
+    "join": ("assemble.py:assemble", ""),
+}
+
+
+def brackets(folder: Path, count: int, size: tuple[int, int]) -> Path:
+    """So many invented brackets, written once."""
+    if not folder.exists():
+        simulate(None, folder, scenes=count, size=size, ev=EV, truth=False)
+    return folder
+
+
+def enlarged(source: Path, folder: Path, size: tuple[int, int], frames: int, suffix: str) -> Path:
+    """One bracket of any size: a small one, enlarged and exposed anew with a little noise."""
+    if folder.exists():
+        return folder
+    (folder / "0").mkdir(parents=True)
+    first = cv2.imread(str(sorted(source.glob("*/*.tif"))[1]), cv2.IMREAD_UNCHANGED)
+    light = cv2.resize((first / np.float32(65535)) ** 2.2 / 4, size[::-1]).astype(np.float32)
+    rng, depth = np.random.default_rng(0), np.uint16 if suffix == "tif" else np.uint8
+    evs, top = np.linspace(0, 4, frames), np.iinfo(depth).max
+    for i, ev in enumerate(evs):
+        codes = np.minimum(light * np.float32(2**ev), 1) ** np.float32(1 / 2.2) * top
+        codes += rng.standard_normal(codes.shape, np.float32) * (top * 0.002)
+        codes = np.rint(np.clip(np.roll(codes, (i, 2 * i), (0, 1)), 0, top)).astype(depth)
+        cv2.imwrite(str(folder / "0" / f"{i}.{suffix}"), codes, [cv2.IMWRITE_TIFF_COMPRESSION, 1])
+    (folder / "0" / "exposure.txt").write_text("".join(f"{ev:.4f}\n" for ev in evs))
+    return folder
+
+
+def recipe(folder: Path, variants: int) -> Path:
+    """The default with so many samples of every patch."""
+    path = folder / f"{variants}.toml"
+    text = subprocess.run([LABELGEN, "recipes", "default"], capture_output=True, text=True).stdout
+    lines = text.splitlines()
+    for i, line in enumerate(lines):
+        name = line.split(" = ")[0]
+        if name in ("variants", "hard_variants"):
+            lines[i] = f"{name} = {variants}"
+    path.write_text("\n".join(lines))
+    return path
+
+
+def run(raw: Path, out: Path, *options: object, threads: int = 1) -> tuple[float, float, float]:
+    """Build; seconds of processor time, of the wall, and the peak of a process in MB."""
+    command = [str(LABELGEN), "build", str(raw), str(out), "--overwrite", *map(str, options)]
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    began = time.monotonic()
+    process = subprocess.Popen(command, env=environment, stdout=-3, stderr=-3)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, command
+    return used.ru_utime + used.ru_stime, time.monotonic() - began, used.ru_maxrss / 1e3
+
+
+def yardstick(raw: Path) -> float:
+    """Seconds of AlignMTB and MergeDebevec for a bracket."""
+    spent = []
+    cv2.setNumThreads(1)
+    for folder in sorted(raw.iterdir()):
+        frames = [
+            (cv2.imread(str(p), cv2.IMREAD_UNCHANGED) / 257).astype(np.uint8)
+            for p in sorted(folder.glob("*.tif"))
+        ]
+        began = time.process_time()
+        aligned = [f.copy() for f in frames]
+        cv2.createAlignMTB().process(frames, aligned)
+        cv2.createMergeDebevec().process(aligned, np.exp2(np.float32(EV)))
+        spent.append(time.process_time() - began)
+    return float(np.median(spent))
+
+
+def speed(work: Path, count: int) -> None:
+    """Seconds per bracket, by samples of a patch and by filter."""
+    raw = brackets(work / "raw", count, SIZE)
+    stored = sum(p.stat().st_size for p in raw.glob("*/*.tif"))
+    unit = yardstick(raw)
+    print(f"\nAlignMTB and MergeDebevec: {unit:.3f} s a bracket\n")
+    print("| samples of a patch | filter | s a bracket | ratio | bytes a sample | dataset / raw |")
+    print("|---|---|---|---|---|---|")
+    for variants, compress in ((1, "none"), (4, "none"), (1, "gzip")):
+        out = work / "out.h5"
+        spent, *_ = run(
+            raw, out, "--jobs", 1, "--recipe", recipe(work, variants), "--compress", compress
+        )
+        size, samples = out.stat().st_size, _samples(out)
+        print(
+            f"| {variants} | {compress} | {spent / count:.2f} | {spent / count / unit:.1f} "
+            f"| {size / samples / 1e3:.0f} k | {size / stored:.2f} |",
+            flush=True,
+        )
+
+
+def _samples(out: Path) -> int:
+    found = subprocess.run([LABELGEN, "info", str(out), "--json"], capture_output=True, text=True)
+    return int(found.stdout.split('"samples":')[1].split(",")[0])
+
+
+def stages(work: Path, count: int) -> None:
+    """Where the time goes."""
+    raw = brackets(work / "raw", count, SIZE)
+    cv2.setNumThreads(1)
+    profile = cProfile.Profile(time.process_time)
+    profile.runcall(
+        build, raw, work / "out.h5", recipe=DEFAULT, jobs=1, overwrite=True, progress=Silent()
+    )
+    table = pstats.Stats(profile).stats  # type: ignore[attr-defined]
+    spent = {f"{Path(f).name}:{name}": row[3] for (f, _, name), row in table.items()}
+    whole = spent["build.py:build"]
+    decode = spent["images.py:read_frames"] / 2
+    seconds = {stage: spent[name] for stage, (name, _) in STAGES.items() if name in spent}
+    seconds["survey: decode"] = decode
+    seconds["survey: the rest"] -= decode
+    seconds["label"] -= seconds["align"]
+    print("\n| stage | share |\n|---|---|")
+    for stage, part in seconds.items():
+        print(f"| {stage} | {100 * part / whole:.0f} % |")
+
+
+def jobs(work: Path, count: int) -> None:
+    """Two workers against one."""
+    raw = brackets(work / "raw", count, SIZE)
+    walls = [run(raw, work / "out.h5", "--jobs", n)[1] for n in (1, 2)]
+    print(f"\n--jobs 2 is {walls[0] / walls[1]:.2f} times as fast as --jobs 1 ({count} brackets)")
+
+
+def sizes(work: Path, _: int) -> None:
+    """Megapixels of frames per second, by the size of the frames."""
+    small = brackets(work / "raw", 24, SIZE)
+    print("\n| frames | s a bracket | megapixels of frames a second |\n|---|---|---|")
+    one = recipe(work, 1)
+    for size in ((1000, 1500), (2828, 4242), (4000, 6000), (5774, 8660)):
+        pixels = size[0] * size[1] / 1e6
+        raw = small if size == SIZE else enlarged(small, work / f"{pixels:.0f}", size, 3, "tif")
+        number = len([p for p in raw.iterdir() if p.is_dir()])
+        spent, *_ = run(raw, work / "out.h5", "--jobs", 1, "--recipe", one)
+        print(f"| 3 x {pixels:.1f} MP | {spent / number:.1f} | {3 * pixels * number / spent:.2f} |")
+
+
+def memory(work: Path, _: int) -> None:
+    """Peak of the resident memory of a worker."""
+    small = brackets(work / "raw", 24, SIZE)
+    print("\n| bracket | peak, GB |\n|---|---|")
+    for name, size, frames, suffix in (
+        ("3 x 24 MP, 16 bit", (4000, 6000), 3, "tif"),
+        ("9 x 50 MP, 8 bit", (5774, 8660), 9, "png"),
+    ):
+        folder = work / (f"{size[0] * size[1] / 1e6:.0f}" + f"x{frames}" * (frames > 3))
+        raw = enlarged(small, folder, size, frames, suffix)
+        *_, peak = run(raw, work / "out.h5", "--jobs", 1, "--frames", frames)
+        print(f"| {name} | {peak / 1e3:.2f} |", flush=True)
+
+
+def many(work: Path, _: int) -> None:
+    """Memory by the number of brackets."""
+    print("\n| tiny brackets | peak, MB |\n|---|---|")
+    for count in (100, 1000, 10_000):
+        raw = brackets(work / f"tiny{count}", count, (128, 192))
+        *_, peak = run(raw, work / "out.h5", "--jobs", 1, "--recipe", recipe(work, 1))
+        print(f"| {count} | {peak:.0f} |", flush=True)
+
+
+def dask(work: Path, count: int) -> None:
+    """Two workers of Dask on this machine against two of loky."""
+    raw = brackets(work / "raw", count, SIZE)
+    address = work / "scheduler.json"
+    address.unlink(missing_ok=True)
+    kept = {"stdout": -3, "stderr": -3}
+    options = ["--scheduler-file", str(address), "--no-dashboard"]
+    start = [sys.executable, "-m", "dask"]
+    processes = [
+        subprocess.Popen([*start, "scheduler", "--host", "127.0.0.1", *options], **kept),
+        subprocess.Popen(
+            [*start, "worker", "--nworkers", "2", "--nthreads", "1", *options], **kept
+        ),
+    ]
+    try:
+        while not address.exists():
+            time.sleep(0.1)
+        where = address.read_text().split('"address": "')[1].split('"')[0]
+        time.sleep(5)
+        outs = [work / "loky.h5", work / "dask.h5"]
+        walls = [
+            run(raw, outs[0], "--jobs", 2)[1],
+            run(raw, outs[1], "--backend", "dask", "--scheduler", where)[1],
+        ]
+    finally:
+        for process in processes:
+            process.terminate()
+    digests = [hashlib.sha256(out.read_bytes()).hexdigest() for out in outs]
+    print(
+        f"\nDask takes {walls[1] / walls[0]:.2f} of the time of loky, two workers each; the files"
+    )
+    print(f"are {'the same' if digests[0] == digests[1] else 'NOT THE SAME'}")
+
+
+def main(
+    parts: Sequence[str] = ("speed", "stages", "jobs", "sizes", "memory", "many", "dask"),
+) -> None:
+    """Print tables in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--only", nargs="+", choices=parts, default=parts)
+    parser.add_argument("--brackets", type=int, default=24)
+    args = parser.parse_args()
+    args.work.mkdir(parents=True, exist_ok=True)
+    for part in args.only:
+        globals()[part](args.work, args.brackets)
+
+
+if __name__ == "__main__":
+    main()

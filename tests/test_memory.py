@@ -1,0 +1,51 @@
+"""How many workers a given memory bears."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from labelgen.bracket import Bracket, Frame
+from labelgen.errors import UserError
+from labelgen.memory import needed, within
+from labelgen.progress import Silent
+
+
+class Remarks(Silent):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def remark(self, text: str) -> None:
+        self.said.append(text)
+
+
+def bracket(name: str, size: tuple[int, int] | None) -> Bracket:
+    frames = tuple(Frame(Path(f"{i}.tif"), float(i)) for i in range(3))
+    return Bracket(name, Path(name), frames, size)
+
+
+LARGE = [bracket("small", (400, 600)), bracket("large", (4000, 6000)), bracket("odd", None)]
+
+
+def test_workers_are_fewer_where_memory_is_short() -> None:
+    tell = Remarks()
+    one = needed(24_000_000, 3, 16) / 1e9
+    assert within(2.5 * one, LARGE, 3, 8, tell) == 2
+    assert tell.said == [
+        f"2 of 8 workers, since 'large' may take {one:.1f} GB and --memory is {2.5 * one:g}"
+    ]
+
+
+def test_workers_are_as_asked_for_where_there_is_enough() -> None:
+    tell = Remarks()
+    assert within(100, LARGE, 3, 4, tell) == 4
+    assert within(0.001, LARGE[2:], 3, 4, tell) == 4
+    assert not tell.said
+
+
+def test_a_bracket_that_never_fits_is_refused() -> None:
+    with pytest.raises(UserError, match=r"--memory is 0.5: 'large' alone may take 1.* GB"):
+        within(0.5, LARGE, 3, 4, Silent())
