@@ -125,6 +125,20 @@ def _assemble(
     publish(work / "index.tmp", out)
 
 
+def remake(
+    sources: Sequence[Source],
+    number: int,
+    name: str,
+    work: Path,
+    layout: Layout,
+    attributes: dict[str, Any],
+    scene_bytes: int,
+) -> dict[str, Any]:
+    """Join one part of a dataset again, in a folder; returns what an index says of it."""
+    common = {k: v for k, v in attributes.items() if k != "scenes"} | {"part": number}
+    return _part(sources, work, name, layout, common, scene_bytes)
+
+
 def _split(sources: Sequence[Source], sample_bytes: int, limit: int) -> list[list[Source]]:
     """Consecutive shards of at most that many bytes together (or a single larger one)."""
     groups: list[list[Source]] = [[]]

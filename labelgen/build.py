@@ -6,39 +6,25 @@ record per finished bracket. What is there is whole, so a killed build goes on w
 
 from __future__ import annotations
 
-import fnmatch
-import hashlib
-import json
-import os
 import shutil
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
 
 from labelgen.assemble import PART_BYTES, Storage, assemble, disk_needed, parts_of
-from labelgen.bracket import Bracket
 from labelgen.cluster import CLUSTERS
-from labelgen.discover import read_groups, scan
 from labelgen.engine import BACKENDS, run
 from labelgen.errors import UserError
 from labelgen.files import write_json
-from labelgen.format import VERSION, Layout, info
-from labelgen.make import Task, make
-from labelgen.measure import calibrated, found_responses, responses
+from labelgen.format import info
 from labelgen.memory import within
+from labelgen.plan import Plan, find_brackets, make_all, nothing, sources_of, survey_all
 from labelgen.progress import Progress, Silent
 from labelgen.recipe import Recipe, load_recipe
-from labelgen.survey import Selection, Survey, as_record, survey_cached
-from labelgen.versions import generator
+from labelgen.survey import Selection
 from labelgen.workplace import refuse_to_overwrite, same_settings, unfinished, workplace
-from labelgen.write import Source
 
 LABELS = ("pseudo", "truth")
-Engine: TypeAlias = Callable[..., Iterator[tuple[int, Any]]]
-DIED = "its worker died twice, the second time alone: out of memory? try fewer --jobs"
 
 
 @dataclass(frozen=True)
@@ -149,73 +135,44 @@ def build(
     UserError
         Unusable arguments; the output exists; no room on the disk; no bracket could be used.
     """
-    plan = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     storage = Storage(compress, part_bytes, license, citation)
     _check(out, labels, augment, backend, jobs, limit, seed)
+    how = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    if labels == "truth" and not augment:
+        how = _unaugmented(how)
+    selection = Selection.of(frames, reference, how.patches.size, labels == "truth", bayer)
+    tell = progress or Silent()
     if backend in CLUSTERS:  # workers stand in other folders
         raw, out = raw.absolute(), out.absolute()
-    selection = Selection.of(frames, reference, plan.patches.size, labels == "truth", bayer)
-    given = responses(response)
-    if labels == "truth" and not augment:
-        plan = _unaugmented(plan)
-    tell = progress or Silent()
     work = out.with_name(out.name + ".partial")
     refuse_to_overwrite(out, work, resume, overwrite)
-    brackets = _brackets(raw, groups, exclude, limit, tell)
+    brackets = find_brackets(raw, groups, exclude, limit, tell)
     if memory is not None:
         jobs = within(memory, brackets, frames, jobs, tell)
     engine = partial(run, jobs=jobs, backend=backend, scheduler=scheduler, folder=work)
     with workplace(work, out, overwrite):
-        surveys = _survey_all(brackets, selection, work, engine, tell)
-        surveys = calibrated(surveys, given)
-        usable = [s for s in surveys if not s.rejected]
-        if not usable:
-            raise _nothing(raw, {s.name: s.rejected for s in surveys})
-        layout = Layout(frames, plan.patches.size, max(s.codes_depth for s in usable), compress)
-        content = _content(surveys, raw, plan, layout, selection, labels, seed)
-        fingerprint = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        surveys = survey_all(brackets, selection, response, work, engine, tell)
+        plan = Plan.of(raw, surveys, how, selection, labels, seed, compress)
         if out.exists() and not overwrite and not unfinished(work):
-            summary = _finished(out, fingerprint, storage)
+            summary = _finished(out, plan.fingerprint, storage)
             shutil.rmtree(work)
             return summary
-        same_settings(work, asdict(storage) | {"fingerprint": fingerprint})
-        _check_disk(usable, plan, layout, out, work, part_bytes, tell)
-        tasks = [
-            Task(s, plan, layout, selection.position, labels, seed, work / f"{_key(s.name)}.h5")
-            for s in usable
-        ]
-        records = _make_all(tasks, work, engine, tell)
-        sources = [
-            Source(t.shard, t.found.name, records[t.found.name]["rows"], t.found.ev)
-            for t in tasks
-            if "rows" in records[t.found.name]
-        ]
+        same_settings(work, asdict(storage) | {"fingerprint": plan.fingerprint})
+        _check_disk(plan, out, work, part_bytes, tell)
+        tasks = plan.tasks(work)
+        records = make_all(tasks, work, engine, tell)
+        sources = sources_of(tasks, records)
         if not sources:
-            raise _nothing(raw, {name: r["rejected"] for name, r in records.items()})
-        scenes = {s.name: _scene(s, raw, records.get(s.name, {})) for s in surveys}
-        attributes: dict[str, Any] = {
-            "format": "labelgen",
-            "format_version": VERSION,
-            "frames": frames,
-            "reference": selection.position,
-            "patch": layout.patch,
-            "encoding": "gamma2.2",
-            "recipe": plan.as_dict() | {"labels": labels, "seed": seed},
-            "generator": generator(),
-            "fingerprint": fingerprint,
-            "scenes": scenes,
-            "responses": found_responses(usable),
-            "license": license,
-            "citation": citation,
-        }
+            raise nothing(raw, {name: r["rejected"] for name, r in records.items()})
+        attributes = plan.attributes(records, license, citation)
         old = parts_of(out)
-        assemble(sources, out, work, layout, attributes, part_bytes, tell)
+        assemble(sources, out, work, plan.layout, attributes, part_bytes, tell)
         if any("curves" in entry for entry in attributes["responses"].values()):
             write_json(out.with_name(f"{out.stem}.responses.json"), attributes["responses"])
         for path in old - parts_of(out):
             path.unlink(missing_ok=True)
     shutil.rmtree(work)
-    problems = {s.name: s.problems for s in surveys if s.problems and not s.rejected}
+    problems = {s.name: s.problems for s in plan.usable if s.problems}
     return replace(_summary(out), problems=problems)
 
 
@@ -253,100 +210,6 @@ def _unaugmented(plan: Recipe) -> Recipe:
     )
 
 
-def _brackets(
-    raw: Path, groups: Path | None, exclude: Path | None, limit: int | None, tell: Progress
-) -> list[Bracket]:
-    brackets = read_groups(groups, raw) if groups else scan(raw)
-    if exclude:
-        try:
-            lines = exclude.read_text(encoding="utf-8").splitlines()
-        except (OSError, ValueError) as e:
-            raise UserError(f"{exclude}: cannot be read as a list of bracket names ({e})") from e
-        for pattern in filter(None, (line.split("#")[0].strip() for line in lines)):
-            kept = [b for b in brackets if not fnmatch.fnmatchcase(b.name, pattern)]
-            if len(kept) == len(brackets):
-                tell.remark(f"{exclude}: '{pattern}' matches no bracket")
-            brackets = kept
-    if not brackets:
-        raise UserError(f"{raw}: no bracket is left to build from")
-    names = Counter(b.name for b in brackets)
-    if len(names) < len(brackets):
-        raise UserError(f"{raw}: two brackets are named '{names.most_common(1)[0][0]}'; rename one")
-    return brackets[:limit]
-
-
-def _survey_all(
-    brackets: Sequence[Bracket],
-    selection: Selection,
-    work: Path,
-    engine: Engine,
-    tell: Progress,
-) -> list[Survey]:
-    tell.start("survey", len(brackets))
-    task = partial(survey_cached, selection=selection, folder=work)
-    found: dict[int, Survey] = {}
-    for i, result in engine(task, brackets):
-        found[i] = result or Survey(brackets[i].name, rejected=DIED)
-        tell.step(0, bool(found[i].rejected))
-    return [found[i] for i in range(len(brackets))]
-
-
-def _make_all(
-    tasks: Sequence[Task], work: Path, engine: Engine, tell: Progress
-) -> dict[str, dict[str, Any]]:
-    """The record of every bracket; those that an earlier run finished are not made again."""
-    records: dict[str, dict[str, Any]] = {}
-    for task in tasks:
-        if task.record.exists():
-            records[task.found.name] = json.loads(task.record.read_text())
-    left = [t for t in tasks if t.found.name not in records]
-    if records:
-        tell.remark(f"{len(records)} brackets are finished already, {len(left)} are left")
-    tell.start("build", len(left))
-    for i, record in engine(make, left):
-        records[left[i].found.name] = record = record or {"rejected": DIED}
-        if "stopped" in record:
-            raise UserError(f"{work}: {record['stopped']}; mend that, then give --resume")
-        tell.step(record.get("rows", 0), "rejected" in record)
-    return records
-
-
-def _scene(found: Survey, raw: Path, record: dict[str, Any]) -> dict[str, Any]:
-    """What the dataset says of a bracket."""
-    entry = as_record(found, _relative(found, raw))
-    if "rejected" in record:
-        return {"rejected": record["rejected"]} | entry
-    return entry | {k: v for k, v in record.items() if k != "rows"}
-
-
-def _relative(found: Survey, raw: Path) -> list[str]:
-    return [Path(os.path.relpath(p, raw)).as_posix() for p in found.paths]
-
-
-def _content(
-    surveys: Sequence[Survey],
-    raw: Path,
-    plan: Recipe,
-    layout: Layout,
-    selection: Selection,
-    labels: str,
-    seed: int,
-) -> dict[str, Any]:
-    """All that decides what is in the dataset: its hash is the fingerprint."""
-    return {
-        "format": VERSION,
-        "generator": generator(),
-        "recipe": plan.as_dict(),
-        "labels": labels,
-        "seed": seed,
-        "frames": selection.frames,
-        "reference": selection.position,
-        "depth": layout.depth,
-        "scenes": {s.name: as_record(s, _relative(s, raw)) for s in surveys},
-        "responses": found_responses([s for s in surveys if not s.rejected]),
-    }
-
-
 def _finished(out: Path, fingerprint: str, storage: Storage) -> Summary:
     """The dataset that is there, if it is what was asked for."""
     inside = info(out)
@@ -359,20 +222,13 @@ def _finished(out: Path, fingerprint: str, storage: Storage) -> Summary:
     return _summary(out)
 
 
-def _check_disk(
-    usable: Sequence[Survey],
-    plan: Recipe,
-    layout: Layout,
-    out: Path,
-    work: Path,
-    part_bytes: int,
-    tell: Progress,
-) -> None:
-    expected, needed = disk_needed([s.size for s in usable], plan, layout, part_bytes)
+def _check_disk(plan: Plan, out: Path, work: Path, part_bytes: int, tell: Progress) -> None:
+    sizes = [s.size for s in plan.usable]
+    expected, needed = disk_needed(sizes, plan.recipe, plan.layout, part_bytes)
     needed -= sum(shard.stat().st_size for shard in work.glob("*.h5"))
     free = shutil.disk_usage(out.parent).free
     tell.remark(
-        f"{len(usable)} brackets: at most {expected / 1e9:.2f} GB, "
+        f"{len(sizes)} brackets: at most {expected / 1e9:.2f} GB, "
         f"{needed / 1e9:.2f} GB while joining; {free / 1e9:.1f} GB free"
     )
     if needed > free:
@@ -380,15 +236,6 @@ def _check_disk(
             f"{out.parent}: {needed / 1e9:.1f} GB may be needed and {free / 1e9:.1f} GB are free; "
             "take another disk, --limit, or fewer patches.variants in the recipe"
         )
-
-
-def _key(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()[:24]
-
-
-def _nothing(raw: Path, reasons: dict[str, str]) -> UserError:
-    common = "; ".join(f"{reason} ({n})" for reason, n in Counter(reasons.values()).most_common(3))
-    return UserError(f"{raw}: none of {len(reasons)} brackets can be used: {common}")
 
 
 def _summary(out: Path) -> Summary:

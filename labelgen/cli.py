@@ -355,11 +355,22 @@ def info(dataset: Path, as_json: bool) -> None:
 
 @main.command()
 @click.argument("dataset", type=PathArg)
-def verify(dataset: Path) -> None:
-    """Check every byte of a dataset."""
+@click.option("--repair", type=PathArg, metavar="RAW", help="Make damaged parts anew from RAW.")
+@click.option("--groups", type=PathArg, help="With --repair: as given to build.")
+@response_option
+@bayer_option
+@click.option("--jobs", type=int, metavar="N", help="With --repair: workers.")
+def verify(dataset: Path, repair: Path | None, **options: Any) -> None:
+    """Check every byte of a dataset; perhaps make anew what is damaged."""
     from labelgen.format import info as inside
+    from labelgen.repair import repair as make_anew
     from labelgen.verify import verify as check
 
+    if repair:
+        bar = Bar()
+        for name in make_anew(dataset, repair, progress=bar, **options):
+            click.echo(f"{name}: made anew, as it was")
+        bar.close()
     wrong = check(dataset)
     for line in wrong:
         click.echo(line)

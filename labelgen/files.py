@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,14 @@ def check_new(path: Path) -> None:
         raise UserError(f"{path}: exists; remove it or give another name")
 
 
+def beside(path: Path) -> Path:
+    """A name beside a file, for what is to become it.
+
+    No other process has the same: a worker that outlives a killed build may still be writing.
+    """
+    return path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+
+
 def publish(temporary: Path, final: Path) -> None:
     """Give a finished file its name: sync, rename, sync the folder."""
     sync(temporary)
@@ -75,9 +84,13 @@ def publish(temporary: Path, final: Path) -> None:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file beside its place and rename it, so that it is never half there."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(data)
-    publish(temporary, path)
+    temporary = beside(path)
+    try:
+        temporary.write_bytes(data)
+        publish(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -191,7 +204,7 @@ def write_exr(path: Path, radiance: Float) -> None:
         raise UserError(f"{path}: OpenEXR is missing: pip install 'labelgen[raw]'") from None
     header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
     pixels = np.ascontiguousarray(radiance, np.float16)
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = beside(path)
     with OpenEXR.File(header, {"RGB": pixels}) as file:
         file.write(str(temporary))
     publish(temporary, path)

@@ -284,7 +284,7 @@ def _info(data: Dataset, path: Path) -> dict[str, Any]:
         "rejected": {n: s["rejected"] for n, s in header.scenes.items() if "rejected" in s},
         "responses": header.responses,
         "recipe": header.recipe.get("name"),
-        "compress": _compression(inputs),
+        "compress": compression_of(inputs),
         "parts": len(header.parts),
         "bytes": sum(f.stat().st_size for f in files),
         "fingerprint": header.fingerprint,
@@ -300,6 +300,7 @@ def filter_ids(dataset: h5py.Dataset) -> list[int]:
     return [filters.get_filter(k)[0] for k in range(filters.get_nfilters())]
 
 
-def _compression(dataset: h5py.Dataset) -> str:
+def compression_of(dataset: h5py.Dataset) -> str:
+    """The filter of a dataset, as `labelgen.build.build` names it."""
     ids = filter_ids(dataset)
     return "bitshuffle" if 32008 in ids else "gzip" if h5py.h5z.FILTER_DEFLATE in ids else "none"

@@ -50,9 +50,9 @@ class Label:
 
     `stored` is (H, W, 3) float16, as a dataset stores it: radiance of at most 1.0, which is where
     the shortest frame clips; `weight` (H, W) uint8 is the trust, 0 none to 255 full; `kind` (H, W)
-    uint8 is NOTHING, STATIC or REFERENCE. Of the cues, bit i of `agrees` (H, W) uint16 says whether frame i shows what the
-    reference shows; `clipped` and `dark` (H, W) bool are of the reference. `geometry` is where
-    each of the F frames was found.
+    uint8 is NOTHING, STATIC or REFERENCE. Of the cues, bit i of `agrees` (H, W) uint16 says
+    whether frame i shows what the reference shows; `clipped` and `dark` (H, W) bool are of the
+    reference. `geometry` is where each of the F frames was found.
     """
 
     stored: Half

@@ -15,7 +15,7 @@ import numpy as np
 from labelgen.augment import Labelled, make_samples
 from labelgen.bracket import Stack, load
 from labelgen.errors import Rejected
-from labelgen.files import publish, write_json
+from labelgen.files import beside, publish, write_json
 from labelgen.format import BRANCHES, Layout
 from labelgen.label import make_label
 from labelgen.measure import trusted
@@ -79,7 +79,7 @@ def _make(task: Task) -> dict[str, Any]:
     needed = rows * task.layout.sample_bytes
     if shutil.disk_usage(task.shard.parent).free < needed:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    temporary = task.shard.with_suffix(".tmp")
+    temporary = beside(task.shard)
     counts: Counter[str] = Counter()
     with Shard(temporary, task.layout) as shard:
         for sample in make_samples(

@@ -51,25 +51,28 @@ def verify(path: Path) -> list[str]:
     header = read_header(path)
     try:
         if header.parts:
-            return _index(path, header)
+            wrong = verify_index(path, header)
+            return wrong + [
+                w for part in header.parts for w in verify_part(path.parent, part, header)
+            ]
         with open_file(path) as file:
             return _attributes(file, path.name) + _file(file, path.name, header)
     except DAMAGE as e:
         return [f"{path.name}: damaged ({type(e).__name__}: {e})"]
 
 
-def _index(path: Path, header: Header) -> list[str]:
+def verify_index(path: Path, header: Header) -> list[str]:
+    """What is wrong with an index itself, one line each; its parts are not looked at."""
     with open_file(path) as file:
         wrong = _attributes(file, path.name) + _shapes(file, path.name, header)
         rows = sum(part["rows"] for part in header.parts)
         if not wrong and len(file["label"]) != rows:
             wrong.append(f"{path.name}: shows {len(file['label'])} samples, its parts hold {rows}")
-    for part in header.parts:
-        wrong += _part(path.parent, part, header)
     return wrong
 
 
-def _part(folder: Path, part: dict[str, Any], header: Header) -> list[str]:
+def verify_part(folder: Path, part: dict[str, Any], header: Header) -> list[str]:
+    """What is wrong with one part, as an index describes it, one line each."""
     name = part["file"]
     if Path(name).name != name:
         return [f"{name}: not a file beside the index; refused"]

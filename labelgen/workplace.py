@@ -57,10 +57,9 @@ def workplace(work: Path, out: Path, overwrite: bool) -> Iterator[None]:
         raise UserError(f"{out.parent}: cannot be written ({e.strerror})") from e
     try:
         _take(lock, out)
-        if overwrite:
-            for path in work.iterdir():
-                if path.name != "lock":
-                    path.unlink()
+        for path in work.iterdir():
+            if path.name != "lock" and (overwrite or path.suffix == ".tmp"):
+                path.unlink()
         try:
             yield
         except UserError:

@@ -301,7 +301,7 @@ def test_only_datasets_are_overwritten_and_only_their_own_parts(raw: Path, tmp_p
 def test_brackets_of_one_name_are_refused(raw: Path, tmp_path: Path) -> None:
     twice = scan(raw)[:1] * 2
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("labelgen.build.scan", lambda _: twice)
+        patch.setattr("labelgen.plan.scan", lambda _: twice)
         with pytest.raises(UserError, match="two brackets are named 'five'"):
             build(raw, tmp_path / "out.h5", jobs=1)
 
@@ -322,7 +322,7 @@ def test_the_fingerprint_knows_what_a_truth_refers_to(raw: Path, tmp_path: Path)
 def test_finished_brackets_are_not_made_again(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from labelgen import build as module
+    from labelgen import plan as module
 
     made: list[str] = []
     real, stop = module.make, 2

@@ -1,0 +1,204 @@
+"""What a build will make: all that decides the bytes of a dataset, and their fingerprint."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from labelgen.bracket import Bracket
+from labelgen.discover import read_groups, scan
+from labelgen.errors import UserError
+from labelgen.format import VERSION, Layout
+from labelgen.make import Task, make
+from labelgen.measure import calibrated, found_responses, responses
+from labelgen.progress import Progress
+from labelgen.recipe import Recipe
+from labelgen.survey import Selection, Survey, as_record, survey_cached
+from labelgen.versions import generator
+from labelgen.write import Source
+
+Engine: TypeAlias = Callable[..., Iterator[tuple[int, Any]]]
+"""`labelgen.engine.run` for some workers: of a task and items."""
+Records: TypeAlias = Mapping[str, dict[str, Any]]
+"""What came of every bracket that was made (`labelgen.make.make`), by name."""
+DIED = "its worker died twice, the second time alone: out of memory? try fewer --jobs"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Surveys of all brackets below `raw`, and how to make a dataset of them.
+
+    The recipe is as it is carried out; `labels` is "pseudo" or "truth".
+    """
+
+    raw: Path
+    surveys: Sequence[Survey]
+    recipe: Recipe
+    selection: Selection
+    layout: Layout
+    labels: str
+    seed: int
+
+    @staticmethod
+    def of(
+        raw: Path,
+        surveys: Sequence[Survey],
+        recipe: Recipe,
+        selection: Selection,
+        labels: str,
+        seed: int,
+        compress: str,
+    ) -> Plan:
+        """A plan for brackets that were surveyed and calibrated.
+
+        Raises
+        ------
+        UserError
+            None of them can be used.
+        """
+        depths = [s.codes_depth for s in surveys if not s.rejected]
+        if not depths:
+            raise nothing(raw, {s.name: s.rejected for s in surveys})
+        layout = Layout(selection.frames, recipe.patches.size, max(depths), compress)
+        return Plan(raw, surveys, recipe, selection, layout, labels, seed)
+
+    @property
+    def usable(self) -> list[Survey]:
+        """Those that were not rejected."""
+        return [s for s in self.surveys if not s.rejected]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of all that decides what is in the dataset."""
+        content = {
+            "format": VERSION,
+            "generator": generator(),
+            "recipe": self.recipe.as_dict(),
+            "labels": self.labels,
+            "seed": self.seed,
+            "frames": self.selection.frames,
+            "reference": self.selection.position,
+            "depth": self.layout.depth,
+            "scenes": {s.name: as_record(s, self._files(s)) for s in self.surveys},
+            "responses": found_responses(self.usable),
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def tasks(self, work: Path) -> list[Task]:
+        """One task for every usable bracket, with its shard in a folder."""
+        how = self.recipe, self.layout, self.selection.position, self.labels, self.seed
+        return [Task(s, *how, work / f"{_key(s.name)}.h5") for s in self.usable]
+
+    def attributes(self, records: Records, license: str, citation: str) -> dict[str, Any]:
+        """Root attributes of the dataset."""
+        return {
+            "format": "labelgen",
+            "format_version": VERSION,
+            "frames": self.selection.frames,
+            "reference": self.selection.position,
+            "patch": self.layout.patch,
+            "encoding": "gamma2.2",
+            "recipe": self.recipe.as_dict() | {"labels": self.labels, "seed": self.seed},
+            "generator": generator(),
+            "fingerprint": self.fingerprint,
+            "scenes": {s.name: self._scene(s, records.get(s.name, {})) for s in self.surveys},
+            "responses": found_responses(self.usable),
+            "license": license,
+            "citation": citation,
+        }
+
+    def _scene(self, found: Survey, record: dict[str, Any]) -> dict[str, Any]:
+        """What the dataset says of a bracket."""
+        entry = as_record(found, self._files(found))
+        if "rejected" in record:
+            return {"rejected": record["rejected"]} | entry
+        return entry | {k: v for k, v in record.items() if k != "rows"}
+
+    def _files(self, found: Survey) -> list[str]:
+        return [Path(os.path.relpath(p, self.raw)).as_posix() for p in found.paths]
+
+
+def find_brackets(
+    raw: Path, groups: Path | None, exclude: Path | None, limit: int | None, tell: Progress
+) -> list[Bracket]:
+    """The brackets below RAW, or as listed, less those that are excluded; the first so many."""
+    brackets = read_groups(groups, raw) if groups else scan(raw)
+    if exclude:
+        try:
+            lines = exclude.read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError) as e:
+            raise UserError(f"{exclude}: cannot be read as a list of bracket names ({e})") from e
+        for pattern in filter(None, (line.split("#")[0].strip() for line in lines)):
+            kept = [b for b in brackets if not fnmatch.fnmatchcase(b.name, pattern)]
+            if len(kept) == len(brackets):
+                tell.remark(f"{exclude}: '{pattern}' matches no bracket")
+            brackets = kept
+    if not brackets:
+        raise UserError(f"{raw}: no bracket is left to build from")
+    names = Counter(b.name for b in brackets)
+    if len(names) < len(brackets):
+        raise UserError(f"{raw}: two brackets are named '{names.most_common(1)[0][0]}'; rename one")
+    return brackets[:limit]
+
+
+def survey_all(
+    brackets: Sequence[Bracket],
+    selection: Selection,
+    response: str,
+    work: Path,
+    engine: Engine,
+    tell: Progress,
+) -> list[Survey]:
+    """All brackets surveyed, and calibrated together."""
+    given = responses(response)
+    tell.start("survey", len(brackets))
+    task = partial(survey_cached, selection=selection, folder=work)
+    found: dict[int, Survey] = {}
+    for i, result in engine(task, brackets):
+        found[i] = result or Survey(brackets[i].name, rejected=DIED)
+        tell.step(0, bool(found[i].rejected))
+    return calibrated([found[i] for i in range(len(brackets))], given)
+
+
+def make_all(
+    tasks: Sequence[Task], work: Path, engine: Engine, tell: Progress
+) -> dict[str, dict[str, Any]]:
+    """The record of every bracket; those that an earlier run finished are not made again."""
+    records: dict[str, dict[str, Any]] = {}
+    for task in tasks:
+        if task.record.exists():
+            records[task.found.name] = json.loads(task.record.read_text())
+    left = [t for t in tasks if t.found.name not in records]
+    if records:
+        tell.remark(f"{len(records)} brackets are finished already, {len(left)} are left")
+    tell.start("build", len(left))
+    for i, record in engine(make, left):
+        records[left[i].found.name] = record = record or {"rejected": DIED}
+        if "stopped" in record:
+            raise UserError(f"{work}: {record['stopped']}; mend that, then give --resume")
+        tell.step(record.get("rows", 0), "rejected" in record)
+    return records
+
+
+def sources_of(tasks: Sequence[Task], records: Records) -> list[Source]:
+    """The shards of those brackets that gave samples."""
+    made = [(t, records[t.found.name]) for t in tasks]
+    return [Source(t.shard, t.found.name, r["rows"], t.found.ev) for t, r in made if "rows" in r]
+
+
+def _key(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:24]
+
+
+def nothing(raw: Path, reasons: dict[str, str]) -> UserError:
+    """The error for brackets of which none can be used, by their reasons."""
+    common = "; ".join(f"{reason} ({n})" for reason, n in Counter(reasons.values()).most_common(3))
+    return UserError(f"{raw}: none of {len(reasons)} brackets can be used: {common}")
