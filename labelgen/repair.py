@@ -77,16 +77,16 @@ def repair(
         raise UserError(f"{work}: an unfinished build; end it by 'build --resume' first")
     scenes = _scenes_of_parts(path, header)
     engine = partial(run, jobs=jobs)
-    with workplace(work, path, overwrite=False):
-        try:
+    try:
+        with workplace(work, path, overwrite=False):
             plan = _plan(path, header, raw, groups, response, bayer, work, engine, tell)
             wanted = {name for k in damaged.values() for name in scenes[k]}
             tasks = {t.found.name: t for t in plan.tasks(work) if t.found.name in wanted}
             records = make_all(list(tasks.values()), work, engine, tell)
             attributes = plan.attributes({}, header.license, header.citation)
+            longest = max(len(scene.encode()) for group in scenes for scene in group)
             for name, k in damaged.items():
                 sources = sources_of([tasks[scene] for scene in scenes[k]], records)
-                longest = max(len(scene.encode()) for group in scenes for scene in group)
                 made = remake(sources, k, name, work, plan.layout, attributes, longest)
                 if made != header.parts[k]:
                     raise UserError(
@@ -94,8 +94,8 @@ def repair(
                         "was the dataset built by another kind of processor?"
                     )
                 publish(work / name, path.with_name(name))
-        finally:
-            shutil.rmtree(work)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
     return list(damaged)
 
 
