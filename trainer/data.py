@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from trainer.rows import Rows
 
 Arrays = dict[str, NDArray[Any]]
 
+PAUSES_S = 0.2, 2.0, 10.0
+"""Seconds before a read that failed is tried again: network file systems come back."""
 WIDEN = 257
 """What makes an 8-bit code the 16-bit code of the same share of full scale."""
 
@@ -112,16 +115,25 @@ class PatchDataset(torch.utils.data.Dataset[Arrays]):
 
     def _read(self, name: str, row: int, out: NDArray[Any]) -> None:
         kind = self._like[name][1]
-        try:
-            if out.dtype == kind:
+        if out.dtype == kind:
+            self._read_stored(name, row, out)
+        else:
+            codes = np.empty(out.shape, kind)
+            self._read_stored(name, row, codes)
+            np.multiply(codes, WIDEN, out=out, dtype=out.dtype)
+
+    def _read_stored(self, name: str, row: int, out: NDArray[Any]) -> None:
+        """Read a row, and again after a while where the storage may only have stumbled."""
+        for pause in (*PAUSES_S, None):
+            try:
                 self._rows.read(name, row, out)
-            else:
-                codes = np.empty(out.shape, kind)
-                self._rows.read(name, row, codes)
-                np.multiply(codes, WIDEN, out=out, dtype=out.dtype)
-        except OSError as e:
-            file = self._data.files[self._data.place(row)[0]].filename
-            raise UserError(f"{file}: row {row} can't be read ({e}); 'labelgen verify' it") from e
+                return
+            except OSError as e:
+                file = Path(self._data.files[self._data.place(row)[0]].filename)
+                if pause is None or not file.exists():
+                    text = f"{file}: row {row} can't be read ({e}); 'labelgen verify' it"
+                    raise UserError(text) from e
+                time.sleep(pause)
 
     def batch(self, rows: Iterable[int]) -> Arrays:
         """Some rows, each array with a leading axis."""

@@ -193,11 +193,23 @@ def fit(
             """Rows of a step that are this process's."""
             return order.batch(step, batch)[rank::processes]
 
+        def save(done: int) -> None:
+            """The position after so many steps, which all processes share."""
+            if rank == 0:
+                weights = {"model": network.state_dict(), "ema": average.model.state_dict()}
+                position = {"optimizer": optimizer.state_dict(), "step": done}
+                checkpoint.save(run, weights | position, keep)
+
         stream = feed(dataset, mine, range(first, steps), batch // processes, target)
         batches = stack.enter_context(closing(stream))
         for step in range(first, steps):
             began = time.perf_counter()
-            stored = next(batches)
+            try:
+                stored = next(batches)
+            except UserError as e:
+                dataset.check_unchanged()
+                save(step)
+                raise UserError(f"{e}; step {step} is saved, go on with --resume") from e
             log.waited += time.perf_counter() - began
 
             rate = learning_rate(config, step)
@@ -220,10 +232,7 @@ def fit(
                 with log.paused():
                     log.check(done)
                     dataset.check_unchanged()
-                    if rank == 0:
-                        weights = {"model": network.state_dict(), "ema": average.model.state_dict()}
-                        position = {"optimizer": optimizer.state_dict(), "step": done}
-                        checkpoint.save(run, weights | position, keep)
+                    save(done)
                     ranks.wait()
             if caught and done < steps:
                 where = f"{Signal(caught).name} at step {done} of {steps}"

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import pickle
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -15,6 +16,7 @@ from labelgen.response import decode
 from tests.trainer.conftest import MakeDataset
 from trainer.data import PatchDataset, dihedral, network_input, prepare
 from trainer.order import turns
+from trainer.rows import Rows
 
 CPU = torch.device("cpu")
 
@@ -176,7 +178,30 @@ def flip(path: Path, row: int) -> None:
         f.write(bytes([byte ^ 1]))
 
 
-def test_a_flipped_bit_is_found(make_dataset: MakeDataset) -> None:
+def test_storage_that_stumbles_is_asked_again(
+    make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, failures = (
+        Rows.read,
+        [OSError(5, "Input/output error"), OSError(116, "Stale file handle")],
+    )
+
+    def stumble(self: Rows, *what: Any) -> None:
+        if failures:
+            raise failures.pop()
+        real(self, *what)
+
+    monkeypatch.setattr("trainer.data.PAUSES_S", (0.0, 0.0, 0.0))
+    with PatchDataset(make_dataset()) as data:
+        expected = data.batch([3])
+        monkeypatch.setattr(Rows, "read", stumble)
+        for name, values in data.batch([3]).items():
+            assert np.array_equal(values, expected[name])
+        assert not failures
+
+
+def test_a_flipped_bit_is_found(make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainer.data.PAUSES_S", ())
     path = make_dataset()
     flip(path, 5)
     with PatchDataset(path) as data:
@@ -185,7 +210,10 @@ def test_a_flipped_bit_is_found(make_dataset: MakeDataset) -> None:
             data.batch([4, 5])
 
 
-def test_a_file_that_shrank_is_named(make_dataset: MakeDataset) -> None:
+def test_a_file_that_shrank_is_named(
+    make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.data.PAUSES_S", ())
     path = make_dataset()
     with PatchDataset(path) as data:
         data.batch(range(12))

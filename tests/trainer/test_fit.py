@@ -25,6 +25,7 @@ from trainer.data import Batch
 from trainer.feed import feed
 from trainer.fit import fit, learning_rate, objective
 from trainer.models.output import Output
+from trainer.rows import Rows
 from trainer.stop import Stopped
 
 
@@ -315,6 +316,31 @@ def test_the_latest_checkpoints_are_kept(make_dataset: MakeDataset, tmp_path: Pa
     fit(make_dataset(), run, steps=7, save_every=2, keep=2, **options)
     kept = {p.name: torch.load(p, weights_only=True)["step"] for p in run.glob("*.pt")}
     assert kept == {"last.pt": 7, "step_00000006.pt": 6, "step_00000007.pt": 7}
+
+
+def test_a_read_that_fails_for_good_stops_a_run_that_goes_on_in_the_same_bits(
+    make_dataset: MakeDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, run, whole = make_dataset(), tmp_path / "run", tmp_path / "whole"
+    settings = {"model": OWN + "Small", "steps": 8, "batch": 4, "device": "cpu"}
+    fit(data, whole, **settings)
+    real, reads = Rows.read, 0
+
+    def fail(self: Rows, *what: Any) -> None:
+        nonlocal reads
+        reads += 1
+        if reads > 70:  # 12 a step, and three batches ahead
+            raise OSError(5, "Input/output error")
+        real(self, *what)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Rows, "read", fail)
+        patch.setattr("trainer.data.PAUSES_S", (0.0,))
+        with pytest.raises(UserError, match=r"row \d+ can't be read .*; step 5 is saved, go on"):
+            fit(data, run, **settings)
+    fit(data, run, resume=True, **settings)
+    ends = [checkpoint.load(folder)["model"] for folder in (run, whole)]
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[1])
 
 
 def test_a_dataset_that_changes_under_a_run_stops_it(
