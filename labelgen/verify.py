@@ -108,7 +108,7 @@ def _digests(file: h5py.File) -> dict[str, str]:
 
 def _attributes(file: h5py.File, name: str) -> list[str]:
     digests = _digests(file)
-    if "attributes" not in digests:
+    if "attributes" not in digests or json.dumps(digests) != file.attrs["digests"]:
         return [f"{name}: attribute 'digests' is missing or damaged"]
     if digests["attributes"] != attributes_digest(file):
         return [f"{name}: root attributes differ from their recorded digest"]
