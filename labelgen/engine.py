@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -75,7 +78,7 @@ def run(
     jobs = jobs or joblib.cpu_count()
     if jobs == 1:
         for i, item in enumerate(items):
-            yield _one(task, i, item)
+            yield _one(task, os.getpid(), i, item)
         return
     # joblib keeps at most 2 * jobs items under way, and hands them out in order.
     yield from _surviving(partial(_pool, task, jobs, backend), items, 2 * jobs)
@@ -114,11 +117,29 @@ def _pool(
         max_nbytes=None,
     )
     results: Iterator[tuple[int, Result]] = parallel(
-        joblib.delayed(_one)(task, i, item) for i, item in items
+        joblib.delayed(_one)(task, os.getpid(), i, item) for i, item in items
     )
     return results
 
 
-def _one(task: Callable[[Item], Result], i: int, item: Item) -> tuple[int, Result]:
+def _one(task: Callable[[Item], Result], parent: int, i: int, item: Item) -> tuple[int, Result]:
+    _follow(parent)
     cv2.setNumThreads(1)  # as many workers as cores already
     return i, task(item)
+
+
+@cache
+def _follow(parent: int) -> None:
+    """End this process, a worker, soon after its parent, however that ends.
+
+    Otherwise workers of a build that was killed would finish what they do, and then hold their
+    memory for minutes.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    if os.getppid() == parent:
+        threading.Thread(target=watch, daemon=True).start()

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -54,6 +54,32 @@ def test_a_worker_that_dies_once_costs_nothing(tmp_path: Path) -> None:
 
 def test_nothing_to_do() -> None:
     assert list(run(square, [], 2)) == []
+
+
+def patient(folder: str) -> None:
+    (Path(folder) / str(os.getpid())).touch()
+    time.sleep(60)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks at /proc")
+def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import sys; from labelgen.engine import run; from tests.test_engine import patient;"
+        "list(run(patient, [sys.argv[1]] * 2, 2))"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], cwd=Path(__file__).parents[1]
+    )
+
+    def until(condition: Callable[[], bool]) -> bool:
+        return any(condition() or time.sleep(0.1) for _ in range(300))
+
+    assert until(lambda: len(list(tmp_path.iterdir())) == 2)
+    workers = [int(path.name) for path in tmp_path.iterdir()]
+    assert parent.pid not in workers
+    parent.kill()
+    parent.wait()
+    assert until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
 
 
 @pytest.fixture(scope="module")
