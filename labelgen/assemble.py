@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,8 @@ from labelgen.format import Layout, read_header
 from labelgen.patches import most_samples
 from labelgen.progress import Progress
 from labelgen.recipe import Recipe
-from labelgen.write import COMPRESSION, Source, join, part_name, write_index
+from labelgen.shard import COMPRESSION, Source
+from labelgen.write import join, part_name, write_index
 
 PART_BYTES = 8 << 30
 """Size above which a dataset is split."""
@@ -90,7 +93,8 @@ def assemble(
     try:
         _assemble(sources, out, work, layout, attributes, part_bytes, tell)
     except (OSError, RuntimeError) as e:  # h5py has both for a disk that is full
-        reason = getattr(e, "strerror", None) or e
+        number = re.search(r"errno = (\d+)", str(e))
+        reason = os.strerror(int(number[1])) if number else getattr(e, "strerror", None) or e
         raise UserError(f"{out}: cannot be written ({reason}); mend that, then --resume") from e
 
 

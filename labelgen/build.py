@@ -225,7 +225,7 @@ def _finished(out: Path, fingerprint: str, storage: Storage) -> Summary:
 def _check_disk(plan: Plan, out: Path, work: Path, part_bytes: int, tell: Progress) -> None:
     sizes = [s.size for s in plan.usable]
     expected, needed = disk_needed(sizes, plan.recipe, plan.layout, part_bytes)
-    needed -= sum(shard.stat().st_size for shard in work.glob("*.h5"))
+    needed -= sum(shard.stat().st_size for shard in work.glob("*.shard"))
     free = shutil.disk_usage(out.parent).free
     tell.remark(
         f"{len(sizes)} brackets: at most {expected / 1e9:.2f} GB, "

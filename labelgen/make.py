@@ -22,8 +22,8 @@ from labelgen.measure import trusted
 from labelgen.moves import NO_MOVES, measure_moves
 from labelgen.patches import Patch, choose, grid, variants
 from labelgen.recipe import Recipe
+from labelgen.shard import Shard
 from labelgen.survey import Survey, read_truth
-from labelgen.write import Shard
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def _make(task: Task) -> dict[str, Any]:
     labelled, patches, figures = _label(stack, task)
     if not patches:
         raise Rejected(f"no patch is trusted: {_shares(figures)}")
-    # HDF5 takes a full disk badly (it may crash), so that is looked at first.
+    # What will not fit is said before the work for it is done.
     rows = sum(variants(patch, task.recipe.patches) for patch in patches)
     needed = rows * task.layout.sample_bytes
     if shutil.disk_usage(task.shard.parent).free < needed:

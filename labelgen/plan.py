@@ -21,9 +21,9 @@ from labelgen.make import Task, make
 from labelgen.measure import calibrated, found_responses, responses
 from labelgen.progress import Progress
 from labelgen.recipe import Recipe
+from labelgen.shard import Source
 from labelgen.survey import Selection, Survey, as_record, survey_cached
 from labelgen.versions import generator
-from labelgen.write import Source
 
 Engine: TypeAlias = Callable[..., Iterator[tuple[int, Any]]]
 """`labelgen.engine.run` for some workers: of a task and items."""
@@ -95,7 +95,7 @@ class Plan:
     def tasks(self, work: Path) -> list[Task]:
         """One task for every usable bracket, with its shard in a folder."""
         how = self.recipe, self.layout, self.selection.position, self.labels, self.seed
-        return [Task(s, *how, work / f"{_key(s.name)}.h5") for s in self.usable]
+        return [Task(s, *how, work / f"{_key(s.name)}.shard") for s in self.usable]
 
     def attributes(self, records: Records, license: str, citation: str) -> dict[str, Any]:
         """Root attributes of the dataset."""

@@ -63,7 +63,7 @@ def workplace(work: Path, out: Path, overwrite: bool) -> Iterator[None]:
         try:
             yield
         except UserError:
-            if not any(work.glob("*.h5")):
+            if not any(path.suffix in (".shard", ".h5") for path in work.iterdir()):
                 shutil.rmtree(work)
             raise
     finally:

@@ -1,4 +1,4 @@
-"""Write the dataset file: a shard per bracket, joined chunk by chunk as stored.
+"""Write the dataset file from shards, chunk by chunk as they are stored.
 
 Copying stored chunks joins forty times faster than decoding and encoding them, and the bytes of a
 dataset do not depend on how many workers made the shards.
@@ -9,112 +9,28 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import h5py
 import numpy as np
 
 from labelgen.arrays import Array
-from labelgen.augment import Sample
-from labelgen.errors import UserError
 from labelgen.format import BRANCHES, IMAGES, Layout, attributes_digest, column_digest
+from labelgen.shard import Source, StoredShard, filters
 
 COLUMN_ROWS = 4096
-COMPRESSION = ("none", "gzip", "bitshuffle")
 
 
-def filters(compress: str) -> dict[str, Any]:
-    """Arguments for h5py's create_dataset.
-
-    Raises
-    ------
-    UserError
-        bitshuffle is asked for and hdf5plugin is not installed.
-    """
-    if compress == "gzip":
-        return {"fletcher32": True, "compression": "gzip", "compression_opts": 1, "shuffle": True}
-    if compress == "bitshuffle":
-        try:
-            import hdf5plugin
-        except ImportError:
-            raise UserError(
-                "--compress bitshuffle needs hdf5plugin: pip install 'labelgen[codecs]'"
-            ) from None
-        return {"fletcher32": True, **hdf5plugin.Bitshuffle(cname="lz4")}
-    return {"fletcher32": True}
-
-
-def create(path: Path, layout: Layout, rows: int | None = None) -> h5py.File:
-    """A new file with empty image datasets: of `rows` rows, or growing where that is None."""
+def create(path: Path, layout: Layout, rows: int, **options: Any) -> h5py.File:
+    """A new file with empty image datasets of so many rows."""
     # "earliest": readable by HDF5 1.8, and no times or addresses that differ between runs.
-    file = h5py.File(path, "w", libver=("earliest", "v108"), locking=False)
+    file = h5py.File(path, "w", libver=("earliest", "v108"), locking=False, **options)
     for name, (shape, kind) in layout.images().items():
         file.create_dataset(
-            name,
-            (rows or 0, *shape),
-            kind,
-            chunks=(1, *shape),
-            maxshape=(rows, *shape),
-            **filters(layout.compress),
+            name, (rows, *shape), kind, chunks=(1, *shape), **filters(layout.compress)
         )
     return file
-
-
-class Shard:
-    """The samples of one bracket, written as they come: what a build makes before it joins.
-
-    Parameters
-    ----------
-    path : Path
-        The file to write.
-    layout : Layout
-        Of the dataset it is for.
-    """
-
-    def __init__(self, path: Path, layout: Layout) -> None:
-        self.file = create(path, layout)
-        self.images = {name: self.file[name] for name in IMAGES}  # looking them up is slow
-        self.origin: list[tuple[int, int]] = []
-        self.branch: list[int] = []
-        self.variant: list[int] = []
-
-    def append(self, sample: Sample) -> None:
-        """Add one sample."""
-        row = len(self.origin)
-        for name, dataset in self.images.items():
-            dataset.resize(row + 1, 0)
-            dataset[row] = getattr(sample, name)
-        self.origin.append((sample.patch.y, sample.patch.x))
-        self.branch.append(sample.patch.branch)
-        self.variant.append(sample.variant)
-
-    def __enter__(self) -> Shard:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        if error is None:
-            self.file["origin"] = np.array(self.origin, np.int32).reshape(-1, 2)
-            self.file["branch"] = np.array(self.branch, np.uint8)
-            self.file["variant"] = np.array(self.variant, np.uint16)
-        self.file.close()
-
-
-@dataclass(frozen=True)
-class Source:
-    """A shard to join: its file, the name of its bracket, its rows and frames' exposures."""
-
-    path: Path
-    scene: str
-    rows: int
-    ev: tuple[float, ...]
 
 
 def join(
@@ -143,19 +59,18 @@ def join(
     digests = {name: hashlib.sha256() for name in IMAGES}
     columns: dict[str, list[Array]] = {"origin": [], "branch": [], "variant": []}
     with create(path, layout, rows) as out:
+        images = {name: (out[name].id, (0,) * (out[name].ndim - 1)) for name in IMAGES}
         row = 0
         for source in sources:
-            with h5py.File(source.path, "r", locking=False) as shard:
-                for name in columns:
-                    columns[name].append(shard[name][:])
-                for name, digest in digests.items():
-                    stored, joined = shard[name].id, out[name].id
-                    rest = (0,) * (out[name].ndim - 1)
-                    for i in range(source.rows):
-                        mask, data = stored.read_direct_chunk((i, *rest))
-                        joined.write_direct_chunk((row + i, *rest), data, mask)
-                        digest.update(data)
-            row += source.rows
+            with StoredShard(source.path) as shard:
+                for name, values in shard.columns.items():
+                    columns[name].append(values)
+                for chunks in shard:
+                    for name, (mask, data) in chunks.items():
+                        dataset, rest = images[name]
+                        dataset.write_direct_chunk((row, *rest), data, mask)
+                        digests[name].update(data)
+                    row += 1
         counts = [s.rows for s in sources]
         names = np.array(
             [s.scene.encode() for s in sources], h5py.string_dtype("utf-8", scene_bytes)

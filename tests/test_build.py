@@ -28,9 +28,9 @@ from labelgen.format import BRANCHES, Dataset, info
 from labelgen.progress import Silent
 from labelgen.recipe import DEFAULT, SSHDR
 from labelgen.response import decode
+from labelgen.shard import Shard
 from labelgen.simulate import write_bracket
 from labelgen.verify import verify
-from labelgen.write import Shard
 
 from .conftest import EV, make_scene
 
@@ -364,6 +364,29 @@ def test_a_full_disk_stops_the_build_and_costs_no_bracket(
     assert not out.exists()
     build(raw, out, jobs=1, resume=True)
     assert digest(out) == digest(built)
+
+
+@pytest.mark.parametrize(("limit", "jobs"), [(20_000, 1), (1_000_000, 2), (20_000_000, 1)])
+def test_files_that_may_not_grow_stop_the_build_in_one_line(
+    raw: Path, built: Path, tmp_path: Path, limit: int, jobs: int
+) -> None:
+    """As on a disk that is full: surveys, shards and the join fail in turn."""
+    pytest.importorskip("resource", reason="limits of processes are of Unix")
+    out = tmp_path / "out.h5"
+    code = (
+        "import resource, sys; from labelgen.cli import main;"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, resource.RLIM_INFINITY)); main()"
+    )
+    command = [sys.executable, "-c", code, "build", str(raw), str(out), "--jobs", str(jobs)]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 2
+    last = ended.stderr.strip().splitlines()[-1]
+    assert last.startswith("labelgen: ")
+    assert "File too large; mend that, then" in last
+    assert not out.exists()
+    build(raw, out, jobs=1, resume=True)
+    assert digest(out) == digest(built)
+    assert [p.name for p in tmp_path.iterdir()] == ["out.h5"]
 
 
 def test_changed_inputs_are_noticed_on_resume(raw: Path, tmp_path: Path) -> None:

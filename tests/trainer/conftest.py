@@ -16,7 +16,8 @@ from labelgen.files import write_hdr
 from labelgen.format import Layout
 from labelgen.patches import Patch
 from labelgen.response import encode
-from labelgen.write import Shard, Source, join, part_name, write_index
+from labelgen.shard import Shard, Source
+from labelgen.write import join, part_name, write_index
 from trainer.fit import fit
 
 MakeDataset = Callable[..., Path]

@@ -1,0 +1,172 @@
+"""The samples of one bracket on their way into a dataset: chunks as HDF5 stores them, in a row.
+
+A plain file, for HDF5 may crash where a disk is full: it encodes samples in memory, and Python
+writes them. Behind the chunks of all samples stands a table in JSON, and behind that its length.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import h5py
+import numpy as np
+
+from labelgen.arrays import Array
+from labelgen.augment import Sample
+from labelgen.errors import UserError
+from labelgen.format import IMAGES, Layout
+
+COMPRESSION = ("none", "gzip", "bitshuffle")
+LENGTH = 8
+"""Bytes of the length of the table."""
+ANEW = 64
+"""Samples after which the memory to encode in is given back, of which HDF5 makes holes."""
+
+
+def filters(compress: str) -> dict[str, Any]:
+    """Arguments for h5py's create_dataset.
+
+    Raises
+    ------
+    UserError
+        bitshuffle is asked for and hdf5plugin is not installed.
+    """
+    if compress == "gzip":
+        return {"fletcher32": True, "compression": "gzip", "compression_opts": 1, "shuffle": True}
+    if compress == "bitshuffle":
+        try:
+            import hdf5plugin
+        except ImportError:
+            raise UserError(
+                "--compress bitshuffle needs hdf5plugin: pip install 'labelgen[codecs]'"
+            ) from None
+        return {"fletcher32": True, **hdf5plugin.Bitshuffle(cname="lz4")}
+    return {"fletcher32": True}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A shard to join: its file, the name of its bracket, its rows and frames' exposures."""
+
+    path: Path
+    scene: str
+    rows: int
+    ev: tuple[float, ...]
+
+
+class Shard:
+    """The samples of one bracket, written as they come: what a build makes before it joins.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write.
+    layout : Layout
+        Of the dataset it is for.
+    """
+
+    def __init__(self, path: Path, layout: Layout) -> None:
+        self.layout, self.file = layout, path.open("wb")
+        self.chunks: list[list[tuple[int, int]]] = []
+        self.origin: list[tuple[int, int]] = []
+        self.branch: list[int] = []
+        self.variant: list[int] = []
+        self._open_encoder()
+
+    def _open_encoder(self) -> None:
+        # Without a cache of chunks, so that what was written can be read as it is stored.
+        self._memory = h5py.File(
+            "encoder", "w", driver="core", backing_store=False, rdcc_nbytes=0, libver="earliest"
+        )
+        self._images = {
+            name: self._memory.create_dataset(
+                name, (1, *shape), kind, chunks=(1, *shape), **filters(self.layout.compress)
+            )
+            for name, (shape, kind) in self.layout.images().items()
+        }
+
+    def append(self, sample: Sample) -> None:
+        """Add one sample.
+
+        Raises
+        ------
+        OSError
+            The disk is full, or fails.
+        """
+        if self.chunks and len(self.chunks) % ANEW == 0:
+            self._memory.close()
+            self._open_encoder()
+        stored = []
+        for name, dataset in self._images.items():
+            dataset[0] = getattr(sample, name)
+            mask, data = dataset.id.read_direct_chunk((0,) * dataset.ndim)
+            self.file.write(data)
+            stored.append((mask, len(data)))
+        self.chunks.append(stored)
+        self.origin.append((sample.patch.y, sample.patch.x))
+        self.branch.append(sample.patch.branch)
+        self.variant.append(sample.variant)
+
+    def __enter__(self) -> Shard:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._memory.close()
+        with self.file:
+            if error is None:
+                names = "chunks", "origin", "branch", "variant"
+                table = json.dumps({name: getattr(self, name) for name in names}).encode()
+                self.file.write(table + len(table).to_bytes(LENGTH, "little"))
+
+
+class StoredShard:
+    """A shard that was written: its columns, and its samples as they are stored.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Attributes
+    ----------
+    columns : dict
+        `origin` (N, 2) int32, `branch` (N,) uint8, `variant` (N,) uint16.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.file = path.open("rb")
+        end = self.file.seek(-LENGTH, 2)
+        length = int.from_bytes(self.file.read(LENGTH), "little")
+        self.file.seek(end - length)
+        table: dict[str, Any] = json.loads(self.file.read(length))
+        self.chunks: list[list[tuple[int, int]]] = table["chunks"]
+        self.columns: dict[str, Array] = {
+            "origin": np.array(table["origin"], np.int32).reshape(-1, 2),
+            "branch": np.array(table["branch"], np.uint8),
+            "variant": np.array(table["variant"], np.uint16),
+        }
+
+    def __iter__(self) -> Iterator[dict[str, tuple[int, bytes]]]:
+        """For every sample, by image: the mask of filters left out, and the stored chunk."""
+        self.file.seek(0)
+        for stored in self.chunks:
+            yield {
+                name: (mask, self.file.read(size))
+                for name, (mask, size) in zip(IMAGES, stored, strict=True)
+            }
+
+    def __enter__(self) -> StoredShard:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
