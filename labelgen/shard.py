@@ -7,6 +7,7 @@ writes them. Behind the chunks of all samples stands a table in JSON, and behind
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,12 @@ class Shard:
     def _open_encoder(self) -> None:
         # Without a cache of chunks, so that what was written can be read as it is stored.
         self._memory = h5py.File(
-            "encoder", "w", driver="core", backing_store=False, rdcc_nbytes=0, libver="earliest"
+            # HDF5 wants a name, though no file is made, and one for each that is open.
+            uuid.uuid4().hex,
+            "w",
+            driver="core",
+            backing_store=False,
+            rdcc_nbytes=0,
         )
         self._images = {
             name: self._memory.create_dataset(
