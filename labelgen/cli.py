@@ -19,6 +19,21 @@ from labelgen.errors import UserError
 PathArg = click.Path(path_type=Path)
 
 
+def echo(text: str, err: bool = False) -> None:
+    """Print a line; what could steer a terminal, in a name say, is shown as an escape sequence."""
+    click.echo("".join(c if c.isprintable() else _escaped(c) for c in text), err=err)
+
+
+def echo_lines(text: str) -> None:
+    """Print a text of several lines."""
+    for line in text.removesuffix("\n").split("\n"):
+        echo(line)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
 class Commands(click.Group):
     """Commands in the order of their use; errors of users are one line, exit status 2."""
 
@@ -31,17 +46,17 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except UserError as e:
-            click.echo(f"labelgen: {e}", err=True)
+            echo(f"labelgen: {e}", err=True)
             ctx.exit(2)
         except BrokenPipeError:  # the reader of a pipe has seen enough
             sys.stdout = None
             ctx.exit(0)
         except OSError as e:
             where = f"{e.filename}: " if e.filename else ""
-            click.echo(f"labelgen: {where}{e.strerror or e}", err=True)
+            echo(f"labelgen: {where}{e.strerror or e}", err=True)
             ctx.exit(2)
         except KeyboardInterrupt:
-            click.echo("labelgen: interrupted; 'build --resume' goes on with a build", err=True)
+            echo("labelgen: interrupted; 'build --resume' goes on with a build", err=True)
             ctx.exit(130)
 
 
@@ -77,13 +92,13 @@ class Bar:
     def remark(self, text: str) -> None:
         """A line of its own, above the bar."""
         self._clear()
-        click.echo(text, err=True)
+        echo(text, err=True)
 
     def result(self, text: str) -> None:
         """A line for standard output, above the bar where both are on the terminal."""
         if sys.stdout.isatty():
             self._clear()
-        click.echo(text)
+        echo(text)
 
     def _clear(self) -> None:
         """Make the line of the bar free; it is drawn again with the next step."""
@@ -185,26 +200,27 @@ def scan(
             raise UserError(f"{output.parent}: no such folder; make it first")
         write_json(output, listed)
     if as_json:
-        click.echo(json.dumps(listed, indent=1))
+        echo_lines(json.dumps(listed, indent=1))
         return
     measured = {b.name: _measured(f) for b, f in zip(brackets, findings, strict=False)}
     for b in brackets:
         if len(b.frames) < 2:
-            click.echo(f"{b.name}: ! {'; '.join(b.problems)}")
+            echo(f"{b.name}: ! {'; '.join(b.problems)}")
             continue
         size = f"{b.size[1]}x{b.size[0]}" if b.size else "-"
         evs = " ".join(f"{ev:+.2f}" for ev in b.evs) or "unknown"
         origins = ", ".join(dict.fromkeys(f.origin for f in b.frames if f.origin))
         camera = f", {b.camera}" if b.camera else ""
-        click.echo(f"{b.name}: {len(b.frames)} x {size}{camera}\n    EV {evs} ({origins or '-'})")
+        echo(f"{b.name}: {len(b.frames)} x {size}{camera}")
+        echo(f"    EV {evs} ({origins or '-'})")
         for line in measured.get(b.name, ()):
-            click.echo(f"    {line}")
+            echo(f"    {line}")
         for problem in b.problems:
-            click.echo(f"    ! {problem}")
+            echo(f"    ! {problem}")
     usable = sum(len(b.evs) >= frames for b in brackets)
     whole = sum(len(b.frames) > 1 for b in brackets)
     left = f", {len(brackets) - whole} single or unusable" if whole < len(brackets) else ""
-    click.echo(f"{whole} brackets, {usable} with exposures for {frames} frames or more{left}")
+    echo(f"{whole} brackets, {usable} with exposures for {frames} frames or more{left}")
 
 
 def _measured(finding: dict[str, Any]) -> list[str]:
@@ -282,7 +298,7 @@ def build(
     if as_json:
         table = {"samples": summary.samples, "branches": summary.branches, "used": summary.used}
         table |= {"rejected": summary.rejected, "fingerprint": summary.fingerprint}
-        click.echo(json.dumps(table, indent=1))
+        echo_lines(json.dumps(table, indent=1))
     else:
         _print_summary(summary)
     if strict and summary.rejected:
@@ -291,15 +307,15 @@ def build(
 
 def _print_summary(summary: Any) -> None:
     parts = f" in {summary.parts} parts" if summary.parts > 1 else ""
-    click.echo(f"{summary.path}: {summary.samples} samples, {summary.bytes / 1e6:.1f} MB{parts}")
+    echo(f"{summary.path}: {summary.samples} samples, {summary.bytes / 1e6:.1f} MB{parts}")
     for branch, count in summary.branches.items():
-        click.echo(f"    {branch:13s} {count:7d}")
-    click.echo(f"    {summary.used} brackets used, {len(summary.rejected)} rejected")
+        echo(f"    {branch:13s} {count:7d}")
+    echo(f"    {summary.used} brackets used, {len(summary.rejected)} rejected")
     for name, reason in summary.rejected.items():
-        click.echo(f"    ! {name}: {reason}")
+        echo(f"    ! {name}: {reason}")
     for name, problems in summary.problems.items():
         for problem in problems:
-            click.echo(f"    ? {name}: {problem} (used)")
+            echo(f"    ? {name}: {problem} (used)")
 
 
 @main.command()
@@ -319,14 +335,14 @@ def label(bracket: Path, out: Path, as_json: bool, **options: Any) -> None:
 
     record = label_bracket(bracket, out, **options)
     if as_json:
-        click.echo(json.dumps(record, indent=1))
+        echo_lines(json.dumps(record, indent=1))
         return
-    click.echo(f"{out}: label.hdr, label.png, weight.png, cues.png, label.json")
+    echo(f"{out}: label.hdr, label.png, weight.png, cues.png, label.json")
     shown = "frames ev response trusted static reference moving clipped dark"
     for key in shown.split():
-        click.echo(f"    {key:10s} {record[key]}")
+        echo(f"    {key:10s} {record[key]}")
     for problem in record["problems"]:
-        click.echo(f"    ! {problem}")
+        echo(f"    ! {problem}")
 
 
 @main.command()
@@ -339,18 +355,18 @@ def info(dataset: Path, as_json: bool) -> None:
 
     table = inside(dataset)
     if as_json:
-        click.echo(json.dumps(table, indent=1))
+        echo_lines(json.dumps(table, indent=1))
         return
     for camera, entry in table.pop("responses").items():
         for line in (f"response of {camera}:", *response_lines(entry)):
-            click.echo(line)
+            echo(line)
     for key, value in table.items():
         if isinstance(value, dict):
-            click.echo(f"{key}:")
+            echo(f"{key}:")
             for name, entry in value.items():
-                click.echo(f"    {name}: {entry}")
+                echo(f"    {name}: {entry}")
         else:
-            click.echo(f"{key}: {value}")
+            echo(f"{key}: {value}")
 
 
 @main.command()
@@ -369,16 +385,16 @@ def verify(dataset: Path, repair: Path | None, **options: Any) -> None:
     if repair:
         bar = Bar()
         for name in make_anew(dataset, repair, progress=bar, **options):
-            click.echo(f"{name}: made anew, as it was")
+            echo(f"{name}: made anew, as it was")
         bar.close()
     wrong = check(dataset)
     for line in wrong:
-        click.echo(line)
+        echo(line)
     if wrong:
-        click.echo(f"{dataset}: {len(wrong)} things are wrong; copy or build it again", err=True)
+        echo(f"{dataset}: {len(wrong)} things are wrong; copy or build it again", err=True)
         click.get_current_context().exit(1)
     table = inside(dataset)
-    click.echo(f"{dataset}: sound, {table['samples']} samples, fingerprint {table['fingerprint']}")
+    echo(f"{dataset}: sound, {table['samples']} samples, fingerprint {table['fingerprint']}")
 
 
 @main.command()
@@ -390,14 +406,13 @@ def recipes(name: str | None, as_json: bool) -> None:
 
     if name:
         recipe = load_recipe(name)
-        click.echo(
-            json.dumps(recipe.as_dict(), indent=1) if as_json else recipe.as_toml(), nl=as_json
-        )
+        text = json.dumps(recipe.as_dict(), indent=1) if as_json else recipe.as_toml()
+        echo_lines(text)
     elif as_json:
-        click.echo(json.dumps({r.name: r.summary for r in RECIPES.values()}, indent=1))
+        echo_lines(json.dumps({r.name: r.summary for r in RECIPES.values()}, indent=1))
     else:
         for recipe in RECIPES.values():
-            click.echo(f"{recipe.name:10s} {recipe.summary}")
+            echo(f"{recipe.name:10s} {recipe.summary}")
 
 
 @main.command()
@@ -419,7 +434,7 @@ def simulate(sources: Path, out: Path, **options: Any) -> None:
     bar = Bar()
     made = make_brackets(None if str(sources) == "-" else sources, out, progress=bar, **options)
     bar.close()
-    click.echo(f"{out}: {len(made)} brackets")
+    echo(f"{out}: {len(made)} brackets")
 
 
 @main.command()
@@ -432,9 +447,9 @@ def demo(folder: Path, overwrite: bool) -> None:
     bar = Bar()
     summary = run_demo(folder, overwrite=overwrite, progress=bar)
     bar.close()
-    click.echo(f"{folder / 'raw'}: {summary.used} brackets in which things and camera move")
+    echo(f"{folder / 'raw'}: {summary.used} brackets in which things and camera move")
     _print_summary(summary)
-    click.echo(
+    echo(
         "\nTrain on it next (torch is 200 MB for the CPU, 3 GB with CUDA; without the index\n"
         "below pip takes the latter on Linux):\n"
         "    pip install torch --index-url https://download.pytorch.org/whl/cpu\n"

@@ -18,13 +18,15 @@ from PIL import Image
 from labelgen import tiff
 from labelgen.arrays import Array, Codes
 from labelgen.errors import Rejected
-from labelgen.raw import check_size
+from labelgen.raw import MOST_BYTES, check_size
 
 COLOURS = {"RGB": "", "L": "", "RGBX": "RGB", "RGBA": "RGB", "LA": "L", "P": "RGB", "PA": "RGB"}
 """Pillow's modes that are photos, and to what they are converted; alpha is dropped, not applied."""
 DAMAGED = "cannot be decoded (damaged, or not an image)"
 DEFLATE = 1032
 """How many times smaller deflate, the compression of PNG, makes data at the most."""
+MOST_EXIF_TEXT = 2**17
+"""Characters of EXIF as old PNGs have it, in hexadecimal; a block of a JPEG has at most half."""
 PQ, HLG = 16, 18
 """Transfer characteristics (ITU-T H.273) of HDR pictures, which have no clip to speak of."""
 
@@ -51,6 +53,10 @@ def decode_photo(path: Path) -> Photo:
         Damaged, too large, or of a layout that is none of a photo.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise Rejected(f"{path.name}: not a file")
+        if path.stat().st_size > MOST_BYTES:
+            raise Rejected(f"{path.name}: larger than {MOST_BYTES >> 30} GiB")
         data = path.read_bytes()
     except OSError as e:
         raise Rejected(f"{path.name}: {e.strerror or e}") from e
@@ -101,7 +107,27 @@ def opened(file: BinaryIO) -> Image.Image:
 
 def exif_of(image: Image.Image) -> Image.Exif:
     """EXIF of an image that was opened; that behind the pixels of a PNG is not looked for."""
+    block, as_text = image.info.get("exif"), image.info.get("Raw profile type exif", "")
+    if image.format != "TIFF" and (not _is_sound(block) or len(as_text) > MOST_EXIF_TEXT):
+        return Image.Exif()  # the directories of a TIFF were checked before it was opened
     return Image.Image.getexif(image)  # the method of PNG images would decode all of it
+
+
+def exif_from(block: bytes | None) -> Image.Exif:
+    """EXIF from its block; empty where there is none, or none that could be a camera's."""
+    exif = Image.Exif()
+    if block and _is_sound(block):
+        exif.load(block)
+    return exif
+
+
+def _is_sound(block: bytes | None) -> bool:
+    """Whether a block of EXIF, if there is one, holds no more than it has bytes."""
+    try:
+        tiff.check_directories((block or b"").removeprefix(b"Exif\0\0"))
+    except Rejected:
+        return False
+    return True
 
 
 def _pillow(data: bytes) -> Photo:
@@ -196,8 +222,7 @@ def _heif(data: bytes) -> Photo:
         profile = image.info.get("nclx_profile") or {}
         if profile.get("transfer_characteristics") in (PQ, HLG):
             raise Rejected("an HDR picture (PQ or HLG); export it as SDR")
-        exif = Image.Exif()
-        exif.load(image.info.get("exif") or b"")
+        exif = exif_from(image.info.get("exif"))
         codes = np.array(image)
     except Rejected:
         raise

@@ -5,7 +5,6 @@ A folder that holds images is one bracket, or a flat roll that is split into bra
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections import Counter
@@ -20,6 +19,7 @@ from labelgen.folder import NO_INPUTS, by_exposure, inputs, read_folder, truth_o
 from labelgen.header import Header, read_header
 from labelgen.marks import exact_ev
 from labelgen.raw import prefer_raw, readable
+from labelgen.untrusted import NOT_JSON, brief, read_json
 
 
 def scan(raw: Path) -> list[Bracket]:
@@ -159,29 +159,27 @@ def read_groups(path: Path, raw: Path) -> list[Bracket]:
         Not of that form, a name occurs twice, or a file is missing or outside of `raw`.
     """
     try:
-        groups = json.loads(path.read_text(encoding="utf-8"))
+        groups = read_json(path)
         if not isinstance(groups, list):
             raise ValueError("not a list")
         entries = [
             (g["name"], [(f["file"], f.get("ev"), f.get("origin")) for f in g["frames"]], g)
             for g in groups
         ]
-    except OSError as e:
-        raise UserError(f"{path}: {e.strerror or e}") from e
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as e:
+    except NOT_JSON as e:
         raise UserError(
             f"{path}: expected a list of groups with name and frames, as 'labelgen scan -o' writes"
         ) from e
     brackets: dict[str, Bracket] = {}
     for name, listed, group in entries:
-        if not isinstance(name, str) or not name or _printable(name) != name or name in brackets:
-            raise UserError(f"{path}: every group needs a name of its own, found {name!r}")
+        if not _is_name(name) or name in brackets:
+            raise UserError(f"{path}: every group needs a name of its own, found {brief(name)}")
         frames = []
         for file, ev, origin in listed:
             _check_file(path, raw, file)
             if ev is not None and (isinstance(ev, bool) or not _is_ev(ev)):
-                raise UserError(f"{path}: {file}: ev is {ev!r}, expected a number of stops")
-            origin = origin if isinstance(origin, str) and origin else path.name
+                raise UserError(f"{path}: {file}: ev is {brief(ev)}, expected a number of stops")
+            origin = origin if _is_name(origin) else path.name
             frames.append(Frame(raw / file, ev, origin=origin))
         headers = [read_header(f.path) for f in frames]
         frames = [_completed(f, h) for f, h in zip(frames, headers, strict=True)]
@@ -207,7 +205,7 @@ def read_groups(path: Path, raw: Path) -> list[Bracket]:
 def _check_file(groups: Path, raw: Path, file: object) -> None:
     """Refuse a file of `groups.json` that is outside of RAW or not there."""
     if not isinstance(file, str) or not file or not _is_below(file):
-        raise UserError(f"{groups}: {file!r} is not inside {raw}")
+        raise UserError(f"{groups}: {brief(file)} is not inside {raw}")
     if not ((raw / file).is_file() or (raw / file).is_symlink()):
         raise UserError(f"{groups}: {raw / file} does not exist; edit or make the list anew")
 
@@ -230,6 +228,11 @@ def _is_below(file: str) -> bool:
     """Whether a relative path stays inside the folder that it is relative to."""
     normal = Path(os.path.normpath(file))
     return "\0" not in file and not normal.is_absolute() and ".." not in normal.parts
+
+
+def _is_name(value: object) -> bool:
+    """Whether a value can be the name of a bracket: text on one line, no longer than a path."""
+    return isinstance(value, str) and 0 < len(value) <= 1024 and _printable(value) == value
 
 
 def _is_ev(value: object) -> bool:

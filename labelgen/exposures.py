@@ -21,6 +21,7 @@ from labelgen.bracket import MOST_EV, Frame
 from labelgen.errors import UserError
 from labelgen.header import Header, positive
 from labelgen.marks import exact_ev, exact_time
+from labelgen.untrusted import MOST_LIST, one_line
 
 EV_LISTS = ("exposure.txt", "exposures.txt", "ev.txt", "input_exp.txt", "expobias.txt")
 FILE_LISTS = ("image_list.txt", "list.txt")
@@ -102,9 +103,11 @@ def _first_list(
         if path is None or not path.is_file():
             continue
         try:
+            if path.stat().st_size > MOST_LIST:
+                raise UserError("larger than any list of exposures")
             frames, remarks = read(path, bare)
-        except (UserError, OSError, ValueError, TypeError, EOFError) as e:
-            problems.append(f"{path.name}: {e}; not used")
+        except (UserError, OSError, ValueError, TypeError, EOFError, ArithmeticError) as e:
+            problems.append(f"{path.name}: {one_line(e)}; not used")
             continue
         problems += [f"{path.name}: {remark}" for remark in remarks]
         return frames
@@ -191,9 +194,7 @@ def _are_geometric(values: Sequence[float]) -> bool:
 
 
 def _from_npy(path: Path, frames: list[Frame]) -> tuple[list[Frame], list[str]]:
-    if path.stat().st_size > 1 << 20:
-        raise UserError("larger than any list of exposures")
-    values = np.load(path, allow_pickle=False)
+    values = np.load(path, mmap_mode="r", allow_pickle=False)  # a claimed size takes no memory
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "iuf":
         raise UserError("not an array of numbers")
     if values.size != len(frames):

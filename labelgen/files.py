@@ -15,13 +15,18 @@ import numpy as np
 
 from labelgen.arrays import Array, Bytes, Float
 from labelgen.errors import Rejected, UserError
-from labelgen.raw import RAW_SUFFIXES, check_size
+from labelgen.raw import MOST_BYTES, RAW_SUFFIXES, check_size
 from labelgen.response import mu_law
 
 IMAGE_SUFFIXES = frozenset(
     {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".webp", ".avif", ".heic", ".heif", ".hif"}
     | RAW_SUFFIXES
 )
+
+
+HEAD_BYTES, RUN = 2**16, 64
+"""Where the size of a Radiance file stands, and how many values two bytes of it can stand for."""
+RESOLUTION = re.compile(rb"^#\?.*?\n[-+]Y (\d{1,7}) [-+]X (\d{1,7})\n", re.DOTALL)
 
 
 def kind_of_file(path: Path) -> str:
@@ -130,8 +135,19 @@ def read_hdr(path: Path) -> Float:
 
 
 def _read_radiance(path: Path) -> Float:
+    data = np.fromfile(path, np.uint8, MOST_BYTES)
+    said = RESOLUTION.search(data[:HEAD_BYTES].tobytes())
     try:
-        bgr = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+        if said is None:
+            raise Rejected("cannot be decoded as a Radiance image")
+        height, width = int(said[1]), int(said[2])
+        check_size(height, width)
+        if 4 * height * width > RUN * len(data):
+            raise Rejected(f"claims {width}x{height} px, more than its {len(data)} bytes can hold")
+    except Rejected as e:
+        raise Rejected(f"{path.name}: {e}") from e
+    try:
+        bgr = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     except cv2.error:
         bgr = None
     if bgr is None or bgr.ndim != 3:
@@ -147,8 +163,10 @@ def _read_exr(path: Path) -> Float:
         raise Rejected(f"{path.name}: OpenEXR is missing: pip install 'labelgen[raw]'") from e
     try:
         with OpenEXR.File(str(path), header_only=True) as file:
-            (left, top), (right, bottom) = file.header()["dataWindow"]
-        check_size(int(bottom - top) + 1, int(right - left) + 1)
+            for part in file.parts:  # all of which are decoded, and all of their channels
+                (left, top), (right, bottom) = part.header["dataWindow"]
+                fours = -(-len(part.header["channels"]) // 4) * len(file.parts)
+                check_size(int(bottom) - int(top) + 1, (int(right) - int(left) + 1) * fours)
         with OpenEXR.File(str(path), separate_channels=True) as file:
             channels = file.channels()
             planes = [np.asarray(channels[c].pixels, np.float32) for c in ("R", "G", "B")]

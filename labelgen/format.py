@@ -20,15 +20,36 @@ import numpy as np
 
 from labelgen.arrays import Array
 from labelgen.errors import UserError
+from labelgen.response import Response
+from labelgen.safe_hdf5 import (
+    Refused,
+    check_attributes,
+    check_beside,
+    check_datasets,
+    open_hdf5,
+    read_row,
+)
+from labelgen.untrusted import a_number, a_table, a_text, a_whole, one_line
 
 VERSION = 1
 IMAGES = ("inputs", "label", "weight")
 """Datasets with one sample a chunk; the others are small columns."""
+COLUMNS = ("branch", "ev", "origin", "scene", "variant")
 BRANCHES = ("static", "reference", "illumination", "truth", "pieces")
 """How a label was made; `branch` holds the index here. New ones are appended."""
 
 
-DAMAGE = (KeyError, ValueError, TypeError, AttributeError, IndexError, OSError, RuntimeError)
+DAMAGE = (
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    OSError,
+    RuntimeError,
+    ArithmeticError,
+    MemoryError,
+)
 """What h5py, numpy and json raise on damaged files (RecursionError is a RuntimeError)."""
 
 
@@ -55,6 +76,18 @@ class Layout:
     def sample_bytes(self) -> int:
         """Bytes of one sample before compression."""
         return sum(int(np.prod(shape)) * kind.itemsize for shape, kind in self.images().values())
+
+
+def expected(frames: int, patch: int, depth: int) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape of one row, and how its type begins as NumPy writes it, of every dataset."""
+    images = Layout(frames, patch, depth).images()
+    return {name: (shape, kind.str) for name, (shape, kind) in images.items()} | {
+        "ev": ((frames,), "<f4"),
+        "origin": ((2,), "<i4"),
+        "branch": ((), "|u1"),
+        "variant": ((), "<u2"),
+        "scene": ((), "|S"),
+    }
 
 
 def column_digest(values: Array) -> str:
@@ -90,30 +123,34 @@ class Header:
 
 
 def open_file(path: Path) -> h5py.File:
-    """Open a file of a dataset for reading.
+    """Open a file of a dataset for reading, after a look at what it holds.
 
     Raises
     ------
     UserError
-        Missing, not HDF5, not by labelgen, or of a later version.
+        Missing, not HDF5, not by labelgen, of a later version, or made to do harm: it reaches
+        outside of its folder or claims more than it holds.
     """
+    file = open_hdf5(path)
     try:
-        file = h5py.File(path, "r", locking=False)
-    except FileNotFoundError:
-        raise UserError(
-            f"{path}: no such file; 'labelgen build RAW {path.name}' makes one"
-        ) from None
-    except OSError:
-        raise UserError(f"{path}: not a whole HDF5 file; copy or build it again") from None
-    if file.attrs.get("format") != "labelgen":
+        check_attributes(file)
+        form, version = file.attrs.get("format"), file.attrs.get("format_version")
+        if form != "labelgen":
+            raise UserError(f"{path}: not a labelgen dataset (root attribute 'format' is missing)")
+        if version != VERSION:
+            raise UserError(
+                f"{path}: format version {version}, this labelgen reads {VERSION}; update it"
+            )
+        check_datasets(file, (*IMAGES, *COLUMNS), path)
+    except Refused as e:
         file.close()
-        raise UserError(f"{path}: not a labelgen dataset (root attribute 'format' is missing)")
-    if file.attrs.get("format_version") != VERSION:
-        version = file.attrs.get("format_version")
+        raise UserError(f"{path}: {e}; refused, get it from its maker again") from e
+    except DAMAGE as e:
         file.close()
-        raise UserError(
-            f"{path}: format version {version}, this labelgen reads {VERSION}; update it"
-        )
+        raise UserError(f"{path}: damaged ({one_line(e)}); copy or build it again") from e
+    except UserError:
+        file.close()
+        raise
     return file
 
 
@@ -129,24 +166,41 @@ def read_header(path: Path) -> Header:
         with open_file(path) as file:
             attributes = {k: _plain(v) for k, v in file.attrs.items()}
         header = Header(
-            int(attributes["frames"]),
-            int(attributes["reference"]),
-            int(attributes["patch"]),
-            json.loads(attributes["recipe"]),
-            json.loads(attributes.get("scenes", "{}")),
-            json.loads(attributes.get("responses", "{}")),
+            a_whole(attributes["frames"], 1),
+            a_whole(attributes["reference"], 0),
+            a_whole(attributes["patch"], 1),
+            a_table(json.loads(attributes["recipe"])),
+            a_table(json.loads(attributes.get("scenes", "{}"))),
+            a_table(json.loads(attributes.get("responses", "{}"))),
             json.loads(attributes.get("parts", "[]")),
-            attributes["generator"],
-            attributes["fingerprint"],
-            attributes.get("license", ""),
-            attributes.get("citation", ""),
+            *(a_text(attributes[name]) for name in ("generator", "fingerprint")),
+            *(a_text(attributes.get(name, "")) for name in ("license", "citation")),
         )
-        for part in header.parts:
-            part["file"], part["rows"], part["bytes"], part["sha256"]
-        dict(header.recipe), dict(header.scenes), dict(header.responses)
+        _check_header(header, path)
+    except Refused as e:
+        raise UserError(f"{path}: {e}; refused") from e
     except DAMAGE as e:
-        raise UserError(f"{path}: damaged root attributes ({e}); copy or build it again") from e
+        raise UserError(
+            f"{path}: damaged root attributes ({one_line(e)}); copy or build it again"
+        ) from e
     return header
+
+
+def _check_header(header: Header, path: Path) -> None:
+    """Refuse values that are not of their form, and parts that lead elsewhere."""
+    if header.reference >= header.frames:
+        raise ValueError(f"reference {header.reference} of {header.frames} frames")
+    a_text(header.recipe.get("name", ""))
+    for scene in header.scenes.values():
+        a_text(scene.get("rejected", ""))
+    for entry in header.responses.values():
+        a_text(entry["name"]), a_whole(entry["brackets"]), a_number(entry.get("misfit") or 0)
+        if "curves" in entry:
+            Response("estimated", tuple(tuple(map(float, curve)) for curve in entry["curves"]))
+    for part in header.parts:
+        a_whole(part["rows"], 0), a_whole(part["bytes"], 0), a_text(part["sha256"])
+        if Path(a_text(part["file"])).name == part["file"]:  # readers refuse and report others
+            check_beside(path, part["file"])
 
 
 class Dataset:
@@ -185,11 +239,27 @@ class Dataset:
         # Looking a dataset up by name on every read costs a third of the reading.
         try:
             self.images = [{name: f[name] for name in IMAGES} for f in self.files]
+            counts = [self._rows_of(f) for f in self.files]
+            depths = {images["inputs"].dtype for images in self.images}
+            if len(depths) > 1:
+                raise ValueError("its parts have inputs of several types")
         except DAMAGE as e:
-            raise UserError(f"{path}: damaged ({e}); 'labelgen verify' says more") from e
-        counts = [len(images["label"]) for images in self.images]
+            self.close()
+            raise UserError(f"{path}: damaged ({one_line(e)}); 'labelgen verify' says more") from e
         self._first = [0, *accumulate(counts)]
         self._check_parts(counts)
+
+    def _rows_of(self, file: h5py.File) -> int:
+        """Rows of a file whose datasets all have the shapes and types of the format."""
+        depth = 8 * file["inputs"].dtype.itemsize
+        rows = len(file["label"])
+        for name, (shape, kind) in expected(self.header.frames, self.header.patch, depth).items():
+            found = file[name]
+            if found.shape != (rows, *shape) or not found.dtype.str.startswith(kind):
+                raise ValueError(
+                    f"{name} is {found.shape} {found.dtype.str}, expected {(rows, *shape)}"
+                )
+        return rows
 
     def _part_files(self) -> list[Path]:
         names = [p["file"] for p in self.header.parts]
@@ -214,12 +284,17 @@ class Dataset:
 
     def column(self, name: str) -> Array:
         """A small column of all rows: ev, scene, origin, branch or variant."""
-        return np.concatenate([f[name][:] for f in self.files])
+        try:
+            return np.concatenate([f[name][:] for f in self.files])
+        except DAMAGE as e:
+            raise UserError(
+                f"{self.path}: {name} can't be read ({one_line(e)}); copy it again"
+            ) from e
 
     def image(self, name: str, row: int) -> Array:
         """One row of inputs, label or weight."""
         part, local = self.place(row)
-        return np.asarray(self.images[part][name][local])
+        return read_row(self.images[part][name], local)
 
     def place(self, row: int) -> tuple[int, int]:
         """Which of `files` a row lies in, and as which of its rows."""

@@ -6,7 +6,6 @@ import calendar
 import io
 import math
 import mmap
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +65,10 @@ def read_header(path: Path) -> Header:
     from labelgen import raw
 
     suffix = path.suffix.lower()
+    if path.exists() and not path.is_file():  # opening a pipe would wait for its other end
+        return _refused("not a file")
+    if path.exists() and path.stat().st_size > raw.MOST_BYTES:
+        return _refused(f"larger than {raw.MOST_BYTES >> 30} GiB")
     if suffix in raw.RAW_SUFFIXES:
         return raw.raw_header(path)
     try:
@@ -87,11 +90,15 @@ def _refused(why: str) -> Header:
 
 def _read(file: BinaryIO) -> Header:
     """The header of an open file of any of the formats that Pillow reads."""
-    from labelgen import decode, raw
+    from labelgen import decode, raw, tiff
 
     head = file.read(16)
-    if not decode.kind_of(head):
+    kind = decode.kind_of(head)
+    if not kind:
         return _refused("no JPEG, PNG, TIFF or other photo" if head else "empty file")
+    if kind == "TIFF":
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            tiff.check_directories(data)
     file.seek(0)
     with decode.opened(file) as image:
         exif = decode.exif_of(image)
@@ -115,12 +122,9 @@ def _ends(file: BinaryIO, end: bytes, pixels: int) -> bool:
     In whole files it is among the last bytes; behind it cameras and phones append previews,
     films and padding, so that only where it is missing there the whole file is looked through.
     """
-    length = file.seek(0, os.SEEK_END)
-    for start in (max(pixels, length - TAIL_BYTES), pixels):
-        file.seek(start)
-        if end in file.read():
-            return True
-    return False
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        tail = max(pixels, len(data) - TAIL_BYTES)
+        return data.find(end, tail) >= 0 or data.find(end, pixels) >= 0
 
 
 def from_exif(
@@ -201,10 +205,11 @@ def _heif(path: Path) -> Header:
         import pillow_heif
     except ImportError:
         return Header(None, problem="HEIC needs pillow-heif: pip install 'labelgen[heif]'")
-    exif = Image.Exif()
+    from labelgen import decode
+
     try:
         image = pillow_heif.open_heif(path)
-        exif.load(image.info.get("exif") or b"")
+        exif = decode.exif_from(image.info.get("exif"))
     except Exception:  # as Pillow
         return _refused("damaged header")
     orientation = exif.get(0x0112, 1)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -26,6 +25,7 @@ from labelgen.noise import Row, fit
 from labelgen.recipe import Recipe
 from labelgen.response import GAMMA22, NAMED, Response
 from labelgen.survey import MOST_FRAMES, UNKNOWN, Selection, Survey, response_name, survey
+from labelgen.untrusted import NOT_JSON, read_json
 
 LEAST_EV = 0.03
 """Smaller corrections (stops) are dropped: what is stated exactly stays as it is stated."""
@@ -250,15 +250,12 @@ def responses(option: str) -> dict[str, Response] | None:
         names = ", ".join(("auto", *NAMED))
         raise UserError(f"--response {option}: expected {names}, or a dataset or .json file")
     try:
-        stored = (
-            read_header(path).responses
-            if path.suffix == ".h5"
-            else json.loads(path.read_text(encoding="utf-8"))
-        )
+        stored = read_header(path).responses if path.suffix == ".h5" else read_json(path)
+    except NOT_JSON as e:
+        raise UserError(f"{path}: expected responses as 'labelgen build' writes them") from e
+    try:
         return from_stored(stored)
-    except OSError as e:
-        raise UserError(f"{path}: {e.strerror or e}") from e
-    except (ValueError, TypeError, KeyError, AttributeError) as e:
+    except (UserError, *NOT_JSON) as e:
         raise UserError(f"{path}: expected responses as 'labelgen build' writes them") from e
 
 

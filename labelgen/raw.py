@@ -11,6 +11,7 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import io
+import mmap
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from labelgen import tiff
 from labelgen.arrays import Array, Codes
 from labelgen.errors import Rejected
 from labelgen.header import Header, from_exif, positive
@@ -27,6 +29,8 @@ RAW_SUFFIXES = frozenset({".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf"
 NEEDED = "camera RAW needs rawpy: pip install 'labelgen[raw]'"
 MOST_PIXELS = 2**28
 """268 megapixels: a frame of 16-bit RGB is 1.6 GB then, and its linear light 3.2 GB."""
+MOST_BYTES = 16 * MOST_PIXELS
+"""Of a file: 4 GiB, more than RGB of 32-bit floats take."""
 PILE, NEAR, STEEP = 1e-3, 0.05, 10
 """Sensels of one colour clip at their highest value if at least this share of them has exactly
 that value, and so many times more than have any other value in the top 5 %."""
@@ -221,7 +225,10 @@ def raw_header(path: Path) -> Header:
     exif = Image.Exif()
     with contextlib.ExitStack() as opened:
         with contextlib.suppress(Exception):  # no TIFF, or one that Pillow cannot read
-            exif.load_from_fp(opened.enter_context(path.open("rb")))
+            file = opened.enter_context(path.open("rb"))
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                tiff.check_directories(data)
+            exif.load_from_fp(file)
         try:
             return _with_libraw(path, exif)
         except Rejected as e:
@@ -247,9 +254,11 @@ def _with_libraw(path: Path, exif: Image.Exif) -> Header:
 
 
 def _preview_exif(photo: Any) -> Image.Exif:
+    from labelgen import decode  # which needs what is above
+
     try:
         with Image.open(io.BytesIO(photo.extract_thumb().data)) as preview:
-            return preview.getexif()
+            return decode.exif_of(preview)
     except Exception:  # no preview, one without EXIF, or a damaged one
         return Image.Exif()
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from labelgen.errors import UserError
+from labelgen.untrusted import brief, one_line, read_text
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -23,6 +24,8 @@ else:
     import tomli as tomllib
 
 
+MOST_TEXT = 1000
+"""Characters of the name and of the summary of a recipe."""
 RANGES = {"illumination": ("gain", "ramp"), "pieces": ("size", "speed")}
 """Settings that come as NAME_low and NAME_high, by section."""
 
@@ -367,9 +370,11 @@ class Recipe:
         parsed: dict[str, Any] = {"name": Path(where).stem, "summary": ""}
         for key, value in values.items():
             if key not in known:
-                raise UserError(f"{where}: no setting '{key}'; there are {', '.join(known)}")
+                raise UserError(f"{where}: no setting {brief(key)}; there are {', '.join(known)}")
             if key not in kinds:
-                parsed[key] = str(value)
+                if not isinstance(value, str) or len(value) > MOST_TEXT:
+                    raise UserError(f"{where}: {key} is {brief(value)}, expected a short text")
+                parsed[key] = value
                 continue
             if not isinstance(value, dict):
                 raise UserError(
@@ -378,7 +383,8 @@ class Recipe:
             names = [f.name for f in dataclasses.fields(kinds[key])]
             if unknown := [n for n in value if n not in names]:
                 raise UserError(
-                    f"{where}: no setting '{key}.{unknown[0]}'; there are {', '.join(names)}"
+                    f"{where}: no setting {brief(f'{key}.{unknown[0]}')}; "
+                    f"there are {', '.join(names)}"
                 )
             parsed[key] = kinds[key](**value)
         try:
@@ -396,14 +402,14 @@ def _check(name: str, value: Any, f: dataclasses.Field[Any]) -> None:
     allowed = f.metadata["allowed"]
     if isinstance(allowed, list):
         if value not in allowed:
-            raise UserError(f"{name} is {value!r}, expected one of {', '.join(allowed)}")
+            raise UserError(f"{name} is {brief(value)}, expected one of {', '.join(allowed)}")
         return
     number = (int,) if isinstance(f.default, int) else (int, float)
     low, high = allowed
     if isinstance(value, bool) or not isinstance(value, number) or not low <= value <= high:
         kind = "a whole number" if number == (int,) else "a number"
         raise UserError(
-            f"{name} is {value!r}, expected {kind} of {low} to {high} ({f.metadata['unit']})"
+            f"{name} is {brief(value)}, expected {kind} of {low} to {high} ({f.metadata['unit']})"
         )
 
 
@@ -457,9 +463,7 @@ def load_recipe(name_or_file: str) -> Recipe:
             f"no recipe '{name_or_file}'; there are {', '.join(RECIPES)}, or give a .toml file"
         )
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as e:
-        raise UserError(f"{path}: {e.strerror or e}") from e
+        values = tomllib.loads(read_text(path))
     except (ValueError, RecursionError) as e:
-        raise UserError(f"{path}: not TOML: {e}") from e
+        raise UserError(f"{path}: not TOML: {one_line(e)}") from e
     return Recipe.from_dict(values, str(path))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+from zipfile import ZIP_STORED, ZipFile
 
 import torch
 from torch import nn
@@ -16,12 +17,38 @@ from torch import nn
 from labelgen.errors import UserError
 from labelgen.files import publish, write_bytes, write_json
 from labelgen.response import Response
+from labelgen.untrusted import (
+    MOST_JSON,
+    NOT_JSON,
+    a_bool,
+    a_number,
+    a_table,
+    a_text,
+    a_whole,
+    one_line,
+    read_json,
+    read_text,
+)
 from trainer import models
 from trainer.losses import LOSSES
 
 CONFIG, LAST, METRICS = "config.json", "last.pt", "metrics.jsonl"
 CURVES, PICTURES, EVENTS = "curves.png", "pictures", "events"
 State = dict[str, Any]
+KINDS: dict[str, Callable[[Any], Any]] = {
+    "str": a_text,
+    "int": a_whole,
+    "float": a_number,
+    "bool": a_bool,
+}
+"""What a setting of each type has to be in config.json."""
+
+
+class Stateful(Protocol):
+    """A network or an optimizer."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any:
+        """Take over a state."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +110,9 @@ def read_responses(run: Path) -> dict[str, Response]:
     from labelgen.measure import known_cameras  # slow to import, and fit needs none
 
     try:
-        stored = json.loads((run / CONFIG).read_text(encoding="utf-8")).get("responses", {})
-        return known_cameras(stored)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as e:
-        raise UserError(f"{run / CONFIG}: damaged ({e!r}); train anew") from e
+        return known_cameras(read_json(run / CONFIG).get("responses", {}))
+    except (UserError, *NOT_JSON) as e:
+        raise UserError(f"{run / CONFIG}: damaged ({one_line(e)}); train anew") from e
 
 
 def read_config(run: Path) -> Config:
@@ -98,19 +124,37 @@ def read_config(run: Path) -> Config:
         Not the folder of a run.
     """
     path = run / CONFIG
+    if not path.exists():
+        raise UserError(f"{run}: not a run ({CONFIG} is missing); 'trainer fit' makes one")
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = a_table(read_json(path))
+        types = {f.name: str(f.type) for f in fields(Config)}
         # What earlier versions didn't know has the default that stands for how they trained.
         asked = [f.name for f in fields(Config) if f.name in stored or f.default is MISSING]
-        return Config(**{name: stored[name] for name in asked})
-    except FileNotFoundError:
-        raise UserError(
-            f"{run}: not a run ({CONFIG} is missing); 'trainer fit' makes one"
-        ) from None
-    except OSError as e:
-        raise UserError(f"{path}: {e.strerror or e}") from e
-    except (ValueError, TypeError, KeyError) as e:
-        raise UserError(f"{path}: damaged ({e!r}); train anew") from e
+        return Config(**{name: KINDS[types[name]](stored[name]) for name in asked})
+    except KeyError as e:
+        raise UserError(f"{path}: damaged ({e} is missing); train anew") from e
+    except NOT_JSON as e:
+        raise UserError(f"{path}: damaged ({one_line(e)}); train anew") from e
+
+
+def read_metrics(run: Path) -> list[tuple[bytes, dict[str, Any]]]:
+    """The whole lines of metrics.jsonl, as they lie there and parsed; a kill may leave half a one.
+
+    Raises
+    ------
+    UserError
+        One is not what a run writes.
+    """
+    path = run / METRICS
+    try:
+        lines = read_text(path, MOST_JSON).encode().splitlines(keepends=True)
+        parsed = [(line, a_table(json.loads(line))) for line in lines if line.endswith(b"\n")]
+        for _, figures in parsed:
+            a_whole(figures["step"])
+    except NOT_JSON as e:
+        raise UserError(f"{path}: damaged ({one_line(e)}); remove it to go on") from e
+    return parsed
 
 
 def check_same(run: Path, config: Config) -> None:
@@ -174,13 +218,52 @@ def load(run: Path) -> State:
         Missing or damaged.
     """
     path = run / LAST
+    if not path.exists():
+        raise UserError(f"{path}: nothing saved yet; go on with 'trainer fit --resume'")
     try:
-        state: State = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"{path}: nothing saved yet; go on with 'trainer fit --resume'") from None
+        _check_archive(path)
+        # Tensors and plain values alone: a pickle that names anything else is refused.
+        state: State = a_table(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as e:  # torch raises many kinds for a damaged file
         raise UserError(f"{path}: not a whole checkpoint; train anew") from e
     return state
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse what `torch.save` does not write: torch would inflate an archive to any size.
+
+    Raises
+    ------
+    ValueError
+        No archive, or its records are compressed or overlap.
+    """
+    if not path.is_file():
+        raise ValueError("not a file")
+    with ZipFile(path) as archive:
+        records = archive.infolist()
+    if any(r.compress_type != ZIP_STORED or r.file_size != r.compress_size for r in records):
+        raise ValueError("compressed records")
+    if sum(r.file_size for r in records) > path.stat().st_size:
+        raise ValueError("records that overlap")
+
+
+def restore(run: Path, state: State, **parts: Stateful) -> int:
+    """Put a saved position into a network, its average and an optimizer; steps done so far.
+
+    Raises
+    ------
+    UserError
+        It is of another network, or not of finite numbers.
+    """
+    try:
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        weights = [t for name in ("model", "ema") for t in state.get(name, {}).values()]
+        if not all(t.isfinite().all() for t in weights if t.is_floating_point()):
+            raise ValueError("weights that are not finite")
+        return a_whole(state["step"])
+    except Exception as e:  # by torch, of many kinds
+        raise UserError(f"{run / LAST}: does not fit ({one_line(e)}); train anew") from e
 
 
 def load_model(
@@ -219,8 +302,8 @@ def load_model(
         )
     model, state = models.build(config.model, config.frames, config.reference), load(run)
     try:
-        model.load_state_dict(state["ema"])
-    except (KeyError, RuntimeError) as e:
+        restore(run, state, ema=model)
+    except UserError as e:
         raise UserError(f"{run}: its weights do not fit this version of {config.model}") from e
     return model.to(device).eval(), config
 

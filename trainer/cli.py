@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 import trainer
-from labelgen.cli import Bar, response_option
+from labelgen.cli import Bar, echo, echo_lines, response_option
 from labelgen.errors import UserError
 from trainer.stop import Stopped
 
@@ -55,8 +55,12 @@ class Program(click.Group):
             if (e.name or "").split(".")[0] != "torch":
                 raise
             message, code = INSTALL, 2
+        except BrokenPipeError:
+            raise
+        except OSError as e:
+            message, code = f"{e.filename}: {e.strerror}" if e.filename else str(e), 2
         rank = os.environ.get("RANK")
-        click.echo(f"process {rank}: {message}" if rank else message, err=True)
+        echo(f"process {rank}: {message}" if rank else message, err=True)
         return context.exit(code)
 
 
@@ -149,12 +153,12 @@ def evaluate(runs: tuple[Path, ...], scenes: Path, as_json: bool, **options: Any
         bar.close()
     for run, result in results.items():
         for name, why in result["skipped"].items():
-            click.echo(f"{run}: {name} skipped, {why}", err=True)
+            echo(f"{run}: {name} skipped, {why}", err=True)
     one, *more = results.values()
     if as_json:
-        click.echo(json.dumps({"runs": results} if more else one, indent=1))
+        echo_lines(json.dumps({"runs": results} if more else one, indent=1))
     else:
-        click.echo(as_comparison(results) if more else as_table(one))
+        echo_lines(as_comparison(results) if more else as_table(one))
 
 
 @cli.command()
@@ -177,7 +181,7 @@ def predict(run: Path, brackets: tuple[Path, ...], out: Path, **options: Any) ->
     finally:
         bar.close()
     for name, why in failed.items():
-        click.echo(f"{name}: {why}", err=True)
+        echo(f"{name}: {why}", err=True)
     sys.exit(1 if failed else 0)
 
 
@@ -190,7 +194,7 @@ def export(run: Path, out: Path, **options: Any) -> None:
     from trainer.export import export as job
 
     apart = job(run, out, **options)
-    click.echo(f"{out}  (onnxruntime and torch differ by at most {apart:.1e})")
+    echo(f"{out}  (onnxruntime and torch differ by at most {apart:.1e})")
 
 
 @cli.command()
@@ -206,16 +210,16 @@ def bench(data: Path, as_json: bool, **options: Any) -> None:
 
     found = job(data, **options)
     if as_json:
-        click.echo(json.dumps(found, indent=1))
+        echo_lines(json.dumps(found, indent=1))
         return
-    click.echo(f"loader {found['loader']:.1f} samples/s")
-    click.echo(f"model  {found['model']:.1f} samples/s, forward and backward on {found['device']}")
-    click.echo(f"The {found['bound']} bounds.")
+    echo(f"loader {found['loader']:.1f} samples/s")
+    echo(f"model  {found['model']:.1f} samples/s, forward and backward on {found['device']}")
+    echo(f"The {found['bound']} bounds.")
 
 
 def main() -> None:
     """Entry point of the ``trainer`` program."""
     if getattr(trainer, "DISTRIBUTION", None) != "labelgen":
-        click.echo(CLASH.format(place=next(iter(trainer.__path__), "trainer")), err=True)
+        echo(CLASH.format(place=next(iter(trainer.__path__), "trainer")), err=True)
         sys.exit(2)
     cli()

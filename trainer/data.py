@@ -63,6 +63,8 @@ class PatchDataset(torch.utils.data.Dataset[Arrays]):
         self._rows = Rows(self._data)
         self.header = self._data.header
         self._ev = self._data.column("ev").astype(np.float32)
+        if not np.isfinite(self._ev).all():
+            raise UserError(f"{self.path}: exposures that are not finite; get it anew")
         self._stamps = self._stat()
         images = self._data.images[0]
         self._like = {name: (images[name].shape[1:], images[name].dtype) for name in IMAGES}
@@ -128,7 +130,7 @@ class PatchDataset(torch.utils.data.Dataset[Arrays]):
             try:
                 self._rows.read(name, row, out)
                 return
-            except OSError as e:
+            except (OSError, RuntimeError, ValueError) as e:
                 file = Path(self._data.files[self._data.place(row)[0]].filename)
                 if pause is None or not file.exists():
                     text = f"{file}: row {row} can't be read ({e}); 'labelgen verify' it"

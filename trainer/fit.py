@@ -165,12 +165,14 @@ def fit(
         optimizer = torch.optim.AdamW(
             network.parameters(), lr, betas=(0.9, 0.99), weight_decay=weight_decay
         )
-        state = open_run(run, config, dataset.responses, resume)
+        state, first = open_run(run, config, dataset.responses, resume), 0
         if state:
-            network.load_state_dict(state["model"])
-            average.model.load_state_dict(state["ema"])
-            optimizer.load_state_dict(state["optimizer"])
-        first = int(state["step"]) if state else 0
+            saved: dict[str, checkpoint.Stateful] = {
+                "model": network,
+                "ema": average.model,
+                "optimizer": optimizer,
+            }
+            first = checkpoint.restore(run, state, **saved)
         if first == steps and rank == 0:
             sys.stderr.write(f"{run}: has all of its {steps} steps\n")
         log = Log(run, config, first)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import io
-import json
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,9 @@ from torch import nn
 
 from labelgen.arrays import Bytes
 from labelgen.files import png, tone_mapped, write_bytes
+from labelgen.untrusted import a_number
 from trainer import device as devices
-from trainer.checkpoint import CURVES, METRICS, PICTURES
+from trainer.checkpoint import CURVES, PICTURES, read_metrics
 from trainer.data import prepare
 from trainer.holdout import spread
 from trainer.mixture import Mixture
@@ -74,18 +74,18 @@ def draw_curves(run: Path) -> None:
         return
     from matplotlib.figure import Figure  # a second to import: not before the first step
 
-    lines = [json.loads(line) for line in (run / METRICS).read_text(encoding="utf-8").splitlines()]
+    lines = [figures for _, figures in read_metrics(run)]
     figure = Figure(figsize=(10, 4), dpi=100, layout="constrained")
     left, right = figure.subplots(1, 2)
-    losses = [(m["step"], m["loss"]) for m in lines if "loss" in m]
+    losses = [(m["step"], a_number(m["loss"])) for m in lines if "loss" in m]
     left.semilogy(*zip(*losses, strict=True)) if losses else None
     left.set(xlabel="step", ylabel="loss", title="training")
     curves = {
         "held out, against its labels": [
-            (m["step"], m["held_out"]["psnr_mu"]) for m in lines if "held_out" in m
+            (m["step"], a_number(m["held_out"]["psnr_mu"])) for m in lines if "held_out" in m
         ],
         "scenes with truth": [
-            (m["step"], m["val"]["mean"]["psnr_mu"]) for m in lines if "val" in m
+            (m["step"], a_number(m["val"]["mean"]["psnr_mu"])) for m in lines if "val" in m
         ],
     }
     for name, points in curves.items():

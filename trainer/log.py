@@ -18,7 +18,7 @@ from torch import Tensor
 
 from labelgen.files import write_bytes
 from trainer import ranks
-from trainer.checkpoint import EVENTS, METRICS, Config
+from trainer.checkpoint import EVENTS, METRICS, Config, read_metrics
 from trainer.stop import Stopped
 
 
@@ -97,9 +97,8 @@ class Log:
     def _forget_after(self, step: int) -> None:
         """Leave out what a killed run wrote after its last checkpoint; half a line perhaps."""
         path = self.run / METRICS
-        lines = path.read_bytes().splitlines(keepends=True) if step and path.exists() else []
-        whole = [line for line in lines if line.endswith(b"\n")]
-        write_bytes(path, b"".join(line for line in whole if json.loads(line)["step"] <= step))
+        known = read_metrics(self.run) if step and path.exists() else []
+        write_bytes(path, b"".join(line for line, figures in known if figures["step"] <= step))
 
     def _say(self, text: str, last: bool = True) -> None:
         """Write a line over the one of progress; that of progress itself isn't the `last`."""

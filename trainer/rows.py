@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.format import IMAGES, Dataset, filter_ids
+from labelgen.safe_hdf5 import read_row
 
 CHECKSUM_ONLY = [h5py.h5z.FILTER_FLETCHER32]
+THROUGH_HDF5 = -1
 
 
 class Rows:
@@ -29,6 +31,7 @@ class Rows:
     def __init__(self, data: Dataset) -> None:
         self._data = data
         # Where in its file the bytes of a row lie; 0 is the header, so it stands for unknown.
+        # THROUGH_HDF5 where they are compressed, and were found to be as many as a row has.
         self._at = {name: np.zeros(len(data), np.int64) for name in IMAGES}
         self._raw = [all(_stored_as_is(images[name]) for name in IMAGES) for images in data.images]
         self._open: dict[int, int] = {}
@@ -43,14 +46,16 @@ class Rows:
         """
         part, local = self._data.place(row)
         at = int(self._at[name][row])
-        if at:
+        if at > 0:
             self._pread(part, at, out)
             return
         dataset = self._data.images[part][name]
-        out[...] = dataset[local]
+        out[...] = dataset[local] if at == THROUGH_HDF5 else read_row(dataset, local)
         if self._raw[part]:
             chunk = dataset.id.get_chunk_info_by_coord((local, *(0,) * out.ndim))
             self._at[name][row] = chunk.byte_offset or 0  # None where nothing was written
+        else:
+            self._at[name][row] = THROUGH_HDF5
 
     def _pread(self, part: int, at: int, out: NDArray[Any]) -> None:
         if part not in self._open:
