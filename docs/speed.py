@@ -40,7 +40,7 @@ STAGES = {
     "label": ("label.py:make_label", ""),
     "choose patches": ("patches.py:choose", ""),
     "augment": ("augment.py:make_samples", ""),
-    "write": ("write.py:append", ""),
+    "write": ("shard.py:append", ""),
     "join": ("assemble.py:assemble", ""),
 }
 
@@ -99,7 +99,7 @@ def yardstick(raw: Path) -> float:
     """Seconds of AlignMTB and MergeDebevec for a bracket."""
     spent = []
     cv2.setNumThreads(1)
-    for folder in sorted(raw.iterdir()):
+    for folder in sorted({p.parent for p in raw.glob("*/*.tif")}):
         frames = [
             (cv2.imread(str(p), cv2.IMREAD_UNCHANGED) / 257).astype(np.uint8)
             for p in sorted(folder.glob("*.tif"))
@@ -174,7 +174,7 @@ def sizes(work: Path, _: int) -> None:
     for size in ((1000, 1500), (2828, 4242), (4000, 6000), (5774, 8660)):
         pixels = size[0] * size[1] / 1e6
         raw = small if size == SIZE else enlarged(small, work / f"{pixels:.0f}", size, 3, "tif")
-        number = len([p for p in raw.iterdir() if p.is_dir()])
+        number = len({p.parent for p in raw.glob("*/*.tif")})
         spent, *_ = run(raw, work / "out.h5", "--jobs", 1, "--recipe", one)
         print(f"| 3 x {pixels:.1f} MP | {spent / number:.1f} | {3 * pixels * number / spent:.2f} |")
 
