@@ -206,8 +206,12 @@ def _check_file(groups: Path, raw: Path, file: object) -> None:
     """Refuse a file of `groups.json` that is outside of RAW or not there."""
     if not isinstance(file, str) or not file or not _is_below(file):
         raise UserError(f"{groups}: {brief(file)} is not inside {raw}")
-    if not ((raw / file).is_file() or (raw / file).is_symlink()):
-        raise UserError(f"{groups}: {raw / file} does not exist; edit or make the list anew")
+    try:
+        there = (raw / file).is_file() or (raw / file).is_symlink()
+    except OSError:  # its name is longer than any
+        there = False
+    if not there:
+        raise UserError(f"{groups}: {brief(file)} does not exist in {raw}; edit or make it anew")
 
 
 def _completed(frame: Frame, header: Header) -> Frame:

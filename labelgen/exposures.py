@@ -194,7 +194,10 @@ def _are_geometric(values: Sequence[float]) -> bool:
 
 
 def _from_npy(path: Path, frames: list[Frame]) -> tuple[list[Frame], list[str]]:
-    values = np.load(path, mmap_mode="r", allow_pickle=False)  # a claimed size takes no memory
+    try:
+        values = np.load(path, mmap_mode="r", allow_pickle=False)  # a claimed size takes no memory
+    except Exception as e:  # its header is parsed as Python, which raises many kinds
+        raise UserError(f"not an array of numbers ({one_line(e)})") from e
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "iuf":
         raise UserError("not an array of numbers")
     if values.size != len(frames):

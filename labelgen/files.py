@@ -135,7 +135,9 @@ def read_hdr(path: Path) -> Float:
 
 
 def _read_radiance(path: Path) -> Float:
-    data = np.fromfile(path, np.uint8, MOST_BYTES)
+    if path.stat().st_size > MOST_BYTES:
+        raise Rejected(f"{path.name}: larger than {MOST_BYTES >> 30} GiB")
+    data = np.fromfile(path, np.uint8)
     said = RESOLUTION.search(data[:HEAD_BYTES].tobytes())
     try:
         if said is None:

@@ -196,7 +196,7 @@ def _check_header(header: Header, path: Path) -> None:
     for entry in header.responses.values():
         a_text(entry["name"]), a_whole(entry["brackets"]), a_number(entry.get("misfit") or 0)
         if "curves" in entry:
-            Response("estimated", tuple(tuple(map(float, curve)) for curve in entry["curves"]))
+            Response("estimated", tuple(tuple(map(a_number, curve)) for curve in entry["curves"]))
     for part in header.parts:
         a_whole(part["rows"], 0), a_whole(part["bytes"], 0), a_text(part["sha256"])
         if Path(a_text(part["file"])).name == part["file"]:  # readers refuse and report others

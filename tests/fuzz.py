@@ -1,0 +1,466 @@
+"""Damaged and hostile inputs, made at random, for every reader; see docs/security.md.
+
+    python tests/fuzz.py [--minutes 30] [--only NAME ...] [--keep FOLDER]
+
+A finding is any exception but `UserError` and `Rejected`, an input that takes more than 10 s, or a
+process that dies, as one does that asks for more than 4 GiB. Inputs are mutations of valid files:
+flipped bytes, numbers at their limits, truncations, splices, and what hypothesis invents.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import cv2
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from labelgen.errors import Rejected, UserError
+
+MEMORY, HANG_S = 4 << 30, 10
+LIMITS = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 0x7FFFFFFFFFFFFFFF)
+TOKENS = (b"nan", b"inf", b"-inf", b"1e400", b"-0", b"null", b"true", b"{}", b"[]", b'""', b"/")
+TOKENS += (
+    b"[" * 3000,
+    b"9" * 5000,
+    b"0x" + b"f" * 6000,
+    b"../",
+    b"\x00",
+    b"\x1b[2J",
+    b"\n",
+    b"\xff",
+)
+
+
+def mutated(seed: bytes, others: list[bytes], rng: random.Random) -> bytes:
+    """One to four changes of a valid input."""
+    data = bytearray(seed)
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        at = rng.randrange(len(data) + 1)
+        kind = rng.randrange(7)
+        if kind == 0 and data:
+            data[at % len(data)] ^= 1 << rng.randrange(8)
+        elif kind == 1 and data:
+            data[at % len(data)] = rng.randrange(256)
+        elif kind == 2:
+            size = rng.choice((1, 2, 4, 8))
+            number = rng.choice(LIMITS) & (256**size - 1)
+            data[at : at + size] = number.to_bytes(size, rng.choice(("little", "big")))
+        elif kind == 3:
+            del data[at:]
+        elif kind == 4:
+            del data[at : at + rng.randrange(64)]
+        elif kind == 5:
+            data[at : at + rng.choice((0, 1, 4))] = rng.choice(TOKENS)
+        else:
+            other = rng.choice(others)
+            start = rng.randrange(len(other) + 1)
+            data[at:at] = other[start : start + rng.randrange(400)]
+    return bytes(data)
+
+
+class Target:
+    """A reader: valid inputs, the name that an input gets, and what reads it."""
+
+    def __init__(
+        self, seeds: list[bytes], name: str, read: Callable[[Path], object], head: int = 0
+    ) -> None:
+        self.seeds, self.name, self.read, self.head = seeds, name, read, head
+
+
+def bracket(folder: Path, count: int = 3) -> list[Path]:
+    """A folder of small frames without exposures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{k}.png" for k in range(count)]
+    for k, path in enumerate(paths):
+        cv2.imwrite(str(path), np.full((8, 8, 3), 40 * k, np.uint8))
+    return paths
+
+
+def of_lists(folder: Path) -> Target:
+    """exposure.txt and its kin."""
+    from labelgen.exposures import EV_LISTS, FILE_LISTS, TIME_LISTS, read_exposures
+    from labelgen.header import read_header
+
+    frames = bracket(folder / "bracket")
+    headers = [read_header(f) for f in frames]
+    names = (*EV_LISTS, *FILE_LISTS, *TIME_LISTS, "exposures.npy")
+
+    def read(path: Path) -> None:
+        data = path.read_bytes()
+        for name in names:
+            listed = frames[0].parent / name
+            listed.write_bytes(data)
+            read_exposures(frames, headers)
+            listed.unlink()
+
+    npy = folder / "x.npy"
+    np.save(npy, np.array([0.0, 2.0, 4.0]))
+    texts = ["0\n2\n4\n", "1/60 1/15 1/4\n", "1,2,4\n-2,0,2", "# file name 1/s\n0.png 60\n1.png 4"]
+    return Target([*(t.encode() for t in texts), npy.read_bytes()], "list", read)
+
+
+def of_photos(folder: Path) -> Target:
+    """Headers, EXIF, maker notes and pixels of photos."""
+    from PIL import Image, TiffImagePlugin
+
+    from labelgen.decode import decode_photo
+    from labelgen.header import read_header
+
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0110], exif[0x0112] = "Canon", "EOS", 6
+    exif.get_ifd(0x8769).update(
+        {0x829A: TiffImagePlugin.IFDRational(1, 60), 0x829D: 5.6, 0x8827: 100, 0x927C: note()}
+    )
+    image = Image.fromarray(np.arange(32 * 24 * 3, dtype=np.uint8).reshape(24, 32, 3))
+    seeds = []
+    for suffix in ("jpg", "png", "tif", "webp", "avif", "bmp"):
+        path = folder / f"seed.{suffix}"
+        image.save(path, **({} if suffix == "bmp" else {"exif": exif}))
+        seeds.append(path.read_bytes())
+    wide = np.arange(24 * 32 * 3, dtype=np.uint16).reshape(24, 32, 3) * 80
+    for suffix, values in (("png", wide), ("tif", wide), ("tif", wide.astype(np.float32) / 65535)):
+        seeds.append(cv2.imencode(f".{suffix}", values)[1].tobytes())
+    try:
+        import pillow_heif
+
+        pillow_heif.from_pillow(image).save(folder / "seed.heic", exif=exif.tobytes())
+        seeds.append((folder / "seed.heic").read_bytes())
+    except ImportError:
+        pass
+
+    def read(path: Path) -> None:
+        for named in (path, path.with_suffix(".heic"), path.with_suffix(".dng")):
+            if named != path:
+                os.link(path, named)
+            read_header(named)
+            if named != path:
+                named.unlink()
+        decode_photo(path)
+
+    return Target(seeds, "photo.jpg", read, 600)
+
+
+def note() -> bytes:
+    """A maker note as Canon writes one."""
+    shot = np.zeros(34, "<i2")
+    shot[0], shot[17] = 68, 32
+    entry = b"\x04\x00\x03\x00" + (34).to_bytes(4, "little") + (500).to_bytes(4, "little")
+    return b"\x01\x00" + entry + bytes(4) + shot.tobytes()
+
+
+def of_notes(folder: Path) -> Target:
+    """Maker notes by themselves."""
+    from labelgen.makernote import read_bracketing
+
+    entry = b"\x00\x11\x03\x00\x01\x00\x00\x00\x01\x00\x00\x00"
+    fuji = b"FUJIFILM\x0c\x00\x00\x00\x01\x00" + entry
+    nikon = b"Nikon\0\x02\x10\0\0II*\0\x08\0\0\0\x01\x00" + entry
+    sony = b"SONY DSC \0\0\0\x01\x00\x49\xb0" + entry[2:]
+
+    def read(path: Path) -> None:
+        for make in ("Canon", "NIKON", "SONY", "FUJIFILM"):
+            for order in "<>":
+                read_bracketing(path.read_bytes(), make, order)
+
+    return Target([note(), fuji, nikon, sony], "note", read)
+
+
+def of_tiff(folder: Path) -> Target:
+    """Directories of TIFF, by themselves."""
+    from labelgen.tiff import check_directories, layout
+
+    values = np.zeros((24, 32, 3), np.uint16)
+    seeds = [cv2.imencode(".tif", v)[1].tobytes() for v in (values, values.astype(np.float32))]
+
+    def read(path: Path) -> None:
+        data = path.read_bytes()
+        check_directories(data)
+        layout(data)
+
+    return Target(seeds, "x.tif", read, 10_000)
+
+
+def of_radiance(folder: Path) -> Target:
+    """Truths: Radiance and OpenEXR."""
+    from labelgen.files import read_hdr, write_exr, write_hdr
+
+    picture = np.random.default_rng(1).random((16, 24, 3)).astype(np.float32)
+    write_hdr(folder / "a.hdr", picture)
+    coded = cv2.imencode(".hdr", picture)[1].tobytes()
+    seeds = [(folder / "a.hdr").read_bytes(), coded]
+    try:
+        write_exr(folder / "a.exr", picture)
+        seeds.append((folder / "a.exr").read_bytes())
+    except UserError:
+        pass
+
+    def read(path: Path) -> None:
+        exr = path.read_bytes()[:4] == b"\x76\x2f\x31\x01"
+        read_hdr(path.rename(path.with_suffix(".exr")) if exr else path)
+
+    return Target(seeds, "truth.hdr", read, 400)
+
+
+def datasets(folder: Path, frames: int = 2) -> list[Path]:
+    """Small datasets: one file of each compression."""
+    from labelgen.augment import Sample
+    from labelgen.format import Layout
+    from labelgen.patches import Patch
+    from labelgen.shard import Shard
+    from labelgen.write import Source, join
+
+    rng, made = np.random.default_rng(3), []
+    head: dict[str, Any] = {"format": "labelgen", "format_version": 1, "frames": frames}
+    head |= {"reference": 1, "patch": 16, "encoding": "gamma2.2", "recipe": {"name": "default"}}
+    head |= {"generator": "labelgen", "fingerprint": "f" * 64, "license": "", "citation": ""}
+    head |= {"scenes": {"one": {"size": [9, 9]}, "two": {"rejected": "too dark"}}}
+    head["responses"] = {"Canon": {"name": "gamma2.2", "brackets": 2, "misfit": 0.5}}
+    for compress in ("none", "gzip"):
+        layout = Layout(frames, 16, 8, compress)
+        with Shard(folder / "shard", layout) as shard:
+            for k in range(3):
+                codes = rng.integers(0, 256, (frames, 16, 16, 3)).astype(np.uint8)
+                label = rng.random((16, 16, 3)).astype(np.float16)
+                weight = np.full((16, 16), 255, np.uint8)
+                shard.append(Sample(codes, label, weight, Patch(k, 0, 0, 0), 0))
+        made.append(folder / f"{compress}.h5")
+        source = Source(folder / "shard", "one", 3, (0.0, 2.0))
+        join([source], made[-1], layout, head, 8)
+    return made
+
+
+def of_datasets(folder: Path) -> Target:
+    """Datasets: info, verify, and what training reads."""
+    from labelgen.format import info
+    from labelgen.verify import verify
+    from trainer import data as module
+
+    module.PAUSES_S = ()
+
+    def read(path: Path) -> None:
+        for command in (info, verify):
+            with contextlib.suppress(UserError):
+                json.dumps(command(path))
+        with module.PatchDataset(path) as data:
+            data.scenes()
+            for row in range(min(len(data), 3)):
+                data[row]
+
+    return Target([p.read_bytes() for p in datasets(folder)], "data.h5", read, 9000)
+
+
+def of_recipes(folder: Path) -> Target:
+    """Recipes as TOML."""
+    from labelgen.recipe import RECIPES, load_recipe
+
+    return Target(
+        [r.as_toml().encode() for r in RECIPES.values()],
+        "recipe.toml",
+        lambda path: load_recipe(str(path)).as_toml(),
+    )
+
+
+def of_groups(folder: Path) -> Target:
+    """groups.json."""
+    from labelgen.discover import as_json, read_groups, scan
+
+    raw = folder / "raw"
+    for name in ("one", "two"):
+        bracket(raw / name)
+        (raw / name / "exposure.txt").write_text("0\n2\n4\n")
+    seed = json.dumps(as_json(scan(raw), raw), indent=1).encode()
+    return Target([seed], "groups.json", lambda path: read_groups(path, raw))
+
+
+def of_responses(folder: Path) -> Target:
+    """Responses of cameras."""
+    from labelgen.measure import responses
+
+    curve = [k / 255 for k in range(256)]
+    stored = {"a": {"name": "srgb"}, "b": {"name": "estimated", "curves": [curve] * 3}}
+    return Target([json.dumps(stored).encode()], "r.json", lambda path: responses(str(path)))
+
+
+def of_runs(folder: Path) -> Target:
+    """config.json and last.pt of a run."""
+    import torch
+
+    from trainer.checkpoint import Config, load_model, read_config, read_responses, write_config
+    from trainer.models import build
+
+    config = Config("f", 3, 2, 1, 16, "lean", "mu-l1", 9, 2, 1e-3, 1, 0.0, 0.9, 1)
+    write_config(folder, config, {"a": {"name": "srgb"}})
+    whole = (folder / "config.json").read_bytes()
+    small = {"ema": {"w": torch.ones(3)}, "step": 3}
+    torch.save(small, folder / "small.pt")
+    torch.save({"ema": build("lean", 2, 1).state_dict(), "step": 3}, folder / "last.pt")
+    right = (folder / "last.pt").read_bytes()
+
+    def read(path: Path) -> None:
+        data, run = path.read_bytes(), path.parent
+        is_config = data[:1] != b"P"
+        (run / "config.json").write_bytes(data if is_config else whole)
+        (run / "last.pt").write_bytes(right if is_config else data)
+        if is_config:
+            read_config(run)
+            read_responses(run)
+        load_model(run, torch.device("cpu"))
+
+    seeds = [whole, (folder / "small.pt").read_bytes(), right]
+    return Target(seeds, "input", read)
+
+
+TARGETS: dict[str, Callable[[Path], Target]] = {
+    "lists": of_lists,
+    "photos": of_photos,
+    "notes": of_notes,
+    "tiff": of_tiff,
+    "truths": of_radiance,
+    "datasets": of_datasets,
+    "recipes": of_recipes,
+    "groups": of_groups,
+    "responses": of_responses,
+    "runs": of_runs,
+}
+
+
+class Hang(BaseException):
+    """Nothing between here and the reader catches it."""
+
+
+def on_alarm(number: int, frame: FrameType | None) -> None:
+    """An input took too long."""
+    raise Hang
+
+
+def work(name: str, seconds: float, seed: int, keep: Path) -> None:
+    """Try inputs for so long; one line of JSON for each finding, and one at the end."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    signal.signal(signal.SIGALRM, on_alarm)
+    warnings.simplefilter("ignore")
+    tried, until, rng = 0, time.monotonic() + seconds, random.Random(seed)
+    with tempfile.TemporaryDirectory() as scratch:
+        target = TARGETS[name](Path(scratch))
+        place = Path(scratch) / "input"
+        place.mkdir()
+
+        def attempt(data: bytes) -> None:
+            nonlocal tried
+            tried += 1
+            (keep / f"{name}.last").write_bytes(data)  # there if the process dies
+            path = place / target.name
+            path.write_bytes(data)
+            signal.alarm(HANG_S)
+            try:
+                target.read(path)
+            except (UserError, Rejected) as e:
+                if len(str(e)) > 2000:
+                    report("a long line", data)
+            except Hang:
+                report("hangs", data)
+            except Exception as e:
+                report(f"{type(e).__name__}: {str(e)[:200]}", data)
+            finally:
+                signal.alarm(0)
+                for left in place.iterdir():
+                    left.unlink()
+
+        def report(what: str, data: bytes) -> None:
+            import traceback
+
+            saved = keep / f"{name}-{seed}-{tried}"
+            saved.write_bytes(data)
+            trace = [line[:120] for line in traceback.format_exc().splitlines()[-8:]]
+            print(json.dumps({"what": what, "input": str(saved), "trace": trace}), flush=True)
+
+        def invented() -> None:
+            size = st.binary(max_size=200) | st.text(max_size=200).map(str.encode)
+            calm = settings(
+                max_examples=200,
+                deadline=None,
+                database=None,
+                suppress_health_check=list(HealthCheck),
+            )
+            calm(given(size)(attempt))()
+
+        for data in target.seeds:
+            attempt(data)
+        invented()
+        while time.monotonic() < until:
+            data = rng.choice(target.seeds)
+            head = target.head if rng.random() < 0.7 else 0  # headers are where the logic is
+            if head:
+                changed = mutated(data[:head], target.seeds, rng)
+                attempt(changed + data[head:])
+            else:
+                attempt(mutated(data, target.seeds, rng))
+    print(json.dumps({"tried": tried}), flush=True)
+
+
+def fuzz(name: str, seconds: float, keep: Path) -> int:
+    """Run one reader in processes of its own, anew where one dies; the number of findings."""
+    began, tried, findings, seed = time.monotonic(), 0, [], 0
+    while (left := seconds - (time.monotonic() - began)) > 0 and seed < 20:
+        command = [sys.executable, __file__, "--worker", name, str(left), str(seed), str(keep)]
+        quiet = os.environ | {"OPENCV_LOG_LEVEL": "SILENT"}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=quiet)
+        for line in done.stdout.splitlines():
+            said = json.loads(line) if line.startswith("{") else {}
+            tried += said.get("tried", 0)
+            findings += [said] if "what" in said else []
+        if done.returncode:
+            last = keep / f"{name}.last"
+            died = last.rename(keep / f"{name}-{seed}-died") if last.exists() else last
+            trace = done.stderr.splitlines()[-5:]
+            findings.append(
+                {"what": f"died: {done.returncode}", "input": str(died), "trace": trace}
+            )
+        seed += 1
+    elapsed = time.monotonic() - began
+    print(f"{name:10s} {tried:9,d} inputs  {elapsed:6.0f} s  {len(findings)} findings", flush=True)
+    for what in {f["what"]: f for f in findings}.values():
+        print(f"    {what['what']}\n    {what['input']}\n      " + "\n      ".join(what["trace"]))
+    (keep / f"{name}.last").unlink(missing_ok=True)
+    return len(findings)
+
+
+def main() -> None:
+    """Fuzz all readers, or those named."""
+    if sys.argv[1:2] == ["--worker"]:
+        name, seconds, seed, keep = sys.argv[2:6]
+        work(name, float(seconds), int(seed), Path(keep))
+        return
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--minutes", type=float, default=30.0, help="for all readers together")
+    parser.add_argument("--only", nargs="*", choices=list(TARGETS), default=list(TARGETS))
+    parser.add_argument("--keep", type=Path, help="folder of the inputs that were found")
+    chosen = parser.parse_args()
+    keep = chosen.keep or Path(tempfile.mkdtemp(prefix="fuzz-"))
+    keep.mkdir(parents=True, exist_ok=True)
+    seconds = 60 * chosen.minutes / len(chosen.only)
+    found = sum(fuzz(name, seconds, keep) for name in chosen.only)
+    print(f"inputs that were found: {keep}")
+    sys.exit(bool(found))
+
+
+if __name__ == "__main__":
+    main()
