@@ -7,6 +7,7 @@ PNG and TIFF of more than 8 bits by OpenCV; HEIC by pillow-heif where it is inst
 from __future__ import annotations
 
 import io
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -19,6 +20,9 @@ from labelgen import tiff
 from labelgen.arrays import Array, Codes
 from labelgen.errors import Rejected
 from labelgen.raw import MOST_BYTES, check_size
+
+# Pillow tells standard error what it passes over in damaged EXIF; reasons are in what we raise.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 COLOURS = {"RGB": "", "L": "", "RGBX": "RGB", "RGBA": "RGB", "LA": "L", "P": "RGB", "PA": "RGB"}
 """Pillow's modes that are photos, and to what they are converted; alpha is dropped, not applied."""

@@ -251,6 +251,8 @@ class Dataset:
 
     def _rows_of(self, file: h5py.File) -> int:
         """Rows of a file whose datasets all have the shapes and types of the format."""
+        if odd := [n for n in (*IMAGES, *COLUMNS) if not isinstance(file.get(n), h5py.Dataset)]:
+            raise ValueError(f"no dataset {odd[0]}")
         depth = 8 * file["inputs"].dtype.itemsize
         rows = len(file["label"])
         for name, (shape, kind) in expected(self.header.frames, self.header.patch, depth).items():

@@ -187,7 +187,7 @@ DATASETS: dict[Callable[[h5py.File], None], str] = {
 """What is made of a dataset, and what every reader says then."""
 SHAPES: dict[Callable[[h5py.File], None], str] = {
     wrong_type: "label is (4, 16, 16, 3) <f8, expected (4, 16, 16, 3)",
-    group: "damaged",
+    group: "damaged (no dataset weight)",
     other_frames: "inputs is (4, 2, 16, 16, 3) |u1, expected (4, 1099511627776, 16, 16, 3)",
 }
 """The same, where `verify` returns a list."""
