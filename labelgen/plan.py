@@ -21,6 +21,7 @@ from labelgen.make import Task, make
 from labelgen.measure import calibrated, found_responses, responses
 from labelgen.progress import Progress
 from labelgen.recipe import Recipe
+from labelgen.safe_hdf5 import MOST_TEXT
 from labelgen.shard import Source
 from labelgen.survey import Selection, Survey, as_record, survey_cached
 from labelgen.versions import generator
@@ -29,6 +30,8 @@ Engine: TypeAlias = Callable[..., Iterator[tuple[int, Any]]]
 """`labelgen.engine.run` for some workers: of a task and items."""
 Records: TypeAlias = Mapping[str, dict[str, Any]]
 """What came of every bracket that was made (`labelgen.make.make`), by name."""
+OF_LABEL = 600
+"""Bytes that are noted of a label, about."""
 DIED = "its worker died twice, the second time alone: out of memory? try fewer --jobs"
 
 
@@ -62,12 +65,19 @@ class Plan:
         Raises
         ------
         UserError
-            None of them can be used.
+            None of them can be used, or there are too many for one dataset.
         """
         depths = [s.codes_depth for s in surveys if not s.rejected]
         if not depths:
             raise nothing(raw, {s.name: s.rejected for s in surveys})
         layout = Layout(selection.frames, recipe.patches.size, max(depths), compress)
+        text = sum(len(str(as_record(s, [str(p) for p in s.paths]))) + OF_LABEL for s in surveys)
+        if text > MOST_TEXT:
+            raise UserError(
+                f"{raw}: what a dataset notes of {len(surveys)} brackets is {text / 2**20:.0f} MiB, "
+                f"expected at most {MOST_TEXT >> 20}; build several datasets (--limit, --exclude) "
+                "and train on them together"
+            )
         return Plan(raw, surveys, recipe, selection, layout, labels, seed)
 
     @property

@@ -585,6 +585,15 @@ def test_unusable_arguments(raw: Path, tmp_path: Path, options: dict, message: s
     assert not list(tmp_path.iterdir())
 
 
+def test_more_brackets_than_one_dataset_notes(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("labelgen.plan.MOST_TEXT", 2000)
+    with pytest.raises(UserError, match=r"notes of \d+ brackets is .*; build several datasets"):
+        build(raw, tmp_path / "out.h5", jobs=1)
+    assert not list(tmp_path.iterdir())
+
+
 def test_no_room_on_the_disk(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10**6))
     with pytest.raises(UserError, match=r"GB may be needed and 0\.0 GB are free"):
