@@ -75,8 +75,8 @@ class Plan:
         if text > MOST_TEXT:
             raise UserError(
                 f"{raw}: what a dataset notes of {len(surveys)} brackets is {text / 2**20:.0f} MiB, "
-                f"expected at most {MOST_TEXT >> 20}; build several datasets (--limit, --exclude) "
-                "and train on them together"
+                f"expected at most {MOST_TEXT >> 20}; build several datasets "
+                "(--limit, --exclude) and train on them together"
             )
         return Plan(raw, surveys, recipe, selection, layout, labels, seed)
 

@@ -1,6 +1,6 @@
 """Damaged and hostile inputs, made at random, for every reader; see docs/security.md.
 
-    python tests/fuzz.py [--minutes 30] [--only NAME ...] [--keep FOLDER]
+    python tests/fuzz.py [--minutes 30] [--only NAME ...] [--keep FOLDER] [--seed N]
 
 A finding is any exception but `UserError` and `Rejected`, an input that takes more than 10 s, or a
 process that dies, as one does that asks for more than 4 GiB. Inputs are mutations of valid files:
@@ -416,10 +416,10 @@ def work(name: str, seconds: float, seed: int, keep: Path) -> None:
     print(json.dumps({"tried": tried}), flush=True)
 
 
-def fuzz(name: str, seconds: float, keep: Path) -> int:
+def fuzz(name: str, seconds: float, keep: Path, seed: int) -> int:
     """Run one reader in processes of its own, anew where one dies; the number of findings."""
-    began, tried, findings, seed = time.monotonic(), 0, [], 0
-    while (left := seconds - (time.monotonic() - began)) > 0 and seed < 20:
+    began, tried, findings, last_seed = time.monotonic(), 0, [], seed + 20
+    while (left := seconds - (time.monotonic() - began)) > 0 and seed < last_seed:
         command = [sys.executable, __file__, "--worker", name, str(left), str(seed), str(keep)]
         quiet = os.environ | {"OPENCV_LOG_LEVEL": "SILENT"}
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=quiet)
@@ -453,11 +453,12 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=30.0, help="for all readers together")
     parser.add_argument("--only", nargs="*", choices=list(TARGETS), default=list(TARGETS))
     parser.add_argument("--keep", type=Path, help="folder of the inputs that were found")
+    parser.add_argument("--seed", type=int, default=0, help="another one, other inputs")
     chosen = parser.parse_args()
     keep = chosen.keep or Path(tempfile.mkdtemp(prefix="fuzz-"))
     keep.mkdir(parents=True, exist_ok=True)
     seconds = 60 * chosen.minutes / len(chosen.only)
-    found = sum(fuzz(name, seconds, keep) for name in chosen.only)
+    found = sum(fuzz(name, seconds, keep, chosen.seed) for name in chosen.only)
     print(f"inputs that were found: {keep}")
     sys.exit(bool(found))
 
