@@ -74,8 +74,8 @@ class Plan:
         text = sum(len(str(as_record(s, [str(p) for p in s.paths]))) + OF_LABEL for s in surveys)
         if text > MOST_TEXT:
             raise UserError(
-                f"{raw}: what a dataset notes of {len(surveys)} brackets is {text / 2**20:.0f} MiB, "
-                f"expected at most {MOST_TEXT >> 20}; build several datasets "
+                f"{raw}: what a dataset notes of {len(surveys)} brackets is "
+                f"{text / 2**20:.0f} MiB, expected at most {MOST_TEXT >> 20}; build several datasets "
                 "(--limit, --exclude) and train on them together"
             )
         return Plan(raw, surveys, recipe, selection, layout, labels, seed)
