@@ -22,6 +22,7 @@ from labelgen.arrays import Array
 from labelgen.errors import UserError
 from labelgen.response import Response
 from labelgen.safe_hdf5 import (
+    MOST_TEXT,
     Refused,
     check_attributes,
     check_beside,
@@ -165,6 +166,10 @@ def read_header(path: Path) -> Header:
     try:
         with open_file(path) as file:
             attributes = {k: _plain(v) for k, v in file.attrs.items()}
+        # Of texts of variable length, as they usually are, HDF5 tells no size before.
+        for name, value in attributes.items():
+            if isinstance(value, str) and len(value) > MOST_TEXT:
+                raise Refused(f"attribute {name!r} is larger than {MOST_TEXT >> 20} MiB")
         header = Header(
             a_whole(attributes["frames"], 1),
             a_whole(attributes["reference"], 0),
