@@ -51,6 +51,10 @@ class Stateful(Protocol):
         """Take over a state."""
 
 
+MOST_NAME = 200
+"""Characters of the name of a network."""
+
+
 @dataclass(frozen=True)
 class Config:
     """All that decides the weights of a run; the defaults are those of `trainer.fit.fit`.
@@ -86,7 +90,9 @@ class Config:
                 option = "--" + name.replace("_", "-")
                 raise UserError(f"{option} {getattr(self, name)}: expected at least {limit}")
         if self.loss not in LOSSES:
-            raise UserError(f"--loss {self.loss}: expected one of {', '.join(LOSSES)}")
+            raise UserError(f"--loss {self.loss[:60]}: expected one of {', '.join(LOSSES)}")
+        if len(self.model) > MOST_NAME:
+            raise UserError(f"--model {self.model[:60]}: expected a name")
         if not 0 < self.lr < 1:
             raise UserError(f"--lr {self.lr}: expected more than 0 and less than 1")
         for name in ("align", "gradient", "teacher"):

@@ -220,19 +220,26 @@ def test_what_is_no_archive(run: Path) -> None:
         ({"model": ["lean"]}, "['lean'] is no text"),
         ({"model": None}, "None is no text"),
         ({"compile": 1}, "1 is neither true nor false"),
-        ({"loss": "x" * 5000}, "is no text"),
+        ({"loss": ["mu-l1"]}, "['mu-l1'] is no text"),
         ({"fingerprint": {}}, "{} is no text"),
     ],
     ids=range(9),
 )
 def test_settings_of_other_types(run: Path, change: dict[str, Any], said: str) -> None:
     config = json.loads((run / "config.json").read_text())
-    if change.get("loss"):
-        change, said = {"loss": [change["loss"]]}, "is no text"
     (run / "config.json").write_text(json.dumps(config | change))
     line = line_of(lambda: read_config(run))
     assert line.startswith(f"{run / 'config.json'}: damaged (")
     assert said in line
+
+
+@pytest.mark.parametrize("name", ["model", "loss"])
+def test_names_as_long_as_a_book(run: Path, name: str) -> None:
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {name: "lean" + "9" * 5000}))
+    line = line_of(lambda: load_model(run, CPU))
+    assert line.startswith(f"--{name} lean999")
+    assert len(line) < 200
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "[]", "3", "\xff", "{}", "", "9" * 5000])
