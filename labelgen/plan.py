@@ -24,6 +24,7 @@ from labelgen.recipe import Recipe
 from labelgen.safe_hdf5 import MOST_TEXT
 from labelgen.shard import Source
 from labelgen.survey import Selection, Survey, as_record, survey_cached
+from labelgen.untrusted import read_text
 from labelgen.versions import generator
 
 Engine: TypeAlias = Callable[..., Iterator[tuple[int, Any]]]
@@ -75,8 +76,8 @@ class Plan:
         if text > MOST_TEXT:
             raise UserError(
                 f"{raw}: what a dataset notes of {len(surveys)} brackets is "
-                f"{text / 2**20:.0f} MiB, expected at most {MOST_TEXT >> 20}; build several datasets "
-                "(--limit, --exclude) and train on them together"
+                f"{text / 2**20:.0f} MiB, expected at most {MOST_TEXT >> 20}; build several "
+                "datasets (--limit, --exclude) and train on them together"
             )
         return Plan(raw, surveys, recipe, selection, layout, labels, seed)
 
@@ -143,8 +144,8 @@ def find_brackets(
     brackets = read_groups(groups, raw) if groups else scan(raw)
     if exclude:
         try:
-            lines = exclude.read_text(encoding="utf-8").splitlines()
-        except (OSError, ValueError) as e:
+            lines = read_text(exclude).splitlines()
+        except ValueError as e:
             raise UserError(f"{exclude}: cannot be read as a list of bracket names ({e})") from e
         for pattern in filter(None, (line.split("#")[0].strip() for line in lines)):
             kept = [b for b in brackets if not fnmatch.fnmatchcase(b.name, pattern)]

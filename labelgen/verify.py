@@ -13,6 +13,7 @@ from labelgen.errors import UserError
 from labelgen.files import sha256
 from labelgen.format import (
     BRANCHES,
+    COLUMNS,
     DAMAGE,
     IMAGES,
     Header,
@@ -22,8 +23,7 @@ from labelgen.format import (
     open_file,
     read_header,
 )
-
-SMALL = ("branch", "ev", "origin", "scene", "variant")
+from labelgen.safe_hdf5 import read_row
 
 
 def verify(path: Path) -> list[str]:
@@ -120,7 +120,7 @@ def _file(file: h5py.File, name: str, header: Header) -> list[str]:
     if wrong:
         return wrong
     digests = _digests(file)
-    for small in SMALL:
+    for small in COLUMNS:
         try:
             values = file[small][:]
         except OSError:
@@ -136,10 +136,10 @@ def _file(file: h5py.File, name: str, header: Header) -> list[str]:
 
 
 def _shapes(file: h5py.File, name: str, header: Header) -> list[str]:
-    missing = [d for d in (*IMAGES, *SMALL) if d not in file]
+    missing = [d for d in (*IMAGES, *COLUMNS) if d not in file]
     if missing:
         return [f"{name}: no dataset {', '.join(missing)}"]
-    if foreign := sorted(set(file) - {*IMAGES, *SMALL}):
+    if foreign := sorted(set(file) - {*IMAGES, *COLUMNS}):
         return [f"{name}: holds {', '.join(foreign)}, which no dataset has"]
     rows = len(file["label"])
     depth = 8 * file["inputs"].dtype.itemsize
@@ -175,7 +175,7 @@ def _image(dataset: h5py.Dataset, where: str, expected: str | None) -> list[str]
         try:
             _, stored = dataset.id.read_direct_chunk((row, *(0,) * (dataset.ndim - 1)))
             digest.update(stored)
-            values = dataset[row]
+            values = read_row(dataset, row)
         except (OSError, RuntimeError, ValueError):
             wrong.append(f"{where}: sample {row}: checksum error or missing chunk")
             continue

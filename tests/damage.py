@@ -28,9 +28,9 @@ import numpy as np
 
 from labelgen.build import build
 from labelgen.errors import UserError
-from labelgen.format import IMAGES, read_header
+from labelgen.format import COLUMNS, IMAGES, read_header
 from labelgen.simulate import simulate
-from labelgen.verify import SMALL, verify
+from labelgen.verify import verify
 
 Damage = Callable[[Path], Any]
 PART_BYTES = 8 << 20
@@ -117,7 +117,7 @@ def cases(index: Path, single: Path, other: Path) -> Iterator[tuple[str, Path, P
     """Kind, the dataset to copy, the file of it to damage, and how."""
     parts = [index.with_name(p["file"]) for p in read_header(index).parts]
     for dataset, file in ((single, single), (index, parts[0]), (index, parts[-1])):
-        for name in (*IMAGES, *SMALL):
+        for name in (*IMAGES, *COLUMNS):
             for row in (0, 5, -1):
                 yield (
                     "value changed, checksum fits",

@@ -589,7 +589,7 @@ def test_more_brackets_than_one_dataset_notes(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("labelgen.plan.MOST_TEXT", 2000)
-    with pytest.raises(UserError, match=r"notes of \d+ brackets is .*; build several datasets"):
+    with pytest.raises(UserError, match=r"notes of \d+ brackets is .*; build several"):
         build(raw, tmp_path / "out.h5", jobs=1)
     assert not list(tmp_path.iterdir())
 
