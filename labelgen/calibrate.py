@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-from scipy.interpolate import BSpline
 
 from labelgen.arrays import Array
 from labelgen.comparagram import Ridge
@@ -310,6 +309,8 @@ def _as_response(theta: Array) -> Response:
 
 def _columns(code: Array, channel: Array, size: int) -> Array:
     """Design (M, size) of log2 light at codes (M,) of channels (M,)."""
+    from scipy.interpolate import BSpline  # slow to import, and workers have no use for it
+
     knots = np.concatenate([[0.0] * 3, KNOTS, [1.0] * 3])
     spline = BSpline.design_matrix(np.sqrt(np.clip(code, 0, 1)), knots, 3).toarray()[:, :-1]
     columns = np.zeros((len(code), size))

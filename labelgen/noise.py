@@ -14,7 +14,6 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from scipy.optimize import nnls
 
 from labelgen.arrays import Array, Codes, Float
 from labelgen.recipe import Noise
@@ -187,6 +186,8 @@ def _line(
 
     Errors are in proportion to the variance; rows above the line are textured and lose weight.
     """
+    from scipy.optimize import nnls  # slow to import, and workers have no use for it
+
     columns = np.stack([light, np.ones_like(light)], 1)
     model, weight = variance + rounding, np.minimum(count, 50.0)
     trust, black = weight, 0.0
