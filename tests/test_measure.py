@@ -147,7 +147,7 @@ def test_declared_gamma_2_2_leaves_codes_as_they_are(films: Path, tmp_path: Path
 def test_bytes_do_not_depend_on_jobs_or_interruption(
     built: Path, films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from labelgen import build as module
+    from labelgen import plan as module
 
     build(films, tmp_path / "two.h5", jobs=2)
     assert (tmp_path / "two.h5").read_bytes() == built.read_bytes()
