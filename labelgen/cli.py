@@ -449,7 +449,7 @@ def demo(folder: Path, overwrite: bool) -> None:
     bar.close()
     echo(f"{folder / 'raw'}: {summary.used} brackets in which things and camera move")
     _print_summary(summary)
-    echo(
+    echo_lines(
         "\nTrain on it next (torch is 200 MB for the CPU, 3 GB with CUDA; without the index\n"
         "below pip takes the latter on Linux):\n"
         "    pip install torch --index-url https://download.pytorch.org/whl/cpu\n"

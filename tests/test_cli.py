@@ -232,7 +232,8 @@ def test_recipes() -> None:
 def test_demo(tmp_path: Path) -> None:
     result = labelgen("demo", tmp_path / "demo")
     assert result.exit_code == 0, result.output
-    assert f"trainer fit {tmp_path / 'demo' / 'out.h5'}" in result.stdout
+    assert f"    trainer fit {tmp_path / 'demo' / 'out.h5'} --run" in result.stdout
+    assert "\\n" not in result.stdout
     assert labelgen("verify", tmp_path / "demo" / "out.h5").exit_code == 0
     assert "exists" in failed(labelgen("demo", tmp_path / "demo"))
 
