@@ -33,15 +33,14 @@ LABELGEN = Path(sys.executable).with_name("labelgen")
 SIZE = 1000, 1500
 EV = 0.0, 2.0, 4.0
 STAGES = {
-    "survey: decode": ("survey.py:_survey", "images.py:read_frames"),
-    "survey: the rest": ("survey.py:survey_cached", ""),
-    "decode": ("bracket.py:load", ""),
-    "align": ("align.py:displacements", ""),
-    "label": ("label.py:make_label", ""),
-    "choose patches": ("patches.py:choose", ""),
-    "augment": ("augment.py:make_samples", ""),
-    "write": ("shard.py:append", ""),
-    "join": ("assemble.py:assemble", ""),
+    "survey": "survey.py:survey_cached",
+    "decode": "bracket.py:load",
+    "align": "align.py:displacements",
+    "label": "label.py:make_label",
+    "choose patches": "patches.py:choose",
+    "augment": "augment.py:make_samples",
+    "write": "shard.py:append",
+    "join": "assemble.py:assemble",
 }
 
 
@@ -149,11 +148,9 @@ def stages(work: Path, count: int) -> None:
     table = pstats.Stats(profile).stats  # type: ignore[attr-defined]
     spent = {f"{Path(f).name}:{name}": row[3] for (f, _, name), row in table.items()}
     whole = spent["build.py:build"]
-    decode = spent["images.py:read_frames"] / 2
-    seconds = {stage: spent[name] for stage, (name, _) in STAGES.items() if name in spent}
-    seconds["survey: decode"] = decode
-    seconds["survey: the rest"] -= decode
+    seconds = {stage: spent[name] for stage, name in STAGES.items()}
     seconds["label"] -= seconds["align"]
+    seconds["survey, decoding among it"] = seconds.pop("survey")
     print("\n| stage | share |\n|---|---|")
     for stage, part in seconds.items():
         print(f"| {stage} | {100 * part / whole:.0f} % |")

@@ -174,14 +174,19 @@ def places(field: Float, size: tuple[int, int], at: Region) -> tuple[Float, Floa
 
 def reduced(stack: Stack, megapixels: float) -> Stack:
     """The stack at a working size of at most so many megapixels, by averaging codes."""
-    h, w = stack.size
-    k = (megapixels * 1e6 / (h * w)) ** 0.5
-    if k >= 1:
+    size = working_size(stack.size, megapixels)
+    if size is None:
         return stack
-    size = max(1, round(w * k)), max(1, round(h * k))
     return replace(
         stack, codes=tuple(cv2.resize(c, size, interpolation=cv2.INTER_AREA) for c in stack.codes)
     )
+
+
+def working_size(size: tuple[int, int], megapixels: float) -> tuple[int, int] | None:
+    """Width and height that a frame (H, W) has at so many megapixels; None if it has no more."""
+    h, w = size
+    k = (megapixels * 1e6 / (h * w)) ** 0.5
+    return None if k >= 1 else (max(1, round(w * k)), max(1, round(h * k)))
 
 
 def displaced(size: tuple[int, int], matrix: Array | None) -> Float:

@@ -115,11 +115,10 @@ def _assemble(
         publish(work / "joined.tmp", out)
         tell.step(0, False)
         return
-    common = {k: v for k, v in attributes.items() if k != "scenes"}
     parts = []
     for k, group in enumerate(groups):
         name = part_name(out, k, len(groups))
-        parts.append(_part(group, work, name, layout, common | {"part": k}, scene_bytes))
+        parts.append(join_part(group, k, name, work, layout, attributes, scene_bytes))
         tell.step(0, False)
     write_index(work / "index.tmp", parts, layout, attributes, scene_bytes)
     out.unlink(missing_ok=True)  # an old index must not stand beside new parts
@@ -127,20 +126,6 @@ def _assemble(
         if (work / part["file"]).exists():
             publish(work / part["file"], out.with_name(part["file"]))
     publish(work / "index.tmp", out)
-
-
-def remake(
-    sources: Sequence[Source],
-    number: int,
-    name: str,
-    work: Path,
-    layout: Layout,
-    attributes: dict[str, Any],
-    scene_bytes: int,
-) -> dict[str, Any]:
-    """Join one part of a dataset again, in a folder; returns what an index says of it."""
-    common = {k: v for k, v in attributes.items() if k != "scenes"} | {"part": number}
-    return _part(sources, work, name, layout, common, scene_bytes)
 
 
 def _split(sources: Sequence[Source], sample_bytes: int, limit: int) -> list[list[Source]]:
@@ -157,20 +142,43 @@ def _split(sources: Sequence[Source], sample_bytes: int, limit: int) -> list[lis
     return groups
 
 
-def _part(
+def join_part(
     group: Sequence[Source],
-    work: Path,
+    number: int,
     name: str,
+    work: Path,
     layout: Layout,
     attributes: dict[str, Any],
     scene_bytes: int,
 ) -> dict[str, Any]:
-    """Join one part, note it, and free the shards; a part that is noted is not joined again."""
+    """Join one part, note it, and free the shards; a part that is noted is not joined again.
+
+    Parameters
+    ----------
+    group : sequence of Source
+        Its shards, in the order of the rows.
+    number, name : int, str
+        Which part of the dataset it is, from 0, and the name of its file.
+    work : Path
+        The folder where it is made.
+    layout : Layout
+        Of all shards.
+    attributes : dict
+        Root attributes of the dataset.
+    scene_bytes : int
+        Length of the longest name of a bracket in the dataset, in UTF-8.
+
+    Returns
+    -------
+    dict
+        What an index says of it: "file", "rows", "bytes", "sha256".
+    """
     note = work / f"{name}.json"
     if note.exists():
         return dict(json.loads(note.read_text()))
+    own = {k: v for k, v in attributes.items() if k != "scenes"} | {"part": number}
     temporary = work / f"{name}.tmp"
-    join(group, temporary, layout, attributes, scene_bytes)
+    join(group, temporary, layout, own, scene_bytes)
     part = {
         "file": name,
         "rows": sum(s.rows for s in group),

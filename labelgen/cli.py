@@ -379,10 +379,11 @@ def info(dataset: Path, as_json: bool) -> None:
 def verify(dataset: Path, repair: Path | None, **options: Any) -> None:
     """Check every byte of a dataset; perhaps make anew what is damaged."""
     from labelgen.format import info as inside
-    from labelgen.repair import repair as make_anew
     from labelgen.verify import verify as check
 
     if repair:
+        from labelgen.repair import repair as make_anew  # all of a build
+
         bar = Bar()
         for name in make_anew(dataset, repair, progress=bar, **options):
             echo(f"{name}: made anew, as it was")

@@ -89,6 +89,10 @@ def _checked(result: Item) -> Item:
     return result
 
 
+def _lacking(error: ModuleNotFoundError) -> UserError:
+    return UserError(f"--scheduler: a worker has no {error.name}; install labelgen there")
+
+
 @contextlib.contextmanager
 def _dask(address: str, jobs: int | None, known: _Known) -> Iterator[Pool]:
     try:
@@ -144,7 +148,7 @@ class _Dask:
         except KilledWorker:  # Dask itself has tried again, on other workers
             return i, None
         except ModuleNotFoundError as e:
-            raise UserError(f"--scheduler: a worker has no {e.name}; install labelgen there") from e
+            raise _lacking(e) from e
         except RuntimeError as e:
             if "deserialization" not in str(e):
                 raise
@@ -203,7 +207,6 @@ class _Ray:
             return i, None
         except errors.RayTaskError as e:
             if isinstance(e.cause, ModuleNotFoundError):
-                text = f"--scheduler: a worker has no {e.cause.name}; install labelgen there"
-                raise UserError(text) from e
+                raise _lacking(e.cause) from e
             raise
         return _checked(result)

@@ -15,6 +15,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
+from labelgen.align import working_size
 from labelgen.arrays import Array, Codes, Float, Mask, power
 from labelgen.bracket import Stack
 from labelgen.homography import match
@@ -92,9 +93,7 @@ def ridge(frames: Sequence[Float], ev: Sequence[float]) -> Ridge:
 def reduced(codes: Codes) -> Float:
     """Codes (H, W, 3) uint8 or uint16 as (h, w, 3) float32 of 0..1, at working size."""
     h, w = codes.shape[:2]
-    k = (MEGAPIXELS * 1e6 / (h * w)) ** 0.5
-    if k < 1:
-        size = max(1, round(w * k)), max(1, round(h * k))
+    if size := working_size((h, w), MEGAPIXELS):
         codes = cv2.resize(to_depth(codes, 16), size, interpolation=cv2.INTER_AREA)
     return codes.astype(np.float32) * np.float32(1 / np.iinfo(codes.dtype).max)
 

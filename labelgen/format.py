@@ -22,11 +22,14 @@ from labelgen.arrays import Array
 from labelgen.errors import UserError
 from labelgen.response import Response
 from labelgen.safe_hdf5 import (
+    BITSHUFFLE,
+    DEFLATE,
     MOST_TEXT,
     Refused,
     check_attributes,
     check_beside,
     check_datasets,
+    filter_ids,
     open_hdf5,
     read_row,
 )
@@ -376,13 +379,7 @@ def _info(data: Dataset, path: Path) -> dict[str, Any]:
     }
 
 
-def filter_ids(dataset: h5py.Dataset) -> list[int]:
-    """HDF5's numbers of the filters that the chunks of a dataset pass, in order."""
-    filters = dataset.id.get_create_plist()
-    return [filters.get_filter(k)[0] for k in range(filters.get_nfilters())]
-
-
 def compression_of(dataset: h5py.Dataset) -> str:
     """The filter of a dataset, as `labelgen.build.build` names it."""
-    ids = filter_ids(dataset)
-    return "bitshuffle" if 32008 in ids else "gzip" if h5py.h5z.FILTER_DEFLATE in ids else "none"
+    ids = filter_ids(dataset.id)
+    return "bitshuffle" if BITSHUFFLE in ids else "gzip" if DEFLATE in ids else "none"

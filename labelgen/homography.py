@@ -95,8 +95,7 @@ def _by_flow(stack: Stack, i: int, inlier: float) -> tuple[Array | None, float]:
     at = np.ix_(ys, xs)
     textured = (second - first * first)[at] > LEAST_TEXTURE**2
     points = np.dstack(np.meshgrid(xs, ys)).astype(np.float32)[textured]
-    matrix, follow = _fitted(points, points + flow[at][textured], inlier)
-    return matrix, follow
+    return _fitted(points, points + flow[at][textured], inlier)
 
 
 def _by_features(stack: Stack, i: int, settings: recipe.Align) -> Array | None:

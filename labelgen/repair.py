@@ -9,7 +9,7 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
-from labelgen.assemble import remake
+from labelgen.assemble import join_part
 from labelgen.engine import run
 from labelgen.errors import UserError
 from labelgen.files import publish
@@ -87,7 +87,7 @@ def repair(
             longest = max(len(scene.encode()) for group in scenes for scene in group)
             for name, k in damaged.items():
                 sources = sources_of([tasks[scene] for scene in scenes[k]], records)
-                made = remake(sources, k, name, work, plan.layout, attributes, longest)
+                made = join_part(sources, k, name, work, plan.layout, attributes, longest)
                 if made != header.parts[k]:
                     raise UserError(
                         f"{name}: made anew it differs from what the index says; "

@@ -17,6 +17,7 @@ import numpy as np
 
 from labelgen.arrays import Array
 from labelgen.errors import UserError
+from labelgen.untrusted import MOST_JSON
 
 PART = re.compile(r".*-\d{5,}-of-\d{5,}\.[^.]*")
 """Names of parts, which hold their samples themselves."""
@@ -33,8 +34,8 @@ MOST_OBJECTS, MOST_ATTRIBUTES = 64, 64
 MOST_CHUNK = 2**28
 """Bytes of a sample, or of a chunk: 40 frames of 1,024 px and 16 bits."""
 MOST_COLUMN = 2**30
-MOST_TEXT = 2**26
-"""Bytes of a root attribute; JSON of 64 MiB takes up to 1.5 GB when parsed."""
+MOST_TEXT = MOST_JSON
+"""Bytes of a root attribute, the longest of which are JSON."""
 MOST_REST = 2**28
 """Bytes that are neither samples nor columns, beyond as many as those are themselves."""
 KINDS = (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.STRING)
@@ -62,6 +63,12 @@ def open_hdf5(path: Path) -> h5py.File:
         raise UserError(f"{path}: {e.strerror or e}") from e
     except (OSError, RuntimeError, ValueError) as e:
         raise UserError(f"{path}: not a whole HDF5 file; copy or build it again") from e
+
+
+def filter_ids(dataset: h5py.h5d.DatasetID) -> tuple[int, ...]:
+    """HDF5's numbers of the filters that the chunks of a dataset pass, in order."""
+    settings = dataset.get_create_plist()
+    return tuple(settings.get_filter(k)[0] for k in range(settings.get_nfilters()))
 
 
 def check_attributes(thing: h5py.HLObject, most_values: int = 1) -> None:
@@ -128,7 +135,7 @@ def _check_dataset(file: h5py.File, name: str, path: Path) -> int:
         _check_virtual(settings, name, path)
         check_attributes(file[name], MOST_OBJECTS)
         return 0
-    filters = tuple(settings.get_filter(k)[0] for k in range(settings.get_nfilters()))
+    filters = filter_ids(dataset)
     if filters not in PIPELINES:
         raise Refused(f"{name!r} is stored with filters {list(filters)}, which no dataset has")
     check_attributes(file[name], MOST_OBJECTS)
@@ -182,9 +189,8 @@ def check_chunk(dataset: h5py.Dataset, row: int) -> None:
     OSError
         It is longer or shorter, or damaged.
     """
-    stages = dataset.id.get_create_plist()
-    filters = {stages.get_filter(k)[0] for k in range(stages.get_nfilters())}
-    if not filters & {DEFLATE, BITSHUFFLE}:
+    filters = filter_ids(dataset.id)
+    if not {DEFLATE, BITSHUFFLE} & {*filters}:
         return
     _, stored = dataset.id.read_direct_chunk((row, *(0,) * (dataset.ndim - 1)))
     size = dataset.dtype.itemsize * _product(dataset.chunks)

@@ -9,10 +9,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.format import IMAGES, Dataset, filter_ids
-from labelgen.safe_hdf5 import read_row
+from labelgen.format import IMAGES, Dataset
+from labelgen.safe_hdf5 import filter_ids, read_row
 
-CHECKSUM_ONLY = [h5py.h5z.FILTER_FLETCHER32]
+CHECKSUM_ONLY = (h5py.h5z.FILTER_FLETCHER32,)
 THROUGH_HDF5 = -1
 
 
@@ -74,7 +74,7 @@ def _stored_as_is(dataset: h5py.Dataset) -> bool:
     """Whether the chunks of a dataset are its values, byte by byte, and a checksum."""
     return (
         hasattr(os, "preadv")
-        and filter_ids(dataset) == CHECKSUM_ONLY
+        and filter_ids(dataset.id) == CHECKSUM_ONLY
         and dataset.chunks == (1, *dataset.shape[1:])
         and dataset.dtype.isnative
         and dataset.file.userblock_size == 0
