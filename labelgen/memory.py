@@ -49,18 +49,18 @@ def within(
     if not sizes:
         return most
     largest, name = max(sizes)
-    fit = int(memory * 1e9 / largest)
-    if not fit:
+    if not memory * 1e9 >= largest:  # nor is NaN
         raise UserError(
             f"--memory is {memory:g}: '{name}' alone may take {largest / 1e9:.1f} GB; give it, "
             "fewer --frames, or leave it out by --exclude"
         )
+    fit = int(min(memory * 1e9 / largest, most))
     if fit < most:
         tell.remark(
             f"{fit} of {most} workers, since '{name}' may take {largest / 1e9:.1f} GB "
             f"and --memory is {memory:g}"
         )
-    return min(fit, most)
+    return fit
 
 
 def _depth(bracket: Bracket) -> int:

@@ -42,10 +42,12 @@ def test_workers_are_fewer_where_memory_is_short() -> None:
 def test_workers_are_as_asked_for_where_there_is_enough() -> None:
     tell = Remarks()
     assert within(100, LARGE, 3, 4, tell) == 4
+    assert within(float("inf"), LARGE, 3, 4, tell) == 4
     assert within(0.001, LARGE[2:], 3, 4, tell) == 4
     assert not tell.said
 
 
-def test_a_bracket_that_never_fits_is_refused() -> None:
-    with pytest.raises(UserError, match=r"--memory is 0.5: 'large' alone may take 1.* GB"):
-        within(0.5, LARGE, 3, 4, Silent())
+@pytest.mark.parametrize("memory", [0.5, 0.0, -1.0, float("nan")])
+def test_a_bracket_that_never_fits_is_refused(memory: float) -> None:
+    with pytest.raises(UserError, match=rf"--memory is {memory:g}: 'large' alone may take 1.* GB"):
+        within(memory, LARGE, 3, 4, Silent())
