@@ -7,6 +7,7 @@ the memory of a scheduler.
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -165,8 +166,11 @@ def _ray(address: str, jobs: int | None, known: _Known) -> Iterator[Pool]:
     ours = not ray.is_initialized()
     if ours:
         try:
+            if ":" in address:  # Ray itself would try for minutes, and say so on the terminal
+                host, _, port = address.removeprefix("ray://").rpartition(":")
+                socket.create_connection((host, int(port)), PATIENCE_S).close()
             ray.init(address=address or "auto", log_to_driver=False, logging_level="ERROR")
-        except (ConnectionError, RuntimeError, ValueError) as e:
+        except (OSError, OverflowError, RuntimeError, ValueError) as e:
             where = f"--scheduler {address}" if address else "--backend ray"
             raise UserError(f"{where}: no Ray cluster answers; start one: ray start --head") from e
     try:

@@ -157,6 +157,16 @@ def test_a_dataset_made_by_a_cluster_has_the_same_bytes(
     assert Path("far.h5").read_bytes() == Path("local.h5").read_bytes()
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "nowhere:x", "a:99999"])
+def test_a_ray_cluster_that_is_not_there_is_one_line(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray = pytest.importorskip("ray", reason="ray is not installed")
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)  # by other tests
+    with pytest.raises(UserError, match=rf"--scheduler {address}: no Ray cluster answers; start"):
+        list(run(square, range(3), None, "ray", address))
+
+
 def test_a_cluster_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="needs --scheduler tcp://HOST:8786"):
         list(run(square, range(3), None, "dask"))
