@@ -14,7 +14,8 @@ from typing import Any
 import click
 
 import trainer
-from labelgen.cli import Bar, echo, echo_lines, response_option
+from labelgen.cli.options import response_option
+from labelgen.cli.terminal import Bar, echo, echo_lines
 from labelgen.errors import UserError
 from trainer.stop import Stopped
 

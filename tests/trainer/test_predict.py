@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from labelgen.bracket import Stack
-from labelgen.cli import Bar
+from labelgen.cli.terminal import Bar
 from labelgen.discover import scan
 from labelgen.errors import UserError
 from labelgen.files import read_hdr, write_hdr, write_png

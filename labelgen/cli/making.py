@@ -1,169 +1,29 @@
-"""The `labelgen` command: thin wrappers over functions of the same names and defaults.
-
-Heavy imports stand inside the commands, so that `labelgen --help` is there at once.
-"""
+"""Commands that make something from brackets, or brackets."""
 
 from __future__ import annotations
 
 import json
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import click
 
-import labelgen
+from labelgen.cli.options import (
+    PathArg,
+    as_numbers,
+    bayer_option,
+    frames_option,
+    json_option,
+    overwrite_option,
+    recipe_option,
+    reference_option,
+    response_option,
+)
+from labelgen.cli.terminal import Bar, echo, echo_lines
 from labelgen.errors import UserError
 
-PathArg = click.Path(path_type=Path)
 
-
-def echo(text: str, err: bool = False) -> None:
-    """Print a line; what could steer a terminal, in a name say, is shown as an escape sequence."""
-    click.echo("".join(c if c.isprintable() else _escaped(c) for c in text), err=err)
-
-
-def echo_lines(text: str) -> None:
-    """Print a text of several lines."""
-    for line in text.removesuffix("\n").split("\n"):
-        echo(line)
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode()
-
-
-class Commands(click.Group):
-    """Commands in the order of their use; errors of users are one line, exit status 2."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order in which they are defined."""
-        return list(self.commands)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; what a user can mend is said without a traceback."""
-        try:
-            return super().invoke(ctx)
-        except UserError as e:
-            echo(f"labelgen: {e}", err=True)
-            ctx.exit(2)
-        except BrokenPipeError:  # the reader of a pipe has seen enough
-            sys.stdout = None
-            ctx.exit(0)
-        except OSError as e:
-            where = f"{e.filename}: " if e.filename else ""
-            echo(f"labelgen: {where}{e.strerror or e}", err=True)
-            ctx.exit(2)
-        except KeyboardInterrupt:
-            echo("labelgen: interrupted; 'build --resume' goes on with a build", err=True)
-            ctx.exit(130)
-
-
-class Bar:
-    """Progress on a terminal: a bar with brackets/s, samples and rejects; remarks as lines."""
-
-    def __init__(self) -> None:
-        self.bar: Any = None
-
-    def start(self, stage: str, total: int) -> None:
-        """A stage begins."""
-        self.close()
-        self.samples = self.rejects = self.done = 0
-        self.began = time.monotonic()
-        self.bar = click.progressbar(
-            length=total,
-            label=f"{stage:8s}",
-            item_show_func=lambda text: text or "",
-            file=sys.stderr,
-            hidden=not sys.stderr.isatty(),
-        )
-
-    def step(self, samples: int, rejected: bool) -> None:
-        """One bracket is done."""
-        self.samples, self.rejects = self.samples + samples, self.rejects + rejected
-        self.done += 1
-        rate = self.done / max(time.monotonic() - self.began, 1e-3)
-        text = f"{rate:.2f} brackets/s"
-        if self.samples or self.rejects:
-            text += f"  {self.samples} samples  {self.rejects} rejected"
-        self.bar.update(1, text)
-
-    def remark(self, text: str) -> None:
-        """A line of its own, above the bar."""
-        self._clear()
-        echo(text, err=True)
-
-    def result(self, text: str) -> None:
-        """A line for standard output, above the bar where both are on the terminal."""
-        if sys.stdout.isatty():
-            self._clear()
-        echo(text)
-
-    def _clear(self) -> None:
-        """Make the line of the bar free; it is drawn again with the next step."""
-        if self.bar is not None and sys.stderr.isatty():
-            click.echo("\r\x1b[K", nl=False, err=True)
-
-    def close(self) -> None:
-        """Leave the terminal as it was."""
-        if self.bar is not None:
-            self.bar.render_finish()
-            self.bar = None
-
-
-def as_reference(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
-    """The value of --reference: an index or "auto"."""
-    if value is None or value == "auto":
-        return value
-    try:
-        return int(value)
-    except ValueError:
-        raise click.BadParameter(f"'{value}' is neither an index nor auto") from None
-
-
-def as_numbers(_: click.Context, __: click.Parameter, value: str | None) -> list[float] | None:
-    """The value of --ev: numbers separated by commas."""
-    if value is None:
-        return None
-    try:
-        return [float(v) for v in value.split(",")]
-    except ValueError:
-        raise click.BadParameter(f"'{value}' is not a list of stops such as 0,2,4") from None
-
-
-recipe_option = click.option("--recipe", default="default", show_default=True, metavar="NAME|FILE")
-frames_option = click.option("--frames", default=3, show_default=True, metavar="N")
-reference_option = click.option(
-    "--reference",
-    callback=as_reference,
-    metavar="I|auto",
-    help="Index of the reference among the frames used, shortest first.  [default: N // 2]",
-)
-response_option = click.option(
-    "--response",
-    default="auto",
-    show_default=True,
-    metavar="NAME|FILE",
-    help="gamma2.2, srgb, linear, or those of a dataset or .json file.",
-)
-bayer_option = click.option(
-    "--bayer",
-    type=click.Choice(["RGGB", "BGGR", "GRBG", "GBRG"]),
-    callback=lambda _, __, value: value or "",
-    help="Demosaic images with a single channel.",
-)
-overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what is there.")
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(labelgen.__version__, prog_name="labelgen")
-def main() -> None:
-    """HDR training sets from your own exposure brackets, without ground truth."""
-
-
-@main.command()
+@click.command()
 @click.argument("raw", type=PathArg)
 @click.option("-o", "--output", type=PathArg, help="Write the brackets to this JSON file.")
 @click.option("--check", is_flag=True, help="Also look at the pixels.")
@@ -233,7 +93,7 @@ def _measured(finding: dict[str, Any]) -> list[str]:
     return [f"EV {evs} (pixels; response {finding['response']}{fit})"]
 
 
-@main.command()
+@click.command()
 @click.argument("raw", type=PathArg)
 @click.argument("out", type=PathArg)
 @recipe_option
@@ -318,7 +178,7 @@ def _print_summary(summary: Any) -> None:
             echo(f"    ? {name}: {problem} (used)")
 
 
-@main.command()
+@click.command()
 @click.argument("bracket", type=PathArg)
 @click.option("-o", "--output", "out", type=PathArg, required=True, metavar="DIR")
 @recipe_option
@@ -345,60 +205,7 @@ def label(bracket: Path, out: Path, as_json: bool, **options: Any) -> None:
         echo(f"    ! {problem}")
 
 
-@main.command()
-@click.argument("dataset", type=PathArg)
-@json_option
-def info(dataset: Path, as_json: bool) -> None:
-    """What is inside a dataset."""
-    from labelgen.format import info as inside
-    from labelgen.plot import response_lines
-
-    table = inside(dataset)
-    if as_json:
-        echo_lines(json.dumps(table, indent=1))
-        return
-    for camera, entry in table.pop("responses").items():
-        for line in (f"response of {camera}:", *response_lines(entry)):
-            echo(line)
-    for key, value in table.items():
-        if isinstance(value, dict):
-            echo(f"{key}:")
-            for name, entry in value.items():
-                echo(f"    {name}: {entry}")
-        else:
-            echo(f"{key}: {value}")
-
-
-@main.command()
-@click.argument("dataset", type=PathArg)
-@click.option("--repair", type=PathArg, metavar="RAW", help="Make damaged parts anew from RAW.")
-@click.option("--groups", type=PathArg, help="With --repair: as given to build.")
-@response_option
-@bayer_option
-@click.option("--jobs", type=int, metavar="N", help="With --repair: workers.")
-def verify(dataset: Path, repair: Path | None, **options: Any) -> None:
-    """Check every byte of a dataset; perhaps make anew what is damaged."""
-    from labelgen.format import info as inside
-    from labelgen.verify import verify as check
-
-    if repair:
-        from labelgen.repair import repair as make_anew  # all of a build
-
-        bar = Bar()
-        for name in make_anew(dataset, repair, progress=bar, **options):
-            echo(f"{name}: made anew, as it was")
-        bar.close()
-    wrong = check(dataset)
-    for line in wrong:
-        echo(line)
-    if wrong:
-        echo(f"{dataset}: {len(wrong)} things are wrong; copy or build it again", err=True)
-        click.get_current_context().exit(1)
-    table = inside(dataset)
-    echo(f"{dataset}: sound, {table['samples']} samples, fingerprint {table['fingerprint']}")
-
-
-@main.command()
+@click.command()
 @click.argument("name", required=False)
 @json_option
 def recipes(name: str | None, as_json: bool) -> None:
@@ -416,7 +223,7 @@ def recipes(name: str | None, as_json: bool) -> None:
             echo(f"{recipe.name:10s} {recipe.summary}")
 
 
-@main.command()
+@click.command()
 @click.argument("sources", type=PathArg)
 @click.argument("out", type=PathArg)
 @click.option("--scenes", default=8, show_default=True, metavar="N")
@@ -438,7 +245,7 @@ def simulate(sources: Path, out: Path, **options: Any) -> None:
     echo(f"{out}: {len(made)} brackets")
 
 
-@main.command()
+@click.command()
 @click.argument("folder", type=PathArg, default=Path("demo"), metavar="[DIR]")
 @overwrite_option
 def demo(folder: Path, overwrite: bool) -> None:

@@ -1,0 +1,25 @@
+"""The `labelgen` command: thin wrappers over functions of the same names and defaults.
+
+Heavy imports stand inside the commands, so that `labelgen --help` is there at once.
+"""
+
+from __future__ import annotations
+
+import click
+
+import labelgen
+from labelgen.cli.looking import info, verify
+from labelgen.cli.making import build, demo, label, recipes, scan, simulate
+from labelgen.cli.terminal import Commands
+
+__all__ = ["main"]
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(labelgen.__version__, prog_name="labelgen")
+def main() -> None:
+    """HDR training sets from your own exposure brackets, without ground truth."""
+
+
+for command in (scan, build, label, info, verify, recipes, simulate, demo):
+    main.add_command(command)

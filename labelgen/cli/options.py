@@ -1,0 +1,54 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+PathArg = click.Path(path_type=Path)
+
+
+def as_reference(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
+    """The value of --reference: an index or "auto"."""
+    if value is None or value == "auto":
+        return value
+    try:
+        return int(value)
+    except ValueError:
+        raise click.BadParameter(f"'{value}' is neither an index nor auto") from None
+
+
+def as_numbers(_: click.Context, __: click.Parameter, value: str | None) -> list[float] | None:
+    """The value of --ev: numbers separated by commas."""
+    if value is None:
+        return None
+    try:
+        return [float(v) for v in value.split(",")]
+    except ValueError:
+        raise click.BadParameter(f"'{value}' is not a list of stops such as 0,2,4") from None
+
+
+recipe_option = click.option("--recipe", default="default", show_default=True, metavar="NAME|FILE")
+frames_option = click.option("--frames", default=3, show_default=True, metavar="N")
+reference_option = click.option(
+    "--reference",
+    callback=as_reference,
+    metavar="I|auto",
+    help="Index of the reference among the frames used, shortest first.  [default: N // 2]",
+)
+response_option = click.option(
+    "--response",
+    default="auto",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="gamma2.2, srgb, linear, or those of a dataset or .json file.",
+)
+bayer_option = click.option(
+    "--bayer",
+    type=click.Choice(["RGGB", "BGGR", "GRBG", "GBRG"]),
+    callback=lambda _, __, value: value or "",
+    help="Demosaic images with a single channel.",
+)
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what is there.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
