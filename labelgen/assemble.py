@@ -1,4 +1,4 @@
-"""From shards to the dataset: one file, or an index beside numbered parts."""
+"""From samples of brackets to the dataset: one file, or an index beside numbered parts."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from labelgen.format import Layout, read_header
 from labelgen.patches import most_samples
 from labelgen.progress import Progress
 from labelgen.recipe import Recipe
-from labelgen.shard import COMPRESSION, Source
-from labelgen.write import join, part_name, write_index
+from labelgen.shard import COMPRESSION
+from labelgen.write import Samples, join, part_name, write_index
 
 PART_BYTES = 8 << 30
 """Size above which a dataset is split."""
@@ -63,7 +63,7 @@ def parts_of(out: Path) -> set[Path]:
 
 
 def assemble(
-    sources: Sequence[Source],
+    sources: Sequence[Samples],
     out: Path,
     work: Path,
     layout: Layout,
@@ -71,18 +71,18 @@ def assemble(
     part_bytes: int,
     tell: Progress,
 ) -> None:
-    """Join shards under their final names; the one that users pass on comes last.
+    """Join samples under their final names; the one that users pass on comes last.
 
     Parameters
     ----------
-    sources : sequence of Source
-        Shards, in the order of the rows.
+    sources : sequence of Samples
+        Of one bracket each, in the order of the rows.
     out : Path
         The dataset.
     work : Path
         Folder on the same disk for what is unfinished.
     layout : Layout
-        Of all shards.
+        Of all samples.
     attributes : dict
         Root attributes.
     part_bytes : int
@@ -99,7 +99,7 @@ def assemble(
 
 
 def _assemble(
-    sources: Sequence[Source],
+    sources: Sequence[Samples],
     out: Path,
     work: Path,
     layout: Layout,
@@ -128,9 +128,9 @@ def _assemble(
     publish(work / "index.tmp", out)
 
 
-def _split(sources: Sequence[Source], sample_bytes: int, limit: int) -> list[list[Source]]:
-    """Consecutive shards of at most that many bytes together (or a single larger one)."""
-    groups: list[list[Source]] = [[]]
+def _split(sources: Sequence[Samples], sample_bytes: int, limit: int) -> list[list[Samples]]:
+    """Consecutive brackets of at most that many bytes together (or a single larger one)."""
+    groups: list[list[Samples]] = [[]]
     filled = 0
     for source in sources:
         size = source.rows * sample_bytes
@@ -143,7 +143,7 @@ def _split(sources: Sequence[Source], sample_bytes: int, limit: int) -> list[lis
 
 
 def join_part(
-    group: Sequence[Source],
+    group: Sequence[Samples],
     number: int,
     name: str,
     work: Path,
@@ -151,18 +151,18 @@ def join_part(
     attributes: dict[str, Any],
     scene_bytes: int,
 ) -> dict[str, Any]:
-    """Join one part, note it, and free the shards; a part that is noted is not joined again.
+    """Join one part, note it, and free the samples; a part that is noted is not joined again.
 
     Parameters
     ----------
-    group : sequence of Source
-        Its shards, in the order of the rows.
+    group : sequence of Samples
+        Its samples by bracket, in the order of the rows.
     number, name : int, str
         Which part of the dataset it is, from 0, and the name of its file.
     work : Path
         The folder where it is made.
     layout : Layout
-        Of all shards.
+        Of all samples.
     attributes : dict
         Root attributes of the dataset.
     scene_bytes : int
@@ -188,5 +188,5 @@ def join_part(
     publish(temporary, work / name)
     write_json(note, part)
     for source in group:
-        source.path.unlink()
+        source.free()
     return part

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from labelgen.arrays import Codes, Float
+from labelgen.arrays import Codes, Float, Mask
 from labelgen.errors import Rejected
 from labelgen.images import read_frames
+from labelgen.mask import painted, read_mask
 from labelgen.response import GAMMA22, Response, Stored, bit_depth, decode, to_depth
 
 TRUTH = "HDRImg.hdr"
@@ -61,6 +62,8 @@ class Bracket:
     problems: tuple[str, ...] = ()
     truth: Path | None = None
     """Linear radiance in the geometry of the reference, where the dataset comes with it."""
+    mask: Path | None = None
+    """Image of what must not be used (`labelgen.mask`)."""
 
     @property
     def evs(self) -> list[float]:
@@ -75,13 +78,15 @@ class Stack:
 
     `codes` are F arrays (H, W, 3), uint8 or uint16, RGB, of gamma 2.2; `ev` (F,) is in stops
     relative to the shortest as stated; `reference` is the index of the frame whose geometry the
-    label has. `source` says how they were stored before they were recoded, if they were.
+    label has. `source` says how they were stored before they were recoded, if they were. What
+    `masked` (H, W) bool covers is black in all frames, and must not be used.
     """
 
     codes: tuple[Codes, ...]
     ev: tuple[float, ...]
     reference: int
     source: Stored | None = None
+    masked: Mask | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -193,6 +198,7 @@ def load(
     response: Response = GAMMA22,
     bayer: str = "",
     noise: tuple[float, float] | None = None,
+    mask: Path | None = None,
 ) -> Stack:
     """Decode the frames in use; codes of another response than gamma 2.2 are recoded.
 
@@ -210,6 +216,8 @@ def load(
         Colour filters of images with a single channel, as in `labelgen.images.read_frames`.
     noise : tuple of float, optional
         Full well and read noise of the camera in electrons, where they are known.
+    mask : Path, optional
+        Image of what must not be used.
 
     Returns
     -------
@@ -219,7 +227,7 @@ def load(
     Raises
     ------
     Rejected
-        A frame is damaged, or sizes differ.
+        A frame or the mask is damaged, or sizes differ.
     """
     read = read_frames(paths, reference, bayer)
     codes, response = read.codes, Response("linear") if read.linear else response
@@ -232,5 +240,8 @@ def load(
     bits = max(bit_depth(c) for c in codes)
     recoded = tuple(response.recode(c) for c in codes)
     stored = Stored(response, bits, any(p.suffix.lower() in LOSSY for p in paths), noise)
-    stack = Stack(recoded, tuple(map(float, ev)), reference, stored)
+    masked = read_mask(mask, sizes.pop()) if mask else None
+    if masked is not None:
+        recoded = tuple(painted(c, masked) for c in recoded)
+    stack = Stack(recoded, tuple(map(float, ev)), reference, stored, masked)
     return stack.to_depth(max(bit_depth(c) for c in recoded))

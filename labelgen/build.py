@@ -146,7 +146,7 @@ def build(
         raw, out = raw.absolute(), out.absolute()
     work = out.with_name(out.name + ".partial")
     refuse_to_overwrite(out, work, resume, overwrite)
-    brackets = find_brackets(raw, groups, exclude, limit, tell)
+    brackets, excluded = find_brackets(raw, groups, exclude, limit, tell)
     if memory is not None:
         jobs = within(memory, brackets, frames, jobs, tell)
     engine = partial(run, jobs=jobs, backend=backend, scheduler=scheduler, folder=work)
@@ -164,7 +164,18 @@ def build(
         sources = sources_of(tasks, records)
         if not sources:
             raise nothing(raw, {name: r["rejected"] for name, r in records.items()})
-        attributes = plan.attributes(records, license, citation)
+        options = {
+            "reference": "auto" if reference == "auto" else "",
+            "groups": groups.name if groups else "",
+            "response": "" if response == "auto" else Path(response).name,
+            "bayer": bayer,
+            "augment": augment,
+            "excluded": excluded,
+            "limit": limit,
+            "part_bytes": part_bytes if part_bytes != PART_BYTES else None,
+        }
+        given = {name: value for name, value in options.items() if value}
+        attributes = plan.attributes(records, license, citation, given)
         old = parts_of(out)
         assemble(sources, out, work, plan.layout, attributes, part_bytes, tell)
         if any("curves" in entry for entry in attributes["responses"].values()):

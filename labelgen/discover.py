@@ -18,6 +18,7 @@ from labelgen.files import IMAGE_SUFFIXES, natural_key
 from labelgen.folder import NO_INPUTS, by_exposure, inputs, read_folder, truth_of
 from labelgen.header import Header, read_header
 from labelgen.marks import exact_ev
+from labelgen.mask import mask_of
 from labelgen.raw import prefer_raw, readable
 from labelgen.untrusted import NOT_JSON, brief, read_json
 
@@ -136,6 +137,7 @@ def as_json(brackets: list[Bracket], raw: Path) -> list[dict[str, Any]]:
             ],
             "problems": list(b.problems),
             "truth": Path(os.path.relpath(b.truth, raw)).as_posix() if b.truth else None,
+            "mask": Path(os.path.relpath(b.mask, raw)).as_posix() if b.mask else None,
         }
         for b in brackets
     ]
@@ -149,7 +151,8 @@ def read_groups(path: Path, raw: Path) -> list[Bracket]:
     path : Path
         JSON as written by ``labelgen scan -o`` and perhaps edited: a list of objects with
         "name" and "frames", each frame with "file" (relative to `raw`) and "ev" (stops); where it
-        has "truth", that is the file of ground truth, or null.
+        has "truth" or "mask", that is the file of ground truth or of what must not be used, or
+        null.
     raw : Path
         The folder that the files are relative to.
 
@@ -187,12 +190,12 @@ def read_groups(path: Path, raw: Path) -> list[Bracket]:
         cameras = ", ".join(sorted({h.camera for h in headers if h.camera}))
         size = headers[len(headers) // 2].size if len(sizes) == 1 else None
         folder = frames[0].path.parent if frames else raw
-        truth = truth_of(folder)
+        truth, mask = truth_of(folder), mask_of([f.path for f in frames])
         if "truth" in group:
-            if group["truth"] is not None:
-                _check_file(path, raw, group["truth"])
-            truth = None if group["truth"] is None else raw / group["truth"]
-        bracket = Bracket(name, folder, tuple(frames), size, cameras, truth=truth)
+            truth = _file_of(path, raw, group["truth"])
+        if "mask" in group:
+            mask = _file_of(path, raw, group["mask"])
+        bracket = Bracket(name, folder, tuple(frames), size, cameras, truth=truth, mask=mask)
         problems = [
             f"{f.path.name}: {h.problem or 'not a readable image'}"
             for f, h in zip(frames, headers, strict=True)
@@ -200,6 +203,14 @@ def read_groups(path: Path, raw: Path) -> list[Bracket]:
         ]
         brackets[name] = by_exposure(bracket, problems)
     return list(brackets.values())
+
+
+def _file_of(groups: Path, raw: Path, file: object) -> Path | None:
+    """A file that `groups.json` names beside the frames, or None for null."""
+    if file is None:
+        return None
+    _check_file(groups, raw, file)
+    return raw / str(file)
 
 
 def _check_file(groups: Path, raw: Path, file: object) -> None:

@@ -12,7 +12,7 @@ from labelgen.discover import scan
 from labelgen.errors import Rejected, UserError
 from labelgen.files import natural_key, tone_mapped, write_hdr, write_json, write_png
 from labelgen.folder import by_exposure
-from labelgen.label import make_label, picture
+from labelgen.label import make_label, picture, without_masked
 from labelgen.measure import calibrated, responses, trusted
 from labelgen.recipe import Recipe, load_recipe
 from labelgen.survey import Selection, noise_record, response_name, survey
@@ -71,10 +71,11 @@ def label(
     if found.rejected:
         raise UserError(f"{bracket}: {found.rejected}")
     try:
-        stack = load(found.paths, found.ev, selection.position, found.response, bayer, found.noise)
+        how = found.response, bayer, found.noise, found.mask
+        stack = load(found.paths, found.ev, selection.position, *how)
     except Rejected as e:
         raise UserError(f"{bracket}: {e}") from e
-    made = make_label(stack, plan)
+    made = without_masked(make_label(stack, plan), stack)
     made = replace(made, weight=trusted(made.weight, found, plan))
     record: dict[str, Any] = {
         "recipe": plan.name,
@@ -89,6 +90,7 @@ def label(
         "size": list(found.size),
         "camera": found.camera,
         "problems": list(found.problems),
+        **({"mask": found.mask.name} if found.mask else {}),
         **made.figures(),
     }
     out.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from labelgen.exposures import read_exif, read_exposures
 from labelgen.files import IMAGE_SUFFIXES, natural_key
 from labelgen.grouping import Group, Photo, split
 from labelgen.header import Header, read_header
+from labelgen.mask import is_mask, mask_of
 
 NO_INPUTS = ("ref", "truth")
 """Folders inside of a bracket that hold no inputs."""
@@ -24,7 +25,7 @@ TRUTHS = (TRUTH, "HDRImg.exr", "ref_hdr_aligned_linear.hdr")
 def inputs(folder: Path, names: Sequence[str]) -> list[str]:
     """The files of a folder that may be frames, in natural order.
 
-    Not among them are pictures that `labelgen label` wrote, truths, and ``ref_*`` beside
+    Not among them are masks, pictures that `labelgen label` wrote, truths, and ``ref_*`` beside
     ``input_*`` (Hu 2020, and re-packs of SIGGRAPH'17).
     """
     no_inputs = {t.lower() for t in TRUTHS} | (OUR_PICTURES if "label.json" in names else set())
@@ -34,6 +35,7 @@ def inputs(folder: Path, names: Sequence[str]) -> list[str]:
         if Path(name).suffix.lower() in IMAGE_SUFFIXES
         and not name.startswith(".")
         and name.lower() not in no_inputs
+        and not is_mask(name)
         # A link that leads nowhere is no file, but its user should be told.
         and ((folder / name).is_file() or (folder / name).is_symlink())
         and not (folder / name).is_dir()
@@ -162,6 +164,7 @@ def _bracket(
         used[len(used) // 2].size if len(sizes) == 1 else None,
         ", ".join(cameras),
         truth=truth,
+        mask=mask_of([f.path for f in frames]),
     )
     return by_exposure(bracket, odd)
 

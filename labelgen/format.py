@@ -124,6 +124,10 @@ class Header:
     fingerprint: str
     license: str
     citation: str
+    options: dict[str, Any]
+    """Options of the build other than their defaults, for whoever builds it again."""
+    derived: list[dict[str, Any]]
+    """What made it of other datasets since they were built (`labelgen.share`), oldest first."""
 
 
 def open_file(path: Path) -> h5py.File:
@@ -181,8 +185,12 @@ def read_header(path: Path) -> Header:
             a_table(json.loads(attributes.get("scenes", "{}"))),
             a_table(json.loads(attributes.get("responses", "{}"))),
             json.loads(attributes.get("parts", "[]")),
-            *(a_text(attributes[name]) for name in ("generator", "fingerprint")),
-            *(a_text(attributes.get(name, "")) for name in ("license", "citation")),
+            a_text(attributes["generator"]),
+            a_text(attributes["fingerprint"]),
+            a_text(attributes.get("license", "")),
+            a_text(attributes.get("citation", "")),
+            a_table(json.loads(attributes.get("options", "{}"))),
+            [a_table(step) for step in json.loads(attributes.get("derived", "[]"))],
         )
         _check_header(header, path)
     except Refused as e:
@@ -201,6 +209,11 @@ def _check_header(header: Header, path: Path) -> None:
     a_text(header.recipe.get("name", ""))
     for scene in header.scenes.values():
         a_text(scene.get("rejected", ""))
+        for frame in scene.get("frames", ()):
+            a_text(frame.get("sha256", ""))
+        for count in scene.get("branches", {}).values():
+            a_whole(count)
+        int(a_text(scene.get("looks", "0")), 16)
     for entry in header.responses.values():
         a_text(entry["name"]), a_whole(entry["brackets"]), a_number(entry.get("misfit") or 0)
         if "curves" in entry:

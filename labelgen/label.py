@@ -19,6 +19,7 @@ from labelgen.bracket import Stack
 from labelgen.cues import see
 from labelgen.files import tone_mapped
 from labelgen.fusion import fuse_triangle, fuse_variance
+from labelgen.mask import around
 from labelgen.recipe import Recipe
 from labelgen.response import GAMMA
 from labelgen.trust import (
@@ -117,6 +118,13 @@ def make_label(stack: Stack, recipe: Recipe) -> Label:
     for tile in tiles(borders):
         _label(label, stack, tile, borders, recipe, flow)
     return label
+
+
+def without_masked(label: Label, stack: Stack) -> Label:
+    """A label that trusts nothing that is masked, nor what stands close to it."""
+    if stack.masked is None:
+        return label
+    return replace(label, weight=np.where(around(stack.masked), np.uint8(0), label.weight))
 
 
 def _empty(size: tuple[int, int], geometry: Geometry) -> Label:

@@ -17,10 +17,12 @@ from labelgen.bracket import Stack, load
 from labelgen.errors import Rejected
 from labelgen.files import beside, publish, write_json
 from labelgen.format import BRANCHES, Layout
-from labelgen.label import make_label
+from labelgen.label import make_label, without_masked
+from labelgen.looks import looks
+from labelgen.mask import around, painted
 from labelgen.measure import trusted
 from labelgen.moves import NO_MOVES, measure_moves
-from labelgen.patches import Patch, choose, grid, variants
+from labelgen.patches import Patch, choose, clear_of, grid, variants
 from labelgen.recipe import Recipe
 from labelgen.shard import Shard
 from labelgen.survey import Survey, read_truth
@@ -70,7 +72,15 @@ def make(task: Task) -> dict[str, Any]:
 
 def _make(task: Task) -> dict[str, Any]:
     found = task.found
-    stack = load(found.paths, found.ev, task.reference, found.response, found.bayer, found.noise)
+    stack = load(
+        found.paths,
+        found.ev,
+        task.reference,
+        found.response,
+        found.bayer,
+        found.noise,
+        found.mask,
+    )
     labelled, patches, figures = _label(stack, task)
     if not patches:
         raise Rejected(f"no patch is trusted: {_shares(figures)}")
@@ -93,20 +103,34 @@ def _make(task: Task) -> dict[str, Any]:
             shard.append(sample)
             counts[BRANCHES[sample.patch.branch]] += 1
     publish(temporary, task.shard)
-    return {"rows": counts.total(), "branches": dict(sorted(counts.items())), "label": figures}
+    return {
+        "rows": counts.total(),
+        "branches": dict(sorted(counts.items())),
+        "label": figures,
+        "looks": looks(stack.codes[stack.reference]),
+    }
 
 
 def _label(stack: Stack, task: Task) -> tuple[Labelled, list[Patch], dict[str, Any]]:
     """The label and the patches of the full frame, by the recipe or from the truth."""
     if task.found.truth is None:
-        label = make_label(stack, task.recipe)
+        label = without_masked(make_label(stack, task.recipe), stack)
         weight = trusted(label.weight, task.found, task.recipe)
         moves = measure_moves(stack, label) if task.recipe.pieces.share else NO_MOVES
         labelled = Labelled(stack, label.stored, weight, moves)
-        return labelled, choose(label, task.recipe), label.figures()
-    weight = np.full(stack.size, 255, np.uint8)
-    labelled = Labelled(stack, read_truth(task.found), weight)
-    return labelled, grid(stack.size, task.layout.patch), {"trusted": 1.0}
+        return labelled, _usable(choose(label, task.recipe), task, stack), label.figures()
+    weight, truth = np.full(stack.size, 255, np.uint8), read_truth(task.found)
+    if stack.masked is not None:
+        truth, weight[stack.masked] = painted(truth, stack.masked), 0
+    patches = _usable(grid(stack.size, task.layout.patch), task, stack)
+    return Labelled(stack, truth, weight), patches, {"trusted": 1.0}
+
+
+def _usable(patches: list[Patch], task: Task, stack: Stack) -> list[Patch]:
+    """Patches that show nothing, nor stand close to anything, that is masked."""
+    if stack.masked is None:
+        return patches
+    return clear_of(patches, around(stack.masked), task.layout.patch)
 
 
 def _shares(figures: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from labelgen.arrays import highest
+from labelgen.arrays import Mask, highest
 from labelgen.format import BRANCHES
 from labelgen.label import Label
 from labelgen.recipe import Patches, Recipe
@@ -31,6 +31,11 @@ class Patch:
     x: int
     branch: int
     hard: bool = False
+
+
+def clear_of(patches: Sequence[Patch], masked: Mask, side: int) -> list[Patch]:
+    """The patches, of so many pixels a side, that show nothing of what is masked."""
+    return [p for p in patches if not masked[p.y : p.y + side, p.x : p.x + side].any()]
 
 
 def variants(patch: Patch, settings: Patches) -> int:

@@ -108,7 +108,9 @@ class Plan:
         how = self.recipe, self.layout, self.selection.position, self.labels, self.seed
         return [Task(s, *how, work / f"{_key(s.name)}.shard") for s in self.usable]
 
-    def attributes(self, records: Records, license: str, citation: str) -> dict[str, Any]:
+    def attributes(
+        self, records: Records, license: str, citation: str, options: dict[str, Any]
+    ) -> dict[str, Any]:
         """Root attributes of the dataset."""
         return {
             "format": "labelgen",
@@ -124,6 +126,7 @@ class Plan:
             "responses": found_responses(self.usable),
             "license": license,
             "citation": citation,
+            "options": options,
         }
 
     def _scene(self, found: Survey, record: dict[str, Any]) -> dict[str, Any]:
@@ -139,25 +142,38 @@ class Plan:
 
 def find_brackets(
     raw: Path, groups: Path | None, exclude: Path | None, limit: int | None, tell: Progress
-) -> list[Bracket]:
-    """The brackets below RAW, or as listed, less those that are excluded; the first so many."""
-    brackets = read_groups(groups, raw) if groups else scan(raw)
-    if exclude:
-        try:
-            lines = read_text(exclude).splitlines()
-        except ValueError as e:
-            raise UserError(f"{exclude}: cannot be read as a list of bracket names ({e})") from e
-        for pattern in filter(None, (line.split("#")[0].strip() for line in lines)):
-            kept = [b for b in brackets if not fnmatch.fnmatchcase(b.name, pattern)]
-            if len(kept) == len(brackets):
-                tell.remark(f"{exclude}: '{pattern}' matches no bracket")
-            brackets = kept
+) -> tuple[list[Bracket], dict[str, int]]:
+    """The brackets below RAW, or as listed, less those that are excluded; the first so many.
+
+    Returns
+    -------
+    brackets : list of Bracket
+        Those that are left.
+    excluded : dict
+        How many were left out by each name or pattern of the list `exclude`.
+    """
+    brackets, excluded = read_groups(groups, raw) if groups else scan(raw), dict[str, int]()
+    for pattern in _patterns(exclude) if exclude else ():
+        kept = [b for b in brackets if not fnmatch.fnmatchcase(b.name, pattern)]
+        excluded[pattern] = len(brackets) - len(kept)
+        if not excluded[pattern]:
+            tell.remark(f"{exclude}: '{pattern}' matches no bracket")
+        brackets = kept
     if not brackets:
         raise UserError(f"{raw}: no bracket is left to build from")
     names = Counter(b.name for b in brackets)
     if len(names) < len(brackets):
         raise UserError(f"{raw}: two brackets are named '{names.most_common(1)[0][0]}'; rename one")
-    return brackets[:limit]
+    return brackets[:limit], excluded
+
+
+def _patterns(exclude: Path) -> list[str]:
+    """Names and patterns of a list, one a line; # begins a comment."""
+    try:
+        lines = read_text(exclude).splitlines()
+    except ValueError as e:
+        raise UserError(f"{exclude}: cannot be read as a list of bracket names ({e})") from e
+    return [name for line in lines if (name := line.split("#")[0].strip())]
 
 
 def survey_all(

@@ -83,7 +83,7 @@ def repair(
             wanted = {name for k in damaged.values() for name in scenes[k]}
             tasks = {t.found.name: t for t in plan.tasks(work) if t.found.name in wanted}
             records = make_all(list(tasks.values()), work, engine, tell)
-            attributes = plan.attributes({}, header.license, header.citation)
+            attributes = plan.attributes({}, header.license, header.citation, header.options)
             longest = max(len(scene.encode()) for group in scenes for scene in group)
             for name, k in damaged.items():
                 sources = sources_of([tasks[scene] for scene in scenes[k]], records)
@@ -129,7 +129,8 @@ def _plan(
     settings = dict(header.recipe)
     labels, seed = settings.pop("labels"), settings.pop("seed")
     recipe, compress = Recipe.from_dict(settings, f"{path}: its recipe"), _compression(path, header)
-    brackets = [b for b in find_brackets(raw, groups, None, None, tell) if b.name in header.scenes]
+    every, _ = find_brackets(raw, groups, None, None, tell)
+    brackets = [b for b in every if b.name in header.scenes]
     # A dataset does not say whether its references were looked for.
     for reference in (header.reference, "auto"):
         selection = Selection.of(header.frames, reference, header.patch, labels == "truth", bayer)

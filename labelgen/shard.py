@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 import h5py
 import numpy as np
@@ -50,36 +50,24 @@ def filters(compress: str) -> dict[str, Any]:
     return {"fletcher32": True}
 
 
-@dataclass(frozen=True)
-class Source:
-    """A shard to join: its file, the name of its bracket, its rows and frames' exposures."""
-
-    path: Path
-    scene: str
-    rows: int
-    ev: tuple[float, ...]
+Chunks: TypeAlias = dict[str, tuple[int, bytes]]
+"""A sample as it is stored, by image: the mask of filters left out, and the bytes."""
 
 
-class Shard:
-    """The samples of one bracket, written as they come: what a build makes before it joins.
+class Encoder:
+    """Samples as HDF5 stores them, made in memory.
 
     Parameters
     ----------
-    path : Path
-        The file to write.
     layout : Layout
-        Of the dataset it is for.
+        Of the dataset they are for.
     """
 
-    def __init__(self, path: Path, layout: Layout) -> None:
-        self.layout, self.file = layout, path.open("wb")
-        self.chunks: list[list[tuple[int, int]]] = []
-        self.origin: list[tuple[int, int]] = []
-        self.branch: list[int] = []
-        self.variant: list[int] = []
-        self._open_encoder()
+    def __init__(self, layout: Layout) -> None:
+        self.layout, self.made = layout, 0
+        self._open()
 
-    def _open_encoder(self) -> None:
+    def _open(self) -> None:
         # Without a cache of chunks, so that what was written can be read as it is stored.
         self._memory = h5py.File(
             # HDF5 wants a name, though no file is made, and one for each that is open.
@@ -96,6 +84,41 @@ class Shard:
             for name, (shape, kind) in self.layout.images().items()
         }
 
+    def encode(self, sample: Mapping[str, Array]) -> Chunks:
+        """The chunks of one sample, of its `inputs`, `label` and `weight`."""
+        if self.made and self.made % ANEW == 0:
+            self._memory.close()
+            self._open()
+        self.made += 1
+        stored = {}
+        for name, dataset in self._images.items():
+            dataset[0] = sample[name]
+            stored[name] = dataset.id.read_direct_chunk((0,) * dataset.ndim)
+        return stored
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._memory.close()
+
+
+class Shard:
+    """The samples of one bracket, written as they come: what a build makes before it joins.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write.
+    layout : Layout
+        Of the dataset it is for.
+    """
+
+    def __init__(self, path: Path, layout: Layout) -> None:
+        self.encoder, self.file = Encoder(layout), path.open("wb")
+        self.chunks: list[list[tuple[int, int]]] = []
+        self.origin: list[tuple[int, int]] = []
+        self.branch: list[int] = []
+        self.variant: list[int] = []
+
     def append(self, sample: Sample) -> None:
         """Add one sample.
 
@@ -104,16 +127,10 @@ class Shard:
         OSError
             The disk is full, or fails.
         """
-        if self.chunks and len(self.chunks) % ANEW == 0:
-            self._memory.close()
-            self._open_encoder()
-        stored = []
-        for name, dataset in self._images.items():
-            dataset[0] = getattr(sample, name)
-            mask, data = dataset.id.read_direct_chunk((0,) * dataset.ndim)
+        chunks = self.encoder.encode({name: getattr(sample, name) for name in IMAGES})
+        for _, data in chunks.values():
             self.file.write(data)
-            stored.append((mask, len(data)))
-        self.chunks.append(stored)
+        self.chunks.append([(mask, len(data)) for mask, data in chunks.values()])
         self.origin.append((sample.patch.y, sample.patch.x))
         self.branch.append(sample.patch.branch)
         self.variant.append(sample.variant)
@@ -127,7 +144,7 @@ class Shard:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        self._memory.close()
+        self.encoder.close()
         with self.file:
             if error is None:
                 names = "chunks", "origin", "branch", "variant"
@@ -162,8 +179,8 @@ class StoredShard:
             "variant": np.array(table["variant"], np.uint16),
         }
 
-    def __iter__(self) -> Iterator[dict[str, tuple[int, bytes]]]:
-        """For every sample, by image: the mask of filters left out, and the stored chunk."""
+    def __iter__(self) -> Iterator[Chunks]:
+        """Every sample, as stored."""
         self.file.seek(0)
         for stored in self.chunks:
             yield {
@@ -176,3 +193,27 @@ class StoredShard:
 
     def __exit__(self, *_: object) -> None:
         self.file.close()
+
+
+@dataclass(frozen=True)
+class Source:
+    """A shard to join: its file, the name of its bracket, its rows and frames' exposures."""
+
+    path: Path
+    scene: str
+    rows: int
+    ev: tuple[float, ...]
+
+    def columns(self) -> dict[str, Array]:
+        """The small columns of its rows, but for the name of the bracket."""
+        with StoredShard(self.path) as shard:
+            return shard.columns | {"ev": np.tile(np.array(self.ev, np.float32), (self.rows, 1))}
+
+    def chunks(self) -> Iterator[Chunks]:
+        """Its samples, as stored."""
+        with StoredShard(self.path) as shard:
+            yield from shard
+
+    def free(self) -> None:
+        """Remove what has been joined."""
+        self.path.unlink()

@@ -1,25 +1,46 @@
-"""Write the dataset file from shards, chunk by chunk as they are stored.
+"""Write the dataset file from samples of brackets, chunk by chunk as they are stored.
 
 Copying stored chunks joins forty times faster than decoding and encoding them, and the bytes of a
-dataset do not depend on how many workers made the shards.
+dataset do not depend on how many workers made the samples.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
 
 from labelgen.arrays import Array
-from labelgen.format import BRANCHES, IMAGES, Layout, attributes_digest, column_digest
-from labelgen.shard import Source, StoredShard, filters
+from labelgen.format import BRANCHES, COLUMNS, IMAGES, Layout, attributes_digest, column_digest
+from labelgen.shard import Chunks, filters
 
 COLUMN_ROWS = 4096
+
+
+class Samples(Protocol):
+    """Samples of one bracket to write: a shard (`labelgen.shard.Source`), or rows of a dataset."""
+
+    @property
+    def scene(self) -> str:
+        """Name of the bracket."""
+
+    @property
+    def rows(self) -> int:
+        """How many."""
+
+    def columns(self) -> dict[str, Array]:
+        """The small columns of the rows, but for `scene`."""
+
+    def chunks(self) -> Iterator[Chunks]:
+        """The samples, as stored in the layout of the dataset that is written."""
+
+    def free(self) -> None:
+        """Remove what was made only to be written."""
 
 
 def create(path: Path, layout: Layout, rows: int, **options: Any) -> h5py.File:
@@ -34,17 +55,17 @@ def create(path: Path, layout: Layout, rows: int, **options: Any) -> h5py.File:
 
 
 def join(
-    sources: Sequence[Source],
+    sources: Sequence[Samples],
     path: Path,
     layout: Layout,
     attributes: dict[str, Any],
     scene_bytes: int,
 ) -> None:
-    """Write one file from shards, chunk by chunk as stored, without decoding.
+    """Write one file from samples, chunk by chunk as stored, without decoding.
 
     Parameters
     ----------
-    sources : sequence of Source
+    sources : sequence of Samples
         In the order of the rows.
     path : Path
         The file to write.
@@ -57,27 +78,24 @@ def join(
     """
     rows = sum(s.rows for s in sources)
     digests = {name: hashlib.sha256() for name in IMAGES}
-    columns: dict[str, list[Array]] = {"origin": [], "branch": [], "variant": []}
+    columns: dict[str, list[Array]] = {name: [] for name in COLUMNS if name != "scene"}
     with create(path, layout, rows) as out:
         images = {name: (out[name].id, (0,) * (out[name].ndim - 1)) for name in IMAGES}
         row = 0
         for source in sources:
-            with StoredShard(source.path) as shard:
-                for name, values in shard.columns.items():
-                    columns[name].append(values)
-                for chunks in shard:
-                    for name, (mask, data) in chunks.items():
-                        dataset, rest = images[name]
-                        dataset.write_direct_chunk((row, *rest), data, mask)
-                        digests[name].update(data)
-                    row += 1
-        counts = [s.rows for s in sources]
+            for name, values in source.columns().items():
+                columns[name].append(values)
+            for chunks in source.chunks():
+                for name, (mask, data) in chunks.items():
+                    dataset, rest = images[name]
+                    dataset.write_direct_chunk((row, *rest), data, mask)
+                    digests[name].update(data)
+                row += 1
         names = np.array(
             [s.scene.encode() for s in sources], h5py.string_dtype("utf-8", scene_bytes)
         )
         small = {name: np.concatenate(values) for name, values in columns.items()}
-        small["ev"] = np.repeat(np.array([s.ev for s in sources], np.float32), counts, 0)
-        small["scene"] = np.repeat(names, counts)
+        small["scene"] = np.repeat(names, [s.rows for s in sources])
         noted = {name: digest.hexdigest() for name, digest in digests.items()}
         for name in sorted(small):
             write_column(out, name, small[name])
@@ -96,7 +114,7 @@ def write_column(file: h5py.File, name: str, values: Array) -> None:
 
 def write_attributes(file: h5py.File, attributes: dict[str, Any]) -> None:
     """Write root attributes; long JSON as variable-length strings, which may exceed 64 KB."""
-    for name, value in attributes.items():
+    for name, value in sorted(attributes.items()):  # as they are read again, so that bytes agree
         file.attrs[name] = value if isinstance(value, int | str) else json.dumps(value)
 
 

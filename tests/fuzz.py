@@ -225,8 +225,8 @@ def datasets(folder: Path, frames: int = 2) -> list[Path]:
     from labelgen.augment import Sample
     from labelgen.format import Layout
     from labelgen.patches import Patch
-    from labelgen.shard import Shard
-    from labelgen.write import Source, join
+    from labelgen.shard import Shard, Source
+    from labelgen.write import join
 
     rng, made = np.random.default_rng(3), []
     head: dict[str, Any] = {"format": "labelgen", "format_version": 1, "frames": frames}
