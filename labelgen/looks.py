@@ -44,6 +44,6 @@ def alike(pictures: Sequence[str]) -> list[tuple[int, int]]:
     for start in range(0, len(signs), AT_ONCE):
         differ = signs[start : start + AT_ONCE, None] ^ signs
         count = np.unpackbits(differ.view(np.uint8), axis=-1).reshape(*differ.shape, 64).sum(-1)
-        near = np.argwhere(count <= DIFFERENT) + (start, 0)
+        near = np.argwhere(count <= DIFFERENT) + np.array([start, 0])
         pairs += first[near[near[:, 0] < near[:, 1]]].tolist()
     return [(a, b) for a, b in pairs]

@@ -10,6 +10,7 @@ import click
 import labelgen
 from labelgen.cli.looking import info, verify
 from labelgen.cli.making import build, demo, label, recipes, scan, simulate
+from labelgen.cli.sharing import card, export, get, merge, pack, sample, split
 from labelgen.cli.terminal import Commands
 
 __all__ = ["main"]
@@ -21,5 +22,8 @@ def main() -> None:
     """HDR training sets from your own exposure brackets, without ground truth."""
 
 
-for command in (scan, build, label, info, verify, recipes, simulate, demo):
+MAKING = scan, build, label
+LOOKING = info, verify
+SHARING = card, pack, merge, split, sample, get, export
+for command in (*MAKING, *LOOKING, *SHARING, recipes, simulate, demo):
     main.add_command(command)

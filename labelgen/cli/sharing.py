@@ -1,0 +1,212 @@
+"""Commands by which a dataset goes from hand to hand."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from labelgen.cli.options import PathArg, json_option, overwrite_option
+from labelgen.cli.terminal import Bar, echo, echo_lines
+
+part_size_option = click.option(
+    "--part-size",
+    type=click.FloatRange(0, 1e6, min_open=True),
+    default=8.0,
+    show_default=True,
+    metavar="GIB",
+    help="Split above it.",
+)
+
+
+@click.command()
+@click.argument("dataset", type=PathArg)
+@click.option("--license", default="", help="Under which others may use it: CC-BY-4.0, ...")
+@click.option("--origin", default="", help="Where the photos are from, and their terms.")
+@click.option(
+    "--people",
+    type=click.Choice(["none", "unrecognisable", "identifiable"]),
+    callback=lambda _, __, value: value or "",
+    help="Whether people are in it.",
+)
+@click.option("--consent", default="", help="Who consented to what.")
+@click.option("--title", default="")
+@click.option("--creator", default="", help="Who made it.")
+@click.option("--citation", default="", help="What to cite.")
+@click.option("--url", default="", help="Where it is offered.")
+@click.option("--version", default="")
+@click.option("--date", default="", metavar="YYYY-MM-DD", help="Since when.")
+@overwrite_option
+def card(dataset: Path, overwrite: bool, **said: str) -> None:
+    """Write what goes with a dataset: README.md, croissant.json, recipe.toml, SHA256SUMS."""
+    from labelgen.format import read_header
+    from labelgen.share.card import card as write_card
+    from labelgen.share.facts import Facts
+
+    known = read_header(dataset)
+    for name, question in (("license", "Licence"), ("origin", "Origin of the photos, their terms")):
+        if not (said[name] or getattr(known, name, "")) and sys.stdin.isatty():
+            said[name] = click.prompt(question, default="", show_default=False, err=True)
+    facts = Facts(**said)
+    for path in write_card(dataset, facts, overwrite=overwrite):
+        echo(str(path))
+    if missing := facts.completed(known).missing:
+        options = " and ".join(f"--{name}" for name in missing)
+        echo(f"{dataset}: not ready to be shared: give {options}", err=True)
+
+
+@click.command()
+@click.argument("dataset", type=PathArg)
+@click.argument("out", type=PathArg)
+@click.option(
+    "--part-size",
+    type=click.FloatRange(0, 1e6, min_open=True),
+    metavar="GIB",
+    help="Split above it.  [default: one file]",
+)
+@overwrite_option
+def pack(dataset: Path, out: Path, part_size: float | None, overwrite: bool) -> None:
+    """Write a dataset in parts as one file, or one file in parts."""
+    from labelgen.share.pack import pack as write_packed
+
+    part_bytes = None if part_size is None else int(part_size * 2**30)
+    bar = Bar()
+    write_packed(dataset, out, part_bytes=part_bytes, overwrite=overwrite, progress=bar)
+    bar.close()
+    _tell(out)
+
+
+@click.command()
+@click.argument("datasets", type=PathArg, nargs=-1, required=True, metavar="DATASET...")
+@click.argument("out", type=PathArg)
+@part_size_option
+@overwrite_option
+def merge(datasets: tuple[Path, ...], out: Path, part_size: float, overwrite: bool) -> None:
+    """Write several datasets as one."""
+    from labelgen.share.merge import merge as write_merged
+
+    bar = Bar()
+    write_merged(
+        datasets, out, part_bytes=int(part_size * 2**30), overwrite=overwrite, progress=bar
+    )
+    bar.close()
+    _tell(out)
+
+
+@click.command()
+@click.argument("dataset", type=PathArg)
+@click.argument("training", type=PathArg)
+@click.argument("validation", type=PathArg)
+@click.option("--share", default=0.1, show_default=True, help="Of the samples, for validation.")
+@click.option("--seed", default=0, show_default=True, metavar="N")
+@click.option("--same", default="", metavar="REGEX", help="What names of one scene share.")
+@part_size_option
+@overwrite_option
+@json_option
+def split(
+    dataset: Path,
+    training: Path,
+    validation: Path,
+    part_size: float,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Split a dataset for training and validation; no scene is on both sides."""
+    from labelgen.share.split import split as write_split
+
+    bar = Bar()
+    sides = write_split(
+        dataset,
+        training,
+        validation,
+        part_bytes=int(part_size * 2**30),
+        progress=bar,
+        **options,
+    )
+    bar.close()
+    if as_json:
+        echo_lines(json.dumps(sides, indent=1))
+        return
+    for out, scenes in zip((training, validation), sides.values(), strict=True):
+        _tell(out, f", {sum(map(len, scenes))} brackets of {len(scenes)} scenes")
+
+
+@click.command()
+@click.argument("dataset", type=PathArg)
+@click.argument("out", type=PathArg)
+@click.option("--megabytes", default=1.0, show_default=True, metavar="MB", help="At most.")
+@overwrite_option
+def sample(dataset: Path, out: Path, megabytes: float, overwrite: bool) -> None:
+    """Write a small piece of a dataset that shows what is in all of it."""
+    from labelgen.share.sample import sample as write_sample
+
+    write_sample(dataset, out, megabytes=megabytes, overwrite=overwrite)
+    _tell(out)
+
+
+@click.command()
+@click.argument("source", metavar="URL|FOLDER|NAME")
+@click.option("-o", "--output", "out", type=PathArg, metavar="DIR", help="[default: its name]")
+@click.option("--sha256", "sums_sha256", default="", help="That its SHA256SUMS has to have.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be fetched.")
+@overwrite_option
+def get(source: str, out: Path | None, sums_sha256: str, dry_run: bool, overwrite: bool) -> None:
+    """Fetch a published dataset; every byte is checked, and what was interrupted goes on."""
+    from labelgen.share.get import folder_of, look
+    from labelgen.share.get import get as fetch
+
+    offer = look(source, sums_sha256)
+    folder = out if out is not None else folder_of(offer)
+    echo(f"{offer.place}: {len(offer.files)} files, {offer.bytes / 1e6:.1f} MB", err=True)
+    for file in offer.files:
+        echo(f"    {file.name}  {file.bytes:,} bytes", err=True)
+    echo(f"    licence: {offer.license or 'not stated'}; to {folder}/", err=True)
+    if dry_run:
+        return
+    bar = Bar()
+    dataset = fetch(offer, folder, overwrite=overwrite, progress=bar)
+    bar.close()
+    echo(f"{dataset}: fetched, every file as {offer.place}SHA256SUMS says")
+
+
+@click.command()
+@click.argument("dataset", type=PathArg)
+@click.argument("out", type=PathArg)
+@click.option(
+    "--layout", type=click.Choice(["webdataset", "sig17"]), default="webdataset", show_default=True
+)
+@click.option(
+    "--shard-size",
+    type=click.FloatRange(0, 1e6, min_open=True),
+    default=256.0,
+    show_default=True,
+    metavar="MIB",
+    help="Of the tar files.",
+)
+@overwrite_option
+def export(dataset: Path, out: Path, layout: str, shard_size: float, overwrite: bool) -> None:
+    """Write a dataset as tar files (webdataset), or as folders of crops (sig17)."""
+    from labelgen.share.layouts import export as write_layout
+
+    bar = Bar()
+    count = write_layout(
+        dataset,
+        out,
+        layout,
+        shard_bytes=int(shard_size * 2**20),
+        overwrite=overwrite,
+        progress=bar,
+    )
+    bar.close()
+    echo(f"{out}: {count} samples as {layout}")
+
+
+def _tell(path: Path, more: str = "") -> None:
+    from labelgen.format import info
+
+    table = info(path)
+    parts = f" in {table['parts']} parts" if table["parts"] else ""
+    echo(f"{path}: {table['samples']} samples, {table['bytes'] / 1e6:.1f} MB{parts}{more}")

@@ -1,0 +1,192 @@
+"""What goes with a dataset from hand to hand: a card to read, one for machines, checksums.
+
+The machines' card is Croissant [1]_ at the level of files.
+
+References
+----------
+.. [1] M. Akhtar et al., "Croissant: A Metadata Format for ML-Ready Datasets", DEEM 2024.
+       https://doi.org/10.1145/3650203.3663326
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from labelgen.errors import UserError
+from labelgen.files import sha256, write_bytes, write_json
+from labelgen.format import Dataset
+from labelgen.recipe import Recipe
+from labelgen.share.facts import Facts
+from labelgen.share.markdown import readme
+from labelgen.untrusted import one_line
+
+README, CROISSANT, RECIPE, SUMS = "README.md", "croissant.json", "recipe.toml", "SHA256SUMS"
+KINDS = {".md": "text/markdown", ".toml": "application/toml"}
+HDF5 = "application/x-hdf5"
+SCHEMA = "https://schema.org/"
+CONTEXT: dict[str, Any] = {
+    "@language": "en",
+    "@vocab": SCHEMA,
+    "citeAs": "cr:citeAs",
+    "column": "cr:column",
+    "conformsTo": "dct:conformsTo",
+    "cr": "http://mlcommons.org/croissant/",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "extract": "cr:extract",
+    "field": "cr:field",
+    "fileObject": "cr:fileObject",
+    "fileProperty": "cr:fileProperty",
+    "fileSet": "cr:fileSet",
+    "format": "cr:format",
+    "includes": "cr:includes",
+    "isLiveDataset": "cr:isLiveDataset",
+    "jsonPath": "cr:jsonPath",
+    "key": "cr:key",
+    "md5": "cr:md5",
+    "parentField": "cr:parentField",
+    "path": "cr:path",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "recordSet": "cr:recordSet",
+    "references": "cr:references",
+    "regex": "cr:regex",
+    "repeated": "cr:repeated",
+    "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
+    "sc": SCHEMA,
+    "separator": "cr:separator",
+    "source": "cr:source",
+    "subField": "cr:subField",
+    "transform": "cr:transform",
+}
+"""The context that Croissant 1.0 prescribes."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A file of a published dataset: its name, bytes and SHA-256."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+    @staticmethod
+    def of(path: Path) -> Listed:
+        """A file that is there."""
+        return Listed(path.name, path.stat().st_size, sha256(path))
+
+
+def card(path: Path, facts: Facts | None = None, *, overwrite: bool = False) -> list[Path]:
+    """Write what goes with a dataset into its folder.
+
+    ``README.md`` says what it holds, where it is from and how to build it again;
+    ``croissant.json`` says it to machines; ``recipe.toml`` is the recipe; ``SHA256SUMS`` has the
+    checksum of each file, for ``sha256sum -c`` and `labelgen.share.get`.
+
+    Parameters
+    ----------
+    path : Path
+        Dataset file or index.
+    facts : Facts, optional
+        What the file does not know: licence, origin, people. A card without licence or origin says
+        so first.
+    overwrite : bool
+        Replace files of these names.
+
+    Returns
+    -------
+    list of Path
+        What was written.
+
+    Raises
+    ------
+    UserError
+        Not a dataset, or files of these names are there already.
+    """
+    told, folder = facts or Facts(), path.parent
+    names = [README, CROISSANT, RECIPE, SUMS]
+    if there := [n for n in names if (folder / n).exists()]:
+        if not overwrite:
+            raise UserError(
+                f"{folder / there[0]}: exists; give --overwrite to replace it, or move the dataset "
+                "to a folder of its own"
+            )
+        if odd := [n for n in there if not (folder / n).is_file()]:
+            raise UserError(f"{folder / odd[0]}: not a file; move it away")
+    with Dataset(path) as data:
+        told = told.completed(data.header)
+        files = [
+            Listed.of(p) for p in dict.fromkeys((path, *(Path(f.filename) for f in data.files)))
+        ]
+        toml = _toml(data)
+        text = readme(data, told, files, has_recipe=bool(toml))
+    if toml:
+        write_bytes(folder / RECIPE, toml.encode())
+    else:  # of a dataset that was merged from several
+        (folder / RECIPE).unlink(missing_ok=True)
+        names.remove(RECIPE)
+    write_bytes(folder / README, text.encode("utf-8", "replace"))
+    files += [Listed.of(folder / name) for name in names if name in (README, RECIPE)]
+    write_json(folder / CROISSANT, croissant(told, files))
+    files.append(Listed.of(folder / CROISSANT))
+    lines = [f"{f.sha256}  {f.name}\n" for f in sorted(files, key=lambda f: f.name)]
+    write_bytes(folder / SUMS, "".join(lines).encode())
+    return [folder / name for name in names]
+
+
+def _toml(data: Dataset) -> str:
+    """The recipe of a dataset; empty if it has several, or one of another version."""
+    settings = {k: v for k, v in data.header.recipe.items() if k not in ("labels", "seed")}
+    try:
+        return Recipe.from_dict(settings, one_line(Exception(data.path.name))).as_toml()
+    except UserError:
+        return ""
+
+
+def croissant(facts: Facts, files: Sequence[Listed]) -> dict[str, Any]:
+    """The card for machines: JSON-LD of Croissant 1.0.
+
+    Parameters
+    ----------
+    facts : Facts
+        What is said of the dataset.
+    files : sequence of Listed
+        All that belong to it.
+    """
+    said = {
+        "license": facts.license,
+        "citeAs": facts.citation,
+        "url": facts.url,
+        "version": facts.version,
+        "datePublished": facts.date,
+        "creator": {"@type": "Person", "name": facts.creator} if facts.creator else "",
+        "rai:dataCollection": facts.origin,
+        "rai:personalSensitiveInformation": facts.about_people,
+    }
+    return {
+        "@context": CONTEXT,
+        "@type": "sc:Dataset",
+        "conformsTo": "http://mlcommons.org/croissant/1.0",
+        "name": facts.title,
+        "description": facts.summary,
+        **{name: value for name, value in said.items() if value},
+        "keywords": ["HDR imaging", "deghosting", "exposure bracketing"],
+        "distribution": [
+            {
+                "@type": "cr:FileObject",
+                "@id": file.name,
+                "name": file.name,
+                "contentUrl": file.name,
+                "contentSize": f"{file.bytes} B",
+                "encodingFormat": KINDS.get(Path(file.name).suffix, HDF5),
+                "sha256": file.sha256,
+            }
+            for file in files
+        ],
+    }

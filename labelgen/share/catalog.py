@@ -1,0 +1,67 @@
+"""Datasets and public bracket sets that are known by name: the folder ``datasets``."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import labelgen
+from labelgen.errors import UserError
+from labelgen.untrusted import a_text, one_line, read_text
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ENTRY = "set.toml"
+
+
+@dataclass(frozen=True)
+class Known:
+    """An entry: where the dataset is (address or folder), and the SHA-256 of its SHA256SUMS."""
+
+    name: str
+    title: str
+    place: str
+    sums_sha256: str
+
+
+def catalog() -> Path:
+    """The folder of entries: in an installed package inside of it, in a checkout beside it."""
+    package = Path(labelgen.__file__).parent
+    inside = package / "datasets"
+    return inside if inside.is_dir() else package.parent / "datasets"
+
+
+def names() -> list[str]:
+    """All names that are known."""
+    return sorted(path.parent.name for path in catalog().glob(f"*/{ENTRY}"))
+
+
+def find(name: str) -> Known | None:
+    """The dataset of a name; None if it is no name but an address or a path.
+
+    Raises
+    ------
+    UserError
+        It is the name of a bracket set whose dataset nobody offers, so that it has to be built.
+    """
+    if name not in names():
+        return None
+    folder = catalog() / name
+    try:
+        entry = tomllib.loads(read_text(folder / ENTRY))
+        title, place = a_text(entry["title"]), a_text(entry.get("get", ""))
+        sums, homepage = a_text(entry.get("sums_sha256", "")), a_text(entry.get("homepage", ""))
+    except (ValueError, TypeError, KeyError) as e:
+        raise UserError(f"{folder / ENTRY}: not the entry of a dataset ({one_line(e)})") from e
+    if not place:
+        raise UserError(
+            f"{name}: nobody offers it ready made; its brackets are at {homepage}, and "
+            f"{folder / 'build.sh'} makes the dataset of them"
+        )
+    if "://" not in place:
+        place = str(folder / place)
+    return Known(name, title, place, sums)

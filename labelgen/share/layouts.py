@@ -1,0 +1,208 @@
+"""A dataset in the forms that other training code reads: tar files, or folders of crops.
+
+``webdataset``: samples of `IMAGES` as PNG and NPY in tar files, ``000000.tar`` and so on [1]_.
+``sig17``: a folder a sample, as code for the SIGGRAPH'17 set [2]_ reads its crops.
+
+References
+----------
+.. [1] A. Aizman, G. Maltby, T. Breuel, "High Performance I/O For Large Scale Deep Learning",
+       IEEE Big Data 2019. https://doi.org/10.1109/BigData47090.2019.9005703
+.. [2] N. K. Kalantari, R. Ramamoorthi, "Deep High Dynamic Range Imaging of Dynamic Scenes",
+       ACM TOG 36(4), 2017. https://doi.org/10.1145/3072959.3073609
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import tarfile
+from collections.abc import Iterator, Mapping
+from itertools import chain, count
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+
+from labelgen.arrays import Array, Codes
+from labelgen.errors import UserError
+from labelgen.files import beside, png, sync, write_hdr
+from labelgen.format import BRANCHES, DAMAGE, Dataset
+from labelgen.progress import Progress, Silent
+from labelgen.response import to_depth
+from labelgen.share.rows import Opened, name_of
+from labelgen.untrusted import one_line
+
+LAYOUTS = ("webdataset", "sig17")
+SHARD_BYTES = 1 << 28
+DIGITS = 8
+
+Sample: TypeAlias = tuple[str, Codes, Array, Array, int]
+"""Key, codes, label, weight and row."""
+
+
+def export(
+    path: Path,
+    out: Path,
+    layout: str = "webdataset",
+    *,
+    shard_bytes: int = SHARD_BYTES,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> int:
+    """Write a dataset into a new folder, in a form that other code reads.
+
+    Parameters
+    ----------
+    path : Path
+        Dataset file or index.
+    out : Path
+        Folder to make.
+    layout : {"webdataset", "sig17"}
+        ``webdataset``: tar files, which for each sample hold ``KEY.0.png`` ... (codes, 8 or 16
+        bits, lossless), ``KEY.label.npy`` (float16 radiance), ``KEY.weight.png`` and ``KEY.json``
+        (ev, scene, origin, branch, variant). ``sig17``: for each sample a folder with ``0.tif``
+        ... (16 bits), ``label.hdr`` (radiance, RGBE: steps of 0.4 to 0.8 %), ``weight.png`` and
+        ``exposure.txt`` (stops, one a line).
+    shard_bytes : int
+        Size above which another tar file is begun.
+    overwrite : bool
+        Replace an earlier export.
+    progress : Progress, optional
+        Told what happens.
+
+    Returns
+    -------
+    int
+        Number of samples.
+
+    Raises
+    ------
+    UserError
+        The folder is there already, or a sample is damaged.
+    """
+    if layout not in LAYOUTS:
+        raise UserError(f"--layout is '{layout}', expected {' or '.join(LAYOUTS)}")
+    if shard_bytes < 1:
+        raise UserError(f"--shard-size is {shard_bytes} bytes, expected at least 1")
+    tell = progress or Silent()
+    with Dataset(path) as data:
+        source = Opened.of(data)
+        _check_folder(out, path, overwrite)
+        work = beside(out)
+        work.mkdir()
+        try:
+            tell.start("export", len(data))
+            if layout == "sig17":
+                _folders(source, work, tell)
+            else:
+                _tars(source, work, shard_bytes, tell)
+            sync(work)
+            if out.exists():
+                shutil.rmtree(out)
+            work.replace(out)
+        except BaseException:
+            shutil.rmtree(work, ignore_errors=True)
+            raise
+        return len(data)
+
+
+def _check_folder(out: Path, path: Path, overwrite: bool) -> None:
+    """Refuse a folder that is there, but for an earlier export that is to be replaced."""
+    if not out.parent.is_dir():
+        raise UserError(f"{out.parent}: no such folder; make it first")
+    if not out.exists():
+        return
+    if not overwrite:
+        raise UserError(f"{out}: exists; give --overwrite to replace it, or another name")
+    if not out.is_dir() or not all(map(_is_ours, out.iterdir())):
+        raise UserError(f"{out}: holds more than an export, so not ours to replace; give another")
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a thing in a folder is one that an export makes."""
+    if path.name.isdigit():
+        return (path / "label.hdr").is_file()
+    return path.stem.isdigit() and path.suffix == ".tar" and path.is_file()
+
+
+def _samples(source: Opened, tell: Progress) -> Iterator[Sample]:
+    """Every sample: its key, codes, label, weight and row."""
+    data = source.data
+    for row in range(len(data)):
+        try:
+            images = (data.image(name, row) for name in ("inputs", "label", "weight"))
+            inputs, label, weight = images
+        except DAMAGE as e:
+            raise UserError(
+                f"{data.path}: sample {row} is damaged ({one_line(e)}); 'labelgen verify' says more"
+            ) from e
+        yield f"{row:0{DIGITS}d}", inputs, label, weight, row
+        tell.step(1, False)
+
+
+def _folders(source: Opened, work: Path, tell: Progress) -> None:
+    for key, inputs, label, weight, row in _samples(source, tell):
+        folder = work / key
+        folder.mkdir()
+        for i, codes in enumerate(to_depth(inputs, 16)):
+            ok, data = cv2.imencode(".tif", np.ascontiguousarray(codes[..., ::-1]))
+            if not ok:
+                raise UserError(f"{folder}: a frame can't be encoded as TIFF")
+            (folder / f"{i}.tif").write_bytes(data.tobytes())
+        write_hdr(folder / "label.hdr", label.astype(np.float32))
+        (folder / "weight.png").write_bytes(png(weight))
+        lines = [f"{ev:.6f}\n" for ev in source.columns["ev"][row]]
+        (folder / "exposure.txt").write_text("".join(lines))
+
+
+def _tars(source: Opened, work: Path, shard_bytes: int, tell: Progress) -> None:
+    samples = _samples(source, tell)
+    for number in count():
+        first = next(samples, None)
+        if first is None:
+            return
+        path = work / f"{number:06d}.tar"
+        with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+            for sample in chain([first], samples):
+                _add(tar, source, sample)
+                if tar.offset > shard_bytes:
+                    break
+
+
+def _add(tar: tarfile.TarFile, source: Opened, sample: Sample) -> None:
+    key, inputs, label, weight, row = sample
+    files = {f"{i}.png": _png(codes) for i, codes in enumerate(inputs)}
+    files |= {"label.npy": _npy(label), "weight.png": png(weight), "json": _facts(source, row)}
+    for name, data in files.items():
+        entry = tarfile.TarInfo(f"{key}.{name}")  # no time, no owner: the same bytes again
+        entry.size = len(data)
+        tar.addfile(entry, io.BytesIO(data))
+
+
+def _png(codes: Codes) -> bytes:
+    """Codes (P, P, 3) as PNG of 8 or 16 bits, lossless."""
+    ok, data = cv2.imencode(".png", np.ascontiguousarray(codes[..., ::-1]))
+    assert ok, codes.shape
+    return bytes(data.tobytes())
+
+
+def _npy(values: Array) -> bytes:
+    file = io.BytesIO()
+    np.save(file, values, allow_pickle=False)
+    return file.getvalue()
+
+
+def _facts(source: Opened, row: int) -> bytes:
+    """What a sample is, as JSON."""
+    columns = source.columns
+    facts: Mapping[str, Any] = {
+        "ev": [float(ev) for ev in columns["ev"][row]],
+        "scene": name_of(columns["scene"][row]),
+        "origin": columns["origin"][row].tolist(),
+        "branch": BRANCHES[int(columns["branch"][row])],
+        "variant": int(columns["variant"][row]),
+        "reference": source.data.header.reference,
+    }
+    return json.dumps(facts).encode()

@@ -1,0 +1,265 @@
+"""The card of a dataset to read: README.md."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from labelgen.format import BRANCHES, Dataset, Header, compression_of
+from labelgen.share.facts import PEOPLE, Facts
+
+if TYPE_CHECKING:
+    from labelgen.share.card import Listed
+
+MOST_LOOKED_AT = 512
+"""Samples whose weights are read, evenly over all."""
+MOST_LISTED = 20
+
+
+def readme(data: Dataset, facts: Facts, files: Sequence[Listed], has_recipe: bool) -> str:
+    """The card of a dataset, in Markdown.
+
+    Parameters
+    ----------
+    data : Dataset
+        Open.
+    facts : Facts
+        What its maker says, completed.
+    files : sequence of Listed
+        The files of the dataset, the one that is passed on first.
+    has_recipe : bool
+        Whether ``recipe.toml`` goes with it.
+    """
+    header, name = data.header, files[0].name
+    parts = (
+        _missing(facts),
+        [f"# {plain(facts.title)}", "", plain(facts.summary)],
+        ["## What it holds", "", *_holds(data), "", *_coverage(data)],
+        ["## Where it is from", "", *_from(header, facts)],
+        ["## How it was made", "", *_made(header)],
+        ["## Building it again", "", *_again(data, name, has_recipe)],
+        ["## Reading it", "", *_reading(name)],
+        ["## What to know before training on it", "", *_limits(header)],
+        ["## Licence and citation", "", *_terms(facts)],
+        ["## Files", "", *_files(files)],
+    )
+    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+
+
+def plain(text: str) -> str:
+    """Text of others on one line, of which Markdown and HTML make nothing but text."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return re.sub(r"([\\`*_{}\[\]<>#|!&~$])", r"\\\1", line)
+
+
+def _missing(facts: Facts) -> list[str]:
+    """The first line, where what sharing needs is missing."""
+    if not facts.missing:
+        return []
+    what = " and no ".join(facts.missing)
+    return [f"> **Not ready to be shared: no {what} stated.** Ask its maker before using it."]
+
+
+def _table(rows: Sequence[tuple[str, object]]) -> list[str]:
+    return ["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows)]
+
+
+def _holds(data: Dataset) -> list[str]:
+    header, inputs = data.header, data.files[0]["inputs"]
+    counts = np.bincount(data.column("branch"), minlength=len(BRANCHES))
+    used = {n: s for n, s in header.scenes.items() if "rejected" not in s}
+    branches = ", ".join(f"{n} {c}" for n, c in zip(BRANCHES, counts, strict=False) if c)
+    steps = Counter(_exposures(scene) for scene in used.values())
+    cameras = Counter(plain(str(s.get("camera") or "not stated")) for s in used.values())
+    return _table(
+        [
+            ("samples", f"{len(data):,}"),
+            ("by branch", branches),
+            ("brackets", f"{len(used):,}"),
+            ("frames", f"{header.frames}, reference {header.reference} (shortest first, from 0)"),
+            ("patch", f"{header.patch} x {header.patch} px"),
+            ("inputs", f"{8 * inputs.dtype.itemsize} bit codes of gamma 2.2"),
+            ("compression", compression_of(inputs)),
+            ("exposures in EV (brackets)", _counted(steps)),
+            ("cameras (brackets)", _counted(cameras)),
+            ("fingerprint", f"`{plain(header.fingerprint)}`"),
+        ]
+    )
+
+
+def _exposures(scene: dict[str, Any]) -> str:
+    return " ".join(f"{float(f.get('ev', 0)):+.1f}" for f in scene.get("frames", []))
+
+
+def _counted(found: Counter[str]) -> str:
+    listed = [f"{key} ({count})" for key, count in found.most_common(MOST_LISTED)]
+    more = f", and {len(found) - MOST_LISTED} more" if len(found) > MOST_LISTED else ""
+    return ", ".join(listed) + more
+
+
+def _coverage(data: Dataset) -> list[str]:
+    """How much of the labels can be trusted, from some samples and from what builds note."""
+    rows = np.unique(np.linspace(0, len(data) - 1, MOST_LOOKED_AT).round().astype(int))
+    weights = np.concatenate([data.image("weight", row).ravel() for row in rows.tolist()])
+    high, some = float((weights >= 205).mean()), float((weights >= 128).mean())
+    said = f"Of their pixels, {some:.1%} have a weight of 128 or more, {high:.1%} of 205 or more"
+    looked = f" (looked at in {len(rows)} of them)" if len(rows) < len(data) else ""
+    labels = [s["label"] for s in data.header.scenes.values() if isinstance(s.get("label"), dict)]
+    lines = [f"{said}{looked}; {float((weights == 0).mean()):.1%} have none."]
+    shares = [
+        f"{name} {np.mean([label[name] for label in labels]):.1%}"
+        for name in ("static", "moving", "clipped", "dark")
+        if labels and all(isinstance(label.get(name), int | float) for label in labels)
+    ]
+    if shares:
+        lines.append(f"Of the frames they come from, as means: {', '.join(shares)}.")
+    return [" ".join(lines)]
+
+
+def _from(header: Header, facts: Facts) -> list[str]:
+    masked = sum("mask_sha256" in scene for scene in header.scenes.values())
+    origin = plain(facts.origin) or "**Not stated.**"
+    consent = plain(facts.consent) or "not stated"
+    lines = [f"- Origin of the photos and their terms: {origin}"]
+    lines += [f"- People: {PEOPLE[facts.people]}. Consent: {consent}."]
+    if masked:
+        lines += [f"- {masked} brackets have masks, of which nothing is in the dataset."]
+    rejected = Counter(str(s["rejected"]) for s in header.scenes.values() if "rejected" in s)
+    if rejected:
+        lines += [f"- {sum(rejected.values())} brackets were rejected:"]
+        lines += [f"    - {plain(why)} ({n})" for why, n in rejected.most_common(MOST_LISTED)]
+    excluded = header.options.get("excluded")
+    if isinstance(excluded, dict) and excluded:
+        total = sum(n for n in excluded.values() if isinstance(n, int))
+        listed = ", ".join(f"`{plain(str(p))}`" for p in list(excluded)[:MOST_LISTED])
+        lines += [f"- {total} brackets were left out on purpose, by {listed}."]
+    return lines
+
+
+def _made(header: Header) -> list[str]:
+    recipe = header.recipe
+    lines = [
+        f"With {plain(header.generator)}, recipe `{plain(str(recipe.get('name', '')))}`, labels "
+        f"`{plain(str(recipe.get('labels', 'several')))}`."
+    ]
+    for step in header.derived:
+        of = [o for o in step.get("of", []) if isinstance(o, dict)]
+        sources = ", ".join(f"{plain(str(o.get('file')))} ({o.get('samples')} samples)" for o in of)
+        settings = {k: v for k, v in step.items() if k not in ("by", "of")}
+        lines += [
+            "",
+            f"Then `labelgen {plain(str(step.get('by')))}` of {sources}"
+            + (f", with {plain(json.dumps(settings))}" if settings else "")
+            + ". Fingerprints and recipes of these are in the attribute `derived`.",
+        ]
+    return lines
+
+
+def build_command(header: Header, name: str, compress: str) -> list[str]:
+    """The lines of a shell that build a dataset again from its photos in RAW.
+
+    Parameters
+    ----------
+    header : Header
+        Of the dataset.
+    name : str
+        Its file name.
+    compress : str
+        Its compression.
+    """
+    options, recipe = header.options, header.recipe
+    words = ["labelgen", "build", "RAW", name, "--recipe", "recipe.toml"]
+    words += ["--frames", str(header.frames)]
+    words += ["--reference", str(options.get("reference", header.reference))]
+    words += ["--seed", str(recipe.get("seed", 0)), "--labels", str(recipe.get("labels", "pseudo"))]
+    words += ["--augment"] * bool(options.get("augment"))
+    for key in ("groups", "response", "bayer", "limit"):
+        words += [f"--{key}", str(options[key])] if key in options else []
+    words += ["--compress", compress]
+    if isinstance(options.get("part_bytes"), int):
+        words += ["--part-size", str(options["part_bytes"] / 2**30)]
+    for key, text in (("license", header.license), ("citation", header.citation)):
+        words += [f"--{key}", text] if text else []
+    lines = []
+    excluded = options.get("excluded")
+    if isinstance(excluded, dict) and excluded:
+        listed = " ".join(shlex.quote(_one_line(str(p))) for p in excluded)
+        lines.append(f"printf '%s\\n' {listed} > exclude.txt")
+        words += ["--exclude", "exclude.txt"]
+    return [*lines, " ".join(shlex.quote(_one_line(w)) for w in words)]
+
+
+def _one_line(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _again(data: Dataset, name: str, has_recipe: bool) -> list[str]:
+    header = data.header
+    if header.derived or not has_recipe:
+        return [
+            "Build each dataset that it is made of, then give the same commands again; what each "
+            "was built with is in the attribute `derived`.",
+        ]
+    commands = build_command(header, name, compression_of(data.files[0]["inputs"]))
+    return [
+        "From the photos in `RAW`, with the versions above (on another kind of processor codes "
+        "may differ by one):",
+        "",
+        *(f"    {line}" for line in commands),
+        f"    labelgen verify {shlex.quote(name)}",
+        "",
+        "It is the same if the fingerprint is, and byte for byte if `sha256sum -c SHA256SUMS` "
+        "says so.",
+    ]
+
+
+def _reading(name: str) -> list[str]:
+    return [
+        "HDF5, one sample a row; `h5py` alone reads it:",
+        "",
+        "    import h5py",
+        f"    with h5py.File({json.dumps(name)}) as f:",
+        '        codes, label, weight = f["inputs"][0], f["label"][0], f["weight"][0]',
+        "",
+        "`inputs` are gamma 2.2 codes, shortest frame first, `ev` their exposures in stops;",
+        "`radiance = (code / max) ** 2.2 / 2 ** ev`. `label` is linear radiance, 1.0 where the",
+        "shortest frame clips; multiply the loss of each pixel by `weight / 255`. All of it:",
+        "docs/format.md of labelgen. Training: `trainer fit " + name + " --run run/`.",
+    ]
+
+
+def _limits(header: Header) -> Iterator[str]:
+    yield (
+        "- Labels are pseudo-labels"
+        if header.recipe.get("labels") != "truth"
+        else ("- Labels are the truth that came with the brackets.")
+    )
+    yield "- Where `weight` is 0 a label means nothing; below 128 it is a guess at best."
+    yield "- Nothing is known of radiance beyond the clip of the shortest frame: labels end at 1.0."
+    assumed = [c for c, r in header.responses.items() if "assumed" in str(r.get("name"))]
+    if assumed:
+        listed = ", ".join(plain(c) for c in assumed[:MOST_LISTED])
+        yield f"- The response of these cameras was assumed, not found: {listed}."
+    noted = sum(bool(s.get("problems")) for s in header.scenes.values() if "rejected" not in s)
+    if noted:
+        yield f"- Something was noted against {noted} brackets that were used (`problems`)."
+
+
+def _terms(facts: Facts) -> list[str]:
+    lines = [f"- Licence: {plain(facts.license) or '**not stated**'}"]
+    lines += [f"- To cite: {plain(facts.citation) or 'not stated'}"]
+    for name, text in (("Made by", facts.creator), ("Offered at", facts.url)):
+        lines += [f"- {name}: {plain(text)}"] * bool(text)
+    dated = " ".join(filter(None, (facts.version, facts.date)))
+    return lines + [f"- Version: {plain(dated)}"] * bool(dated)
+
+
+def _files(files: Sequence[Listed]) -> list[str]:
+    rows = [f"| {plain(f.name)} | {f.bytes:,} | `{f.sha256}` |" for f in files]
+    return ["| file | bytes | SHA-256 |", "|---|---|---|", *rows]

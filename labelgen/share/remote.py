@@ -1,0 +1,154 @@
+"""Bytes of a published dataset, from a web server or a folder, from any position on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from labelgen.errors import UserError
+from labelgen.untrusted import one_line
+
+LISTS = ("SHA256SUMS", "croissant.json", "README.md", "recipe.toml")
+HDF5 = (".h5", ".hdf5")
+"""Names of files of a dataset that may stand for their folder."""
+AT_ONCE = 1 << 20
+CONNECT_S, SILENT_S = 30, 60
+"""Seconds that a server may take to answer, and be silent in between."""
+
+
+class Unreachable(Exception):
+    """Why a file can't be read just now; to be tried again perhaps."""
+
+
+class Gone(Exception):
+    """Why a file can't be read, and will not be by trying again."""
+
+
+def place_of(text: str) -> str:
+    """Where a dataset is, of what a user gives: the address of its folder, ending in a slash.
+
+    Parameters
+    ----------
+    text : str
+        http(s) address or path of a folder, or of a file of the dataset in it.
+
+    Raises
+    ------
+    UserError
+        Neither a web address nor a folder that is there.
+    """
+    if is_web(text):
+        parts = urlsplit(text)
+        if not parts.hostname:
+            raise UserError(f"{text}: names no server; expected https://host/folder")
+        head, _, last = parts.path.rpartition("/")
+        path = (
+            head
+            if last in ("SHA256SUMS", "croissant.json", "README.md") or ".h5" in last
+            else parts.path
+        )
+        return urlunsplit(parts._replace(path=path.rstrip("/") + "/", fragment=""))
+    if "://" in text:
+        raise UserError(f"{text}: expected an http or https address, a folder, or a name")
+    folder = Path(text).parent if Path(text).is_file() else Path(text)
+    if not folder.is_dir():
+        raise UserError(f"{text}: neither an address, a folder, nor the name of a known dataset")
+    return f"{folder}/"
+
+
+def is_web(place: str) -> bool:
+    """Whether a place is an address of the web."""
+    return place.startswith(("http://", "https://"))
+
+
+def join(place: str, name: str) -> str:
+    """The address of a file in a place."""
+    if not is_web(place):
+        return place + name
+    parts = urlsplit(place)
+    return urlunsplit(parts._replace(path=parts.path + quote(name)))
+
+
+def read(address: str, start: int = 0) -> Iterator[tuple[int, bytes]]:
+    """The bytes of a file, piece by piece, each with its position.
+
+    Where the server can't begin within the file it begins at its start.
+
+    Parameters
+    ----------
+    address : str
+        As `join` gives it.
+    start : int
+        Position of the first byte that is wanted.
+
+    Raises
+    ------
+    Unreachable
+        The connection or the disk failed; another try may go on.
+    Gone
+        There is no such file, or it may not be read.
+    """
+    return _read_web(address, start) if is_web(address) else _read_disk(Path(address), start)
+
+
+def _read_disk(path: Path, start: int) -> Iterator[tuple[int, bytes]]:
+    try:
+        if not path.is_file():
+            raise Gone("no such file")
+        with path.open("rb") as file:
+            position = file.seek(start)
+            while block := file.read(AT_ONCE):
+                yield position, block
+                position += len(block)
+    except OSError as e:
+        raise Unreachable(e.strerror or str(e)) from e
+
+
+def _read_web(address: str, start: int) -> Iterator[tuple[int, bytes]]:
+    import aiohttp
+    from fsspec.implementations.http import HTTPFileSystem
+
+    # Bytes as they are: what a server compresses on the way could inflate to anything.
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENT_S)
+    client = {"timeout": timeout, "auto_decompress": False, "trust_env": True}
+    system = HTTPFileSystem(client_kwargs=client, skip_instance_cache=True, encoded=True)
+    headers = {"Accept-Encoding": "identity"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    try:
+        # A block size of 0 streams; a size is asked for by a request of its own unless given.
+        with system.open(address, block_size=0, size=1, headers=headers) as remote:
+            if remote.r.status >= 400:
+                raise _refusal(remote.r.status, remote.r.reason)
+            ranged = f"bytes {start}-"
+            begins = remote.r.headers.get("Content-Range", "").startswith(ranged)
+            position = start if remote.r.status == 206 and begins else 0
+            while block := remote.read(AT_ONCE):
+                yield position, block
+                position += len(block)
+    except FileNotFoundError as e:
+        raise Gone("no such file on the server") from e
+    except aiohttp.ClientResponseError as e:
+        raise _refusal(e.status, e.message) from e
+    except (aiohttp.ClientError, OSError, ValueError, asyncio.TimeoutError) as e:
+        raise Unreachable(one_line(e)) from e
+    finally:
+        _close(system)
+
+
+def _refusal(status: int, reason: str | None) -> Exception:
+    """What a status of HTTP means: of the server's own errors some pass."""
+    text = f"the server says {status} {one_line(Exception(reason or ''))}".rstrip()
+    return Unreachable(text) if status >= 500 or status in (408, 416, 429) else Gone(text)
+
+
+def _close(system: object) -> None:
+    """End the connections of a file system, which otherwise complain when Python ends."""
+    from fsspec.implementations.http import HTTPFileSystem
+
+    assert isinstance(system, HTTPFileSystem)
+    with contextlib.suppress(Exception):
+        HTTPFileSystem.close_session(system.loop, system._session)
