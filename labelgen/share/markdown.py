@@ -129,7 +129,7 @@ def _from(header: Header, facts: Facts) -> list[str]:
     lines = [f"- Origin of the photos and their terms: {origin}"]
     lines += [f"- People: {PEOPLE[facts.people]}. Consent: {consent}."]
     if masked:
-        lines += [f"- {masked} brackets have masks, of which nothing is in the dataset."]
+        lines += [f"- Brackets with masks, under which nothing was taken: {masked}."]
     rejected = Counter(str(s["rejected"]) for s in header.scenes.values() if "rejected" in s)
     if rejected:
         lines += [f"- {sum(rejected.values())} brackets were rejected:"]
