@@ -18,15 +18,23 @@ from labelgen.mask import is_mask, mask_of
 NO_INPUTS = ("ref", "truth")
 """Folders inside of a bracket that hold no inputs."""
 OUR_PICTURES = {"label.png", "weight.png", "cues.png"}
-TRUTHS = (TRUTH, "HDRImg.exr", "ref_hdr_aligned_linear.hdr")
-"""Files of ground truth in the SIGGRAPH'17 and in Hu's layout."""
+TRUTHS = (
+    TRUTH,
+    "HDRImg.exr",
+    "ref_hdr_aligned_linear.hdr",
+    "ref_hdr_aligned.hdr",
+    "hdr_img.hdr",
+)
+"""Files of ground truth: SIGGRAPH'17, Hu, the re-pack of SIGGRAPH'17 by Wu, Challenge123."""
+BESIDE_INPUTS = ("ref_", "ldr_visualize")
+"""What else lies beside ``input_*``: static frames, a picture of the truth."""
 
 
 def inputs(folder: Path, names: Sequence[str]) -> list[str]:
     """The files of a folder that may be frames, in natural order.
 
-    Not among them are masks, pictures that `labelgen label` wrote, truths, and ``ref_*`` beside
-    ``input_*`` (Hu 2020, and re-packs of SIGGRAPH'17).
+    Not among them are masks, pictures that `labelgen label` wrote, truths, and beside ``input_*``
+    the files of ``ref_*`` and ``ldr_visualize`` (Hu 2020, and re-packs of SIGGRAPH'17).
     """
     no_inputs = {t.lower() for t in TRUTHS} | (OUR_PICTURES if "label.json" in names else set())
     found = [
@@ -41,7 +49,7 @@ def inputs(folder: Path, names: Sequence[str]) -> list[str]:
         and not (folder / name).is_dir()
     ]
     if any(name.lower().startswith("input_") for name in found):
-        found = [name for name in found if not name.lower().startswith("ref_")]
+        found = [name for name in found if not name.lower().startswith(BESIDE_INPUTS)]
     return sorted(found, key=natural_key)
 
 

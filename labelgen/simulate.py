@@ -91,13 +91,34 @@ def render(rng: np.random.Generator, radiance: Float, scene: Scene) -> Simulated
         view = view[MARGIN : MARGIN + height, MARGIN : MARGIN + width]
         if i == scene.reference:
             truth = view
-        electrons = view * np.float32(2.0 ** (ev - scene.ev[scene.reference]) * scene.full_well)
-        noise = rng.standard_normal(view.shape, np.float32)
-        electrons = electrons + noise * np.sqrt(electrons + np.float32(scene.read**2))
-        codes.append(encode(electrons * np.float32(1 / scene.full_well), 16))
+        codes.append(expose(rng, view, ev - scene.ev[scene.reference], scene))
     above = scene.ev[scene.reference] - scene.ev[0]
     inner = np.s_[MARGIN : MARGIN + height, MARGIN : MARGIN + width]
     return Simulated(tuple(codes), truth * np.float32(2.0**-above), moving[inner])
+
+
+def expose(rng: np.random.Generator, view: Float, stops: float, scene: Scene) -> Codes:
+    """One frame of a view: photon and read noise, clipping, gamma 2.2.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of chance.
+    view : (H, W, 3) float32
+        Radiance, not negative, 1.0 where an exposure of 0 stops clips.
+    stops : float
+        Exposure.
+    scene : Scene
+        Whose noise.
+
+    Returns
+    -------
+    (H, W, 3) uint16
+    """
+    electrons = view * np.float32(2.0**stops * scene.full_well)
+    noise = rng.standard_normal(view.shape, np.float32)
+    electrons = electrons + noise * np.sqrt(electrons + np.float32(scene.read**2))
+    return encode(electrons * np.float32(1 / scene.full_well), 16)
 
 
 def _shaken(rng: np.random.Generator, view: Float, shake: float) -> Float:

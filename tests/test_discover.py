@@ -318,13 +318,29 @@ def test_exposures_that_no_camera_has_are_not_believed(tmp_path: Path) -> None:
             [0, 2, 4],
             "HDRImg.hdr",
         ),
-        (  # its re-pack by Wu, and Hu's layout
+        (  # its re-pack by Wu
             [*(f"input_{i}_aligned.tif" for i in (1, 2, 3)), "ref_1_aligned.tif", "ref_ldr.png"],
-            {"input_exp.txt": "0\n2\n4\n", "ref_hdr_aligned_linear.hdr": ""},
+            {"input_exp.txt": "0\n2\n4\n", "ref_hdr_aligned.hdr": ""},
+            [0, 2, 4],
+            "ref_hdr_aligned.hdr",
+        ),
+        (  # Hu
+            [
+                *(f"input_{i}_aligned.tif" for i in (1, 2, 3)),
+                "ref_1_aligned.tif",
+                "ldr_visualize.png",
+            ],
+            {"input_exp.txt": "0\n2\n4\n\n", "ref_hdr_aligned_linear.hdr": ""},
             [0, 2, 4],
             "ref_hdr_aligned_linear.hdr",
         ),
-        (  # Tel, SCT, Challenge123
+        (  # Challenge123, one of the three moments of a scene
+            [f"ldr_img_{i}.tif" for i in (1, 2, 3)],
+            {"exposure.txt": "0\n3\n6\n", "hdr_img.hdr": ""},
+            [0, 3, 6],
+            "hdr_img.hdr",
+        ),
+        (  # Tel
             ["input_1.tif", "input_2.tif", "input_3.tif"],
             {"exposure.txt": "-3\n0\n3", "HDRImg.hdr": ""},
             [0, 3, 6],
