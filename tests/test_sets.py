@@ -17,7 +17,10 @@ import numpy as np
 import pytest
 
 from labelgen.files import write_exr, write_hdr
+from labelgen.format import read_header
+from labelgen.share.get import get
 from labelgen.simulate import Simulated
+from labelgen.verify import verify
 from tests.conftest import make_scene
 
 if sys.version_info >= (3, 11):
@@ -306,4 +309,47 @@ def test_a_set_has_all_that_a_card_must_have(folder: Path) -> None:
 
 
 def test_no_set_is_lost() -> None:
-    assert set(HERE) <= {p.name for p in SETS}
+    assert {*HERE, "simulated"} == {p.name for p in SETS}
+
+
+def processor() -> str:
+    """What a processor is called, and what OpenCV uses of it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    called = next((x.split(":", 1)[1].strip() for x in lines if x.startswith("model name")), "")
+    return f"{called}: {cv2.getCPUFeaturesLine()}"
+
+
+@pytest.fixture(scope="module")
+def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project's own example, built again by its script."""
+    folder = tmp_path_factory.mktemp("rebuilt")
+    done = build("simulated", folder, folder / "simulated.h5", "--jobs", "1")
+    assert done.returncode == 0, done.stderr
+    return folder / "simulated.h5"
+
+
+def test_the_own_example_can_be_fetched_by_its_name(tmp_path: Path) -> None:
+    fetched = get("simulated", tmp_path / "mine")
+    assert verify(fetched) == []
+    assert read_header(fetched).license == named("simulated")["terms"]
+    total = sum(p.stat().st_size for p in (DATASETS / "simulated" / "data").iterdir())
+    assert total < 1e6
+
+
+def test_the_own_example_is_built_again(rebuilt: Path) -> None:
+    """Byte for byte with the same versions on the same kind of processor; else within one code."""
+    published = DATASETS / "simulated" / "data" / "simulated.h5"
+    mine, theirs = read_header(rebuilt), read_header(published)
+    if mine.generator == theirs.generator:
+        assert mine.fingerprint == theirs.fingerprint
+        if processor() == named("simulated")["processor"]:
+            assert rebuilt.read_bytes() == published.read_bytes()
+    with h5py.File(rebuilt) as new, h5py.File(published) as old:
+        for column in ("scene", "origin", "branch", "variant", "ev"):
+            assert np.array_equal(new[column][:], old[column][:]), column
+        near = {"inputs": 1, "weight": 8, "label": 0.004}
+        for image, most in near.items():
+            apart = np.abs(new[image][:].astype(np.float64) - old[image][:])
+            assert np.quantile(apart, 0.999) <= most, image
+            assert apart.mean() <= most / 10, image

@@ -125,9 +125,9 @@ def _coverage(data: Dataset) -> list[str]:
 def _from(header: Header, facts: Facts) -> list[str]:
     masked = sum("mask_sha256" in scene for scene in header.scenes.values())
     origin = plain(facts.origin) or "**Not stated.**"
-    consent = plain(facts.consent) or "not stated"
+    consent = plain(facts.consent) or ("" if facts.people == "none" else "not stated")
     lines = [f"- Origin of the photos and their terms: {origin}"]
-    lines += [f"- People: {PEOPLE[facts.people]}. Consent: {consent}."]
+    lines += [f"- People: {PEOPLE[facts.people]}." + f" Consent: {consent}." * bool(consent)]
     if masked:
         lines += [f"- Brackets with masks, under which nothing was taken: {masked}."]
     rejected = Counter(str(s["rejected"]) for s in header.scenes.values() if "rejected" in s)
