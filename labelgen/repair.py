@@ -63,6 +63,10 @@ def repair(
     tell, header = progress or Silent(), read_header(path)
     if not header.parts:
         raise UserError(f"{path}: is one file, which can't be mended; 'build --overwrite' it")
+    if header.derived:
+        raise UserError(
+            f"{path}: was made of other datasets; mend those, and make it of them again"
+        )
     if wrong := verify_index(path, header):
         raise UserError(f"{wrong[0]}: the index can't be mended; 'build --overwrite' it")
     damaged = {

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import json
 import os
 import random
@@ -268,6 +269,53 @@ def of_datasets(folder: Path) -> Target:
     return Target([p.read_bytes() for p in datasets(folder)], "data.h5", read, 9000)
 
 
+def of_shared(folder: Path) -> Target:
+    """Datasets: what cards, splits and exports read of them."""
+    from labelgen.format import Dataset
+    from labelgen.share.card import Listed
+    from labelgen.share.facts import Facts
+    from labelgen.share.markdown import readme
+    from labelgen.share.rows import Opened
+    from labelgen.share.split import scenes_of
+
+    def read(path: Path) -> None:
+        with Dataset(path) as data:
+            facts = Facts().completed(data.header)
+            readme(data, facts, [Listed("data.h5", 9, "0" * 64)], has_recipe=True)
+            scenes_of(data.header, list(data.header.scenes))
+            source = Opened.of(data)
+            for kept in source.runs(source.all, source.layout):
+                for _ in zip(range(3), kept.chunks(), strict=False):
+                    pass
+
+    return Target([p.read_bytes() for p in datasets(folder)], "data.h5", read, 9000)
+
+
+def of_offers(folder: Path) -> Target:
+    """The lists of a dataset that somebody offers: SHA256SUMS and croissant.json."""
+    from labelgen.share.card import card
+    from labelgen.share.facts import Facts
+    from labelgen.share.get import folder_of, look
+
+    made = datasets(folder)[0]
+    offered = folder / "offered"
+    offered.mkdir(exist_ok=True)
+    made = made.rename(offered / "out.h5")
+    card(made, Facts(license="CC0-1.0", origin="mine"), overwrite=True)
+    sums, croissant = ((offered / n).read_bytes() for n in ("SHA256SUMS", "croissant.json"))
+    digest = hashlib.sha256(croissant).hexdigest().encode()
+
+    def read(path: Path) -> None:
+        data = path.read_bytes()
+        if data.lstrip()[:1] == b"{":  # its checksum is right, so that it is looked into
+            (offered / "croissant.json").write_bytes(data)
+            data = sums.replace(digest, hashlib.sha256(data).hexdigest().encode())
+        (offered / "SHA256SUMS").write_bytes(data)
+        folder_of(look(str(offered)))
+
+    return Target([sums, croissant], "list", read)
+
+
 def of_recipes(folder: Path) -> Target:
     """Recipes as TOML."""
     from labelgen.recipe import RECIPES, load_recipe
@@ -336,6 +384,8 @@ TARGETS: dict[str, Callable[[Path], Target]] = {
     "tiff": of_tiff,
     "truths": of_radiance,
     "datasets": of_datasets,
+    "shared": of_shared,
+    "offers": of_offers,
     "recipes": of_recipes,
     "groups": of_groups,
     "responses": of_responses,

@@ -171,7 +171,7 @@ def _parsed_sums(place: str, sums: bytes) -> dict[str, str]:
     """SHA-256 by the name of the file, all of which lie in one folder."""
     digests: dict[str, str] = {}
     try:
-        for line in sums.decode("utf-8").splitlines():
+        for line in _text(sums).splitlines():
             found = LINE.fullmatch(line)
             if not found:
                 raise ValueError(f"{brief(line)} is no checksum and name")
@@ -185,6 +185,13 @@ def _parsed_sums(place: str, sums: bytes) -> dict[str, str]:
     if CROISSANT not in digests:
         raise UserError(f"{place}{SUMS}: lists no {CROISSANT}; 'labelgen card' makes both")
     return digests
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as e:
+        raise ValueError("is no text") from e
 
 
 def _check_name(name: str) -> None:

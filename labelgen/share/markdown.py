@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labelgen.format import BRANCHES, Dataset, Header, compression_of
+from labelgen.errors import UserError
+from labelgen.format import BRANCHES, DAMAGE, Dataset, Header, compression_of
 from labelgen.share.facts import PEOPLE, Facts
+from labelgen.untrusted import one_line
 
 if TYPE_CHECKING:
     from labelgen.share.card import Listed
@@ -106,7 +108,10 @@ def _counted(found: Counter[str]) -> str:
 def _coverage(data: Dataset) -> list[str]:
     """How much of the labels can be trusted, from some samples and from what builds note."""
     rows = np.unique(np.linspace(0, len(data) - 1, MOST_LOOKED_AT).round().astype(int))
-    weights = np.concatenate([data.image("weight", row).ravel() for row in rows.tolist()])
+    try:
+        weights = np.concatenate([data.image("weight", row).ravel() for row in rows.tolist()])
+    except DAMAGE as e:
+        raise UserError(f"{data.path}: damaged ({one_line(e)}); 'labelgen verify' says more") from e
     high, some = float((weights >= 205).mean()), float((weights >= 128).mean())
     said = f"Of their pixels, {some:.1%} have a weight of 128 or more, {high:.1%} of 205 or more"
     looked = f" (looked at in {len(rows)} of them)" if len(rows) < len(data) else ""

@@ -131,6 +131,12 @@ def _read_web(address: str, start: int) -> Iterator[tuple[int, bytes]]:
                 position += len(block)
     except FileNotFoundError as e:
         raise Gone("no such file on the server") from e
+    except aiohttp.TooManyRedirects as e:
+        raise Gone("the server redirects for ever") from e
+    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as e:
+        raise Gone(f"the server redirects to {one_line(e)}, which is no web address") from e
+    except aiohttp.ClientPayloadError as e:
+        raise Unreachable("the connection ended before the file did") from e
     except aiohttp.ClientResponseError as e:
         raise _refusal(e.status, e.message) from e
     except (aiohttp.ClientError, OSError, ValueError, asyncio.TimeoutError) as e:
