@@ -272,8 +272,8 @@ def of_datasets(folder: Path) -> Target:
 def of_shared(folder: Path) -> Target:
     """Datasets: what cards, splits and exports read of them."""
     from labelgen.format import Dataset
-    from labelgen.share.card import Listed
     from labelgen.share.facts import Facts
+    from labelgen.share.listed import Listed
     from labelgen.share.markdown import readme
     from labelgen.share.rows import Opened
     from labelgen.share.split import scenes_of

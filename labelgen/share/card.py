@@ -11,15 +11,15 @@ References
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from labelgen.errors import UserError
-from labelgen.files import sha256, write_bytes, write_json
+from labelgen.files import write_bytes, write_json
 from labelgen.format import Dataset
 from labelgen.recipe import Recipe
 from labelgen.share.facts import Facts
+from labelgen.share.listed import Listed
 from labelgen.share.markdown import readme
 from labelgen.untrusted import one_line
 
@@ -66,20 +66,6 @@ CONTEXT: dict[str, Any] = {
     "transform": "cr:transform",
 }
 """The context that Croissant 1.0 prescribes."""
-
-
-@dataclass(frozen=True)
-class Listed:
-    """A file of a published dataset: its name, bytes and SHA-256."""
-
-    name: str
-    bytes: int
-    sha256: str
-
-    @staticmethod
-    def of(path: Path) -> Listed:
-        """A file that is there."""
-        return Listed(path.name, path.stat().st_size, sha256(path))
 
 
 def card(path: Path, facts: Facts | None = None, *, overwrite: bool = False) -> list[Path]:

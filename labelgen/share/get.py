@@ -17,8 +17,9 @@ from labelgen.files import publish, sha256, write_bytes
 from labelgen.progress import Progress, Silent
 from labelgen.safe_hdf5 import PART
 from labelgen.share import remote
-from labelgen.share.card import CROISSANT, README, RECIPE, SUMS, Listed
+from labelgen.share.card import CROISSANT, README, RECIPE, SUMS
 from labelgen.share.catalog import find
+from labelgen.share.listed import Listed
 from labelgen.untrusted import NOT_JSON, a_table, a_text, brief, one_line
 
 MOST_SUMS, MOST_CROISSANT = 1 << 20, 1 << 24

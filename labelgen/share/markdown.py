@@ -7,17 +7,15 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from labelgen.errors import UserError
 from labelgen.format import BRANCHES, DAMAGE, Dataset, Header, compression_of
 from labelgen.share.facts import PEOPLE, Facts
+from labelgen.share.listed import Listed
 from labelgen.untrusted import one_line
-
-if TYPE_CHECKING:
-    from labelgen.share.card import Listed
 
 MOST_LOOKED_AT = 512
 """Samples whose weights are read, evenly over all."""
