@@ -16,8 +16,8 @@ import numpy as np
 SUM = 4
 """Bytes of a checksum, little-endian, behind the bytes that it is of."""
 MODULUS = 65535
-BLOCK = 1 << 20
-"""Words whose weighted sum still fits 64 bits."""
+BLOCK = 1 << 17
+"""Words whose weighted sum (below 2^49) a double still holds exactly."""
 
 
 def is_sound(stored: bytes) -> bool:
@@ -39,10 +39,11 @@ def fletcher32(data: bytes) -> tuple[int, int]:
     Both modulo 65535; a last odd byte is the upper one of a word.
     """
     words = np.frombuffer(data + b"\0" * (len(data) % 2), ">u2")
+    falling = np.arange(min(len(words), BLOCK), 0, -1, dtype=np.float64)
     first = second = 0
     for start in range(0, len(words), BLOCK):
-        block = words[start : start + BLOCK].astype(np.uint64)
-        falling = np.arange(len(block), 0, -1, dtype=np.uint64)
-        second = (second + first * len(block) + int((block * falling).sum())) % MODULUS
+        block = words[start : start + BLOCK].astype(np.float64)
+        weighted = int(block @ falling[-len(block) :])
+        second = (second + first * len(block) + weighted) % MODULUS
         first = (first + int(block.sum())) % MODULUS
     return first, second
