@@ -354,6 +354,11 @@ def info(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: damaged ({e}); 'labelgen verify' says more") from e
 
 
+def times_path(dataset: Path) -> Path:
+    """The file beside a dataset that says how long its build took; the dataset holds no times."""
+    return dataset.with_name(f"{dataset.stem}.times.json")
+
+
 def _info(data: Dataset, path: Path) -> dict[str, Any]:
     header, inputs = data.header, data.files[0]["inputs"]
     counts = np.bincount(data.column("branch"), minlength=len(BRANCHES))
