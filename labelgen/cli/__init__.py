@@ -8,7 +8,7 @@ from __future__ import annotations
 import click
 
 import labelgen
-from labelgen.cli.looking import info, verify
+from labelgen.cli.looking import info, report, verify
 from labelgen.cli.making import build, demo, label, recipes, scan, simulate
 from labelgen.cli.terminal import Commands
 
@@ -21,5 +21,5 @@ def main() -> None:
     """HDR training sets from your own exposure brackets, without ground truth."""
 
 
-for command in (scan, build, label, info, verify, recipes, simulate, demo):
+for command in (scan, build, label, info, verify, report, recipes, simulate, demo):
     main.add_command(command)
