@@ -1,61 +1,40 @@
-"""Brackets as a page shows them: a mosaic of their patches, and some samples with all variants.
-
-The photos are not at hand. What is pasted are patches as they were taken, the one of several
-variants whose frames were moved least; patches that are only there under synthetic light or with
-moving pieces are pasted below them and marked.
-"""
+"""Brackets as a page shows them: a mosaic of their patches, and some samples with all variants."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 
-from labelgen.arrays import Array, Bytes, Float
+from labelgen.arrays import Array
 from labelgen.format import BRANCHES, Dataset
 from labelgen.progress import Progress
 from labelgen.report.entries import Entry, Rows
+from labelgen.report.mosaic import (
+    MOST_FRAMES,
+    PLAIN_COVER,
+    Mosaic,
+    Patch,
+    encode_small,
+    exposures,
+    places,
+    resized,
+)
 from labelgen.report.pictures import codes_uri, radiance_uri, trust_uri
 from labelgen.report.text import even, shown
-from labelgen.response import GAMMA, decode, encode, mu_law
 
 PAGE_BYTES = 22 << 20
 """Of all brackets together, so that a page stays below 30 MB."""
 READ_BYTES = 4 << 30
 """Of samples that are read for them."""
-MOST_BRACKETS, MOST_ROWS = 36, 20_000
-LEAST_PIXELS, MOST_PIXELS, MOST_SIDE = 90_000, 420_000, 1200
-"""Of a mosaic, by how many brackets share a page; and its longest side."""
-BYTES_PER_PIXEL = 4.5
-"""Of all pictures of a mosaic, about, as text."""
-THUMB = 168
-"""px, the wider side of a thumbnail."""
+MOST_BRACKETS = 36
+LEAST_PIXELS, MOST_PIXELS = 90_000, 420_000
+"""Of a mosaic, by how many brackets share a page."""
+BYTES_PER_PIXEL, SAMPLE_BYTES = 4.5, 250_000
+"""Of all pictures of a mosaic, and of all samples of a bracket, about, as text."""
 SAMPLES, VARIANTS, SIDE = 3, 6, 128
 """Patches of a bracket that are shown with all variants, how many variants, and px of them."""
-MOST_FRAMES = 9
-"""Of a bracket that are shown."""
-MOST_EV = 60.0
-"""Stops: what a damaged column says beyond it is cut."""
-PLAIN = tuple(BRANCHES.index(name) for name in ("static", "reference", "truth"))
-AUGMENTED_COVER, PLAIN_COVER = 128, 255
-
-
-@dataclass(frozen=True)
-class Patch:
-    """One place of a bracket: its rows as they were taken, and the augmented ones."""
-
-    y: int
-    x: int
-    plain: tuple[int, ...]
-    augmented: tuple[int, ...]
-
-    @property
-    def rows(self) -> tuple[int, ...]:
-        """All rows, by variant."""
-        return tuple(sorted(self.plain + self.augmented))
 
 
 def brackets(
@@ -75,7 +54,7 @@ def brackets(
         Told of every bracket.
     """
     chosen = even(used, MOST_BRACKETS)
-    share = PAGE_BYTES / max(len(chosen), 1) / BYTES_PER_PIXEL
+    share = (PAGE_BYTES / max(len(chosen), 1) - SAMPLE_BYTES) / BYTES_PER_PIXEL
     pixels = int(np.clip(share, LEAST_PIXELS, MOST_PIXELS))
     tell.start("report", len(chosen))
     found: dict[int, dict[str, Any]] = {}
@@ -104,10 +83,10 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _bracket(data: Dataset, rows: Rows, entry: Entry, pixels: int, most: int) -> dict[str, Any]:
-    patches = _patches(rows, *rows.brackets[entry.name])
-    mosaic = Mosaic.of(data, rows, entry, patches, pixels)
+    patches = places(rows, *rows.brackets[entry.name])
+    mosaic = Mosaic.of(data, entry, patches, pixels)
     mosaic.fill(data, patches, most)
-    first = rows.brackets[entry.name][0]
+    ev = exposures(data, rows.brackets[entry.name][0])
     branch = {"plain": sum(bool(p.plain) for p in patches), "all": len(patches)}
     return {
         "name": shown(entry.name),
@@ -115,9 +94,9 @@ def _bracket(data: Dataset, rows: Rows, entry: Entry, pixels: int, most: int) ->
         "height": mosaic.label.shape[0],
         "zoom": mosaic.zoom,
         "side": data.header.patch,
-        "ev": [round(float(v), 3) for v in _ev(data, first)],
-        "thumb": mosaic.thumb(),
-        "frames": [codes_uri(frame) for frame in mosaic.frames],
+        "ev": [round(float(v), 3) for v in ev],
+        "thumb": codes_uri(mosaic.thumb(float(ev[min(data.header.reference, len(ev) - 1)])), 78),
+        "frames": [codes_uri(mosaic.grounded(frame)) for frame in mosaic.frames],
         "label": radiance_uri(mosaic.label),
         "trust": trust_uri(mosaic.weight, mosaic.cover),
         "patches": [[p.y, p.x, int(bool(p.plain))] for p in patches],
@@ -127,134 +106,6 @@ def _bracket(data: Dataset, rows: Rows, entry: Entry, pixels: int, most: int) ->
         "shares": entry.shares,
         "problems": [shown(problem, 300) for problem in entry.problems[:20]],
     }
-
-
-def _ev(data: Dataset, row: int) -> Array:
-    part, local = data.place(row)
-    ev = np.nan_to_num(data.files[part]["ev"][local][:MOST_FRAMES])
-    return np.clip(ev, -MOST_EV, MOST_EV)
-
-
-def _patches(rows: Rows, first: int, end: int) -> list[Patch]:
-    """The places of a bracket, in the order of its rows."""
-    places: dict[tuple[int, int], list[int]] = {}
-    for row in range(first, min(end, first + MOST_ROWS)):
-        y, x = rows.origin[row].tolist()
-        places.setdefault((y, x), []).append(row)
-    split = []
-    for (y, x), own in places.items():
-        plain = tuple(row for row in own if rows.branch[row] in PLAIN)
-        split.append(Patch(y, x, plain, tuple(row for row in own if row not in plain)))
-    return split
-
-
-@dataclass(frozen=True)
-class Mosaic:
-    """A bracket at a fraction of its size: what patches tell of it.
-
-    `frames` are (H, W, 3) uint8, `label` (H, W, 3) float32; `weight` and `cover` (H, W) uint8,
-    where 255 is covered by a patch as it was taken, 128 by an augmented one, 0 by none.
-    """
-
-    zoom: float
-    frames: list[Bytes]
-    label: Float
-    weight: Bytes
-    cover: Bytes
-
-    @staticmethod
-    def of(
-        data: Dataset, rows: Rows, entry: Entry, patches: Sequence[Patch], pixels: int
-    ) -> Mosaic:
-        """An empty one of about so many pixels."""
-        side = data.header.patch
-        ends = max(p.y for p in patches) + side, max(p.x for p in patches) + side
-        height, width = entry.size or tuple(int(np.clip(n, side, 2**20)) for n in ends)
-        zoom = min(1.0, (pixels / (height * width)) ** 0.5, MOST_SIDE / max(height, width))
-        size = max(1, round(height * zoom)), max(1, round(width * zoom))
-        return Mosaic(
-            zoom,
-            [np.zeros((*size, 3), np.uint8) for _ in range(min(data.header.frames, MOST_FRAMES))],
-            np.zeros((*size, 3), np.float32),
-            np.zeros(size, np.uint8),
-            np.zeros(size, np.uint8),
-        )
-
-    def fill(self, data: Dataset, patches: Sequence[Patch], most: int) -> None:
-        """Paste the patches, reading at most so many bytes, or one sample."""
-        images = data.images[0]
-        size = sum(int(np.prod(i.shape[1:])) * i.dtype.itemsize for i in images.values())
-        left = max(1, most // size)
-        for plain in False, True:
-            layer = [p for p in patches if bool(p.plain) is plain]
-            for patch in even(layer, left):
-                spare = max(1, left // max(len(layer), 1))
-                self._paste(data, patch, (patch.plain or patch.augmented[:1])[:spare])
-
-    def _paste(self, data: Dataset, patch: Patch, candidates: Sequence[int]) -> None:
-        """Paste the one of several samples whose frames agree best with the label."""
-        read = [[data.image(n, row) for n in ("inputs", "label", "weight")] for row in candidates]
-        ev = _ev(data, candidates[0])
-        if len(read) > 1:
-            codes, label, weight = min(read, key=lambda images: disagreement(*images, ev))
-        else:
-            codes, label, weight = read[0]
-        for frame, own in zip(self.frames, codes, strict=False):
-            self._put(frame, encode_small(own, self._shape(patch, own.shape[0])), patch)
-        radiance = np.clip(np.nan_to_num(label.astype(np.float32), posinf=0), 0, 1)
-        shape = self._shape(patch, label.shape[0])
-        self._put(self.label, resized(radiance, shape), patch)
-        self._put(self.weight, np.rint(resized(weight.astype(np.float32), shape)), patch)
-        cover = PLAIN_COVER if patch.plain else AUGMENTED_COVER
-        self._put(self.cover, np.full(shape, cover, np.uint8), patch)
-
-    def _shape(self, patch: Patch, side: int) -> tuple[int, int]:
-        ends = (round((v + side) * self.zoom) - round(v * self.zoom) for v in (patch.y, patch.x))
-        height, width = (max(1, n) for n in ends)
-        return height, width
-
-    def _put(self, canvas: Array, picture: Array, patch: Patch) -> None:
-        """Lay a picture on a canvas where its patch lies, as far as that is inside."""
-        y, x = round(patch.y * self.zoom), round(patch.x * self.zoom)
-        if 0 <= y < canvas.shape[0] and 0 <= x < canvas.shape[1]:
-            here = canvas[y : y + picture.shape[0], x : x + picture.shape[1]]
-            here[...] = picture[: here.shape[0], : here.shape[1]]
-
-    def thumb(self) -> str:
-        """The label, tone-mapped, small."""
-        height, width = self.label.shape[:2]
-        zoom = min(1.0, THUMB / max(height, width))
-        small = resized(self.label, (max(1, round(height * zoom)), max(1, round(width * zoom))))
-        return codes_uri(np.rint(255 * mu_law(small)).astype(np.uint8), 78)
-
-
-def resized(image: Float, shape: tuple[int, int]) -> Float:
-    """A (H, W) or (H, W, 3) float32 image in another size, averaged over what it stands for."""
-    if image.shape[:2] == shape:
-        return image
-    return np.asarray(cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA))
-
-
-def encode_small(codes: Array, shape: tuple[int, int]) -> Bytes:
-    """Codes of a frame in another size and 8 bits, averaged as light."""
-    return encode(resized(decode(codes), shape), 8).astype(np.uint8)
-
-
-def disagreement(codes: Array, label: Array, weight: Array, ev: Array) -> float:
-    """How far frames are from showing the label where it is trusted: mean mu-law difference.
-
-    Every second pixel of those that are neither clipped nor dark in the frame.
-    """
-    step = np.s_[::2, ::2]
-    truth, known = label[step].astype(np.float32), weight[step] >= 128
-    off, count = 0.0, 0
-    for frame, stops in zip(codes, ev, strict=False):
-        light = decode(frame[step])
-        tells = known & ((light < 0.9) & (light > 0.02**GAMMA)).all(-1)
-        difference = np.abs(mu_law(light * np.float32(2.0**-stops)) - mu_law(truth))
-        off += float(difference[tells].sum())
-        count += int(tells.sum())
-    return off / max(count, 1)
 
 
 def _most_varied(patches: Sequence[Patch]) -> list[Patch]:
@@ -298,7 +149,7 @@ def _facts(entry: Entry, rows: Rows) -> list[list[str]]:
     first, end = rows.brackets[entry.name]
     facts = [["Samples", f"{end - first:,}"]]
     if entry.size:
-        facts.append(["Frame", f"{entry.size[1]} × {entry.size[0]} px"])
+        facts.append(["Frame", f"{entry.size[1]} \u00d7 {entry.size[0]} px"])
     for name, share in entry.shares.items():
         facts.append([f"{name.capitalize()} pixels", f"{100 * share:.1f} %"])
     if entry.alignment:

@@ -133,17 +133,21 @@ def _noise(used: Sequence[Entry]) -> list[dict[str, Any]]:
 
 
 def rejects(entries: Sequence[Entry]) -> list[tuple[str, list[Entry]]]:
-    """Rejected brackets grouped by reason, without the numbers and files in it; the most first."""
+    """Rejected brackets grouped by reason, whatever numbers and files are in it; the most first."""
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
         if entry.rejected:
             groups.setdefault(_kind(entry.rejected), []).append(entry)
-    return sorted(groups.items(), key=lambda group: -len(group[1]))
+    named = [
+        (shown(group[0].rejected) if len({e.rejected for e in group}) == 1 else kind, group)
+        for kind, group in groups.items()
+    ]
+    return sorted(named, key=lambda item: -len(item[1]))
 
 
 def _kind(reason: str) -> str:
     text = re.sub(r"^[^:]{1,200}\.\w{2,5}: ", "", reason[:400]).split(": ")[0].split(";")[0]
-    return shown(re.sub(r"\d+(?:[.,]\d+)*", "#", text))
+    return shown(re.sub(r"\d+(?:[.,]\d+)*", "…", text))
 
 
 def times(path: Path, fingerprint: str) -> dict[str, Any]:

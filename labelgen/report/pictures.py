@@ -49,7 +49,7 @@ def trust_uri(weight: Bytes, cover: Bytes) -> str:
 
 def codes_uri(codes: Codes, quality: int = 82) -> str:
     """Codes (H, W, 3) of a frame, to look at."""
-    return _uri(to_depth(codes, 8), "JPEG", quality=quality, subsampling=0)
+    return _uri(to_depth(codes, 8).astype(np.uint8), "JPEG", quality=quality, subsampling=0)
 
 
 def _uri(pixels: Bytes, form: str, **how: object) -> str:

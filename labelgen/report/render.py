@@ -13,7 +13,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from labelgen.format import Header
@@ -78,18 +78,17 @@ def page(
 def _facts(about: dict[str, Any]) -> list[tuple[str, str]]:
     """Where the dataset comes from, as terms and texts."""
     parts = f" in {about['parts']} parts" if about["parts"] else ""
-    facts = [
+    return [
         ("Fingerprint", shown(about["fingerprint"])),
         ("Made by", shown(about["generator"])),
         ("Recipe", shown(about["recipe"])),
-        ("Frames", f"{about['frames']} of {about['depth']} bits; the reference is frame "
-         f"{about['reference'] + 1}, shortest first"),
-        ("Patch", f"{about['patch']} × {about['patch']} px"),
+        ("Frames", f"{about['frames']} of {about['depth']} bits"),
+        ("Reference", f"frame {about['reference'] + 1}, shortest first"),
+        ("Patch", f"{about['patch']} \u00d7 {about['patch']} px"),
         ("On disk", f"{about['bytes'] / 1e6:,.1f} MB{parts}, compression: {about['compress']}"),
         ("Licence", shown(about["license"] or "not stated", 400)),
         ("Citation", shown(about["citation"] or "not stated", 400)),
-    ]  # fmt: skip
-    return facts
+    ]
 
 
 def _settings(recipe: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -119,7 +118,7 @@ def _text(path: str) -> str:
 
 
 @cache
-def _template() -> Environment | Any:
+def _template() -> Template:
     environment = Environment(
         loader=FunctionLoader(_text),
         autoescape=True,

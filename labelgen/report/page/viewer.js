@@ -8,6 +8,7 @@
   const PER_PAGE = 12;
   const PER_STOP = 68, TOP = 1023; // as in pictures.py
   const COLOURS = { none: [194, 24, 91], guess: [232, 89, 12], part: [227, 181, 5] };
+  const LIT = [90, 200, 255];
 
   // --- pictures --------------------------------------------------------------------------------
 
@@ -54,7 +55,7 @@
     const [colour, alpha] =
       weight === 0 ? [COLOURS.none, 0.8]
       : weight < 128 ? [COLOURS.guess, 0.7]
-      : [COLOURS.part, 0.15 + 0.5 * ((255 - weight) / 127)];
+      : [COLOURS.part, 0.65 * ((255 - weight) / 127)];
     for (let c = 0; c < 3; c++) out[i + c] += alpha * (colour[c] - out[i + c]);
   }
 
@@ -73,7 +74,7 @@
         }
         base(out, i, p);
         if (overlay) tint(out, i, weight);
-        if (cover === 128 && (x + y) % 12 < 2) for (let c = 0; c < 3; c++) out[i + c] = 0.6 * out[i + c] + 30;
+        if (cover < 255 && (x + y) % 12 < 2) for (let c = 0; c < 3; c++) out[i + c] += 0.55 * (LIT[c] - out[i + c]);
       }
     }
     return image;
@@ -124,6 +125,7 @@
     slider.value = bracket.ev[reference] ?? bracket.ev[0];
     canvas.width = bracket.width;
     canvas.height = bracket.height;
+    canvas.classList.toggle("small", bracket.width < 420); // magnified, show pixels
     draw();
     $("viewer").dataset.shown = number;
   }
@@ -136,7 +138,7 @@
     $("places").textContent = plain === all
       ? `${all} patches, all shown as they were taken.`
       : `${all} patches, ${plain} shown as they were taken. The other ${all - plain} are in the dataset `
-        + "under synthetic light or pieces alone; they are crossed by lines where no patch lies above them.";
+        + "under synthetic light or pieces alone, and crossed by lines where they show.";
   }
 
   function offerViews(bracket) {
@@ -151,10 +153,10 @@
     trust.getContext("2d").putImageData(
       painted(bracket.width, bracket.height, current.trust, false, byWeight(current.trust.data)), 0, 0);
     const options = [
-      option("label", "Label", "radiance, exposed below", picture(bracket.thumb)),
+      option("label", "Label", "radiance", picture(bracket.thumb)),
       ...bracket.frames.map((src, i) =>
         option(String(i), `Frame ${i + 1}`, signed(bracket.ev[i]) + (i === reference ? ", reference" : ""), picture(src))),
-      option("trust", "Trust", "white: full, black: none", trust),
+      option("trust", "Trust", "white is full", trust),
     ];
     $("views").replaceChildren($("views").querySelector("legend"), ...options);
     if (!document.querySelector("input[name=view]:checked")) options[0].querySelector("input").checked = true;
