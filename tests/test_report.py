@@ -256,11 +256,22 @@ def test_rejects_are_grouped_whatever_numbers_are_in_them() -> None:
     reasons = ["no patch is trusted: 3 % trusted", "no patch is trusted: 4 % trusted"]
     reasons += ["a.png: not a readable image (1)", "b.tif: not a readable image (2)", "other"]
     groups = rejects([Entry(str(k), reason) for k, reason in enumerate(reasons)])
-    assert [(kind, len(group)) for kind, group in groups] == [
+    assert [(group.kind, group.count) for group in groups] == [
         ("no patch is trusted", 2),
         ("not a readable image (…)", 2),
         ("other", 1),
     ]
+
+
+def test_a_page_has_room_for_as_much_as_it_has(tmp_path: Path) -> None:
+    dataset = fake(
+        tmp_path / "out.h5", ("a",), {f"{k}{'&' * 200}": "<" * 400 for k in range(20_000)}
+    )
+    page = report(dataset, tmp_path / "report.html")
+    assert page.bytes < 6_500_000
+    text = page.path.read_text()
+    assert "20,000" in text
+    assert "more, for which there is no room here" in text
 
 
 # --- times ------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from labelgen.report.mosaic import (
 from labelgen.report.pictures import codes_uri, radiance_uri, trust_uri
 from labelgen.report.text import even, shown
 
-PAGE_BYTES = 22 << 20
+PAGE_BYTES = 21 << 20
 """Of all brackets together, so that a page stays below 30 MB."""
 READ_BYTES = 4 << 30
 """Of samples that are read for them."""
@@ -61,7 +62,7 @@ def brackets(
     left = PAGE_BYTES
     for k in _spread(len(chosen)):  # whenever the page is full, the choice so far is even
         made = _bracket(data, rows, chosen[k], pixels, READ_BYTES // len(chosen))
-        left -= sum(len(text) for text in _texts(made))
+        left -= len(json.dumps(made))
         if left < 0 and found:
             break
         found[k] = made
@@ -72,14 +73,6 @@ def brackets(
 def _spread(n: int) -> list[int]:
     """0 to n - 1 in an order of which every beginning is spread evenly."""
     return sorted(range(n), key=lambda k: f"{k:016b}"[::-1])
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _texts(item)
 
 
 def _bracket(data: Dataset, rows: Rows, entry: Entry, pixels: int, most: int) -> dict[str, Any]:

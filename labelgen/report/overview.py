@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markupsafe import escape
 
 from labelgen.errors import UserError
 from labelgen.format import BRANCHES, Dataset, times_path
@@ -22,8 +24,10 @@ MOST_SAMPLES, MOST_BYTES = 256, 1 << 30
 MOST_DOTS = 1500
 """Brackets that a plot has a dot for."""
 MOST_CAMERAS = 8
-MOST_LISTED = 10_000
-"""Rejected brackets that are listed by name."""
+REJECTS_BYTES, REMARKS_BYTES, MARKUP_BYTES = 4_000_000, 1_000_000, 70
+"""Of a page, for lists of brackets that were rejected, or are odd; and of a line without text."""
+MOST_KINDS = 200
+"""Reasons that are shown."""
 DARKEST = -14.0
 """Stops below the clip of the shortest frame, at the foot of the histogram of radiance."""
 BIN = 0.5
@@ -132,17 +136,48 @@ def _noise(used: Sequence[Entry]) -> list[dict[str, Any]]:
     ]
 
 
-def rejects(entries: Sequence[Entry]) -> list[tuple[str, list[Entry]]]:
+@dataclass(frozen=True)
+class Group:
+    """Brackets of which the same is to be said: what, how many, and those that are listed.
+
+    `listed` are names and texts, as many as a page has room for.
+    """
+
+    kind: str
+    count: int
+    listed: list[tuple[str, str]]
+
+
+def rejects(entries: Sequence[Entry]) -> list[Group]:
     """Rejected brackets grouped by reason, whatever numbers and files are in it; the most first."""
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
         if entry.rejected:
             groups.setdefault(_kind(entry.rejected), []).append(entry)
-    named = [
-        (shown(group[0].rejected) if len({e.rejected for e in group}) == 1 else kind, group)
-        for kind, group in groups.items()
-    ]
-    return sorted(named, key=lambda item: -len(item[1]))
+    room, made = REJECTS_BYTES, []
+    for kind, group in sorted(groups.items(), key=lambda item: -len(item[1]))[:MOST_KINDS]:
+        alike = len({e.rejected for e in group}) == 1
+        listed, room = _listed(((e.name, e.rejected) for e in group), room)
+        made.append(Group(shown(group[0].rejected) if alike else kind, len(group), listed))
+    return made
+
+
+def remarks(used: Sequence[Entry]) -> Group:
+    """Brackets that were used although something is odd about them."""
+    odd = [(e.name, "; ".join(e.problems[:8])) for e in used if e.problems]
+    return Group("used, with a remark", len(odd), _listed(iter(odd), REMARKS_BYTES)[0])
+
+
+def _listed(pairs: Iterator[tuple[str, str]], room: int) -> tuple[list[tuple[str, str]], int]:
+    """Names and texts as far as there is room in a page, and the room that is left."""
+    listed = []
+    for name, text in pairs:
+        line = shown(name), shown(text, 300)
+        room -= MARKUP_BYTES + sum(len(escape(part).encode()) for part in line)
+        if room < 0:
+            break
+        listed.append(line)
+    return listed, max(room, 0)
 
 
 def _kind(reason: str) -> str:

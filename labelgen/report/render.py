@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from labelgen.format import Header
 from labelgen.report.entries import Entry
-from labelgen.report.overview import MOST_LISTED
+from labelgen.report.overview import Group, remarks
 from labelgen.report.text import shown
 
 LIBRARIES = ("vendor/d3.min.js", "vendor/plot.umd.min.js")
@@ -31,7 +31,7 @@ def page(
     about: dict[str, Any],
     header: Header,
     used: Sequence[Entry],
-    rejects: Sequence[tuple[str, Sequence[Entry]]],
+    rejects: Sequence[Group],
     plots: dict[str, Any],
     gallery: Sequence[dict[str, Any]],
 ) -> str:
@@ -47,7 +47,7 @@ def page(
         Of the dataset.
     used : sequence of Entry
         The brackets that gave samples.
-    rejects : sequence of (str, sequence of Entry)
+    rejects : sequence of Group
         The others, by kind of reason.
     plots, gallery : dict, sequence of dict
         As `overview.charts` and `gallery.brackets` return them.
@@ -59,15 +59,14 @@ def page(
         styles=Markup(_text("page/page.css")),
         font=base64.b64encode(files(__package__).joinpath(FONT).read_bytes()).decode(),
         scripts=[Markup(script) for script in scripts],
+        licences=_text("vendor/LICENCES.txt"),
         name=shown(name),
         about=about,
         facts=_facts(about),
         settings=_settings(header.recipe),
         used=used,
-        remarks=[e for e in used if e.problems][:MOST_LISTED],
-        rejects=rejects,
-        rejected=sum(len(group) for _, group in rejects),
-        listed=MOST_LISTED,
+        groups=[*rejects, remarks(used)],
+        rejected=len(about["rejected"]),
         plots=plots,
         gallery=gallery,
         index=[{key: bracket[key] for key in listing} for bracket in gallery],
@@ -95,11 +94,11 @@ def _settings(recipe: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]
     """The recipe by its sections; the settings that stand in none come first."""
     alone = [(shown(k, 60), shown(v)) for k, v in recipe.items() if not isinstance(v, dict)]
     sections = [
-        (shown(k, 60), [(shown(name, 60), shown(value)) for name, value in list(v.items())[:100]])
+        (shown(k, 60), [(shown(name, 60), shown(value)) for name, value in list(v.items())[:40]])
         for k, v in recipe.items()
         if isinstance(v, dict)
     ]
-    return [("general", alone[:100]), *sections[:60]]
+    return [("general", alone[:40]), *sections[:30]]
 
 
 def _policy(scripts: Sequence[str]) -> str:
@@ -127,5 +126,4 @@ def _template() -> Template:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = lambda share: f"{100 * share:.1f} %"
-    environment.filters["shown"] = shown
     return environment.get_template("page/page.html")

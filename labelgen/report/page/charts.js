@@ -145,7 +145,7 @@
     },
 
     times: (width) => {
-      const rows = Object.entries(data.times.stages).map(([stage, seconds]) => ({ stage, seconds }));
+      const rows = ["survey", "make", "join"].map((stage) => ({ stage, seconds: data.times.stages[stage] }));
       return [plot(width, "Seconds by stage", {
         height: 160, marginRight: 72, x: { label: "seconds", grid: true, ticks: 6 }, y: { label: null, domain: rows.map((d) => d.stage) },
         marks: [

@@ -190,7 +190,7 @@
     const side = bracket.side * bracket.zoom;
     context.lineWidth = 1;
     for (const [y, x, plain] of bracket.patches) {
-      context.strokeStyle = plain ? "rgb(90 200 255 / .8)" : "rgb(255 120 200 / .8)";
+      context.strokeStyle = plain ? "rgb(255 255 255 / .75)" : `rgb(${LIT})`;
       context.strokeRect(Math.round(x * bracket.zoom) + 0.5, Math.round(y * bracket.zoom) + 0.5,
         Math.max(1, side - 1), Math.max(1, side - 1));
     }
@@ -201,7 +201,8 @@
     $("samples").replaceChildren(...current.samples.map((sample) => {
       const heads = [...bracket.ev.slice(0, frames).map(signed), "label", "trust"];
       const rows = sample.variants.map(([branch, variant], k) => {
-        const sheet = element("canvas", { width: (frames + 2) * sample.side, height: sample.side });
+        const sheet = element("canvas", { width: (frames + 2) * sample.side, height: sample.side,
+          className: sample.side <= 64 ? "small" : "" });
         sheet.setAttribute("role", "img");
         sheet.setAttribute("aria-label", `Variant ${variant}, ${branch}: ${frames} frames, label, trust`);
         sheet.dataset.row = k;
