@@ -311,17 +311,22 @@ def test_command(hostile: Path, tmp_path: Path) -> None:
     first = run(dataset, "-o", page)
     assert first.exit_code == 0
     assert "5 of 5 brackets" in first.stdout
-    page.write_text("mine")
+    before = page.read_bytes()
+    page.write_bytes(before + b"noted")
     refused = run(dataset, "-o", page)
-    assert (refused.exit_code, page.read_text()) == (2, "mine")
+    assert (refused.exit_code, page.read_bytes()) == (2, before + b"noted")
     assert (
         refused.stderr
         == f"labelgen: {page}: exists; give --overwrite to replace it, or another name\n"
     )
     assert run(dataset, "-o", page, "--overwrite").exit_code == 0
-    assert page.stat().st_size > 10_000
-    for wrong in (tmp_path, tmp_path / "no" / "page.html"):
-        assert run(dataset, "-o", wrong).exit_code == 2
+    assert page.read_bytes() == before
+    (tmp_path / "notes.txt").write_text("mine")
+    for wrong in (tmp_path, tmp_path / "no" / "page.html", tmp_path / "notes.txt", dataset):
+        assert run(dataset, "-o", wrong, "--overwrite").exit_code == 2
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    with Dataset(dataset) as data:
+        assert len(data) == 4 * len(NAMES)
     assert "no such file" in run(tmp_path / "no.h5", "-o", tmp_path / "p.html").stderr
     assert not (tmp_path / "p.html").exists()
 

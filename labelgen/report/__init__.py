@@ -18,6 +18,9 @@ from labelgen.untrusted import one_line
 
 __all__ = ["Report", "report"]
 
+START = b"<!doctype html>"
+"""Of every page."""
+
 
 @dataclass(frozen=True)
 class Report:
@@ -51,12 +54,10 @@ def report(
     Raises
     ------
     UserError
-        Not a dataset, or a damaged one; the page exists or its folder does not.
+        Not a dataset, or a damaged one; there is something at the name of the page that may not be
+        replaced, or no folder for it.
     """
-    if out.is_dir() or (out.exists() and not overwrite):
-        raise UserError(f"{out}: exists; give --overwrite to replace it, or another name")
-    if not out.parent.is_dir():
-        raise UserError(f"{out.parent}: no such folder; make it first")
+    _check_out(out, overwrite)
     try:
         about = inside(dataset)
         with Dataset(dataset) as data:
@@ -73,3 +74,22 @@ def report(
         raise UserError(f"{dataset}: damaged ({one_line(e)}); 'labelgen verify' says more") from e
     write_bytes(out, text.encode())
     return Report(out, len(shown), len(used), out.stat().st_size)
+
+
+def _check_out(out: Path, overwrite: bool) -> None:
+    """Refuse a name that is taken; no option replaces what is no page, such as the dataset."""
+    if not out.parent.is_dir():
+        raise UserError(f"{out.parent}: no such folder; make it first")
+    if not out.exists():
+        return
+    if not _is_page(out):
+        raise UserError(f"{out}: is no page, so not ours to replace; give another name")
+    if not overwrite:
+        raise UserError(f"{out}: exists; give --overwrite to replace it, or another name")
+
+
+def _is_page(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(START)) == START
