@@ -30,6 +30,7 @@ from labelgen.safe_hdf5 import (
     check_beside,
     check_datasets,
     filter_ids,
+    load_filters,
     open_hdf5,
     read_row,
 )
@@ -146,6 +147,7 @@ def open_file(path: Path) -> h5py.File:
                 f"{path}: format version {version}, this labelgen reads {VERSION}; update it"
             )
         check_datasets(file, (*IMAGES, *COLUMNS), path)
+        load_filters(file, IMAGES, path)
     except Refused as e:
         file.close()
         raise UserError(f"{path}: {e}; refused, get it from its maker again") from e
