@@ -16,7 +16,7 @@ from markupsafe import escape
 from labelgen.errors import UserError
 from labelgen.format import BRANCHES, Dataset, times_path
 from labelgen.report.entries import SHARES, Entry, Rows
-from labelgen.report.text import even, shown
+from labelgen.report.text import MOST, even, shown
 from labelgen.untrusted import NOT_JSON, a_number, read_json
 
 MOST_SAMPLES, MOST_BYTES = 256, 1 << 30
@@ -140,7 +140,8 @@ def _noise(used: Sequence[Entry]) -> list[dict[str, Any]]:
 class Group:
     """Brackets of which the same is to be said: what, how many, and those that are listed.
 
-    `listed` are names and texts, as many as a page has room for.
+    `listed` are names and texts, as many as a page has room for; texts that all say `kind` are
+    left out.
     """
 
     kind: str
@@ -156,9 +157,10 @@ def rejects(entries: Sequence[Entry]) -> list[Group]:
             groups.setdefault(_kind(entry.rejected), []).append(entry)
     room, made = REJECTS_BYTES, []
     for kind, group in sorted(groups.items(), key=lambda item: -len(item[1]))[:MOST_KINDS]:
-        alike = len({e.rejected for e in group}) == 1
-        listed, room = _listed(((e.name, e.rejected) for e in group), room)
-        made.append(Group(shown(group[0].rejected) if alike else kind, len(group), listed))
+        reason = group[0].rejected
+        alike = len(reason) <= MOST and all(e.rejected == reason for e in group)
+        listed, room = _listed(((e.name, "" if alike else e.rejected) for e in group), room)
+        made.append(Group(shown(reason) if alike else kind, len(group), listed))
     return made
 
 

@@ -243,6 +243,10 @@
   const strip = $("strip");
   let order = index.map((_, i) => i), page = 0, chosen = 0;
 
+  // Without their folders, where that tells them apart.
+  const tails = index.map(({ name }) => name.split("/").pop() || name);
+  const short = new Set(tails).size === index.length ? tails : index.map(({ name }) => name);
+
   function sort() {
     const key = $("order").value;
     const share = (i) => index[i].shares[key] ?? (key === "trusted" ? 2 : -1);
@@ -259,7 +263,7 @@
       const trusted = shares.trusted === undefined ? "" : `, ${(100 * shares.trusted).toFixed(0)} % trusted`;
       const button = element("button", { type: "button", title: name, onclick: () => choose(first + k) },
         element("img", { src: thumb, alt: "", decoding: "async" }),
-        element("span", { textContent: name }));
+        element("span", { textContent: short[i] }));
       button.setAttribute("role", "option");
       button.setAttribute("aria-label", name + trusted);
       return button;
