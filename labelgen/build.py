@@ -7,8 +7,10 @@ record per finished bracket. What is there is whole, so a killed build goes on w
 from __future__ import annotations
 
 import shutil
+import time
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 from labelgen.assemble import PART_BYTES, Storage, assemble, disk_needed, parts_of
@@ -16,7 +18,7 @@ from labelgen.cluster import CLUSTERS
 from labelgen.engine import BACKENDS, run
 from labelgen.errors import UserError
 from labelgen.files import write_json
-from labelgen.format import info
+from labelgen.format import info, times_path
 from labelgen.memory import within
 from labelgen.plan import Plan, find_brackets, make_all, nothing, sources_of, survey_all
 from labelgen.progress import Progress, Silent
@@ -150,8 +152,11 @@ def build(
     if memory is not None:
         jobs = within(memory, brackets, frames, jobs, tell)
     engine = partial(run, jobs=jobs, backend=backend, scheduler=scheduler, folder=work)
+    resumed = resume and work.exists()
     with workplace(work, out, overwrite):
+        clock = [time.monotonic()]
         surveys = survey_all(brackets, selection, response, work, engine, tell)
+        clock.append(time.monotonic())
         plan = Plan.of(raw, surveys, how, selection, labels, seed, compress)
         if out.exists() and not overwrite and not unfinished(work):
             summary = _finished(out, plan.fingerprint, storage)
@@ -161,6 +166,7 @@ def build(
         _check_disk(plan, out, work, part_bytes, tell)
         tasks = plan.tasks(work)
         records = make_all(tasks, work, engine, tell)
+        clock.append(time.monotonic())
         sources = sources_of(tasks, records)
         if not sources:
             raise nothing(raw, {name: r["rejected"] for name, r in records.items()})
@@ -182,6 +188,9 @@ def build(
             write_json(out.with_name(f"{out.stem}.responses.json"), attributes["responses"])
         for path in old - parts_of(out):
             path.unlink(missing_ok=True)
+        seconds = [round(b - a, 3) for a, b in pairwise([*clock, time.monotonic()])]
+        times = dict(zip(("survey", "make", "join"), seconds, strict=True))
+        write_json(times_path(out), {"fingerprint": plan.fingerprint, "resumed": resumed} | times)
     shutil.rmtree(work)
     problems = {s.name: s.problems for s in plan.usable if s.problems}
     return replace(_summary(out), problems=problems)

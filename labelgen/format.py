@@ -30,6 +30,7 @@ from labelgen.safe_hdf5 import (
     check_beside,
     check_datasets,
     filter_ids,
+    load_filters,
     open_hdf5,
     read_row,
 )
@@ -150,6 +151,7 @@ def open_file(path: Path) -> h5py.File:
                 f"{path}: format version {version}, this labelgen reads {VERSION}; update it"
             )
         check_datasets(file, (*IMAGES, *COLUMNS), path)
+        load_filters(file, IMAGES, path)
     except Refused as e:
         file.close()
         raise UserError(f"{path}: {e}; refused, get it from its maker again") from e
@@ -365,6 +367,11 @@ def info(path: Path) -> dict[str, Any]:
             return _info(data, path)
     except DAMAGE as e:
         raise UserError(f"{path}: damaged ({e}); 'labelgen verify' says more") from e
+
+
+def times_path(dataset: Path) -> Path:
+    """The file beside a dataset that says how long its build took; the dataset holds no times."""
+    return dataset.with_name(f"{dataset.stem}.times.json")
 
 
 def _info(data: Dataset, path: Path) -> dict[str, Any]:

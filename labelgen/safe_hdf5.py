@@ -71,6 +71,25 @@ def filter_ids(dataset: h5py.h5d.DatasetID) -> tuple[int, ...]:
     return tuple(settings.get_filter(k)[0] for k in range(settings.get_nfilters()))
 
 
+def load_filters(file: h5py.File, names: tuple[str, ...], path: Path) -> None:
+    """Make the filter known that HDF5 does not have itself, if datasets that were checked pass it.
+
+    Raises
+    ------
+    UserError
+        The library that has it is not installed.
+    """
+    found = [file[name].id for name in names if isinstance(file.get(name), h5py.Dataset)]
+    if any(BITSHUFFLE in filter_ids(dataset) for dataset in found):
+        try:
+            import hdf5plugin  # noqa: F401
+        except ImportError:
+            raise UserError(
+                f"{path}: is compressed by bitshuffle, which needs hdf5plugin: "
+                "pip install 'labelgen[codecs]'"
+            ) from None
+
+
 def check_attributes(thing: h5py.HLObject, most_values: int = 1) -> None:
     """Refuse attributes that are no numbers or texts, or too many or too large to be read.
 

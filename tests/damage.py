@@ -161,7 +161,7 @@ def cases(index: Path, single: Path, other: Path) -> Iterator[tuple[str, Path, P
 def content(folder: Path) -> dict[str, Any]:
     """All values and attributes of the files of a dataset, and the chunks as stored."""
     everything: dict[str, Any] = {}
-    for path in sorted(folder.iterdir()):
+    for path in sorted(folder.glob("*.h5")):
         with h5py.File(path, "r", locking=False) as file:
             everything[path.name] = dict(file.attrs)
             for name, dataset in file.items():

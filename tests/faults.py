@@ -65,10 +65,11 @@ def kill(running: subprocess.Popen[bytes], victim: str, rng: random.Random) -> b
 
 
 def digests(out: Path) -> dict[str, str]:
-    """SHA-256 of all that a build leaves, by name."""
+    """SHA-256 of all that a build leaves, by name, but for how long it took."""
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "a folder"
         for path in sorted(out.parent.iterdir())
+        if path.name != "out.times.json"
     }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from labelgen.build import build
 from labelgen.errors import UserError
 from labelgen.format import Dataset, info, read_header
 from labelgen.verify import verify
+from tests.hostile import dataset
 
 
 @pytest.fixture(scope="module")
@@ -257,3 +260,14 @@ def test_parts_outside_of_the_folder_are_refused(parts: Path, tmp_path: Path) ->
     with pytest.raises(UserError, match="not a file beside it; refused"):
         Dataset(path)
     assert any("refused" in line for line in verify(path))
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_bitshuffle_is_read_by_a_process_that_has_written_none(tmp_path: Path, parts: int) -> None:
+    pytest.importorskip("hdf5plugin")
+    made = dataset(tmp_path, "bitshuffle", parts)
+    code = (
+        "import sys; from pathlib import Path; from labelgen.format import Dataset; "
+        "Dataset(Path(sys.argv[1])).image('label', 3)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, made], check=False).returncode == 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 import click
 
 import labelgen
-from labelgen.cli.looking import info, verify
+from labelgen.cli.looking import info, report, verify
 from labelgen.cli.making import build, demo, label, recipes, scan, simulate
 from labelgen.cli.sharing import card, export, get, merge, pack, sample, split
 from labelgen.cli.terminal import Commands
@@ -23,7 +23,7 @@ def main() -> None:
 
 
 MAKING = scan, build, label
-LOOKING = info, verify
+LOOKING = info, verify, report
 SHARING = card, pack, merge, split, sample, get, export
 for command in (*MAKING, *LOOKING, *SHARING, recipes, simulate, demo):
     main.add_command(command)

@@ -8,7 +8,13 @@ from typing import Any
 
 import click
 
-from labelgen.cli.options import PathArg, bayer_option, json_option, response_option
+from labelgen.cli.options import (
+    PathArg,
+    bayer_option,
+    json_option,
+    overwrite_option,
+    response_option,
+)
 from labelgen.cli.terminal import Bar, echo, echo_lines
 
 
@@ -63,3 +69,19 @@ def verify(dataset: Path, repair: Path | None, **options: Any) -> None:
         click.get_current_context().exit(1)
     table = inside(dataset)
     echo(f"{dataset}: sound, {table['samples']} samples, fingerprint {table['fingerprint']}")
+
+
+@click.command()
+@click.argument("dataset", type=PathArg)
+@click.option("-o", "--output", "out", type=PathArg, required=True, metavar="PAGE")
+@overwrite_option
+def report(dataset: Path, out: Path, overwrite: bool) -> None:
+    """One page to look at a dataset: labels, trust, figures, rejects and why."""
+    from labelgen.report import report as make_page
+
+    bar = Bar()
+    made = make_page(dataset, out, overwrite=overwrite, progress=bar)
+    bar.close()
+    chosen = "" if made.shown == made.used else ", an even choice"
+    size = f"{made.bytes / 1e6:.1f} MB"
+    echo(f"{out}: {made.shown} of {made.used} brackets{chosen}, {size}; open it in a browser")

@@ -1,0 +1,95 @@
+"""One page to look at a dataset: what a build did and why. No network, no photos needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from labelgen.errors import UserError
+from labelgen.files import write_bytes
+from labelgen.format import DAMAGE, Dataset
+from labelgen.format import info as inside
+from labelgen.progress import Progress, Silent
+from labelgen.report.entries import Entry, Rows
+from labelgen.report.gallery import brackets
+from labelgen.report.overview import charts, rejects, times
+from labelgen.report.render import page
+from labelgen.untrusted import one_line
+
+__all__ = ["Report", "report"]
+
+START = b"<!doctype html>"
+"""Of every page."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """A page that was made: brackets it shows, of how many that gave samples; bytes."""
+
+    path: Path
+    shown: int
+    used: int
+    bytes: int
+
+
+def report(
+    dataset: Path, out: Path, *, overwrite: bool = False, progress: Progress | None = None
+) -> Report:
+    """Write a self-contained HTML page about a dataset.
+
+    Of small datasets all brackets are shown, of large ones an even choice; the page stays below
+    30 MB. The same dataset gives the same page.
+
+    Parameters
+    ----------
+    dataset : Path
+        Dataset file or index. The ``.times.json`` that a build left beside it is shown as well.
+    out : Path
+        The page.
+    overwrite : bool
+        Replace what is there.
+    progress : Progress, optional
+        Told what happens.
+
+    Raises
+    ------
+    UserError
+        Not a dataset, or a damaged one; there is something at the name of the page that may not be
+        replaced, or no folder for it.
+    """
+    _check_out(out, overwrite)
+    try:
+        about = inside(dataset)
+        with Dataset(dataset) as data:
+            entries = [Entry.of(name, table) for name, table in data.header.scenes.items()]
+            rows = Rows.of(data)
+            known = {entry.name: entry for entry in entries}
+            used = [known.get(name, Entry(name)) for name in rows.brackets]
+            if not used:
+                raise UserError(f"{dataset}: no samples to show")
+            plots = charts(data, rows, used) | {"times": times(dataset, about["fingerprint"])}
+            shown = brackets(data, rows, used, progress or Silent())
+            text = page(dataset.name, about, data.header, used, rejects(entries), plots, shown)
+    except DAMAGE as e:
+        raise UserError(f"{dataset}: damaged ({one_line(e)}); 'labelgen verify' says more") from e
+    write_bytes(out, text.encode())
+    return Report(out, len(shown), len(used), out.stat().st_size)
+
+
+def _check_out(out: Path, overwrite: bool) -> None:
+    """Refuse a name that is taken; no option replaces what is no page, such as the dataset."""
+    if not out.parent.is_dir():
+        raise UserError(f"{out.parent}: no such folder; make it first")
+    if not out.exists():
+        return
+    if not _is_page(out):
+        raise UserError(f"{out}: is no page, so not ours to replace; give another name")
+    if not overwrite:
+        raise UserError(f"{out}: exists; give --overwrite to replace it, or another name")
+
+
+def _is_page(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(START)) == START

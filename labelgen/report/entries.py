@@ -1,0 +1,89 @@
+"""What a dataset notes of its brackets, and which rows are theirs: all without reading a sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from labelgen.arrays import Array
+from labelgen.format import Dataset
+from labelgen.untrusted import a_number, a_table, a_text, a_whole
+
+SHARES = ("trusted", "static", "reference", "moving", "clipped", "dark")
+"""Figures of a label that are shares of the frame (`labelgen.label.Label.figures`)."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One bracket as the attribute `scenes` has it; `rejected` is the reason, or empty.
+
+    `files`, `ev`, `stated` and `origins` are of the frames used, shortest first; `size` is height
+    and width in px; `noise` is full well and read noise in electrons; `shares` are those of
+    `SHARES` that are noted, 0 to 1; `alignment` is the mean shift of each frame in px.
+    """
+
+    name: str
+    rejected: str = ""
+    files: tuple[str, ...] = ()
+    ev: tuple[float, ...] = ()
+    stated: tuple[float, ...] = ()
+    origins: tuple[str, ...] = ()
+    size: tuple[int, int] | None = None
+    camera: str = ""
+    response: str = ""
+    misfit: float | None = None
+    noise: tuple[float, float] | None = None
+    shares: dict[str, float] = field(default_factory=dict)
+    alignment: tuple[float, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(name: str, table: dict[str, Any]) -> Entry:
+        """From JSON; raises TypeError, KeyError or ValueError for what is not of its form."""
+        frames = [a_table(frame) for frame in table.get("frames", ())]
+        noise, misfit = table.get("noise"), table.get("misfit")
+        figures = a_table(table.get("label", {}))
+        size = tuple(a_whole(n, 1, 2**20) for n in table.get("size", ()))
+        return Entry(
+            name,
+            a_text(table.get("rejected", "")),
+            tuple(a_text(frame["file"]) for frame in frames),
+            tuple(a_number(frame["ev"]) for frame in frames),
+            tuple(a_number(frame.get("stated", frame["ev"])) for frame in frames),
+            tuple(a_text(frame.get("origin", "")) for frame in frames),
+            (size[0], size[1]) if len(size) == 2 else None,
+            a_text(table.get("camera", "")),
+            a_text(table.get("response", "")),
+            None if misfit is None else a_number(misfit),
+            (a_number(noise["full_well"]), a_number(noise["read"])) if noise else None,
+            {key: a_number(figures[key]) for key in SHARES if key in figures},
+            tuple(a_number(px) for px in figures.get("alignment_px", ())),
+            tuple(a_text(problem) for problem in table.get("problems", ())),
+        )
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a dataset: of each bracket the first and the one after the last, and the columns.
+
+    `origin` is (N, 2) int32, `branch` (N,) uint8, `variant` (N,) uint16.
+    """
+
+    brackets: dict[str, tuple[int, int]]
+    origin: Array
+    branch: Array
+    variant: Array
+
+    @staticmethod
+    def of(data: Dataset) -> Rows:
+        """From the columns of a dataset, where the rows of a bracket lie together."""
+        scene = data.column("scene")
+        first = np.flatnonzero(np.r_[True, scene[1:] != scene[:-1]][: len(scene)])
+        ends = [*first[1:].tolist(), len(scene)]
+        brackets: dict[str, tuple[int, int]] = {}
+        for row, end in zip(first.tolist(), ends, strict=False):
+            brackets.setdefault(bytes(scene[row]).decode("utf-8", "replace"), (row, end))
+        columns = (data.column(name) for name in ("origin", "branch", "variant"))
+        return Rows(brackets, *columns)

@@ -1,0 +1,129 @@
+"""The page itself: a template, its styles and scripts, and a policy that lets nothing else in.
+
+All text goes through autoescaping; what scripts read is JSON that cannot end its element. The
+policy names the scripts by their hashes, so that no other script runs, and allows no requests.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from labelgen.format import Header
+from labelgen.report.entries import Entry
+from labelgen.report.overview import Group, remarks
+from labelgen.report.text import shown
+
+LIBRARIES = ("vendor/d3.min.js", "vendor/plot.umd.min.js")
+SCRIPTS = ("page/charts.js", "page/viewer.js")
+FONT = "vendor/ibm-plex-sans-latin-wght-normal.woff2"
+
+
+def page(
+    name: str,
+    about: dict[str, Any],
+    header: Header,
+    used: Sequence[Entry],
+    rejects: Sequence[Group],
+    plots: dict[str, Any],
+    gallery: Sequence[dict[str, Any]],
+) -> str:
+    """The HTML of a report.
+
+    Parameters
+    ----------
+    name : str
+        Name of the dataset file.
+    about : dict
+        As `labelgen.format.info`.
+    header : Header
+        Of the dataset.
+    used : sequence of Entry
+        The brackets that gave samples.
+    rejects : sequence of Group
+        The others, by kind of reason.
+    plots, gallery : dict, sequence of dict
+        As `overview.charts` and `gallery.brackets` return them.
+    """
+    scripts = [_text(path) for path in (*LIBRARIES, *SCRIPTS)]
+    listing = ("name", "thumb", "shares")
+    return _template().render(
+        policy=_policy(scripts),
+        styles=Markup(_text("page/page.css")),
+        font=base64.b64encode(files(__package__).joinpath(FONT).read_bytes()).decode(),
+        scripts=[Markup(script) for script in scripts],
+        licences=_text("vendor/LICENCES.txt"),
+        name=shown(name),
+        about=about,
+        facts=_facts(about),
+        settings=_settings(header.recipe),
+        used=used,
+        groups=[*rejects, remarks(used)],
+        rejected=len(about["rejected"]),
+        plots=plots,
+        gallery=gallery,
+        index=[{key: bracket[key] for key in listing} for bracket in gallery],
+        trust=plots["trust"][0],
+    )
+
+
+def _facts(about: dict[str, Any]) -> list[tuple[str, str]]:
+    """Where the dataset comes from, as terms and texts."""
+    parts = f" in {about['parts']} parts" if about["parts"] else ""
+    return [
+        ("Fingerprint", shown(about["fingerprint"])),
+        ("Made by", shown(about["generator"])),
+        ("Recipe", shown(about["recipe"])),
+        ("Frames", f"{about['frames']} of {about['depth']} bits"),
+        ("Reference", f"frame {about['reference'] + 1}, shortest first"),
+        ("Patch", f"{about['patch']} \u00d7 {about['patch']} px"),
+        ("On disk", f"{about['bytes'] / 1e6:,.1f} MB{parts}, compression: {about['compress']}"),
+        ("Licence", shown(about["license"] or "not stated", 400)),
+        ("Citation", shown(about["citation"] or "not stated", 400)),
+    ]
+
+
+def _settings(recipe: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The recipe by its sections; the settings that stand in none come first."""
+    alone = [(shown(k, 60), shown(v)) for k, v in recipe.items() if not isinstance(v, dict)]
+    sections = [
+        (shown(k, 60), [(shown(name, 60), shown(value)) for name, value in list(v.items())[:40]])
+        for k, v in recipe.items()
+        if isinstance(v, dict)
+    ]
+    return [("general", alone[:40]), *sections[:30]]
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    hashes = (base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts)
+    allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
+        "img-src data:; font-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+@cache
+def _text(path: str) -> str:
+    """A file of this package, ready to stand inside an element."""
+    return files(__package__).joinpath(path).read_text("utf-8").strip() + "\n"
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FunctionLoader(_text),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = lambda share: f"{100 * share:.1f} %"
+    return environment.get_template("page/page.html")
