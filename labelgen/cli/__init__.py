@@ -8,6 +8,7 @@ from __future__ import annotations
 import click
 
 import labelgen
+from labelgen.cli.completion import completion_of
 from labelgen.cli.looking import info, verify
 from labelgen.cli.making import build, demo, label, recipes, scan, simulate
 from labelgen.cli.terminal import Commands
@@ -23,3 +24,4 @@ def main() -> None:
 
 for command in (scan, build, label, info, verify, recipes, simulate, demo):
     main.add_command(command)
+main.add_command(completion_of("labelgen"))

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
+from labelgen.cli.help import command
 from labelgen.cli.options import PathArg, bayer_option, json_option, response_option
-from labelgen.cli.terminal import Bar, echo, echo_lines
+from labelgen.cli.tables import Line, show
+from labelgen.cli.terminal import Bar, echo, echo_json
+from labelgen.cli.views import show_inside
 
 
-@click.command()
+@command(
+    example="""
+        labelgen info out.h5
+        labelgen info out.h5 --json
+    """
+)
 @click.argument("dataset", type=PathArg)
 @json_option
 def info(dataset: Path, as_json: bool) -> None:
@@ -22,44 +29,50 @@ def info(dataset: Path, as_json: bool) -> None:
 
     table = inside(dataset)
     if as_json:
-        echo_lines(json.dumps(table, indent=1))
+        echo_json(table)
         return
-    for camera, entry in table.pop("responses").items():
-        for line in (f"response of {camera}:", *response_lines(entry)):
-            echo(line)
-    for key, value in table.items():
-        if isinstance(value, dict):
-            echo(f"{key}:")
-            for name, entry in value.items():
-                echo(f"    {name}: {entry}")
-        else:
-            echo(f"{key}: {value}")
+    responses = table.pop("responses")
+    show_inside(dataset, table, {c: response_lines(entry) for c, entry in responses.items()})
 
 
-@click.command()
+@command(
+    example="""
+        labelgen verify out.h5
+        labelgen verify out.h5 --repair photos/
+    """,
+    groups={"Repair": ("--repair", "--groups", "--response", "--bayer", "--jobs")},
+)
 @click.argument("dataset", type=PathArg)
 @click.option("--repair", type=PathArg, metavar="RAW", help="Make damaged parts anew from RAW.")
 @click.option("--groups", type=PathArg, help="With --repair: as given to build.")
 @response_option
 @bayer_option
 @click.option("--jobs", type=int, metavar="N", help="With --repair: workers.")
-def verify(dataset: Path, repair: Path | None, **options: Any) -> None:
+@json_option
+def verify(dataset: Path, repair: Path | None, as_json: bool, **options: Any) -> None:
     """Check every byte of a dataset; perhaps make anew what is damaged."""
     from labelgen.format import info as inside
     from labelgen.verify import verify as check
 
-    if repair:
-        from labelgen.repair import repair as make_anew  # all of a build
+    repaired: list[str] = []
+    with Bar() as bar:
+        if repair:
+            from labelgen.repair import repair as make_anew  # all of a build
 
-        bar = Bar()
-        for name in make_anew(dataset, repair, progress=bar, **options):
-            echo(f"{name}: made anew, as it was")
-        bar.close()
-    wrong = check(dataset)
-    for line in wrong:
-        echo(line)
+            repaired = make_anew(dataset, repair, progress=bar, **options)
+        wrong = check(dataset, progress=bar)
+    table = {} if wrong else inside(dataset)
+    if as_json:
+        found = {"wrong": wrong, "samples": table.get("samples")}
+        found |= {"fingerprint": table.get("fingerprint")}
+        echo_json(found | ({"repaired": repaired} if repair else {}))
+    for name in [] if as_json else repaired:
+        echo(f"{name}: made anew, as it was")
+    for line in [] if as_json else wrong:
+        show([line], Line(line, "red"))
     if wrong:
         echo(f"{dataset}: {len(wrong)} things are wrong; copy or build it again", err=True)
         click.get_current_context().exit(1)
-    table = inside(dataset)
-    echo(f"{dataset}: sound, {table['samples']} samples, fingerprint {table['fingerprint']}")
+    if not as_json:
+        sound = f"sound, {table['samples']} samples, fingerprint {table['fingerprint']}"
+        show([f"{dataset}: {sound}"], Line(f"{dataset}: {sound}", "green"))
