@@ -10,9 +10,10 @@ from datetime import timedelta
 from typing import TextIO
 
 from rich import box
-from rich.console import Console
-from rich.measure import Measurement
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.table import Column
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -22,6 +23,8 @@ from labelgen.cli.terminal import printable
 NARROWEST = 12
 """Columns that a column of texts keeps, however narrow the terminal."""
 
+GAP = 3
+"""Columns between two columns."""
 WORTH_A_LINE_S = 1.0
 """Seconds that a stage takes, whose bar then stays on the terminal."""
 
@@ -50,12 +53,11 @@ class Screen(Console):
 def draw(blocks: Sequence[Table | Line]) -> bool:
     """Draw on standard output; False, and nothing is drawn, where a table is too wide for it."""
     screen = Screen(sys.stdout)
-    drawings = [_table(b) if isinstance(b, Table) else _text(b) for b in blocks]
-    tables = [d for d in drawings if isinstance(d, RichTable)]
-    if any(Measurement.get(screen, screen.options, t).minimum > screen.width for t in tables):
+    if any(_least(b) > screen.width for b in blocks if isinstance(b, Table)):
         return False
+    drawings = [_table(b) if isinstance(b, Table) else _text(b) for b in blocks]
     for before, drawing in zip([None, *drawings], drawings, strict=False):
-        if before and (before in tables or drawing in tables):
+        if before and not (isinstance(before, Text) and isinstance(drawing, Text)):
             screen.line()
         screen.print(drawing, soft_wrap=isinstance(drawing, Text))
     return True
@@ -69,52 +71,61 @@ def _text(cell: Cell) -> Text:
     return Text("\n", overflow="fold").join(texts)
 
 
+def _widths(table: Table) -> list[int]:
+    """How narrow each column may become: what is whole as wide as its longest text."""
+    longest = [max(_text(cell).cell_len for cell in column) for column in _columns(table)]
+    return [n if i in table.whole else min(n, NARROWEST) for i, n in enumerate(longest)]
+
+
+def _columns(table: Table) -> list[tuple[Cell, ...]]:
+    return list(zip(table.heads, *table.rows, strict=True))
+
+
+def _least(table: Table) -> int:
+    """Columns of the terminal that a table needs."""
+    return sum(_widths(table)) + GAP * (len(table.heads) - 1)
+
+
 def _table(table: Table) -> RichTable:
+    headed = any(table.heads)
     drawing = RichTable(
-        box=box.SIMPLE_HEAD if any(table.heads) else None,
-        show_header=any(table.heads),
+        box=box.SIMPLE_HEAD if headed else None,
+        show_header=headed,
         header_style="bold",
         border_style="dim",
         pad_edge=False,
         show_edge=False,
-        padding=(0, 1),
-        title=_text(Line(table.title, "bold")) if table.title else None,
-        title_justify="left",
-        title_style="",
     )
-    for i, head in enumerate(table.heads):
-        number = i in table.numbers
-        longest = max((_text(row[i]).cell_len for row in table.rows), default=0)
+    for i, (head, least) in enumerate(zip(table.heads, _widths(table), strict=True)):
         drawing.add_column(
             _text(head),
-            justify="right" if number else "left",
-            no_wrap=number,
+            justify="right" if i in table.right else "left",
+            no_wrap=i in table.whole,
             overflow="fold",
-            min_width=None if number else min(longest, NARROWEST),
+            min_width=least,
         )
     for row in table.rows:
         drawing.add_row(*map(_text, row))
     return drawing
 
 
-class _Count(ProgressColumn):
-    """How many of how many, at which rate, and how long that still takes or took."""
+class _Words(ProgressColumn):
+    """How many of how many, how long that still takes or took, at which rate, and a text."""
 
     def render(self, task: Task) -> Text:
-        """As text."""
-        done, elapsed = int(task.completed), task.elapsed or 0.0
+        """On one line, whatever the width."""
+        done, total, elapsed = int(task.completed), task.total, task.elapsed or 0.0
         fresh = done - task.fields["first"]
-        if not task.total:
-            return Text(f"{done or ''}  {_clock(elapsed)}".strip())
         rate = fresh / max(elapsed, 1e-3)
-        parts = [f"{done}/{int(task.total)}"]
-        if done >= task.total:
+        parts = [f"{done}/{int(total)}" if total else str(done or "")]
+        if total and fresh and done < total:
+            parts.append(f"{_clock((total - done) / rate)} left")
+        else:
             parts.append(_clock(elapsed))
-        elif fresh:
-            parts.append(f"{_clock((task.total - done) / rate)} left")
-        if fresh:
+        if total and fresh:
             parts.append(f"{rate:.3g}/s" if rate < 1000 else f"{rate:.0f}/s")
-        return Text("  ".join(parts))
+        said = Text(task.fields["text"], "dim")
+        return Text("  ", no_wrap=True).join([*map(Text, parts), said])
 
 
 def _clock(seconds: float) -> str:
@@ -125,21 +136,33 @@ class LiveBar:
     """A bar on standard error that is drawn until it is closed."""
 
     def __init__(self, stage: str, total: int, done: int) -> None:
-        self._screen = Screen(sys.stderr)
         self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24, style="dim", complete_style="cyan", finished_style="green"),
-            _Count(),
-            TextColumn("{task.fields[text]}", markup=False, style="dim"),
-            console=self._screen,
-            refresh_per_second=5,
-            redirect_stdout=False,
-            redirect_stderr=False,
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+            BarColumn(
+                bar_width=None,
+                style="dim",
+                complete_style="cyan",
+                finished_style="green",
+                pulse_style="cyan",
+                table_column=Column(max_width=24),
+            ),
+            _Words(table_column=Column(no_wrap=True)),
         )
         self._task = self._progress.add_task(
             f"{stage:8s}", total=total or None, completed=done, first=done, text=""
         )
-        self._progress.start()
+        self._live = Live(
+            self,
+            console=Screen(sys.stderr),
+            refresh_per_second=5,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._live.start(refresh=True)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw it, with room for the ^C of a terminal, which would else begin another line."""
+        yield from console.render(self._progress, options.update(width=max(console.width - 2, 1)))
 
     def reach(self, done: int, text: str) -> None:
         """So many steps are done."""
@@ -147,22 +170,22 @@ class LiveBar:
 
     def remark(self, text: str) -> None:
         """A line above the bar."""
-        self._progress.print(Text(text), soft_wrap=True)
+        self._live.console.print(Text(text), soft_wrap=True)
 
     @contextmanager
     def away(self) -> Iterator[None]:
         """Take the bar away while others write to the terminal."""
-        live = self._progress.live
-        live.transient = True
-        self._progress.stop()
+        self._live.transient = True
+        self._live.stop()
         try:
             yield
         finally:
-            live.transient = False
-            self._progress.start()
+            self._live.transient = False
+            self._live.start(refresh=True)
 
     def close(self) -> None:
         """Draw it for the last time; what took no time leaves no trace."""
-        elapsed = self._progress.tasks[0].elapsed or 0.0
-        self._progress.live.transient = elapsed < WORTH_A_LINE_S
-        self._progress.stop()
+        (task,) = self._progress.tasks
+        short = (task.elapsed or 0.0) < WORTH_A_LINE_S
+        self._live.transient = short and (task.finished or task.total is None)
+        self._live.stop()

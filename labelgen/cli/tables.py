@@ -26,12 +26,15 @@ Cell = str | Line | tuple[str | Line, ...]
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under the heads of their columns; columns of `numbers` are never wrapped."""
+    """Rows under the heads of their columns.
+
+    Columns that are `whole` are never wrapped, and those on the `right` are numbers.
+    """
 
     heads: Sequence[str]
     rows: Sequence[Sequence[Cell]]
-    numbers: Collection[int] = ()
-    title: str = ""
+    whole: Collection[int] = ()
+    right: Collection[int] = ()
 
 
 def show(lines: Iterable[str], *blocks: Table | Line | None) -> None:

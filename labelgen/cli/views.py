@@ -52,7 +52,9 @@ def show_brackets(
     last = f"{whole} brackets, {usable} with exposures for {frames} frames or more{left}"
     show(
         [*lines, last],
-        Table(("Bracket", "Frames", "Size", "EV", "from"), rows, numbers=(1, 2)) if rows else None,
+        Table(("Bracket", "Frames", "Size", "EV", "From"), rows, whole=(1, 2), right=(1, 2))
+        if rows
+        else None,
         reasons("Problems", {b.name: b.problems for b in brackets if b.problems}, "yellow"),
         Line(last, "bold"),
     )
@@ -97,7 +99,7 @@ def shares(branches: Mapping[str, int]) -> Table:
         [name, str(n), f"{n / everything:.1%}", Line("▪" * round(BAR * n / everything), "cyan")]
         for name, n in branches.items()
     ]
-    return Table(("Label", "Samples", "Share", ""), rows, numbers=(1, 2))
+    return Table(("Label", "Samples", "Share", ""), rows, whole=(1, 2, 3), right=(1, 2))
 
 
 def reasons(
@@ -150,8 +152,8 @@ def fields(values: Mapping[str, str]) -> Table:
 def show_label(out: Path, record: Mapping[str, Any]) -> None:
     """What is known of a bracket that was labelled."""
     head = f"{out}: label.hdr, label.png, weight.png, cues.png, label.json"
-    keys = ("frames", "ev", "response", "trusted", "static", "reference")
-    keys += ("moving", "clipped", "dark")
+    keys = ["frames", "ev", "response", "trusted", "static", "reference"]
+    keys += ["moving", "clipped", "dark"]
     problems = [f"! {problem}" for problem in record["problems"]]
     show(
         [
