@@ -87,7 +87,7 @@ def scan(
         "Photos": ("--response", "--bayer"),
         "Labels": ("--recipe", "--labels", "--augment", "--seed"),
         "File": ("--compress", "--part-size", "--license", "--citation"),
-        "Work": ("--jobs", "--memory", "--backend", "--scheduler", "--resume", "--overwrite"),
+        "Work": ("--jobs", "--memory", "--backend", "--scheduler"),
     },
 )
 @click.argument("raw", type=PathArg)
@@ -132,7 +132,7 @@ def scan(
     default=8.0,
     show_default=True,
     metavar="GIB",
-    help="Split above it.",
+    help="Split a dataset above it.",
 )
 @click.option("--license", "license_", default="", help="Licence to store in the dataset.")
 @click.option("--citation", default="", help="Citation to store in the dataset.")
