@@ -41,7 +41,7 @@ class Log:
         self._done, self._since = first, time.perf_counter()
         self._bar, self._said = Bar(), ""
         if self._writes:
-            self._bar.start("fit", config.steps, first)
+            self._bar.start("fit", config.steps, first, rate=False)
 
     def step(self, done: int) -> None:
         """So many steps are done."""
@@ -57,12 +57,14 @@ class Log:
         figures = {"loss": round(mean, 7), "lr": rate, "samples_per_s": round(speed, 2)}
         self.write({"step": done, **figures, "waiting": round(share, 5)})
         left = round((self.config.steps - done) * self.config.batch / speed)
-        self._said = f"loss {mean:.5f}  {speed:.1f} samples/s  waiting {share:.1%}"
+        self._said = f"loss {mean:.4f}  {speed:.1f} samples/s  waiting {share:.0%}"
         if self._bar.bar:
             self.step(done)
         else:
-            clock = f"{left // 3600}:{left // 60 % 60:02}:{left % 60:02}"
-            self._say(f"step {done}/{self.config.steps}  {self._said}  left {clock}")
+            self._say(
+                f"step {done}/{self.config.steps}  loss {mean:.5f}  {speed:.1f} samples/s  "
+                f"waiting {share:.1%}  left {left // 3600}:{left // 60 % 60:02}:{left % 60:02}"
+            )
         self.losses, self.waited, self._seconds, self._done = [], 0.0, 0.0, done
 
     def held(self, done: int, figures: dict[str, float]) -> None:

@@ -122,10 +122,10 @@ class _Words(ProgressColumn):
             parts.append(f"{_clock((total - done) / rate)} left")
         else:
             parts.append(_clock(elapsed))
-        if total and fresh:
+        if total and fresh and task.fields["rate"]:
             parts.append(f"{rate:.3g}/s" if rate < 1000 else f"{rate:.0f}/s")
         said = Text(task.fields["text"], "dim")
-        return Text("  ", no_wrap=True).join([*map(Text, parts), said])
+        return Text("  ").join([*(Text(part) for part in parts if part), said])
 
 
 def _clock(seconds: float) -> str:
@@ -133,11 +133,18 @@ def _clock(seconds: float) -> str:
 
 
 class LiveBar:
-    """A bar on standard error that is drawn until it is closed."""
+    """A bar on standard error that is drawn until it is closed.
 
-    def __init__(self, stage: str, total: int, done: int) -> None:
+    `total` is 0 where nobody knows it; `done` steps were done before; `rate` is whether to say it.
+    """
+
+    def __init__(self, stage: str, total: int, done: int, rate: bool) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+            TextColumn(
+                "{task.description}",
+                markup=False,
+                table_column=Column(no_wrap=True, min_width=len(stage)),
+            ),
             BarColumn(
                 bar_width=None,
                 style="dim",
@@ -149,7 +156,7 @@ class LiveBar:
             _Words(table_column=Column(no_wrap=True)),
         )
         self._task = self._progress.add_task(
-            f"{stage:8s}", total=total or None, completed=done, first=done, text=""
+            stage, total=total or None, completed=done, first=done, rate=rate, text=""
         )
         self._live = Live(
             self,
@@ -162,7 +169,8 @@ class LiveBar:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw it, with room for the ^C of a terminal, which would else begin another line."""
-        yield from console.render(self._progress, options.update(width=max(console.width - 2, 1)))
+        narrower = options.update(width=max(console.width - 2, 1))
+        yield from console.render_lines(self._progress, narrower, pad=False)[0]
 
     def reach(self, done: int, text: str) -> None:
         """So many steps are done."""

@@ -59,10 +59,10 @@ def _escaped(character: str) -> str:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether tables and bars can be drawn on a stream."""
+    """Whether tables and bars can be drawn on a stream: a terminal that knows their signs."""
     if stream is None or os.environ.get("TERM", "") in ("dumb", "unknown"):
         return False
-    return stream.isatty()
+    return stream.isatty() and (stream.encoding or "").lower().startswith("utf")
 
 
 class Commands(Group):
@@ -119,23 +119,26 @@ class Bar:
     ) -> None:
         self.close()
 
-    def start(self, stage: str, total: int, done: int = 0) -> None:
-        """A stage begins; of 0 steps where nobody knows how many. `done` are done already."""
+    def start(self, stage: str, total: int, done: int = 0, rate: bool = True) -> None:
+        """A stage begins; of 0 steps where nobody knows how many. `done` are done already.
+
+        Its rate is not shown where the text of `reach` says it.
+        """
         self.close()
         self.samples = self.rejects = 0
         self.done = done
         if is_terminal(sys.stderr):
             from labelgen.cli.drawn import LiveBar
 
-            self.bar = LiveBar(stage, total, done)
+            self.bar = LiveBar(f"{stage:8s}" if rate else stage, total, done, rate)
 
     def step(self, samples: int, rejected: bool) -> None:
         """One bracket is done."""
         self.samples, self.rejects = self.samples + samples, self.rejects + rejected
-        some = self.samples or self.rejects
-        self.reach(
-            self.done + 1, f"{self.samples} samples  {self.rejects} rejected" if some else ""
-        )
+        said = [f"{self.samples} samples"] if self.samples else []
+        if self.samples or self.rejects:
+            said.append(f"{self.rejects} rejected")
+        self.reach(self.done + 1, "  ".join(said))
 
     def reach(self, done: int, text: str) -> None:
         """So many steps are done; `text` stands beside the bar."""
