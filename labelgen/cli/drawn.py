@@ -192,8 +192,9 @@ class LiveBar:
             self._live.start(refresh=True)
 
     def close(self) -> None:
-        """Draw it for the last time; what took no time leaves no trace."""
+        """Draw it for the last time; what took no time and says nothing leaves no trace."""
         (task,) = self._progress.tasks
         short = (task.elapsed or 0.0) < WORTH_A_LINE_S
-        self._live.transient = short and (task.finished or task.total is None)
+        ended = task.finished or task.total is None
+        self._live.transient = short and ended and not task.fields["text"]
         self._live.stop()
