@@ -212,6 +212,8 @@ def test_a_bar_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
             assert "40 samples  1 rejected" in lines[-1]
     _, err = on_terminal(monkeypatch, lambda: work(0))
     assert "4  0:00:00" in plain(err)
+    _, err = on_terminal(monkeypatch, lambda: work(10**18), 120)
+    assert "years left" in plain(err)
 
 
 def test_no_bar_where_there_is_no_terminal(capfd: pytest.CaptureFixture[str]) -> None:
