@@ -19,11 +19,12 @@ from labelgen.folder import NO_INPUTS, by_exposure, inputs, read_folder, truth_o
 from labelgen.header import Header, read_header
 from labelgen.marks import exact_ev
 from labelgen.mask import mask_of
+from labelgen.progress import Progress, Silent
 from labelgen.raw import prefer_raw, readable
 from labelgen.untrusted import NOT_JSON, brief, read_json
 
 
-def scan(raw: Path) -> list[Bracket]:
+def scan(raw: Path, *, progress: Progress | None = None) -> list[Bracket]:
     """Find all brackets below a folder.
 
     Parameters
@@ -31,6 +32,8 @@ def scan(raw: Path) -> list[Bracket]:
     raw : Path
         A folder of bracket folders at any depth, one bracket folder, or a flat folder of photos
         as it comes from a memory card.
+    progress : Progress, optional
+        Told of every folder that holds photos; how many there are nobody knows before.
 
     Returns
     -------
@@ -47,7 +50,8 @@ def scan(raw: Path) -> list[Bracket]:
     if not raw.is_dir():
         what = "not a folder" if raw.exists() else "no such folder"
         raise UserError(f"{raw}: {what}; give the folder that holds your brackets")
-    brackets, seen = list[Bracket](), set[tuple[int, int]]()
+    brackets, seen, tell = list[Bracket](), set[tuple[int, int]](), progress or Silent()
+    tell.start("scan", 0)
 
     def unreadable(error: OSError) -> None:
         folder = Path(error.filename)
@@ -76,6 +80,7 @@ def scan(raw: Path) -> list[Bracket]:
             if remark:
                 found[0] = replace(found[0], problems=(remark, *found[0].problems))
             brackets += found
+            tell.step(0, False)
     if not brackets:
         kinds = " ".join(sorted(IMAGE_SUFFIXES))
         raise UserError(f"{raw}: no images below it; expected folders with {kinds}")

@@ -22,6 +22,7 @@ from labelgen.engine import run
 from labelgen.errors import Rejected, UserError
 from labelgen.format import read_header
 from labelgen.noise import Row, fit
+from labelgen.progress import Progress, Silent
 from labelgen.recipe import Recipe
 from labelgen.response import GAMMA22, NAMED, Response
 from labelgen.survey import MOST_FRAMES, UNKNOWN, Selection, Survey, response_name, survey
@@ -134,7 +135,10 @@ def _calibrated(found: Survey, used: Sequence[int], calibration: Calibration) ->
 
 
 def checked(
-    brackets: Sequence[Bracket], bayer: str = "", jobs: int | None = None
+    brackets: Sequence[Bracket],
+    bayer: str = "",
+    jobs: int | None = None,
+    progress: Progress | None = None,
 ) -> tuple[list[Bracket], list[dict[str, Any]]]:
     """Look at the pixels of all frames and say where they contradict what is stated.
 
@@ -146,9 +150,11 @@ def checked(
         Of each bracket: "response", "misfit" (codes of 255) and "measured_ev" (stops, by frame,
         None where pixels can't tell; the middle frame keeps its stated exposure).
     """
-    surveys: dict[int, Survey] = {}
+    surveys, tell = dict[int, Survey](), progress or Silent()
+    tell.start("check", len(brackets))
     for i, result in run(partial(_survey_whole, bayer=bayer), brackets, jobs or joblib.cpu_count()):
         surveys[i] = result or Survey(brackets[i].name, rejected="its worker died; out of memory?")
+        tell.step(0, bool(surveys[i].rejected))
     found = calibrated([surveys[i] for i in range(len(brackets))])
     return [_with_problems(b, s) for b, s in zip(brackets, found, strict=True)], [
         _finding(b, s) for b, s in zip(brackets, found, strict=True)

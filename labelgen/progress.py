@@ -9,7 +9,7 @@ class Progress(Protocol):
     """What a build tells while it works."""
 
     def start(self, stage: str, total: int) -> None:
-        """A stage begins, with that many brackets (or files)."""
+        """A stage begins, with that many brackets (or files); 0 where nobody knows how many."""
 
     def step(self, samples: int, rejected: bool) -> None:
         """One of them is done."""

@@ -23,10 +23,11 @@ from labelgen.format import (
     open_file,
     read_header,
 )
+from labelgen.progress import Progress, Silent
 from labelgen.safe_hdf5 import read_row
 
 
-def verify(path: Path) -> list[str]:
+def verify(path: Path, *, progress: Progress | None = None) -> list[str]:
     """Read a dataset whole and say what is wrong with it.
 
     Every chunk is read and its checksum tested; shapes, types, row counts, the range and
@@ -37,6 +38,8 @@ def verify(path: Path) -> list[str]:
     ----------
     path : Path
         Dataset file or index.
+    progress : Progress, optional
+        Told of every image that was read.
 
     Returns
     -------
@@ -48,17 +51,25 @@ def verify(path: Path) -> list[str]:
     UserError
         Not a dataset at all.
     """
-    header = read_header(path)
+    header, tell = read_header(path), progress or Silent()
     try:
         if header.parts:
             wrong = verify_index(path, header)
+            tell.start("verify", len(IMAGES) * sum(part["rows"] for part in header.parts))
             return wrong + [
-                w for part in header.parts for w in verify_part(path.parent, part, header)
+                w for part in header.parts for w in verify_part(path.parent, part, header, tell)
             ]
         with open_file(path) as file:
-            return _attributes(file, path.name) + _file(file, path.name, header)
+            tell.start("verify", len(IMAGES) * _rows(file))
+            return _attributes(file, path.name) + _file(file, path.name, header, tell)
     except DAMAGE as e:
         return [f"{path.name}: damaged ({type(e).__name__}: {e})"]
+
+
+def _rows(file: h5py.File) -> int:
+    """Samples of a file, whatever it may be; 0 if that can't be said."""
+    label = file.get("label")
+    return int(label.shape[0]) if isinstance(label, h5py.Dataset) and label.shape else 0
 
 
 def verify_index(path: Path, header: Header) -> list[str]:
@@ -71,7 +82,9 @@ def verify_index(path: Path, header: Header) -> list[str]:
     return wrong
 
 
-def verify_part(folder: Path, part: dict[str, Any], header: Header) -> list[str]:
+def verify_part(
+    folder: Path, part: dict[str, Any], header: Header, tell: Progress | None = None
+) -> list[str]:
     """What is wrong with one part, as an index describes it, one line each."""
     name = part["file"]
     if Path(name).name != name:
@@ -90,7 +103,7 @@ def verify_part(folder: Path, part: dict[str, Any], header: Header) -> list[str]
                 wrong.append(f"{name}: part of another dataset")
             if "label" in file and len(file["label"]) != part["rows"]:
                 wrong.append(f"{name}: {len(file['label'])} samples, {part['rows']} expected")
-            wrong += _attributes(file, name) + _file(file, name, header)
+            wrong += _attributes(file, name) + _file(file, name, header, tell or Silent())
     except UserError as e:
         wrong.append(str(e))
     except DAMAGE as e:
@@ -115,7 +128,7 @@ def _attributes(file: h5py.File, name: str) -> list[str]:
     return []
 
 
-def _file(file: h5py.File, name: str, header: Header) -> list[str]:
+def _file(file: h5py.File, name: str, header: Header, tell: Progress) -> list[str]:
     wrong = _shapes(file, name, header)
     if wrong:
         return wrong
@@ -131,7 +144,7 @@ def _file(file: h5py.File, name: str, header: Header) -> list[str]:
         if column_digest(values) != digests.get(small):
             wrong.append(f"{name}: {small} differs from its recorded digest")
     for image in IMAGES:
-        wrong += _image(file[image], f"{name}: {image}", digests.get(image))
+        wrong += _image(file[image], f"{name}: {image}", digests.get(image), tell)
     return wrong
 
 
@@ -168,10 +181,11 @@ def _shapes(file: h5py.File, name: str, header: Header) -> list[str]:
     return wrong
 
 
-def _image(dataset: h5py.Dataset, where: str, expected: str | None) -> list[str]:
+def _image(dataset: h5py.Dataset, where: str, expected: str | None, tell: Progress) -> list[str]:
     """Every chunk as stored against the digest, and as decoded against checksum and range."""
     digest, wrong = hashlib.sha256(), []
     for row in range(len(dataset)):
+        tell.step(0, False)
         try:
             _, stored = dataset.id.read_direct_chunk((row, *(0,) * (dataset.ndim - 1)))
             digest.update(stored)

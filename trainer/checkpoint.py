@@ -163,6 +163,14 @@ def read_metrics(run: Path) -> list[tuple[bytes, dict[str, Any]]]:
     return parsed
 
 
+def last_metrics(run: Path) -> dict[str, Any]:
+    """The latest of all figures in metrics.jsonl: of training, "held_out" and "val"."""
+    latest: dict[str, Any] = {}
+    for _, figures in read_metrics(run):
+        latest |= figures
+    return latest
+
+
 def check_same(run: Path, config: Config) -> None:
     """Refuse to go on with a run under other settings or with another dataset.
 

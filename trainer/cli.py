@@ -5,17 +5,18 @@ Torch takes seconds to import and may be missing, so it is imported inside of th
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
 import trainer
-from labelgen.cli.options import response_option
-from labelgen.cli.terminal import Bar, echo, echo_lines
+from labelgen.cli.completion import completion_of, files, names_or_files
+from labelgen.cli.help import Group
+from labelgen.cli.options import json_option, response_option
+from labelgen.cli.terminal import Bar, echo, echo_json
 from labelgen.errors import UserError
 from trainer.stop import Stopped
 
@@ -28,9 +29,19 @@ CLASH = (
     "pip uninstall trainer, then install labelgen again"
 )
 
+MODELS = {
+    "lean": "flow from coarse to fine, then a U-Net",
+    "ahdrnet": "Yan et al. 2019",
+    "hdr-transformer": "Liu et al. 2022",
+}
+DEVICES = dict.fromkeys(("cpu", "cuda", "mps"), "")
+
 path = click.Path(path_type=Path)
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, not a table.")
-device = click.option("--device", help="cpu, cuda, cuda:1 or mps.  [default: the fastest there is]")
+device = click.option(
+    "--device",
+    shell_complete=names_or_files(lambda: DEVICES),
+    help="cpu, cuda, cuda:1 or mps.  [default: the fastest there is]",
+)
 tile = click.option(
     "--tile", default=1536, show_default=True, help="Side of the tiles of large frames, pixels."
 )
@@ -41,8 +52,18 @@ own = click.option(
 )
 
 
-class Program(click.Group):
+class Program(Group):
     """Commands whose errors are one line."""
+
+    headings: ClassVar = {
+        "Training": ("fit", "bench"),
+        "Using what was trained": ("predict", "evaluate", "export"),
+    }
+    example: ClassVar = """
+        trainer fit out.h5 --run run/
+        trainer predict run/ photos/ -o pictures/
+        trainer evaluate run/ scenes/
+    """
 
     def invoke(self, context: click.Context) -> Any:
         """Run a command."""
@@ -56,6 +77,8 @@ class Program(click.Group):
             if (e.name or "").split(".")[0] != "torch":
                 raise
             message, code = INSTALL, 2
+        except KeyboardInterrupt:
+            message, code = "interrupted", 130
         except BrokenPipeError:
             raise
         except OSError as e:
@@ -71,22 +94,42 @@ def cli() -> None:
     """Train deghosting networks on labelgen's datasets, and use them."""
 
 
-@cli.command()
-@click.argument("data", nargs=-1, required=True)
+@cli.command(
+    example="""
+        trainer fit out.h5 --run run/
+        trainer fit out.h5 --run run/ --resume       # after an interruption
+        trainer fit a.h5 b.h5:0.3 --run run/ --val scenes/ --model ahdrnet
+    """,
+    groups={
+        "Network and objective": ("--model", "--loss", "--align", "--gradient", "--teacher"),
+        "Steps": ("--steps", "--batch", "--lr", "--warmup", "--weight-decay", "--ema", "--seed"),
+        "Validation": ("--val", "--hold-out", "--val-every"),
+        "Run": ("--run", "--resume", "--save-every", "--keep", "--log-every", "--json"),
+        "Device": ("--device", "--compile"),
+    },
+)
+@click.argument("data", nargs=-1, required=True, shell_complete=files)
 @click.option("--run", type=path, required=True, help="Folder of the run.")
 @click.option("--val", type=path, help="Scenes with truth to report figures on.")
 @click.option(
     "--model",
     default="lean",
     show_default=True,
+    shell_complete=names_or_files(lambda: MODELS),
     help="lean, ahdrnet, hdr-transformer, or package.module:Class of your own.",
 )
-@click.option("--loss", default="mu-l1", show_default=True, help="mu-l1 or l1.")
-@click.option("--steps", default=10_000, show_default=True)
+@click.option(
+    "--loss",
+    default="mu-l1",
+    show_default=True,
+    shell_complete=names_or_files(lambda: dict.fromkeys(("mu-l1", "l1"), "")),
+    help="mu-l1 or l1.",
+)
+@click.option("--steps", default=10_000, show_default=True, help="How long to train.")
 @click.option("--batch", default=8, show_default=True, help="Samples per step, over all processes.")
 @click.option("--lr", default=1e-3, show_default=True, help="Highest learning rate.")
 @click.option("--warmup", default=100, show_default=True, help="Steps to reach it.")
-@click.option("--weight-decay", default=1e-4, show_default=True)
+@click.option("--weight-decay", default=1e-4, show_default=True, help="Of AdamW.")
 @click.option("--ema", default=0.999, show_default=True, help="Decay of the averaged weights.")
 @click.option(
     "--align", default=0.3, show_default=True, help="Weight of each aligned frame by itself."
@@ -104,7 +147,9 @@ def cli() -> None:
     show_default=True,
     help="Share of the brackets that is kept for validation against their own labels.",
 )
-@click.option("--seed", default=1, show_default=True)
+@click.option(
+    "--seed", default=1, show_default=True, help="Of first weights, order and augmentation."
+)
 @device
 @click.option("--compile", is_flag=True, help="Let torch.compile make the network faster.")
 @click.option("--resume", is_flag=True, help="Go on where the run was left, if it was begun.")
@@ -114,7 +159,8 @@ def cli() -> None:
 )
 @click.option("--log-every", default=50, show_default=True, help="Steps between log lines.")
 @click.option("--val-every", default=2_000, show_default=True, help="Steps between validations.")
-def fit(data: tuple[str, ...], run: Path, **options: Any) -> None:
+@json_option
+def fit(data: tuple[str, ...], run: Path, as_json: bool, **options: Any) -> None:
     """Train a network on DATA, what labelgen build made.
 
     Of several datasets each is trained on whole, or is a share of the samples: a.h5 b.h5:0.3.
@@ -124,9 +170,20 @@ def fit(data: tuple[str, ...], run: Path, **options: Any) -> None:
     from trainer.mixture import parse
 
     job([parse(name) for name in data], run, **options)
+    if as_json and os.environ.get("RANK", "0") == "0":
+        from trainer.checkpoint import last_metrics
+
+        echo_json({"run": str(run)} | last_metrics(run))
 
 
-@cli.command()
+@cli.command(
+    example="""
+        trainer evaluate run/ scenes/
+        trainer evaluate one/ other/ scenes/ --page worst.html
+        trainer evaluate run/ scenes/ --json > figures.json
+    """,
+    groups={"Figures": ("--peak-nits", "--crop", "--cvvdp", "--page", "--json")},
+)
 @click.argument("runs", type=path, nargs=-1, required=True)
 @click.argument("scenes", type=path)
 @device
@@ -139,30 +196,35 @@ def fit(data: tuple[str, ...], run: Path, **options: Any) -> None:
 @click.option("--cvvdp", is_flag=True, help="ColorVideoVDP too, in JOD; needs pip install cvvdp.")
 @click.option("--page", type=path, help="HTML page of the worst places, side by side.")
 @own
-@as_json
+@json_option
 def evaluate(runs: tuple[Path, ...], scenes: Path, as_json: bool, **options: Any) -> None:
     """Score RUNS on the brackets below SCENES that have their truth beside them.
 
     One run is shown scene by scene; of several, the means and what each gains over the first.
     """
-    from trainer.evaluate import as_comparison, as_table, compare
+    from trainer.evaluate import compare
+    from trainer.views import show_comparison, show_scenes
 
-    bar = Bar()
-    try:
+    with Bar() as bar:
         results = compare(runs, scenes, progress=bar, **options)
-    finally:
-        bar.close()
     for run, result in results.items():
         for name, why in result["skipped"].items():
             echo(f"{run}: {name} skipped, {why}", err=True)
     one, *more = results.values()
     if as_json:
-        echo_lines(json.dumps({"runs": results} if more else one, indent=1))
+        echo_json({"runs": results} if more else one)
+    elif more:
+        show_comparison(results)
     else:
-        echo_lines(as_comparison(results) if more else as_table(one))
+        show_scenes(one)
 
 
-@cli.command()
+@cli.command(
+    example="""
+        trainer predict run/ photos/one/ -o pictures/
+        trainer predict run/ photos/ -o pictures/ --align --exr
+    """
+)
 @click.argument("run", type=path)
 @click.argument("brackets", type=path, nargs=-1, required=True)
 @click.option("-o", "--out", type=path, required=True, help="Folder of the results.")
@@ -172,50 +234,75 @@ def evaluate(runs: tuple[Path, ...], scenes: Path, as_json: bool, **options: Any
 @click.option("--align", is_flag=True, help="Align frames by a homography first.")
 @click.option("--exr", is_flag=True, help="Write pred.exr too; needs OpenEXR.")
 @own
-def predict(run: Path, brackets: tuple[Path, ...], out: Path, **options: Any) -> None:
+@json_option
+def predict(
+    run: Path, brackets: tuple[Path, ...], out: Path, as_json: bool, **options: Any
+) -> None:
     """Turn BRACKETS, folders of photos, into OUT/<name>/pred.hdr and pred.png."""
     from trainer.predict import predict as job
 
-    bar = Bar()
-    try:
-        failed = job(run, brackets, out, note=bar.result, progress=bar, **options)
-    finally:
-        bar.close()
+    made: list[str] = []
+    with Bar() as bar:
+        note = made.append if as_json else bar.result
+        failed = job(run, brackets, out, note=note, progress=bar, **options)
+    if as_json:
+        echo_json({"pictures": {Path(p).parent.name: p for p in made}, "failed": failed})
     for name, why in failed.items():
         echo(f"{name}: {why}", err=True)
     sys.exit(1 if failed else 0)
 
 
-@cli.command()
+@cli.command(example="trainer export run/ run.onnx")
 @click.argument("run", type=path)
 @click.argument("out", type=path)
 @own
-def export(run: Path, out: Path, **options: Any) -> None:
+@json_option
+def export(run: Path, out: Path, as_json: bool, **options: Any) -> None:
     """Write RUN as an ONNX file OUT, for frames of any size in steps of 8 px (lean)."""
     from trainer.export import export as job
 
-    apart = job(run, out, **options)
+    with Bar() as bar:
+        bar.start("export", 0)
+        apart = job(run, out, **options)
+    if as_json:
+        echo_json({"file": str(out), "difference": apart})
+        return
     echo(f"{out}  (onnxruntime and torch differ by at most {apart:.1e})")
 
 
-@cli.command()
+@cli.command(
+    example="""
+        trainer bench out.h5
+        trainer bench out.h5 --model ahdrnet --batch 16 --device cuda
+    """
+)
 @click.argument("data", type=path)
-@click.option("--model", default="lean", show_default=True, help="As in fit.")
+@click.option(
+    "--model",
+    default="lean",
+    show_default=True,
+    shell_complete=names_or_files(lambda: MODELS),
+    help="As in fit.",
+)
 @click.option("--batch", default=8, show_default=True, help="Samples per step.")
 @click.option("--seconds", default=5.0, show_default=True, help="How long to measure each.")
 @device
-@as_json
+@json_option
 def bench(data: Path, as_json: bool, **options: Any) -> None:
     """Say how fast samples of DATA are read and trained on, and which of them bounds."""
     from trainer.bench import bench as job
+    from trainer.views import show_rates
 
-    found = job(data, **options)
+    with Bar() as bar:
+        bar.start("bench", 0)
+        found = job(data, **options)
     if as_json:
-        echo_lines(json.dumps(found, indent=1))
-        return
-    echo(f"loader {found['loader']:.1f} samples/s")
-    echo(f"model  {found['model']:.1f} samples/s, forward and backward on {found['device']}")
-    echo(f"The {found['bound']} bounds.")
+        echo_json(found)
+    else:
+        show_rates(found)
+
+
+cli.add_command(completion_of("trainer"))
 
 
 def main() -> None:

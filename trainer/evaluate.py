@@ -258,7 +258,7 @@ def moving_area(found: Survey) -> Mask | None:
 def as_table(result: dict[str, Any]) -> str:
     """The figures of `evaluate` as lines of text."""
     rows = {**result["scenes"], "mean": result["mean"], "spread": result["spread"]}
-    return "\n".join([*_lines("scene", rows, list(result["mean"])), _how(result)])
+    return "\n".join([*_lines("scene", rows, list(result["mean"])), how(result)])
 
 
 def as_comparison(results: dict[str, dict[str, Any]]) -> str:
@@ -266,21 +266,43 @@ def as_comparison(results: dict[str, dict[str, Any]]) -> str:
 
     Differences are taken scene by scene, so that their spread is not that of the scenes.
     """
-    first, *others = results
+    first = next(iter(results))
     names = list(results[first]["mean"])
     lines = _lines("run", {run: result["mean"] for run, result in results.items()}, names)
+    lines += [
+        f"{g.run} - {first}: {g.name} {g.mean:+.4g}, spread {g.spread:.3g}, "
+        f"better in {g.better} of {g.scenes} scenes"
+        for g in gains(results)
+    ]
+    return "\n".join([*lines, how(results[first])])
+
+
+@dataclass(frozen=True)
+class Gain:
+    """How far a run is from the first in one figure: mean and spread over their scenes."""
+
+    run: str
+    name: str
+    mean: float
+    spread: float
+    better: int
+    scenes: int
+
+
+def gains(results: dict[str, dict[str, Any]]) -> list[Gain]:
+    """What each run of `compare` gains over the first, figure by figure."""
+    first, *others = results
+    found = []
     for run in others:
         scenes, base = results[run]["scenes"], results[first]["scenes"]
         pairs = [(scenes[s], base[s]) for s in base if s in scenes]
-        for name in names:
+        for name in results[first]["mean"]:
             steps = [a[name] - b[name] for a, b in pairs if name in a and name in b]
             if steps:
-                mean, spread = np.mean(steps), np.std(steps)
-                lines.append(
-                    f"{run} - {first}: {name} {mean:+.4g}, spread {spread:.3g}, "
-                    f"better in {sum(s > 0 for s in steps)} of {len(steps)} scenes"
-                )
-    return "\n".join([*lines, _how(results[first])])
+                better = sum(s > 0 for s in steps)
+                mean, spread = float(np.mean(steps)), float(np.std(steps))
+                found.append(Gain(run, name, mean, spread, better, len(steps)))
+    return found
 
 
 def _lines(head: str, rows: dict[str, dict[str, float]], names: Sequence[str]) -> list[str]:
@@ -288,8 +310,7 @@ def _lines(head: str, rows: dict[str, dict[str, float]], names: Sequence[str]) -
     width = max(len(name) for name in [head, *rows])
 
     def cell(name: str, row: dict[str, float]) -> str:
-        digits = 2 if name.startswith("psnr") else 4
-        return (f"{row[name]:.{digits}f}" if name in row else "-").rjust(len(name) + 2)
+        return figure(name, row).rjust(len(name) + 2)
 
     lines = [head.ljust(width) + "".join(name.rjust(len(name) + 2) for name in names)]
     return lines + [
@@ -297,7 +318,13 @@ def _lines(head: str, rows: dict[str, dict[str, float]], names: Sequence[str]) -
     ]
 
 
-def _how(result: dict[str, Any]) -> str:
+def figure(name: str, row: Mapping[str, float]) -> str:
+    """A figure of a row for people; - where the row has none."""
+    digits = 2 if name.startswith("psnr") else 4
+    return f"{row[name]:.{digits}f}" if name in row else "-"
+
+
+def how(result: dict[str, Any]) -> str:
     """What figures depend on beside the pictures."""
     crop = f"{result['crop']} px cropped on all sides" if result["crop"] else "nothing cropped"
     return f"{crop}; PU21 with 1.0 shown at {result['peak_nits']:g} cd/m2"

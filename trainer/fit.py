@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
@@ -17,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from labelgen.cli.terminal import echo
 from labelgen.errors import UserError
 from trainer import checkpoint, gallery, losses, models, ranks
 from trainer import device as devices
@@ -174,8 +174,9 @@ def fit(
             }
             first = checkpoint.restore(run, state, **saved)
         if first == steps and rank == 0:
-            sys.stderr.write(f"{run}: has all of its {steps} steps\n")
+            echo(f"{run}: has all of its {steps} steps", err=True)
         log = Log(run, config, first)
+        stack.callback(log.end)
 
         def learn(samples: Batch, step: int) -> Tensor:
             """Gradients of one step."""
@@ -226,6 +227,7 @@ def fit(
             average.update(network, step)
 
             done = step + 1
+            log.step(done)
             caught = ranks.highest(signals.caught or 0)
             if done % log_every == 0 or done == steps or caught:
                 devices.synchronize(target)

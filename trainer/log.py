@@ -1,4 +1,4 @@
-"""What a run says while it trains: metrics.jsonl, TensorBoard, and a line on standard error."""
+"""What a run says while it trains: metrics.jsonl, TensorBoard, and standard error."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import importlib
 import importlib.util
 import json
 import math
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from labelgen.cli.terminal import Bar
 from labelgen.files import write_bytes
 from trainer import ranks
 from trainer.checkpoint import EVENTS, METRICS, Config, read_metrics
@@ -27,7 +27,7 @@ class Log:
 
     `losses` are those since the last line and stay on the device; `waited` counts the seconds
     since then that the loop waited for data. Of processes that train together all have one, and
-    the first one writes.
+    the first one writes. A terminal has a bar, anything else a line each time.
     """
 
     def __init__(self, run: Path, config: Config, first: int) -> None:
@@ -39,6 +39,13 @@ class Log:
         self.losses: list[Tensor] = []
         self.waited = self._seconds = 0.0
         self._done, self._since = first, time.perf_counter()
+        self._bar, self._said = Bar(), ""
+        if self._writes:
+            self._bar.start("fit", config.steps, first, rate=False)
+
+    def step(self, done: int) -> None:
+        """So many steps are done."""
+        self._bar.reach(done, self._said)
 
     def line(self, done: int, rate: float) -> None:
         """Write the figures of the steps since the last line and begin anew."""
@@ -50,11 +57,14 @@ class Log:
         figures = {"loss": round(mean, 7), "lr": rate, "samples_per_s": round(speed, 2)}
         self.write({"step": done, **figures, "waiting": round(share, 5)})
         left = round((self.config.steps - done) * self.config.batch / speed)
-        text = (
-            f"step {done}/{self.config.steps}  loss {mean:.5f}  {speed:.1f} samples/s  "
-            f"waiting {share:.1%}  left {left // 3600}:{left // 60 % 60:02}:{left % 60:02}"
-        )
-        self._say(text, last=False)
+        self._said = f"loss {mean:.4f}  {speed:.1f} samples/s  waiting {share:.0%}"
+        if self._bar.bar:
+            self.step(done)
+        else:
+            self._say(
+                f"step {done}/{self.config.steps}  loss {mean:.5f}  {speed:.1f} samples/s  "
+                f"waiting {share:.1%}  left {left // 3600}:{left // 60 % 60:02}:{left % 60:02}"
+            )
         self.losses, self.waited, self._seconds, self._done = [], 0.0, 0.0, done
 
     def held(self, done: int, figures: dict[str, float]) -> None:
@@ -88,9 +98,8 @@ class Log:
         self._since = time.perf_counter()
 
     def end(self) -> None:
-        """Leave the line of progress as it is."""
-        if self._writes and sys.stderr.isatty():
-            sys.stderr.write("\n")
+        """Leave the bar as it is."""
+        self._bar.close()
         if self._board:
             self._board.close()
 
@@ -100,14 +109,10 @@ class Log:
         known = read_metrics(self.run) if step and path.exists() else []
         write_bytes(path, b"".join(line for line, figures in known if figures["step"] <= step))
 
-    def _say(self, text: str, last: bool = True) -> None:
-        """Write a line over the one of progress; that of progress itself isn't the `last`."""
-        if not self._writes:
-            return
-        terminal = sys.stderr.isatty()
-        start, end = ("\r", "\x1b[K") if terminal else ("", "")
-        sys.stderr.write(f"{start}{text}{end}" + ("\n" if last or not terminal else ""))
-        sys.stderr.flush()
+    def _say(self, text: str) -> None:
+        """Write a line, above the bar if there is one."""
+        if self._writes:
+            self._bar.remark(text)
 
     def _count(self) -> None:
         now = time.perf_counter()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import click
 
 import labelgen
+from labelgen.cli.completion import completion_of
 from labelgen.cli.looking import info, report, verify
 from labelgen.cli.making import build, demo, label, recipes, scan, simulate
 from labelgen.cli.sharing import card, export, get, merge, pack, sample, split
@@ -22,8 +23,9 @@ def main() -> None:
     """HDR training sets from your own exposure brackets, without ground truth."""
 
 
-MAKING = scan, build, label
+MAKING = scan, build, label, simulate, demo, recipes
 LOOKING = info, verify, report
 SHARING = card, pack, merge, split, sample, get, export
-for command in (*MAKING, *LOOKING, *SHARING, recipes, simulate, demo):
+for command in (*MAKING, *LOOKING, *SHARING):
     main.add_command(command)
+main.add_command(completion_of("labelgen"))

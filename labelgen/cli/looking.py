@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
+from labelgen.cli.help import command
 from labelgen.cli.options import (
     PathArg,
     bayer_option,
@@ -15,10 +15,17 @@ from labelgen.cli.options import (
     overwrite_option,
     response_option,
 )
-from labelgen.cli.terminal import Bar, echo, echo_lines
+from labelgen.cli.tables import Line, show
+from labelgen.cli.terminal import Bar, echo, echo_json
+from labelgen.cli.views import show_inside
 
 
-@click.command()
+@command(
+    example="""
+        labelgen info out.h5
+        labelgen info out.h5 --json
+    """
+)
 @click.argument("dataset", type=PathArg)
 @json_option
 def info(dataset: Path, as_json: bool) -> None:
@@ -28,60 +35,72 @@ def info(dataset: Path, as_json: bool) -> None:
 
     table = inside(dataset)
     if as_json:
-        echo_lines(json.dumps(table, indent=1))
+        echo_json(table)
         return
-    for camera, entry in table.pop("responses").items():
-        for line in (f"response of {camera}:", *response_lines(entry)):
-            echo(line)
-    for key, value in table.items():
-        if isinstance(value, dict):
-            echo(f"{key}:")
-            for name, entry in value.items():
-                echo(f"    {name}: {entry}")
-        else:
-            echo(f"{key}: {value}")
+    responses = table.pop("responses")
+    show_inside(dataset, table, {c: response_lines(entry) for c, entry in responses.items()})
 
 
-@click.command()
+@command(
+    example="""
+        labelgen verify out.h5
+        labelgen verify out.h5 --repair photos/
+    """,
+    groups={"Repair": ("--repair", "--groups", "--response", "--bayer", "--jobs")},
+)
 @click.argument("dataset", type=PathArg)
 @click.option("--repair", type=PathArg, metavar="RAW", help="Make damaged parts anew from RAW.")
 @click.option("--groups", type=PathArg, help="With --repair: as given to build.")
 @response_option
 @bayer_option
 @click.option("--jobs", type=int, metavar="N", help="With --repair: workers.")
-def verify(dataset: Path, repair: Path | None, **options: Any) -> None:
+@json_option
+def verify(dataset: Path, repair: Path | None, as_json: bool, **options: Any) -> None:
     """Check every byte of a dataset; perhaps make anew what is damaged."""
     from labelgen.format import info as inside
     from labelgen.verify import verify as check
 
-    if repair:
-        from labelgen.repair import repair as make_anew  # all of a build
+    repaired: list[str] = []
+    with Bar() as bar:
+        if repair:
+            from labelgen.repair import repair as make_anew  # all of a build
 
-        bar = Bar()
-        for name in make_anew(dataset, repair, progress=bar, **options):
-            echo(f"{name}: made anew, as it was")
-        bar.close()
-    wrong = check(dataset)
-    for line in wrong:
-        echo(line)
+            repaired = make_anew(dataset, repair, progress=bar, **options)
+        wrong = check(dataset, progress=bar)
+    table = {} if wrong else inside(dataset)
+    if as_json:
+        found = {"wrong": wrong, "samples": table.get("samples")}
+        found |= {"fingerprint": table.get("fingerprint")}
+        echo_json(found | ({"repaired": repaired} if repair else {}))
+    for name in [] if as_json else repaired:
+        echo(f"{name}: made anew, as it was")
+    for line in [] if as_json else wrong:
+        show([line], Line(line, "red"))
     if wrong:
         echo(f"{dataset}: {len(wrong)} things are wrong; copy or build it again", err=True)
         click.get_current_context().exit(1)
-    table = inside(dataset)
-    echo(f"{dataset}: sound, {table['samples']} samples, fingerprint {table['fingerprint']}")
+    if not as_json:
+        sound = f"sound, {table['samples']} samples, fingerprint {table['fingerprint']}"
+        show([f"{dataset}: {sound}"], Line(f"{dataset}: {sound}", "green"))
 
 
-@click.command()
+@command(example="labelgen report out.h5 -o report.html")
 @click.argument("dataset", type=PathArg)
-@click.option("-o", "--output", "out", type=PathArg, required=True, metavar="PAGE")
+@click.option(
+    "-o", "--output", "out", type=PathArg, required=True, metavar="PAGE", help="The HTML file."
+)
 @overwrite_option
-def report(dataset: Path, out: Path, overwrite: bool) -> None:
+@json_option
+def report(dataset: Path, out: Path, overwrite: bool, as_json: bool) -> None:
     """One page to look at a dataset: labels, trust, figures, rejects and why."""
     from labelgen.report import report as make_page
 
-    bar = Bar()
-    made = make_page(dataset, out, overwrite=overwrite, progress=bar)
-    bar.close()
+    with Bar() as bar:
+        made = make_page(dataset, out, overwrite=overwrite, progress=bar)
+    if as_json:
+        table = {"page": str(out), "shown": made.shown, "used": made.used, "bytes": made.bytes}
+        echo_json(table)
+        return
     chosen = "" if made.shown == made.used else ", an even choice"
     size = f"{made.bytes / 1e6:.1f} MB"
     echo(f"{out}: {made.shown} of {made.used} brackets{chosen}, {size}; open it in a browser")

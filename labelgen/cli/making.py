@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
+from labelgen.cli.completion import names_or_files, recipe_names
+from labelgen.cli.help import command
 from labelgen.cli.options import (
     PathArg,
     as_numbers,
@@ -19,11 +20,19 @@ from labelgen.cli.options import (
     reference_option,
     response_option,
 )
-from labelgen.cli.terminal import Bar, echo, echo_lines
+from labelgen.cli.tables import Table, show
+from labelgen.cli.terminal import Bar, echo, echo_json, echo_lines
+from labelgen.cli.views import show_brackets, show_label, show_summary
 from labelgen.errors import UserError
 
 
-@click.command()
+@command(
+    example="""
+        labelgen scan photos/
+        labelgen scan photos/ --check                # do the pixels bear out the exposures?
+        labelgen scan photos/ -o groups.json         # to edit, and give to build --groups
+    """
+)
 @click.argument("raw", type=PathArg)
 @click.option("-o", "--output", type=PathArg, help="Write the brackets to this JSON file.")
 @click.option("--check", is_flag=True, help="Also look at the pixels.")
@@ -45,9 +54,10 @@ def scan(
     from labelgen.files import write_json
     from labelgen.measure import checked
 
-    brackets, findings = discover.scan(raw), list[dict[str, Any]]()
-    if check:
-        brackets, findings = checked(brackets, bayer)
+    with Bar() as bar:
+        brackets, findings = discover.scan(raw, progress=bar), list[dict[str, Any]]()
+        if check:
+            brackets, findings = checked(brackets, bayer, progress=bar)
     listed = discover.as_json(brackets, raw)
     for entry, finding in zip(listed, findings, strict=False):
         entry |= {k: v for k, v in finding.items() if k != "measured_ev"}
@@ -60,64 +70,61 @@ def scan(
             raise UserError(f"{output.parent}: no such folder; make it first")
         write_json(output, listed)
     if as_json:
-        echo_lines(json.dumps(listed, indent=1))
-        return
-    measured = {b.name: _measured(f) for b, f in zip(brackets, findings, strict=False)}
-    for b in brackets:
-        if len(b.frames) < 2:
-            echo(f"{b.name}: ! {'; '.join(b.problems)}")
-            continue
-        size = f"{b.size[1]}x{b.size[0]}" if b.size else "-"
-        evs = " ".join(f"{ev:+.2f}" for ev in b.evs) or "unknown"
-        origins = ", ".join(dict.fromkeys(f.origin for f in b.frames if f.origin))
-        camera = f", {b.camera}" if b.camera else ""
-        echo(f"{b.name}: {len(b.frames)} x {size}{camera}")
-        echo(f"    EV {evs} ({origins or '-'})")
-        for line in measured.get(b.name, ()):
-            echo(f"    {line}")
-        for problem in b.problems:
-            echo(f"    ! {problem}")
-    usable = sum(len(b.evs) >= frames for b in brackets)
-    whole = sum(len(b.frames) > 1 for b in brackets)
-    left = f", {len(brackets) - whole} single or unusable" if whole < len(brackets) else ""
-    echo(f"{whole} brackets, {usable} with exposures for {frames} frames or more{left}")
+        echo_json(listed)
+    else:
+        show_brackets(brackets, findings, frames)
 
 
-def _measured(finding: dict[str, Any]) -> list[str]:
-    """What the pixels said of a bracket, for people."""
-    if not finding["response"]:
-        return []
-    known = [ev for ev in finding["measured_ev"] if ev is not None]
-    evs = " ".join("?" if ev is None else f"{ev - known[0]:+.2f}" for ev in finding["measured_ev"])
-    fit = "" if finding["misfit"] is None else f", codes off it by {finding['misfit']:.1f} of 255"
-    return [f"EV {evs} (pixels; response {finding['response']}{fit})"]
-
-
-@click.command()
+@command(
+    example="""
+        labelgen build photos/ out.h5
+        labelgen build photos/ out.h5 --resume       # after an interruption
+        labelgen build photos/ out.h5 --recipe mine.toml --jobs 4 --strict
+        labelgen build scenes/ truth.h5 --labels truth
+    """,
+    groups={
+        "Brackets": ("--groups", "--exclude", "--limit", "--frames", "--reference"),
+        "Photos": ("--response", "--bayer"),
+        "Labels": ("--recipe", "--labels", "--augment", "--seed"),
+        "File": ("--compress", "--part-size", "--license", "--citation"),
+        "Work": ("--jobs", "--memory", "--backend", "--scheduler"),
+    },
+)
 @click.argument("raw", type=PathArg)
 @click.argument("out", type=PathArg)
 @recipe_option
 @frames_option
 @reference_option
 @click.option("--jobs", type=int, metavar="N", help="Workers.  [default: all cores]")
-@click.option("--backend", type=click.Choice(["loky", "threading", "dask", "ray"]), default="loky")
+@click.option(
+    "--backend",
+    type=click.Choice(["loky", "threading", "dask", "ray"]),
+    default="loky",
+    show_default=True,
+    help="Processes, threads, or a cluster.",
+)
 @click.option("--scheduler", default="", metavar="ADDR", help="Of a running Dask or Ray cluster.")
 @click.option("--memory", type=float, metavar="GB", help="That all workers here may take.")
 @click.option("--groups", type=PathArg, help="Brackets as listed by 'scan -o'.")
 @response_option
 @bayer_option
 @click.option(
-    "--labels", type=click.Choice(["pseudo", "truth"]), default="pseudo", show_default=True
+    "--labels",
+    type=click.Choice(["pseudo", "truth"]),
+    default="pseudo",
+    show_default=True,
+    help="By the recipe, or from the truth beside the frames.",
 )
 @click.option("--augment", is_flag=True, help="With --labels truth: augment by the recipe.")
 @click.option("--exclude", type=PathArg, metavar="LIST", help="File of names or patterns.")
 @click.option("--limit", type=int, metavar="N", help="Take the first N brackets.")
-@click.option("--seed", default=0, show_default=True, metavar="N")
+@click.option("--seed", default=0, show_default=True, metavar="N", help="Of all random draws.")
 @click.option(
     "--compress",
     type=click.Choice(["none", "gzip", "bitshuffle"]),
     default="none",
     show_default=True,
+    help="Filter of the images; bitshuffle needs labelgen[codecs].",
 )
 @click.option(
     "--part-size",
@@ -125,7 +132,7 @@ def _measured(finding: dict[str, Any]) -> list[str]:
     default=8.0,
     show_default=True,
     metavar="GIB",
-    help="Split above it.",
+    help="Split a dataset above it.",
 )
 @click.option("--license", "license_", default="", help="Licence to store in the dataset.")
 @click.option("--citation", default="", help="Citation to store in the dataset.")
@@ -145,42 +152,44 @@ def build(
     """Make a dataset from a folder of brackets: the main job."""
     from labelgen.build import build as build_dataset
 
-    bar = Bar()
-    summary = build_dataset(
-        raw,
-        out,
-        license=license_,
-        part_bytes=int(part_size * 2**30),
-        progress=bar,
-        **options,
-    )
-    bar.close()
+    with Bar() as bar:
+        summary = build_dataset(
+            raw,
+            out,
+            license=license_,
+            part_bytes=int(part_size * 2**30),
+            progress=bar,
+            **options,
+        )
     if as_json:
-        table = {"samples": summary.samples, "branches": summary.branches, "used": summary.used}
-        table |= {"rejected": summary.rejected, "fingerprint": summary.fingerprint}
-        echo_lines(json.dumps(table, indent=1))
+        echo_json(_as_json(summary))
     else:
-        _print_summary(summary)
+        show_summary(summary)
     if strict and summary.rejected:
         click.get_current_context().exit(1)
 
 
-def _print_summary(summary: Any) -> None:
-    parts = f" in {summary.parts} parts" if summary.parts > 1 else ""
-    echo(f"{summary.path}: {summary.samples} samples, {summary.bytes / 1e6:.1f} MB{parts}")
-    for branch, count in summary.branches.items():
-        echo(f"    {branch:13s} {count:7d}")
-    echo(f"    {summary.used} brackets used, {len(summary.rejected)} rejected")
-    for name, reason in summary.rejected.items():
-        echo(f"    ! {name}: {reason}")
-    for name, problems in summary.problems.items():
-        for problem in problems:
-            echo(f"    ? {name}: {problem} (used)")
+def _as_json(summary: Any) -> dict[str, Any]:
+    table = {"samples": summary.samples, "branches": summary.branches, "used": summary.used}
+    return table | {"rejected": summary.rejected, "fingerprint": summary.fingerprint}
 
 
-@click.command()
+@command(
+    example="""
+        labelgen label photos/one/ -o look/
+        labelgen label photos/one/ -o look/ --recipe sshdr --ev 0,2,4
+    """
+)
 @click.argument("bracket", type=PathArg)
-@click.option("-o", "--output", "out", type=PathArg, required=True, metavar="DIR")
+@click.option(
+    "-o",
+    "--output",
+    "out",
+    type=PathArg,
+    required=True,
+    metavar="DIR",
+    help="Folder of the pictures.",
+)
 @recipe_option
 @frames_option
 @reference_option
@@ -195,18 +204,18 @@ def label(bracket: Path, out: Path, as_json: bool, **options: Any) -> None:
 
     record = label_bracket(bracket, out, **options)
     if as_json:
-        echo_lines(json.dumps(record, indent=1))
-        return
-    echo(f"{out}: label.hdr, label.png, weight.png, cues.png, label.json")
-    shown = "frames ev response trusted static reference moving clipped dark"
-    for key in shown.split():
-        echo(f"    {key:10s} {record[key]}")
-    for problem in record["problems"]:
-        echo(f"    ! {problem}")
+        echo_json(record)
+    else:
+        show_label(out, record)
 
 
-@click.command()
-@click.argument("name", required=False)
+@command(
+    example="""
+        labelgen recipes
+        labelgen recipes default > mine.toml
+    """
+)
+@click.argument("name", required=False, shell_complete=names_or_files(recipe_names))
 @json_option
 def recipes(name: str | None, as_json: bool) -> None:
     """List the recipes, or print one as TOML (to edit and give to --recipe)."""
@@ -214,49 +223,87 @@ def recipes(name: str | None, as_json: bool) -> None:
 
     if name:
         recipe = load_recipe(name)
-        text = json.dumps(recipe.as_dict(), indent=1) if as_json else recipe.as_toml()
-        echo_lines(text)
-    elif as_json:
-        echo_lines(json.dumps({r.name: r.summary for r in RECIPES.values()}, indent=1))
-    else:
-        for recipe in RECIPES.values():
-            echo(f"{recipe.name:10s} {recipe.summary}")
+        if as_json:
+            echo_json(recipe.as_dict())
+        else:
+            echo_lines(recipe.as_toml())
+        return
+    summaries = {r.name: r.summary for r in RECIPES.values()}
+    if as_json:
+        echo_json(summaries)
+        return
+    lines = [f"{name:10s} {summary}" for name, summary in summaries.items()]
+    show(lines, Table(("Recipe", ""), list(summaries.items())))
 
 
-@click.command()
+@command(
+    example="""
+        labelgen simulate - raw/                     # invented scenes
+        labelgen simulate panoramas/ raw/ --scenes 20 --ev 0,3,6 --shake 0
+    """,
+    groups={
+        "Brackets": ("--scenes", "--size", "--ev", "--truth", "--seed"),
+        "Scene and camera": ("--shake", "--pieces", "--full-well"),
+    },
+)
 @click.argument("sources", type=PathArg)
 @click.argument("out", type=PathArg)
-@click.option("--scenes", default=8, show_default=True, metavar="N")
-@click.option("--seed", default=0, show_default=True, metavar="N")
-@click.option("--size", type=(int, int), default=(416, 608), show_default=True, metavar="H W")
-@click.option("--ev", callback=as_numbers, default="0,2,4", show_default=True, metavar="A,B,..")
+@click.option("--scenes", default=8, show_default=True, metavar="N", help="How many brackets.")
+@click.option("--seed", default=0, show_default=True, metavar="N", help="Of all random draws.")
+@click.option(
+    "--size",
+    type=(int, int),
+    default=(416, 608),
+    show_default=True,
+    metavar="H W",
+    help="Of the frames, pixels.",
+)
+@click.option(
+    "--ev",
+    callback=as_numbers,
+    default="0,2,4",
+    show_default=True,
+    metavar="A,B,..",
+    help="Exposures, stops.",
+)
 @click.option("--shake", default=1.5, show_default=True, help="px; 0 is a tripod")
 @click.option("--pieces", default=3, show_default=True, help="things that move")
 @click.option("--full-well", default=20_000.0, show_default=True, help="electrons at clipping")
 @click.option("--truth/--no-truth", default=True, show_default=True, help="HDRImg.hdr")
 @overwrite_option
-def simulate(sources: Path, out: Path, **options: Any) -> None:
+@json_option
+def simulate(sources: Path, out: Path, as_json: bool, **options: Any) -> None:
     """Make brackets with known truth from .hdr images below SOURCES; with - they are invented."""
     from labelgen.simulate import simulate as make_brackets
 
-    bar = Bar()
-    made = make_brackets(None if str(sources) == "-" else sources, out, progress=bar, **options)
-    bar.close()
-    echo(f"{out}: {len(made)} brackets")
+    with Bar() as bar:
+        made = make_brackets(None if str(sources) == "-" else sources, out, progress=bar, **options)
+    if as_json:
+        echo_json({"folder": str(out), "brackets": [path.name for path in made]})
+    else:
+        echo(f"{out}: {len(made)} brackets")
 
 
-@click.command()
+@command(
+    example="""
+        labelgen demo
+        labelgen demo elsewhere/
+    """
+)
 @click.argument("folder", type=PathArg, default=Path("demo"), metavar="[DIR]")
 @overwrite_option
-def demo(folder: Path, overwrite: bool) -> None:
+@json_option
+def demo(folder: Path, overwrite: bool, as_json: bool) -> None:
     """Simulate a few brackets and build a dataset from them: no data, no torch needed."""
     from labelgen.demo import demo as run_demo
 
-    bar = Bar()
-    summary = run_demo(folder, overwrite=overwrite, progress=bar)
-    bar.close()
-    echo(f"{folder / 'raw'}: {summary.used} brackets in which things and camera move")
-    _print_summary(summary)
+    with Bar() as bar:
+        summary = run_demo(folder, overwrite=overwrite, progress=bar)
+    if as_json:
+        echo_json({"raw": str(folder / "raw"), "dataset": str(summary.path)} | _as_json(summary))
+        return
+    first = f"{folder / 'raw'}: {summary.used} brackets in which things and camera move"
+    show_summary(summary, first)
     echo_lines(
         "\nTrain on it next (torch is 200 MB for the CPU, 3 GB with CUDA; without the index\n"
         "below pip takes the latter on Linux):\n"

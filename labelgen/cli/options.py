@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from labelgen.cli.completion import names_or_files, recipe_names
+
 PathArg = click.Path(path_type=Path)
 
 
@@ -29,8 +31,19 @@ def as_numbers(_: click.Context, __: click.Parameter, value: str | None) -> list
         raise click.BadParameter(f"'{value}' is not a list of stops such as 0,2,4") from None
 
 
-recipe_option = click.option("--recipe", default="default", show_default=True, metavar="NAME|FILE")
-frames_option = click.option("--frames", default=3, show_default=True, metavar="N")
+RESPONSES = dict.fromkeys(("auto", "gamma2.2", "srgb", "linear"), "")
+
+recipe_option = click.option(
+    "--recipe",
+    default="default",
+    show_default=True,
+    metavar="NAME|FILE",
+    shell_complete=names_or_files(recipe_names),
+    help="How labels are made: one of 'labelgen recipes', or a TOML file.",
+)
+frames_option = click.option(
+    "--frames", default=3, show_default=True, metavar="N", help="Frames of a bracket to use."
+)
 reference_option = click.option(
     "--reference",
     callback=as_reference,
@@ -42,6 +55,7 @@ response_option = click.option(
     default="auto",
     show_default=True,
     metavar="NAME|FILE",
+    shell_complete=names_or_files(lambda: RESPONSES),
     help="gamma2.2, srgb, linear, or those of a dataset or .json file.",
 )
 bayer_option = click.option(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+from labelgen.cli.help import command
 from labelgen.cli.options import PathArg, json_option, overwrite_option
-from labelgen.cli.terminal import Bar, echo, echo_lines
+from labelgen.cli.terminal import Bar, echo, echo_json
 
 part_size_option = click.option(
     "--part-size",
@@ -22,7 +22,15 @@ part_size_option = click.option(
 )
 
 
-@click.command()
+@command(
+    example="""
+        labelgen card out.h5 --license CC-BY-4.0 --origin "taken by the authors" --people none
+    """,
+    groups={
+        "Of its maker": ("--license", "--origin", "--people", "--consent", "--creator"),
+        "Of the dataset": ("--title", "--citation", "--url", "--version", "--date"),
+    },
+)
 @click.argument("dataset", type=PathArg)
 @click.option("--license", default="", help="Under which others may use it: CC-BY-4.0, ...")
 @click.option("--origin", default="", help="Where the photos are from, and their terms.")
@@ -33,14 +41,15 @@ part_size_option = click.option(
     help="Whether people are in it.",
 )
 @click.option("--consent", default="", help="Who consented to what.")
-@click.option("--title", default="")
+@click.option("--title", default="", help="What it is called.  [default: what it holds]")
 @click.option("--creator", default="", help="Who made it.")
 @click.option("--citation", default="", help="What to cite.")
 @click.option("--url", default="", help="Where it is offered.")
-@click.option("--version", default="")
+@click.option("--version", default="", help="Of the dataset.")
 @click.option("--date", default="", metavar="YYYY-MM-DD", help="Since when.")
 @overwrite_option
-def card(dataset: Path, overwrite: bool, **said: str) -> None:
+@json_option
+def card(dataset: Path, overwrite: bool, as_json: bool, **said: str) -> None:
     """Write what goes with a dataset: README.md, croissant.json, recipe.toml, SHA256SUMS."""
     from labelgen.format import read_header
     from labelgen.share.card import card as write_card
@@ -51,14 +60,24 @@ def card(dataset: Path, overwrite: bool, **said: str) -> None:
         if not (said[name] or getattr(known, name, "")) and sys.stdin.isatty():
             said[name] = click.prompt(question, default="", show_default=False, err=True)
     facts = Facts(**said)
-    for path in write_card(dataset, facts, overwrite=overwrite):
-        echo(str(path))
-    if missing := facts.completed(known).missing:
+    written = write_card(dataset, facts, overwrite=overwrite)
+    missing = facts.completed(known).missing
+    if as_json:
+        echo_json({"files": [str(path) for path in written], "missing": missing})
+    else:
+        for path in written:
+            echo(str(path))
+    if missing:
         options = " and ".join(f"--{name}" for name in missing)
         echo(f"{dataset}: not ready to be shared: give {options}", err=True)
 
 
-@click.command()
+@command(
+    example="""
+        labelgen pack out.h5 one.h5                  # parts as one file
+        labelgen pack one.h5 out.h5 --part-size 4    # one file in parts of 4 GiB
+    """,
+)
 @click.argument("dataset", type=PathArg)
 @click.argument("out", type=PathArg)
 @click.option(
@@ -68,40 +87,50 @@ def card(dataset: Path, overwrite: bool, **said: str) -> None:
     help="Split above it.  [default: one file]",
 )
 @overwrite_option
-def pack(dataset: Path, out: Path, part_size: float | None, overwrite: bool) -> None:
+@json_option
+def pack(dataset: Path, out: Path, part_size: float | None, overwrite: bool, as_json: bool) -> None:
     """Write a dataset in parts as one file, or one file in parts."""
     from labelgen.share.pack import pack as write_packed
 
     part_bytes = None if part_size is None else int(part_size * 2**30)
-    bar = Bar()
-    write_packed(dataset, out, part_bytes=part_bytes, overwrite=overwrite, progress=bar)
-    bar.close()
-    _tell(out)
+    with Bar() as bar:
+        write_packed(dataset, out, part_bytes=part_bytes, overwrite=overwrite, progress=bar)
+    _tell(as_json, {"": out})
 
 
-@click.command()
+@command(
+    example="""
+        labelgen merge indoors.h5 outdoors.h5 both.h5
+    """,
+)
 @click.argument("datasets", type=PathArg, nargs=-1, required=True, metavar="DATASET...")
 @click.argument("out", type=PathArg)
 @part_size_option
 @overwrite_option
-def merge(datasets: tuple[Path, ...], out: Path, part_size: float, overwrite: bool) -> None:
+@json_option
+def merge(
+    datasets: tuple[Path, ...], out: Path, part_size: float, overwrite: bool, as_json: bool
+) -> None:
     """Write several datasets as one."""
     from labelgen.share.merge import merge as write_merged
 
-    bar = Bar()
-    write_merged(
-        datasets, out, part_bytes=int(part_size * 2**30), overwrite=overwrite, progress=bar
-    )
-    bar.close()
-    _tell(out)
+    part_bytes = int(part_size * 2**30)
+    with Bar() as bar:
+        write_merged(datasets, out, part_bytes=part_bytes, overwrite=overwrite, progress=bar)
+    _tell(as_json, {"": out})
 
 
-@click.command()
+@command(
+    example="""
+        labelgen split out.h5 train.h5 val.h5 --share 0.1
+        labelgen split out.h5 train.h5 val.h5 --same '^(.*)_take'
+    """,
+)
 @click.argument("dataset", type=PathArg)
 @click.argument("training", type=PathArg)
 @click.argument("validation", type=PathArg)
 @click.option("--share", default=0.1, show_default=True, help="Of the samples, for validation.")
-@click.option("--seed", default=0, show_default=True, metavar="N")
+@click.option("--seed", default=0, show_default=True, metavar="N", help="Which scenes are drawn.")
 @click.option("--same", default="", metavar="REGEX", help="What names of one scene share.")
 @part_size_option
 @overwrite_option
@@ -117,43 +146,54 @@ def split(
     """Split a dataset for training and validation; no scene is on both sides."""
     from labelgen.share.split import split as write_split
 
-    bar = Bar()
-    sides = write_split(
-        dataset,
-        training,
-        validation,
-        part_bytes=int(part_size * 2**30),
-        progress=bar,
-        **options,
-    )
-    bar.close()
-    if as_json:
-        echo_lines(json.dumps(sides, indent=1))
-        return
-    for out, scenes in zip((training, validation), sides.values(), strict=True):
-        _tell(out, f", {sum(map(len, scenes))} brackets of {len(scenes)} scenes")
+    part_bytes = int(part_size * 2**30)
+    with Bar() as bar:
+        sides = write_split(
+            dataset, training, validation, part_bytes=part_bytes, progress=bar, **options
+        )
+    _tell(as_json, {"training": training, "validation": validation}, sides)
 
 
-@click.command()
+@command(
+    example="""
+        labelgen sample out.h5 look.h5 --megabytes 1
+    """,
+)
 @click.argument("dataset", type=PathArg)
 @click.argument("out", type=PathArg)
 @click.option("--megabytes", default=1.0, show_default=True, metavar="MB", help="At most.")
 @overwrite_option
-def sample(dataset: Path, out: Path, megabytes: float, overwrite: bool) -> None:
+@json_option
+def sample(dataset: Path, out: Path, megabytes: float, overwrite: bool, as_json: bool) -> None:
     """Write a small piece of a dataset that shows what is in all of it."""
     from labelgen.share.sample import sample as write_sample
 
     write_sample(dataset, out, megabytes=megabytes, overwrite=overwrite)
-    _tell(out)
+    _tell(as_json, {"": out})
 
 
-@click.command()
+@command(
+    example="""
+        labelgen get https://host/folder/ -o theirs
+        labelgen get simulated
+    """,
+)
 @click.argument("source", metavar="URL|FOLDER|NAME")
-@click.option("-o", "--output", "out", type=PathArg, metavar="DIR", help="[default: its name]")
+@click.option(
+    "-o", "--output", "out", type=PathArg, metavar="DIR", help="Folder.  [default: its name]"
+)
 @click.option("--sha256", "sums_sha256", default="", help="That its SHA256SUMS has to have.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be fetched.")
 @overwrite_option
-def get(source: str, out: Path | None, sums_sha256: str, dry_run: bool, overwrite: bool) -> None:
+@json_option
+def get(
+    source: str,
+    out: Path | None,
+    sums_sha256: str,
+    dry_run: bool,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
     """Fetch a published dataset; every byte is checked, and what was interrupted goes on."""
     from labelgen.share.get import folder_of, look
     from labelgen.share.get import get as fetch
@@ -164,19 +204,31 @@ def get(source: str, out: Path | None, sums_sha256: str, dry_run: bool, overwrit
     for file in offer.files:
         echo(f"    {file.name}  {file.bytes:,} bytes", err=True)
     echo(f"    licence: {offer.license or 'not stated'}; to {folder}/", err=True)
-    if dry_run:
-        return
-    bar = Bar()
-    dataset = fetch(offer, folder, overwrite=overwrite, progress=bar)
-    bar.close()
-    echo(f"{dataset}: fetched, every file as {offer.place}SHA256SUMS says")
+    if not dry_run:
+        with Bar() as bar:
+            dataset = fetch(offer, folder, overwrite=overwrite, progress=bar)
+        if not as_json:
+            echo(f"{dataset}: fetched, every file as {offer.place}SHA256SUMS says")
+    if as_json:
+        sizes = {file.name: file.bytes for file in offer.files}
+        said = {"from": offer.place, "to": str(folder), "files": sizes, "license": offer.license}
+        echo_json(said | ({} if dry_run else {"dataset": str(dataset)}))
 
 
-@click.command()
+@command(
+    example="""
+        labelgen export out.h5 tars --layout webdataset
+        labelgen export out.h5 crops --layout sig17
+    """,
+)
 @click.argument("dataset", type=PathArg)
 @click.argument("out", type=PathArg)
 @click.option(
-    "--layout", type=click.Choice(["webdataset", "sig17"]), default="webdataset", show_default=True
+    "--layout",
+    type=click.Choice(["webdataset", "sig17"]),
+    default="webdataset",
+    show_default=True,
+    help="Tar files, or a folder a sample.",
 )
 @click.option(
     "--shard-size",
@@ -187,26 +239,42 @@ def get(source: str, out: Path | None, sums_sha256: str, dry_run: bool, overwrit
     help="Of the tar files.",
 )
 @overwrite_option
-def export(dataset: Path, out: Path, layout: str, shard_size: float, overwrite: bool) -> None:
+@json_option
+def export(
+    dataset: Path, out: Path, layout: str, shard_size: float, overwrite: bool, as_json: bool
+) -> None:
     """Write a dataset as tar files (webdataset), or as folders of crops (sig17)."""
     from labelgen.share.layouts import export as write_layout
 
-    bar = Bar()
-    count = write_layout(
-        dataset,
-        out,
-        layout,
-        shard_bytes=int(shard_size * 2**20),
-        overwrite=overwrite,
-        progress=bar,
-    )
-    bar.close()
-    echo(f"{out}: {count} samples as {layout}")
+    how: dict[str, Any] = {"shard_bytes": int(shard_size * 2**20), "overwrite": overwrite}
+    with Bar() as bar:
+        count = write_layout(dataset, out, layout, **how, progress=bar)
+    if as_json:
+        echo_json({"folder": str(out), "samples": count, "layout": layout})
+    else:
+        echo(f"{out}: {count} samples as {layout}")
 
 
-def _tell(path: Path, more: str = "") -> None:
+def _tell(
+    as_json: bool, made: dict[str, Path], scenes: dict[str, list[list[str]]] | None = None
+) -> None:
+    """What datasets were made, by what they are for; with their scenes, lists of brackets."""
     from labelgen.format import info
 
-    table = info(path)
-    parts = f" in {table['parts']} parts" if table["parts"] else ""
-    echo(f"{path}: {table['samples']} samples, {table['bytes'] / 1e6:.1f} MB{parts}{more}")
+    tables = {what: info(path) for what, path in made.items()}
+    names = "samples", "bytes", "parts", "fingerprint"
+    said = {
+        what: {"path": str(made[what])}
+        | {name: table[name] for name in names}
+        | ({"scenes": scenes[what]} if scenes else {})
+        for what, table in tables.items()
+    }
+    if as_json:
+        echo_json(said.get("", said))
+        return
+    for what, table in tables.items():
+        parts = f" in {table['parts']} parts" if table["parts"] else ""
+        text = f"{made[what]}: {table['samples']} samples, {table['bytes'] / 1e6:.1f} MB{parts}"
+        if scenes:
+            text += f", {sum(map(len, scenes[what]))} brackets of {len(scenes[what])} scenes"
+        echo(text)

@@ -1,0 +1,58 @@
+"""Completion in the shell: the script for it, and what stands behind some options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import click
+from click.shell_completion import CompletionItem, get_completion_class
+
+from labelgen.cli.help import Command
+
+SHELLS = ("bash", "zsh", "fish")
+
+Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+
+
+def names_or_files(names: Callable[[], Mapping[str, str]]) -> Complete:
+    """Complete names, each with a word about it, and files where no name begins so."""
+
+    def complete(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        found = [CompletionItem(n, help=s) for n, s in names().items() if n.startswith(incomplete)]
+        return found or files(_, __, incomplete)
+
+    return complete
+
+
+def files(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Leave it to the shell to complete a path."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+def recipe_names() -> dict[str, str]:
+    """The recipes that ship, and what each is."""
+    from labelgen.recipe import RECIPES
+
+    return {recipe.name: recipe.summary for recipe in RECIPES.values()}
+
+
+def completion_of(program: str) -> Command:
+    """The command that prints the script for a shell."""
+
+    def completion(shell: str) -> None:
+        found = get_completion_class(shell)
+        assert found
+        root = click.get_current_context().find_root().command
+        click.echo(found(root, {}, program, f"_{program.upper()}_COMPLETE").source())
+
+    return Command(
+        "completion",
+        callback=completion,
+        params=[click.Argument(["shell"], type=click.Choice(SHELLS))],
+        help=f"Print what makes a shell complete the commands and options of {program}.",
+        example=f"""
+            eval "$({program} completion bash)"      # in ~/.bashrc
+            eval "$({program} completion zsh)"       # in ~/.zshrc, after compinit
+            {program} completion fish | source       # in ~/.config/fish/config.fish
+        """,
+    )

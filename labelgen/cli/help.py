@@ -1,0 +1,106 @@
+"""Help to read: commands under headings, options in groups, and examples as they are typed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from textwrap import dedent
+from typing import Any, ClassVar
+
+import click
+
+
+class Command(click.Command):
+    """A command whose help has its options in groups, and ends in examples.
+
+    Parameters
+    ----------
+    example : str
+        Lines as a user types them, perhaps with a ``# remark``.
+    groups : mapping of str to sequence of str
+        Options by heading; all others stand under "Options".
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        example: str = "",
+        groups: Mapping[str, Sequence[str]] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.example, self.groups = example, groups or {}
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, group by group."""
+        options = [p for p in self.get_params(ctx) if not isinstance(p, click.Argument)]
+        records = {option: option.get_help_record(ctx) for option in options}
+        left = {option: record for option, record in records.items() if record}
+        for heading, flags in self.groups.items():
+            found = [o for o in left if any(flag in flags for flag in o.opts)]
+            with formatter.section(heading):
+                formatter.write_dl([left.pop(o) for o in found])
+        with formatter.section("Options"):
+            formatter.write_dl(list(left.values()))
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples."""
+        super().format_epilog(ctx, formatter)
+        write_example(self.example, formatter)
+
+
+def command(
+    example: str, groups: Mapping[str, Sequence[str]] | None = None, **settings: Any
+) -> Callable[[Callable[..., Any]], Command]:
+    """``click.command`` for a `Command`."""
+    return click.command(cls=Command, example=example, groups=groups, **settings)
+
+
+class Group(click.Group):
+    """Commands under headings, in the order of their use.
+
+    Names that stand under no heading come last; headings without a command are left out.
+    """
+
+    headings: ClassVar[Mapping[str, Sequence[str]]] = {}
+    example: ClassVar[str] = ""
+    command_class = Command
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the help."""
+        return [name for names in self._grouped().values() for name in names]
+
+    def _grouped(self) -> dict[str, list[str]]:
+        known = {name for names in self.headings.values() for name in names}
+        found = {
+            heading: [name for name in names if name in self.commands]
+            for heading, names in self.headings.items()
+        }
+        found["More"] = [name for name in self.commands if name not in known]
+        return {heading: names for heading, names in found.items() if names}
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands, heading by heading, each with its whole first sentence."""
+        width = max(map(len, self.commands), default=0)
+        for heading, names in self._grouped().items():
+            rows = [
+                (name.ljust(width), self.commands[name].get_short_help_str(limit=200))
+                for name in names
+                if not self.commands[name].hidden
+            ]
+            if rows:
+                with formatter.section(heading):
+                    formatter.write_dl(rows)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples."""
+        super().format_epilog(ctx, formatter)
+        write_example(self.example, formatter)
+
+
+def write_example(example: str, formatter: click.HelpFormatter) -> None:
+    """Write lines of examples as they are."""
+    lines = dedent(example).strip().splitlines()
+    if lines:
+        with formatter.section("Examples" if len(lines) > 1 else "Example"):
+            for line in lines:
+                formatter.write(f"{'':{formatter.current_indent}}{line}\n")
