@@ -123,7 +123,7 @@ def test_checksums_and_croissant_say_the_same_of_all_files(dataset: Path) -> Non
     sums = dict(
         reversed(line.split("  ")) for line in (folder / "SHA256SUMS").read_text().splitlines()
     )
-    assert set(sums) == {p.name for p in folder.iterdir()} - {"SHA256SUMS", "out.responses.json"}
+    assert set(sums) == {p.name for p in folder.iterdir()} - {"SHA256SUMS", "out.times.json"}
     for name, digest in sums.items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
     machine = json.loads((folder / "croissant.json").read_text())
@@ -174,7 +174,7 @@ def test_wrong_facts_are_one_line(dataset: Path, options: list[str], said: str) 
     result = CliRunner().invoke(main, ["card", str(dataset), *options])
     assert result.exit_code == 2
     assert said in result.output
-    assert {p.name for p in dataset.parent.iterdir()} == {"out.h5"}
+    assert {p.name for p in dataset.parent.iterdir()} == {"out.h5", "out.times.json"}
 
 
 def test_what_a_stranger_wrote_stays_text(dataset: Path) -> None:

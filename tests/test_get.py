@@ -110,6 +110,7 @@ def large(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset of some megabytes, as a build makes it."""
     path = tmp_path_factory.mktemp("large") / "out.h5"
     build(raw, path, jobs=1, limit=1)
+    path.with_name("out.times.json").unlink()
     card(path, Facts(license="CC0-1.0", origin="simulated", people="none"))
     return path.parent
 

@@ -346,7 +346,7 @@ def test_damaged_notes_are_one_line(tmp_path: Path, scene: dict[str, Any]) -> No
     dataset = fake(tmp_path / "out.h5", ("a",))
     with h5py.File(dataset, "r+") as file:
         file.attrs["scenes"] = json.dumps({"a": scene})
-    with pytest.raises(UserError, match=r"out\.h5: damaged \(.*\); 'labelgen verify' says more"):
+    with pytest.raises(UserError, match=r"out\.h5: damaged .*\(.*\); "):
         report(dataset, tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
 

@@ -123,7 +123,7 @@ def merge(
 @command(
     example="""
         labelgen split out.h5 train.h5 val.h5 --share 0.1
-        labelgen split out.h5 train.h5 val.h5 --same '^(.*)_take'
+        labelgen split out.h5 train.h5 val.h5 --same '^[^_]+'
     """,
 )
 @click.argument("dataset", type=PathArg)
