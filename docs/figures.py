@@ -3,7 +3,7 @@
 
     python docs/figures.py [FOLDER]
 
-Nothing in them is drawn by hand but the room that the simulated camera is pointed at (docs/room.py).
+Nothing in them is drawn by hand but the room that the camera is pointed at (docs/room.py).
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def motion_cue(stack: Stack, label: Label) -> Figure:
 
 
 def weights() -> Figure:
-    """Which frame a label comes from, by radiance: by the code of the reference, and by variance."""
+    """Which frame a label comes from, by radiance, in the two kinds of fusion."""
     radiance = np.geomspace(2e-4, 1, 500).astype(np.float32)
     ev = (0.0, 2.0, 4.0)
     linear = [np.minimum(radiance * np.float32(2.0**e), 1) for e in ev]

@@ -94,11 +94,10 @@ def _light(size: tuple[int, int]) -> Float:
 
 
 def _floorboards(rng: np.random.Generator, room: Float, floor: int) -> None:
-    for k in range(14):
-        top, tone = 318 + 4 * k * (1 + 0.11 * k), rng.uniform(0.8, 1.2)
-        room[at(top) :] *= tone / (1 if k == 0 else last)
+    for k in range(17):
+        top, next_top = (318 + 4 * j * (1 + 0.11 * j) for j in (k, k + 1))
+        room[at(top) : at(next_top)] *= rng.uniform(0.8, 1.2)
         room[at(top) : at(top) + FINE] *= 0.55
-        last = tone
     room[floor - 6 * FINE : floor] = (0.30, 0.28, 0.25)
 
 
