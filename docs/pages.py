@@ -1,4 +1,4 @@
-"""What the site has beside docs/*.md: pages from the top of the project, and a look at the result."""
+"""What the site has beside docs/*.md: pages from the top of the project; and a look at it."""
 
 from __future__ import annotations
 
