@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -65,6 +66,15 @@ def call(words: list[str] | tuple[str, ...]) -> str:
     said = f"{' '.join(words)}\n{result.output}\n{result.exception or ''}"
     assert result.exit_code == 0, said
     return result.stdout
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Steps of small networks are fastest so, where other things run."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
