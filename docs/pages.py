@@ -21,6 +21,9 @@ FETCHED = re.compile(
     r"<(?:script|img|iframe|source|link)\b[^>]*?\b(?:src|href)=[\"'](?:https?:)?//[^\"']*[\"'][^>]*>"
 )
 
+WIDE = "---\nhide: [navigation]\n---\n"
+"""The home page is alone in its part of the navigation."""
+
 log = logging.getLogger("mkdocs.hooks.pages")
 
 
@@ -31,6 +34,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         for page, file in TOP.items():
             text = text.replace(f"]({file}", f"]({page}")
         text = re.sub(r"\]\(docs/", "](", text)
+        text = WIDE + text if name == "index.md" else text
         files.append(File.generated(config, name, content=text))
     return files
 
