@@ -30,3 +30,8 @@ def test_readme_has_the_two_commands() -> None:
     assert (
         "python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && .venv/bin/pytest" in readme
     )
+
+
+def test_one_version_everywhere() -> None:
+    for name in ("pyproject.toml", "CITATION.cff", "CHANGELOG.md"):
+        assert labelgen.__version__ in (ROOT / name).read_text(), name

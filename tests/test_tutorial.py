@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,20 +10,21 @@ from pathlib import Path
 import pytest
 
 from labelgen.files import read_hdr
+from tests.commands import ROOT, blocks
 
-TUTORIAL = Path(__file__).parents[1] / "docs" / "tutorial.md"
+TUTORIAL = ROOT / "docs" / "tutorial.md"
 
 
 def test_the_tutorial_runs_from_brackets_to_pictures(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="the tutorial trains, which needs the extra 'trainer'")
-    blocks = re.findall(r"```sh\n(.*?)```", TUTORIAL.read_text(), re.DOTALL)
-    assert len(blocks) >= 7
+    shell = [block.text for block in blocks(TUTORIAL) if block.language == "sh"]
+    assert len(shell) >= 7
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    for block in blocks:
+    for block in shell:
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", block],
             cwd=tmp_path,
-            env={**os.environ, "PATH": path},
+            env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
         )
