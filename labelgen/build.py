@@ -15,10 +15,12 @@ from pathlib import Path
 
 from labelgen.assemble import PART_BYTES, Storage, assemble, disk_needed, parts_of
 from labelgen.cluster import CLUSTERS
+from labelgen.ended import asked_for, is_done, note
 from labelgen.engine import BACKENDS, run
 from labelgen.errors import UserError
 from labelgen.files import write_json
-from labelgen.format import info, times_path
+from labelgen.format import info
+from labelgen.measure import responses
 from labelgen.memory import within
 from labelgen.plan import Plan, find_brackets, make_all, nothing, sources_of, survey_all
 from labelgen.progress import Progress, Silent
@@ -149,6 +151,9 @@ def build(
     work = out.with_name(out.name + ".partial")
     refuse_to_overwrite(out, work, resume, overwrite)
     brackets, excluded = find_brackets(raw, groups, exclude, limit, tell)
+    asked = asked_for(brackets, how, selection, storage, responses(response), labels, seed)
+    if resume and not unfinished(work) and is_done(out, asked):
+        return _summary(out)
     if memory is not None:
         jobs = within(memory, brackets, frames, jobs, tell)
     engine = partial(run, jobs=jobs, backend=backend, scheduler=scheduler, folder=work)
@@ -170,7 +175,7 @@ def build(
         sources = sources_of(tasks, records)
         if not sources:
             raise nothing(raw, {name: r["rejected"] for name, r in records.items()})
-        options = {
+        given = {
             "reference": "auto" if reference == "auto" else "",
             "groups": groups.name if groups else "",
             "response": "" if response == "auto" else Path(response).name,
@@ -180,8 +185,8 @@ def build(
             "limit": limit,
             "part_bytes": part_bytes if part_bytes != PART_BYTES else None,
         }
-        given = {name: value for name, value in options.items() if value}
-        attributes = plan.attributes(records, license, citation, given)
+        options = {name: value for name, value in given.items() if value}
+        attributes = plan.attributes(records, license, citation, options)
         old = parts_of(out)
         assemble(sources, out, work, plan.layout, attributes, part_bytes, tell)
         if any("curves" in entry for entry in attributes["responses"].values()):
@@ -190,7 +195,7 @@ def build(
             path.unlink(missing_ok=True)
         seconds = [round(b - a, 3) for a, b in pairwise([*clock, time.monotonic()])]
         times = dict(zip(("survey", "make", "join"), seconds, strict=True))
-        write_json(times_path(out), {"fingerprint": plan.fingerprint, "resumed": resumed} | times)
+        note(out, asked, plan.fingerprint, resumed, times)
     shutil.rmtree(work)
     problems = {s.name: s.problems for s in plan.usable if s.problems}
     return replace(_summary(out), problems=problems)

@@ -186,6 +186,33 @@ def test_an_output_that_exists_is_refused(built: Path, raw: Path) -> None:
     assert digest(built) == before
 
 
+def test_resume_with_nothing_to_do_looks_at_no_pixel(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos, out = tmp_path / "raw", tmp_path / "out.h5"
+    shutil.copytree(raw, photos)
+    build(photos, out, jobs=1, limit=2)
+    before = out.read_bytes()
+
+    def looked(*_: object) -> None:
+        raise AssertionError("a survey")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("labelgen.build.survey_all", looked)
+        again = build(photos, out, jobs=1, limit=2, resume=True)
+        assert (again.samples, again.path) == (info(out)["samples"], out)
+        assert not out.with_name("out.h5.partial").exists()
+        for change in ({"seed": 1}, {"limit": 1}, {"license": "MIT"}, {"response": "srgb"}):
+            with pytest.raises(AssertionError, match="a survey"):
+                build(photos, out, jobs=1, **({"limit": 2, "resume": True} | change))
+        touched = next((photos / "five").glob("*.tif"))
+        touched.touch()
+        with pytest.raises(AssertionError, match="a survey"):
+            build(photos, out, jobs=1, limit=2, resume=True)
+    build(photos, out, jobs=1, limit=2, resume=True)  # the same bytes, so the same dataset
+    assert out.read_bytes() == before
+
+
 def test_resume_with_nothing_to_do_and_with_other_settings(built: Path, raw: Path) -> None:
     before = digest(built)
     assert build(raw, built, jobs=1, resume=True).samples == info(built)["samples"]

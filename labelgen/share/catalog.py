@@ -60,7 +60,7 @@ def find(name: str) -> Known | None:
     if not place:
         raise UserError(
             f"{name}: nobody offers it ready made; its brackets are at {homepage}, and "
-            f"{folder / 'build.sh'} makes the dataset of them"
+            f"'sh {folder / 'build.sh'} DOWNLOAD OUT.h5' makes the dataset of them"
         )
     if "://" not in place:
         place = str(folder / place)
