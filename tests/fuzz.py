@@ -295,7 +295,7 @@ def of_offers(folder: Path) -> Target:
     """The lists of a dataset that somebody offers: SHA256SUMS and croissant.json."""
     from labelgen.share.card import card
     from labelgen.share.facts import Facts
-    from labelgen.share.get import folder_of, look
+    from labelgen.share.offer import folder_of, look
 
     made = datasets(folder)[0]
     offered = folder / "offered"

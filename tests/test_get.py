@@ -21,11 +21,11 @@ from labelgen.cli import main
 from labelgen.errors import UserError
 from labelgen.files import sha256
 from labelgen.format import info
-from labelgen.share import catalog
-from labelgen.share import get as getting
+from labelgen.share import catalog, remote
 from labelgen.share.card import card
 from labelgen.share.facts import Facts
-from labelgen.share.get import get, look
+from labelgen.share.get import get
+from labelgen.share.offer import look
 from labelgen.share.remote import place_of
 from labelgen.verify import verify
 from tests.hostile import dataset as make_dataset
@@ -132,7 +132,7 @@ def serve(folder: Path) -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(getting, "PAUSES_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(remote, "PAUSES_S", (0.0, 0.0, 0.0))
 
 
 def same(folder: Path, offered: Path) -> bool:

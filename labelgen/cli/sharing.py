@@ -195,8 +195,8 @@ def get(
     as_json: bool,
 ) -> None:
     """Fetch a published dataset; every byte is checked, and what was interrupted goes on."""
-    from labelgen.share.get import folder_of, look
     from labelgen.share.get import get as fetch
+    from labelgen.share.offer import folder_of, look
 
     offer = look(source, sums_sha256)
     folder = out if out is not None else folder_of(offer)

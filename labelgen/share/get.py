@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 import shutil
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from labelgen.errors import UserError
 from labelgen.files import publish, sha256, write_bytes
@@ -18,75 +11,8 @@ from labelgen.progress import Progress, Silent
 from labelgen.safe_hdf5 import PART
 from labelgen.share import remote
 from labelgen.share.card import CROISSANT, README, RECIPE, SUMS
-from labelgen.share.catalog import find
 from labelgen.share.listed import Listed
-from labelgen.untrusted import NOT_JSON, a_table, a_text, brief, one_line
-
-MOST_SUMS, MOST_CROISSANT = 1 << 20, 1 << 24
-"""Bytes of the lists."""
-LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
-SIZE = re.compile(r"(\d{1,18}) B")
-UNFINISHED = ".part"
-PAUSES_S = 0.5, 2.0, 8.0
-"""Seconds before a connection that was lost is tried again; anew whenever bytes have arrived."""
-
-
-@dataclass(frozen=True)
-class Offer:
-    """A dataset that can be fetched: where it is, its files, and what is said of it."""
-
-    place: str
-    name: str
-    files: tuple[Listed, ...]
-    croissant: bytes
-    sums: bytes
-    license: str
-
-    @property
-    def bytes(self) -> int:
-        """Of all files."""
-        return sum(f.bytes for f in self.files)
-
-
-def look(source: str, sums_sha256: str = "") -> Offer:
-    """What there is to fetch; nothing but its two lists is fetched for that.
-
-    Parameters
-    ----------
-    source : str
-        http(s) address or path of the folder of a dataset, or of a file in it; or a name that
-        `labelgen.share.catalog` knows.
-    sums_sha256 : str
-        SHA-256 that its SHA256SUMS has to have, where somebody told it on another way.
-
-    Raises
-    ------
-    UserError
-        It can't be reached, is no published dataset, or its lists contradict each other.
-    """
-    known = find(source)
-    place = remote.place_of(known.place if known else source)
-    sums_sha256 = sums_sha256.lower() or (known.sums_sha256 if known else "")
-    sums = _list(place, SUMS, MOST_SUMS)
-    if sums_sha256 and hashlib.sha256(sums).hexdigest() != sums_sha256:
-        raise UserError(f"{place}{SUMS}: has another SHA-256 than expected; not the same dataset")
-    digests = _parsed_sums(place, sums)
-    croissant = _list(place, CROISSANT, MOST_CROISSANT)
-    if hashlib.sha256(croissant).hexdigest() != digests.get(CROISSANT):
-        raise UserError(f"{place}{CROISSANT}: is not what {SUMS} says; tell who offers it")
-    sizes, license = _parsed_croissant(place, croissant)
-    files = []
-    for name, digest in digests.items():
-        if name == CROISSANT:
-            continue
-        size, other = sizes.get(name, (0, ""))
-        if other != digest:
-            raise UserError(
-                f"{place}: {CROISSANT} and {SUMS} differ about {brief(name)}; tell who offers it"
-            )
-        files.append(Listed(name, size, digest))
-    name = known.name if known else Path(unquote(urlsplit(place).path)).name
-    return Offer(place, name or "dataset", tuple(files), croissant, sums, license)
+from labelgen.share.offer import UNFINISHED, Offer, folder_of, look
 
 
 def get(
@@ -146,77 +72,6 @@ def get(
     write_bytes(folder / CROISSANT, offer.croissant)
     write_bytes(folder / SUMS, offer.sums)
     return folder / last.name
-
-
-def folder_of(offer: Offer) -> Path:
-    """The folder here that is called as a dataset is on its server, as far as that is safe."""
-    kept = "".join(c if c.isalnum() or c in "-_. " else "-" for c in offer.name).strip(". -")
-    return Path(kept[:100] or "dataset")
-
-
-def _list(place: str, name: str, most: int) -> bytes:
-    """A list of the dataset, which is small."""
-    address, data = remote.join(place, name), bytearray()
-
-    def more(position: int, block: bytes) -> None:
-        del data[position:]
-        data.extend(block)
-        if len(data) > most:
-            raise UserError(f"{address}: larger than {most >> 20} MiB, which no such list is")
-
-    _persist(address, lambda: len(data), more, None)
-    return bytes(data)
-
-
-def _parsed_sums(place: str, sums: bytes) -> dict[str, str]:
-    """SHA-256 by the name of the file, all of which lie in one folder."""
-    digests: dict[str, str] = {}
-    try:
-        for line in _text(sums).splitlines():
-            found = LINE.fullmatch(line)
-            if not found:
-                raise ValueError(f"{brief(line)} is no checksum and name")
-            digest, name = found.groups()
-            _check_name(name)
-            if name.lower() in (n.lower() for n in (SUMS, *digests)):
-                raise ValueError(f"{brief(name)} is listed twice")
-            digests[name] = digest
-    except ValueError as e:
-        raise UserError(f"{place}{SUMS}: {e}; refused") from e
-    if CROISSANT not in digests:
-        raise UserError(f"{place}{SUMS}: lists no {CROISSANT}; 'labelgen card' makes both")
-    return digests
-
-
-def _text(data: bytes) -> str:
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as e:
-        raise ValueError("is no text") from e
-
-
-def _check_name(name: str) -> None:
-    """Refuse names that lead out of a folder, hide, or could not be told on a terminal."""
-    plain = name.isprintable() and not set(name) & set('/\\:*?"<>|') and len(name.encode()) <= 200
-    if not plain or name.startswith((".", "-", " ")) or name.endswith((".", " ", UNFINISHED)):
-        raise ValueError(f"{brief(name)} is not the plain name of a file")
-
-
-def _parsed_croissant(place: str, croissant: bytes) -> tuple[dict[str, tuple[int, str]], str]:
-    """Bytes and SHA-256 by the name of the file, and the licence."""
-    try:
-        told = a_table(json.loads(croissant))
-        files = {}
-        for entry in told["distribution"]:
-            size = SIZE.fullmatch(a_text(entry["contentSize"]))
-            if not size:
-                raise ValueError(f"contentSize is {brief(entry['contentSize'])}, expected '123 B'")
-            files[a_text(entry["name"])] = int(size[1]), a_text(entry["sha256"])
-        return files, a_text(told.get("license", ""))
-    except NOT_JSON as e:
-        raise UserError(
-            f"{place}{CROISSANT}: not as 'labelgen card' writes it ({one_line(e)})"
-        ) from e
 
 
 def _missing(offer: Offer, folder: Path, overwrite: bool) -> list[Listed]:
@@ -294,38 +149,4 @@ def _download(address: str, file: Listed, unfinished: Path, tell: Progress) -> N
                 shown += 1
                 tell.step(0, False)
 
-        _persist(address, lambda: done, more, file.bytes)
-
-
-def _persist(
-    address: str,
-    done: Callable[[], int],
-    more: Callable[[int, bytes], None],
-    size: int | None,
-) -> None:
-    """Read a file to its end, or to so many bytes; go on where a connection was lost.
-
-    Raises
-    ------
-    UserError
-        It is not there, or several tries in a row brought nothing new.
-    """
-    failed, most = 0, -1
-    while size is None or done() < size:
-        try:
-            for position, block in remote.read(address, done()):
-                more(position, block)
-                if size is not None and done() >= size:
-                    return
-            if size is None:
-                return
-            raise remote.Unreachable(f"it ends after {done():,} of {size:,} bytes")
-        except remote.Gone as e:
-            raise UserError(f"{address}: {e}") from e
-        except remote.Unreachable as e:
-            failed = 0 if done() > most >= 0 else failed + 1
-            most = max(most, done())
-            if failed > len(PAUSES_S):
-                kept = "; the same command goes on from there" if size and done() else ""
-                raise UserError(f"{address}: {e}{kept}") from e
-            time.sleep(PAUSES_S[max(failed - 1, 0)])
+        remote.persist(address, lambda: done, more, file.bytes)

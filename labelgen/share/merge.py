@@ -13,7 +13,8 @@ from labelgen.assemble import PART_BYTES
 from labelgen.errors import UserError
 from labelgen.format import Dataset, Header, Layout
 from labelgen.progress import Progress
-from labelgen.share.rows import Opened, attributes_of, check_target, derived, write_rows
+from labelgen.share.remake import attributes_of, check_target, derived, write_rows
+from labelgen.share.rows import Opened
 
 
 def merge(

@@ -7,7 +7,8 @@ from pathlib import Path
 from labelgen.errors import UserError
 from labelgen.format import Dataset
 from labelgen.progress import Progress
-from labelgen.share.rows import Opened, attributes_of, check_target, write_rows
+from labelgen.share.remake import attributes_of, check_target, write_rows
+from labelgen.share.rows import Opened
 
 WHOLE = 1 << 62
 """Bytes that no file has."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -17,6 +18,8 @@ HDF5 = (".h5", ".hdf5")
 AT_ONCE = 1 << 20
 CONNECT_S, SILENT_S = 30, 60
 """Seconds that a server may take to answer, and be silent in between."""
+PAUSES_S = 0.5, 2.0, 8.0
+"""Seconds before a connection that was lost is tried again; anew whenever bytes have arrived."""
 
 
 class Unreachable(Exception):
@@ -158,3 +161,37 @@ def _close(system: object) -> None:
     assert isinstance(system, HTTPFileSystem)
     with contextlib.suppress(Exception):
         HTTPFileSystem.close_session(system.loop, system._session)
+
+
+def persist(
+    address: str,
+    done: Callable[[], int],
+    more: Callable[[int, bytes], None],
+    size: int | None,
+) -> None:
+    """Read a file to its end, or to so many bytes; go on where a connection was lost.
+
+    Raises
+    ------
+    UserError
+        It is not there, or several tries in a row brought nothing new.
+    """
+    failed, most = 0, -1
+    while size is None or done() < size:
+        try:
+            for position, block in read(address, done()):
+                more(position, block)
+                if size is not None and done() >= size:
+                    return
+            if size is None:
+                return
+            raise Unreachable(f"it ends after {done():,} of {size:,} bytes")
+        except Gone as e:
+            raise UserError(f"{address}: {e}") from e
+        except Unreachable as e:
+            failed = 0 if done() > most >= 0 else failed + 1
+            most = max(most, done())
+            if failed > len(PAUSES_S):
+                kept = "; the same command goes on from there" if size and done() else ""
+                raise UserError(f"{address}: {e}{kept}") from e
+            time.sleep(PAUSES_S[max(failed - 1, 0)])

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
 from labelgen.arrays import Array
-from labelgen.assemble import PART_BYTES, assemble, parts_of
 from labelgen.errors import UserError
 from labelgen.format import (
     BRANCHES,
@@ -27,12 +20,10 @@ from labelgen.format import (
     Layout,
     compression_of,
 )
-from labelgen.progress import Progress, Silent
 from labelgen.response import to_depth
 from labelgen.shard import Chunks, Encoder
 from labelgen.share.fletcher import is_sound
 from labelgen.untrusted import one_line
-from labelgen.workplace import refuse_to_overwrite, workplace
 
 
 @dataclass(frozen=True)
@@ -158,155 +149,3 @@ def _stored(dataset: h5py.Dataset, row: int) -> tuple[int, bytes]:
 def name_of(scene: bytes) -> str:
     """The name of a bracket, of a row of the column of names."""
     return bytes(scene).decode("utf-8", "replace")
-
-
-def attributes_of(data: Dataset) -> dict[str, Any]:
-    """The root attributes that a copy of a dataset has; JSON parsed."""
-    with h5py.File(data.path, "r", locking=False) as file:
-        kept = {k: v.item() if isinstance(v, np.generic) else v for k, v in file.attrs.items()}
-    tables = "recipe", "scenes", "responses", "options", "derived"
-    parsed = {name: getattr(data.header, name) for name in tables}
-    return {k: parsed.get(k, v) for k, v in kept.items() if k not in ("parts", "part", "digests")}
-
-
-def derived(
-    what: str, sources: Sequence[Dataset], settings: dict[str, Any]
-) -> tuple[str, dict[str, Any]]:
-    """The fingerprint of a dataset that is made of others, and the step that it notes.
-
-    Parameters
-    ----------
-    what : str
-        The command: "merge", "split", "sample".
-    sources : sequence of Dataset
-        Which it is made of.
-    settings : dict
-        What else decides what is in it.
-    """
-    facts = [what, settings, [s.header.fingerprint for s in sources]]
-    fingerprint = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-    names = "fingerprint", "generator", "recipe", "license", "citation", "options"
-    of = [
-        {"file": s.path.name, "samples": len(s)} | {n: getattr(s.header, n) for n in names}
-        for s in sources
-    ]
-    return fingerprint, {"by": what, **settings, "of": of}
-
-
-def write_some(
-    kept: Sequence[Kept], out: Path, what: str, settings: dict[str, Any], **how: Any
-) -> None:
-    """Write some rows of one dataset as another, with what is noted of their brackets.
-
-    Parameters
-    ----------
-    kept : sequence of Kept
-        Of one dataset, in the order of the new rows.
-    out : Path
-        The new dataset.
-    what, settings
-        As in `derived`.
-    **how
-        As in `write_rows`.
-    """
-    data = kept[0].source.data
-    fingerprint, step = derived(what, [data], settings)
-    attributes = attributes_of(data) | {
-        "fingerprint": fingerprint,
-        "scenes": scenes_of_rows(kept),
-        "derived": [*data.header.derived, step],
-    }
-    write_rows(kept, out, attributes, **how)
-
-
-def scenes_of_rows(kept: Sequence[Kept]) -> dict[str, Any]:
-    """What is noted of the brackets of some rows; their samples are counted again."""
-    noted: dict[str, Any] = {}
-    for rows in kept:
-        entry = noted.setdefault(
-            rows.scene, rows.source.data.header.scenes.get(rows.scene, {}) | {"branches": {}}
-        )
-        entry["branches"] = dict(Counter(entry["branches"]) + Counter(rows.branches))
-    return noted
-
-
-def write_rows(
-    kept: Sequence[Kept],
-    out: Path,
-    attributes: dict[str, Any],
-    *,
-    part_bytes: int = PART_BYTES,
-    overwrite: bool = False,
-    progress: Progress | None = None,
-) -> None:
-    """Write a dataset of rows of others; it is there whole or not at all.
-
-    Parameters
-    ----------
-    kept : sequence of Kept
-        In the order of the new rows, all for one layout.
-    out : Path
-        The new dataset.
-    attributes : dict
-        Its root attributes.
-    part_bytes : int
-        Size above which it is split, between brackets.
-    overwrite : bool
-        Replace a dataset that is there.
-    progress : Progress, optional
-        Told what happens.
-
-    Raises
-    ------
-    UserError
-        There is something already, or it is one of the sources; the disk is full; a sample is
-        damaged.
-    """
-    work = out.with_name(out.name + ".partial")
-    check_target(out, [k.source.data for k in kept], overwrite)
-    layout, begun = kept[0].layout, False
-    _check_disk(kept, layout, out)
-    try:
-        with workplace(work, out, overwrite=True):
-            begun, old = True, parts_of(out)
-            assemble(kept, out, work, layout, attributes, part_bytes, progress or Silent())
-            for path in old - parts_of(out):
-                path.unlink(missing_ok=True)
-    finally:
-        if begun:  # otherwise it is another's
-            shutil.rmtree(work, ignore_errors=True)
-
-
-def check_target(out: Path, sources: Sequence[Dataset], overwrite: bool) -> None:
-    """Refuse a file to write to that is there, is one of the sources, or can't be.
-
-    Raises
-    ------
-    UserError
-        It is.
-    """
-    if out.is_dir():
-        raise UserError(f"{out}: is a folder; give the name of a file, such as {out / 'out.h5'}")
-    if not out.parent.is_dir():
-        raise UserError(f"{out.parent}: no such folder; make it first")
-    mine = {path.resolve() for path in (out, *(parts_of(out) if out.exists() else ()))}
-    for data in sources:
-        if mine & {path.resolve() for path in (data.path, *(Path(f.filename) for f in data.files))}:
-            raise UserError(f"{out}: is one of the datasets to read; give another name")
-    work = out.with_name(out.name + ".partial")
-    if work.exists() and not overwrite:
-        raise UserError(f"{work}: left by what was interrupted; give --overwrite to start anew")
-    refuse_to_overwrite(out, work, resume=False, overwrite=overwrite)
-
-
-def _check_disk(kept: Sequence[Kept], layout: Layout, out: Path) -> None:
-    needed = sum(k.rows for k in kept) * layout.sample_bytes
-    if layout.compress != "none":  # as it was compressed before
-        sources = {id(k.source): k.source.data for k in kept}.values()
-        needed = min(needed, sum(Path(f.filename).stat().st_size for s in sources for f in s.files))
-    free = shutil.disk_usage(out.parent).free
-    if needed > free:
-        raise UserError(
-            f"{out.parent}: {needed / 1e9:.1f} GB may be needed and {free / 1e9:.1f} GB are free; "
-            "take another disk"
-        )

@@ -14,7 +14,8 @@ from labelgen.errors import UserError
 from labelgen.format import Dataset
 from labelgen.progress import Progress
 from labelgen.share.pack import WHOLE
-from labelgen.share.rows import Opened, check_target, write_some
+from labelgen.share.remake import check_target, write_some
+from labelgen.share.rows import Opened
 
 EMPTY, OF_A_SAMPLE = 60_000, 300
 """Bytes of a file that are neither samples nor attributes, and of its index for each sample."""

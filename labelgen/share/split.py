@@ -18,7 +18,8 @@ from labelgen.errors import UserError
 from labelgen.format import Dataset, Header
 from labelgen.looks import alike
 from labelgen.progress import Progress
-from labelgen.share.rows import Opened, check_target, name_of, write_some
+from labelgen.share.remake import check_target, write_some
+from labelgen.share.rows import Opened, name_of
 
 
 def split(
