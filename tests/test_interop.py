@@ -98,7 +98,9 @@ def test_tools_of_hdf5(dataset: Path, tool: str) -> None:
 
 
 def test_hugging_face_datasets(dataset: Path, tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets", reason="pip install 'labelgen[interop]'")
+    datasets = pytest.importorskip("datasets")
+    if not hasattr(datasets, "load_dataset"):  # the folder of this project, which is no package
+        pytest.skip("pip install 'labelgen[interop]'")
     table = datasets.load_dataset(
         "hdf5", data_files=str(dataset), split="train", cache_dir=str(tmp_path)
     )
