@@ -14,7 +14,7 @@ import numpy as np
 from labelgen.arrays import Codes, Float, Mask
 from labelgen.errors import Rejected
 from labelgen.images import read_frames
-from labelgen.mask import painted, read_mask
+from labelgen.mask import painted, read_masks
 from labelgen.response import GAMMA22, Response, Stored, bit_depth, decode, to_depth
 
 TRUTH = "HDRImg.hdr"
@@ -62,8 +62,8 @@ class Bracket:
     problems: tuple[str, ...] = ()
     truth: Path | None = None
     """Linear radiance in the geometry of the reference, where the dataset comes with it."""
-    mask: Path | None = None
-    """Image of what must not be used (`labelgen.mask`)."""
+    masks: tuple[Path, ...] = ()
+    """Images of what must not be used (`labelgen.mask`)."""
 
     @property
     def evs(self) -> list[float]:
@@ -198,7 +198,7 @@ def load(
     response: Response = GAMMA22,
     bayer: str = "",
     noise: tuple[float, float] | None = None,
-    mask: Path | None = None,
+    masks: Sequence[Path] = (),
 ) -> Stack:
     """Decode the frames in use; codes of another response than gamma 2.2 are recoded.
 
@@ -216,8 +216,8 @@ def load(
         Colour filters of images with a single channel, as in `labelgen.images.read_frames`.
     noise : tuple of float, optional
         Full well and read noise of the camera in electrons, where they are known.
-    mask : Path, optional
-        Image of what must not be used.
+    masks : sequence of Path
+        Images of what must not be used.
 
     Returns
     -------
@@ -227,7 +227,7 @@ def load(
     Raises
     ------
     Rejected
-        A frame or the mask is damaged, or sizes differ.
+        A frame or a mask is damaged, or sizes differ.
     """
     read = read_frames(paths, reference, bayer)
     codes, response = read.codes, Response("linear") if read.linear else response
@@ -240,7 +240,7 @@ def load(
     bits = max(bit_depth(c) for c in codes)
     recoded = tuple(response.recode(c) for c in codes)
     stored = Stored(response, bits, any(p.suffix.lower() in LOSSY for p in paths), noise)
-    masked = read_mask(mask, sizes.pop()) if mask else None
+    masked = read_masks(masks, sizes.pop())
     if masked is not None:
         recoded = tuple(painted(c, masked) for c in recoded)
     stack = Stack(recoded, tuple(map(float, ev)), reference, stored, masked)

@@ -15,10 +15,9 @@ from typing import Any
 from labelgen.bracket import Bracket, Frame
 from labelgen.errors import UserError
 from labelgen.files import IMAGE_SUFFIXES, natural_key
-from labelgen.folder import NO_INPUTS, by_exposure, inputs, read_folder, truth_of
+from labelgen.folder import NO_INPUTS, by_exposure, inputs, read_folder, truth_of, with_masks
 from labelgen.header import Header, read_header
 from labelgen.marks import exact_ev
-from labelgen.mask import mask_of
 from labelgen.progress import Progress, Silent
 from labelgen.raw import prefer_raw, readable
 from labelgen.untrusted import NOT_JSON, brief, read_json
@@ -84,7 +83,7 @@ def scan(raw: Path, *, progress: Progress | None = None) -> list[Bracket]:
     if not brackets:
         kinds = " ".join(sorted(IMAGE_SUFFIXES))
         raise UserError(f"{raw}: no images below it; expected folders with {kinds}")
-    return sorted(_distinct(brackets, raw), key=lambda b: natural_key(b.name))
+    return sorted(with_masks(_distinct(brackets, raw)), key=lambda b: natural_key(b.name))
 
 
 def _brackets(folder: Path, names: list[str], name: str) -> list[Bracket]:
@@ -142,7 +141,7 @@ def as_json(brackets: list[Bracket], raw: Path) -> list[dict[str, Any]]:
             ],
             "problems": list(b.problems),
             "truth": Path(os.path.relpath(b.truth, raw)).as_posix() if b.truth else None,
-            "mask": Path(os.path.relpath(b.mask, raw)).as_posix() if b.mask else None,
+            "masks": [Path(os.path.relpath(m, raw)).as_posix() for m in b.masks],
         }
         for b in brackets
     ]
@@ -156,8 +155,8 @@ def read_groups(path: Path, raw: Path) -> list[Bracket]:
     path : Path
         JSON as written by ``labelgen scan -o`` and perhaps edited: a list of objects with
         "name" and "frames", each frame with "file" (relative to `raw`) and "ev" (stops); where it
-        has "truth" or "mask", that is the file of ground truth or of what must not be used, or
-        null.
+        has "truth", that is the file of ground truth, or null; where it has "masks", those are
+        the images of what must not be used.
     raw : Path
         The folder that the files are relative to.
 
@@ -195,25 +194,29 @@ def read_groups(path: Path, raw: Path) -> list[Bracket]:
         cameras = ", ".join(sorted({h.camera for h in headers if h.camera}))
         size = headers[len(headers) // 2].size if len(sizes) == 1 else None
         folder = frames[0].path.parent if frames else raw
-        truth, mask = truth_of(folder), mask_of([f.path for f in frames])
+        truth = truth_of(folder)
         if "truth" in group:
-            truth = _file_of(path, raw, group["truth"])
-        if "mask" in group:
-            mask = _file_of(path, raw, group["mask"])
-        bracket = Bracket(name, folder, tuple(frames), size, cameras, truth=truth, mask=mask)
+            truth = None if group["truth"] is None else _listed(path, raw, group["truth"])
+        bracket = Bracket(name, folder, tuple(frames), size, cameras, truth=truth)
         problems = [
             f"{f.path.name}: {h.problem or 'not a readable image'}"
             for f, h in zip(frames, headers, strict=True)
             if h.size is None
         ]
         brackets[name] = by_exposure(bracket, problems)
-    return list(brackets.values())
+    found = {b.name: b for b in with_masks(list(brackets.values()))}
+    for name, _, group in entries:
+        if "masks" in group:
+            if not isinstance(group["masks"], list):
+                odd = brief(group["masks"])
+                raise UserError(f"{path}: {name}: masks is {odd}, expected a list of files")
+            masks = tuple(_listed(path, raw, file) for file in group["masks"])
+            found[name] = replace(found[name], masks=masks)
+    return list(found.values())
 
 
-def _file_of(groups: Path, raw: Path, file: object) -> Path | None:
-    """A file that `groups.json` names beside the frames, or None for null."""
-    if file is None:
-        return None
+def _listed(groups: Path, raw: Path, file: object) -> Path:
+    """A file that `groups.json` names beside the frames."""
     _check_file(groups, raw, file)
     return raw / str(file)
 

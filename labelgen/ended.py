@@ -31,7 +31,7 @@ def asked_for(brackets: Sequence[Bracket], *settings: Any) -> str:
     """
     facts = [generator(), *map(repr, settings)]
     for bracket in brackets:
-        files = [*(f.path for f in bracket.frames), bracket.truth, bracket.mask]
+        files = [*(f.path for f in bracket.frames), bracket.truth, *bracket.masks]
         facts += [repr(bracket), *(_from_outside(path) for path in files if path)]
     return hashlib.sha256("\n".join(facts).encode("utf-8", "replace")).hexdigest()
 

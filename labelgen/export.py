@@ -71,7 +71,7 @@ def label(
     if found.rejected:
         raise UserError(f"{bracket}: {found.rejected}")
     try:
-        how = found.response, bayer, found.noise, found.mask
+        how = found.response, bayer, found.noise, found.masks
         stack = load(found.paths, found.ev, selection.position, *how)
     except Rejected as e:
         raise UserError(f"{bracket}: {e}") from e
@@ -90,7 +90,7 @@ def label(
         "size": list(found.size),
         "camera": found.camera,
         "problems": list(found.problems),
-        **({"mask": found.mask.name} if found.mask else {}),
+        **({"masks": [m.name for m in found.masks]} if found.masks else {}),
         **made.figures(),
     }
     out.mkdir(parents=True, exist_ok=True)

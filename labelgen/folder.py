@@ -13,7 +13,7 @@ from labelgen.exposures import read_exif, read_exposures
 from labelgen.files import IMAGE_SUFFIXES, natural_key
 from labelgen.grouping import Group, Photo, split
 from labelgen.header import Header, read_header
-from labelgen.mask import is_mask, mask_of
+from labelgen.mask import called, is_mask, whose
 
 NO_INPUTS = ("ref", "truth")
 """Folders inside of a bracket that hold no inputs."""
@@ -103,6 +103,38 @@ def read_folder(images: Sequence[Path], name: str) -> list[Bracket]:
     return _named(found, name)
 
 
+def with_masks(brackets: Sequence[Bracket]) -> list[Bracket]:
+    """Brackets with the masks of their folders: rather one too many than one that is overlooked.
+
+    A mask that is not called after a file of a bracket holds for all brackets of its folder.
+    """
+    files = [[f.path for f in b.frames] for b in brackets]
+    taken: dict[Path, set[str]] = {}
+    for paths in files:
+        for path in paths if len(paths) > 1 else ():
+            taken.setdefault(path.parent, set()).update(called([path.name]))
+    masks = {folder: sorted(_masks_in(folder)) for folder in taken}
+    return [
+        replace(
+            bracket,
+            masks=tuple(
+                folder / name
+                for folder in dict.fromkeys(path.parent for path in paths)
+                for name in masks.get(folder, ())
+                if whose(name) in called(p.name for p in paths) or whose(name) not in taken[folder]
+            ),
+        )
+        for bracket, paths in zip(brackets, files, strict=True)
+    ]
+
+
+def _masks_in(folder: Path) -> list[str]:
+    try:
+        return [path.name for path in folder.iterdir() if is_mask(path.name)]
+    except OSError:  # it is said of the bracket when its frames are read
+        return []
+
+
 def _split(images: Sequence[Path], headers: dict[Path, Header]) -> list[Group]:
     frames, _ = read_exif(images, [headers[p] for p in images])
     return split(
@@ -172,7 +204,6 @@ def _bracket(
         used[len(used) // 2].size if len(sizes) == 1 else None,
         ", ".join(cameras),
         truth=truth,
-        mask=mask_of([f.path for f in frames]),
     )
     return by_exposure(bracket, odd)
 

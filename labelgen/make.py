@@ -79,7 +79,7 @@ def _make(task: Task) -> dict[str, Any]:
         found.response,
         found.bayer,
         found.noise,
-        found.mask,
+        found.masks,
     )
     labelled, patches, figures = _label(stack, task)
     if not patches:

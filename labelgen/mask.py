@@ -1,12 +1,12 @@
 """Masks of what must not get into a dataset: faces, number plates, a clock burnt into the picture.
 
-``mask.png`` beside the frames holds for all brackets of its folder, ``STEM.mask.png`` for the one
-whose first file has that stem. What is not black in it is never used, in none of the frames.
+``STEM.mask.png`` holds for the bracket that has a file of that stem; ``mask.png``, and any other
+``*.mask.png``, for all brackets of its folder. What is not black in a mask gets into no sample.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cv2
@@ -26,35 +26,42 @@ def is_mask(name: str) -> bool:
     return name.lower() == MASK or name.lower().endswith(f".{MASK}")
 
 
-def mask_of(files: Sequence[Path]) -> Path | None:
-    """The mask of a bracket with these files, in natural order, if there is one."""
-    if not files:
-        return None
-    folder, stem = files[0].parent, files[0].stem
-    names = (f"{stem}.{MASK}", MASK)
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+def whose(name: str) -> str:
+    """What a mask is called after, in small letters: a stem or a file, or "" for its folder."""
+    return name.lower().removesuffix(MASK).removesuffix(".")
 
 
-def read_mask(path: Path, size: tuple[int, int]) -> Mask:
-    """The pixels that must not be used, (H, W) bool.
+def called(names: Iterable[str]) -> set[str]:
+    """What masks of files may be called after: their names, with and without suffix."""
+    lower = [name.lower() for name in names]
+    return {*lower, *(Path(name).stem for name in lower)}
+
+
+def read_masks(paths: Sequence[Path], size: tuple[int, int]) -> Mask | None:
+    """The pixels that must not be used, (H, W) bool, of all masks together; None if there are none.
 
     Parameters
     ----------
-    path : Path
-        An image: what is not black, and not transparent, is masked.
+    paths : sequence of Path
+        Images: what is not black is masked. Transparency says nothing.
     size : (int, int)
         Height and width of the frames, as they are shown.
 
     Raises
     ------
     Rejected
-        It can't be read, or has another size: rather no bracket than what was to be left out.
+        One can't be read, or has another size: rather no bracket than what was to be left out.
     """
-    codes = decode_photo(path).codes
-    masked = codes > 0 if codes.ndim == 2 else (codes > 0).any(-1)
-    if masked.shape != size:
-        (h, w), (height, width) = masked.shape, size
-        raise Rejected(f"{path.name}: {w}x{h} px, the frames {width}x{height}; a mask covers them")
+    masked = None
+    for path in paths:
+        codes = decode_photo(path).codes
+        one = codes > 0 if codes.ndim == 2 else (codes > 0).any(-1)
+        if one.shape != size:
+            (h, w), (height, width) = one.shape, size
+            raise Rejected(
+                f"{path.name}: {w}x{h} px, the frames {width}x{height}; a mask covers them"
+            )
+        masked = one if masked is None else masked | one
     return masked
 
 

@@ -35,7 +35,7 @@ from labelgen.comparagram import Ridge, reduced, ridge
 from labelgen.errors import Rejected, UserError
 from labelgen.files import kind_of_file, read_hdr, sha256, write_json
 from labelgen.images import read_frames
-from labelgen.mask import read_mask
+from labelgen.mask import read_masks
 from labelgen.noise import Row, observe
 from labelgen.response import GAMMA22, Response, bit_depth
 
@@ -123,8 +123,8 @@ class Survey:
     `response` is gamma 2.2 by assumption (`assumed`) until calibrated; `misfit` how far codes
     are off it (median, of 255); `measured` are the exposures as pixels say, None where they can't.
     `linear` codes are light itself (camera RAW, floating-point TIFF). `noise` is the full well and
-    the read noise in electrons, of the camera at the ISO of the reference, or None. `mask` is an
-    image of what must not be used.
+    the read noise in electrons, of the camera at the ISO of the reference, or None. `masks` are
+    images of what must not be used.
     """
 
     name: str
@@ -150,8 +150,8 @@ class Survey:
     linear: bool = False
     bayer: str = ""
     noise: tuple[float, float] | None = None
-    mask: Path | None = None
-    mask_sha256: str = ""
+    masks: tuple[Path, ...] = ()
+    masks_sha256: tuple[str, ...] = ()
 
     @property
     def codes_depth(self) -> int:
@@ -180,8 +180,7 @@ def survey_cached(bracket: Bracket, selection: Selection, folder: Path) -> Surve
     stats = [f.path.stat() for f in bracket.frames if f.path.exists()]
     if selection.truth and bracket.truth and bracket.truth.exists():
         stats.append(bracket.truth.stat())
-    if bracket.mask and bracket.mask.exists():
-        stats.append(bracket.mask.stat())
+    stats += [mask.stat() for mask in bracket.masks if mask.exists()]
     facts = [
         repr(bracket),
         repr(selection),
@@ -202,22 +201,23 @@ def to_json(found: Survey) -> dict[str, Any]:
     """A survey, not calibrated yet, as JSON values."""
     values = asdict(found) | {"paths": [str(p) for p in found.paths]}
     del values["response"]
-    others = {"truth": found.truth, "mask": found.mask}
-    return values | {name: str(path) if path else None for name, path in others.items()}
+    values["masks"] = [str(path) for path in found.masks]
+    return values | {"truth": str(found.truth) if found.truth else None}
 
 
 def from_json(values: dict[str, Any]) -> Survey:
     """The inverse of `to_json`."""
     lists: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     paths = tuple(Path(p) for p in values["paths"])
-    truth, mask = (Path(values[name]) if values[name] else None for name in ("truth", "mask"))
+    truth = Path(values["truth"]) if values["truth"] else None
+    masks = tuple(Path(p) for p in values["masks"])
     seen = values["seen"]
     if seen:
         seen = {k: v if k == "key" else tuple(v) for k, v in seen.items()}
         seen["rows"] = tuple(tuple(row) for row in seen["rows"])
         seen["noise"] = tuple(tuple(tuple(row) for row in frame) for frame in seen["noise"])
         seen = Seen(**seen)
-    return Survey(**lists | {"paths": paths, "truth": truth, "mask": mask, "seen": seen or None})
+    return Survey(**lists | {"paths": paths, "truth": truth, "masks": masks, "seen": seen or None})
 
 
 @dataclass(frozen=True)
@@ -257,8 +257,7 @@ def _survey(bracket: Bracket, selection: Selection) -> Survey:
     read = read_frames([f.path for f in frames], selection.position, selection.bayer)
     looks = [_look(codes, read.linear) for codes in read.codes]
     _check_sizes(frames, [look.size for look in looks], selection.patch)
-    if bracket.mask:
-        read_mask(bracket.mask, looks[0].size)
+    read_masks(bracket.masks, looks[0].size)
     ev_of = dict(zip(bracket.frames, exposures_of(bracket.frames), strict=True))
     evs = [ev_of[f] for f in frames]
     check_pixels([f.path.name for f in frames], evs, [look.preview for look in looks])
@@ -283,8 +282,8 @@ def _survey(bracket: Bracket, selection: Selection) -> Survey:
         stated=stated,
         linear=read.linear,
         bayer=selection.bayer,
-        mask=bracket.mask,
-        mask_sha256=sha256(bracket.mask) if bracket.mask else "",
+        masks=bracket.masks,
+        masks_sha256=tuple(sha256(mask) for mask in bracket.masks),
     )
 
 
@@ -374,8 +373,11 @@ def as_record(found: Survey, relative: Sequence[str]) -> dict[str, Any]:
         record["developed"] = f"rawpy {raw.version_of('rawpy')}"
     if found.truth_sha256:
         record |= {"truth_sha256": found.truth_sha256, "truth_ev": round(found.darker, 6)}
-    if found.mask_sha256:
-        record["mask_sha256"] = found.mask_sha256
+    if found.masks:
+        record["masks"] = [
+            {"file": path.name, "sha256": digest}
+            for path, digest in zip(found.masks, found.masks_sha256, strict=True)
+        ]
     if found.problems:
         record["problems"] = list(found.problems)
     return record

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 
 from labelgen.build import build
 from labelgen.cli import main
+from labelgen.discover import read_groups
 from labelgen.errors import UserError
 from labelgen.export import label
 from labelgen.files import sha256
@@ -215,7 +216,10 @@ def test_croissant_has_no_empty_fields() -> None:
     assert all(value for name, value in said.items() if name != "distribution")
 
 
-def test_masked_pixels_are_nowhere_in_the_dataset(tmp_path: Path, recipe: Path) -> None:
+@pytest.mark.parametrize("response", ["gamma2.2", "auto"])
+def test_masked_pixels_are_nowhere_in_the_dataset(
+    tmp_path: Path, recipe: Path, response: str
+) -> None:
     """Whatever lies under a mask, the samples are the same."""
     masked = np.zeros((240, 320), np.uint8)
     masked[80:130, 100:180] = 255
@@ -225,7 +229,7 @@ def test_masked_pixels_are_nowhere_in_the_dataset(tmp_path: Path, recipe: Path) 
         image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         image[masked > 0] = (60000, 0, 60000)
         cv2.imwrite(str(path), image)
-    how: dict[str, Any] = {"recipe": str(recipe), "jobs": 1, "response": "gamma2.2"}
+    how: dict[str, Any] = {"recipe": str(recipe), "jobs": 1, "response": response}
     for name in ("plain", "changed"):
         build(tmp_path / name, tmp_path / f"{name}-seen.h5", **how)
         cv2.imwrite(str(tmp_path / name / "x" / "mask.png"), masked)
@@ -248,7 +252,7 @@ def test_masks_are_noted_and_labels_leave_them_out(tmp_path: Path, recipe: Path)
     cv2.imwrite(str(mask), masked)
     build(tmp_path / "raw", tmp_path / "out.h5", recipe=str(recipe), jobs=1)
     header = read_header(tmp_path / "out.h5")
-    assert header.scenes["x"]["mask_sha256"] == sha256(mask)
+    assert header.scenes["x"]["masks"] == [{"file": "mask.png", "sha256": sha256(mask)}]
     assert header.fingerprint != read_header(tmp_path / "seen.h5").fingerprint
     card(tmp_path / "out.h5", SHARED)
     assert (
@@ -261,13 +265,55 @@ def test_masks_are_noted_and_labels_leave_them_out(tmp_path: Path, recipe: Path)
     assert weight.max() == 255
 
 
-@pytest.mark.parametrize("name", ["mask.png", "input_1.mask.png"])
-def test_masks_are_no_frames_and_of_another_size_reject(
-    tmp_path: Path, recipe: Path, name: str
-) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mask.png",
+        "MASK.PNG",
+        "input_1.mask.png",
+        "input_3.Mask.png",
+        "input_2.tif.mask.png",
+        "face.mask.png",
+        "IMG_9999.mask.png",
+    ],
+)
+def test_no_mask_is_overlooked(tmp_path: Path, recipe: Path, name: str) -> None:
+    """Whatever it is called after, it holds, and it is no frame; of another size, it rejects."""
     for k in range(2):
         write_bracket(tmp_path / "raw" / f"{k}", make_scene(71 + k, SIZE), EV)
-    cv2.imwrite(str(tmp_path / "raw" / "0" / name), np.zeros((10, 10), np.uint8))
+    cv2.imwrite(str(tmp_path / "mask.png"), np.zeros((10, 10), np.uint8))
+    (tmp_path / "mask.png").rename(tmp_path / "raw" / "0" / name)
+    scanned = CliRunner().invoke(main, ["scan", str(tmp_path / "raw")]).output
+    assert f"masked by {name}" in scanned
+    assert scanned.count("3 x 208x144") == 2
     summary = build(tmp_path / "raw", tmp_path / "out.h5", recipe=str(recipe), jobs=1)
     assert summary.rejected == {"0": f"{name}: 10x10 px, the frames 208x144; a mask covers them"}
     assert verify(tmp_path / "out.h5") == []
+
+
+def test_masks_of_a_flat_folder_hold_for_whom_they_name(tmp_path: Path) -> None:
+    for k in range(2):
+        write_bracket(tmp_path / f"{k}", make_scene(71 + k, SIZE), EV)
+        for path in sorted((tmp_path / f"{k}").glob("*.tif")):
+            path.rename(tmp_path / f"b{k}_{path.name}")
+        shutil.rmtree(tmp_path / f"{k}")
+    for name in ("b1_input_2.mask.png", "somebody.mask.png", "mask.png"):
+        cv2.imwrite(str(tmp_path / name), np.zeros(SIZE, np.uint8))
+    listed: list[dict[str, Any]] = [
+        {"name": f"{k}", "frames": [{"file": f"b{k}_input_{i}.tif", "ev": i} for i in (1, 2, 3)]}
+        for k in range(2)
+    ]
+    groups = tmp_path / "groups.json"
+    groups.write_text(json.dumps(listed))
+    found = read_groups(groups, tmp_path)
+    both = ["mask.png", "somebody.mask.png"]
+    assert [m.name for m in found[0].masks] == both
+    assert [m.name for m in found[1].masks] == ["b1_input_2.mask.png", *both]
+    listed[0]["masks"], listed[1]["masks"] = ["mask.png"], []
+    groups.write_text(json.dumps(listed))
+    assert [[m.name for m in b.masks] for b in read_groups(groups, tmp_path)] == [["mask.png"], []]
+    for wrong, said in (("mask.png", "expected a list"), (["../x.png"], "is not inside")):
+        listed[0]["masks"] = wrong
+        groups.write_text(json.dumps(listed))
+        with pytest.raises(UserError, match=said):
+            read_groups(groups, tmp_path)

@@ -34,8 +34,13 @@ def show_brackets(
         seen = measured.get(b.name)
         if seen:
             lines.append(f"    EV {seen[0]} (pixels; {seen[1]})")
+        if b.masks:
+            lines.append(f"    masked by {', '.join(m.name for m in b.masks)}")
         lines += [f"    ! {problem}" for problem in b.problems]
-        name = (b.name, Line(b.camera, "dim")) if b.camera else b.name
+        about = [Line(b.camera, "dim")] if b.camera else []
+        if b.masks:
+            about.append(Line(f"masked by {', '.join(m.name for m in b.masks)}", "magenta"))
+        name = (b.name, *about) if about else b.name
         stated = evs or Line("unknown", "yellow")
         rows.append(
             [

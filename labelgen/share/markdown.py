@@ -126,7 +126,7 @@ def _coverage(data: Dataset) -> list[str]:
 
 
 def _from(header: Header, facts: Facts) -> list[str]:
-    masked = sum("mask_sha256" in scene for scene in header.scenes.values())
+    masked = sum("masks" in scene for scene in header.scenes.values())
     origin = plain(facts.origin) or "**Not stated.**"
     consent = plain(facts.consent) or ("" if facts.people == "none" else "not stated")
     lines = [f"- Origin of the photos and their terms: {origin}"]
