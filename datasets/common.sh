@@ -22,6 +22,11 @@ field() {
   sed -n "s/^$1 = \"\(.*\)\"\$/\1/p" "$here/set.toml"
 }
 
+# licence: the terms, unless there are none to go by; then the card of the dataset says that it lacks one.
+licence() {
+  case $(field terms) in no\ licence* | none*) ;; *) field terms ;; esac
+}
+
 # below DOWNLOAD NAME: the folder NAME in a download, or one level deeper.
 below() {
   for folder in "$1/$2" "$1"/*/"$2"; do

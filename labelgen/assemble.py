@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from labelgen.format import Layout, read_header
 from labelgen.patches import most_samples
 from labelgen.progress import Progress
 from labelgen.recipe import Recipe
+from labelgen.safe_hdf5 import PART
 from labelgen.shard import COMPRESSION
 from labelgen.write import Samples, join, part_name, write_index
 
@@ -62,6 +64,21 @@ def parts_of(out: Path) -> set[Path]:
     return {out.with_name(name) for name in names if name.startswith(f"{out.stem}-")}
 
 
+def check_parts(out: Path) -> None:
+    """Refuse the name of a dataset whose parts would stand among those of another.
+
+    Raises
+    ------
+    UserError
+        Files that are called as its parts are not its own.
+    """
+    own = parts_of(out)
+    others = out.parent.glob(f"{glob.escape(out.stem)}-*-of-*{out.suffix}")
+    for path in sorted(others):
+        if PART.fullmatch(path.name) and path not in own:
+            raise UserError(f"{path}: a part of another dataset; move it, or give another name")
+
+
 def assemble(
     sources: Sequence[Samples],
     out: Path,
@@ -70,6 +87,7 @@ def assemble(
     attributes: dict[str, Any],
     part_bytes: int,
     tell: Progress,
+    remedy: str = "--resume",
 ) -> None:
     """Join samples under their final names; the one that users pass on comes last.
 
@@ -89,13 +107,15 @@ def assemble(
         Size above which the dataset is split, between brackets.
     tell : Progress
         Told what happens.
+    remedy : str
+        What to do once a disk that is full has room.
     """
     try:
         _assemble(sources, out, work, layout, attributes, part_bytes, tell)
     except (OSError, RuntimeError) as e:  # h5py has both for a disk that is full
         number = re.search(r"errno = (\d+)", str(e))
         reason = os.strerror(int(number[1])) if number else getattr(e, "strerror", None) or e
-        raise UserError(f"{out}: cannot be written ({reason}); mend that, then --resume") from e
+        raise UserError(f"{out}: cannot be written ({reason}); mend that, then {remedy}") from e
 
 
 def _assemble(

@@ -13,7 +13,14 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
-from labelgen.assemble import PART_BYTES, Storage, assemble, disk_needed, parts_of
+from labelgen.assemble import (
+    PART_BYTES,
+    Storage,
+    assemble,
+    check_parts,
+    disk_needed,
+    parts_of,
+)
 from labelgen.cluster import CLUSTERS
 from labelgen.ended import asked_for, is_done, note
 from labelgen.engine import BACKENDS, run
@@ -150,6 +157,8 @@ def build(
         raw, out = raw.absolute(), out.absolute()
     work = out.with_name(out.name + ".partial")
     refuse_to_overwrite(out, work, resume, overwrite)
+    if not unfinished(work):
+        check_parts(out)
     brackets, excluded = find_brackets(raw, groups, exclude, limit, tell)
     asked = asked_for(brackets, how, selection, storage, responses(response), labels, seed)
     if resume and not unfinished(work) and is_done(out, asked):

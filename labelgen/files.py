@@ -87,15 +87,48 @@ def publish(temporary: Path, final: Path) -> None:
     sync(final.parent)
 
 
+def take(lock: int) -> bool:
+    """Hold the lock of an open file until it is closed, which the system does for who dies.
+
+    Returns
+    -------
+    bool
+        False if another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file beside its place and rename it, so that it is never half there."""
+    """Write a file beside its place and rename it, so that it is never half there.
+
+    Raises
+    ------
+    OSError
+        It can't be; with the name of the file.
+    """
     temporary = beside(path)
     try:
         temporary.write_bytes(data)
         publish(temporary, path)
-    except OSError:
+    except OSError as e:
         temporary.unlink(missing_ok=True)
-        raise
+        raise OSError(e.errno, e.strerror, str(path)) from e
+
+
+def write_through(path: Path, data: bytes) -> None:
+    """Write a file of a folder that is nobody's yet, through to the disk."""
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -180,14 +213,17 @@ def _read_exr(path: Path) -> Float:
 
 
 def write_hdr(path: Path, radiance: Float) -> None:
-    """Write a Radiance RGBE file, mantissas rounded.
+    """Write a Radiance file (`hdr`)."""
+    write_bytes(path, hdr(radiance))
+
+
+def hdr(radiance: Float) -> bytes:
+    """A picture as Radiance RGBE, mantissas rounded.
 
     OpenCV's writer truncates them, which darkens the picture by 0.4 % of the largest channel.
 
     Parameters
     ----------
-    path : Path
-        Where to write.
     radiance : (H, W, 3) float32
         Linear RGB, finite; negative values become 0.
     """
@@ -200,7 +236,7 @@ def write_hdr(path: Path, radiance: Float) -> None:
     lit = mantissa.max(-1) > 0
     rgbe = np.concatenate([mantissa, np.where(lit, exponent + 128, 0)[..., None]], -1)
     header = f"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y {rgb.shape[0]} +X {rgb.shape[1]}\n"
-    write_bytes(path, header.encode() + rgbe.astype(np.uint8).tobytes())
+    return header.encode() + rgbe.astype(np.uint8).tobytes()
 
 
 def write_exr(path: Path, radiance: Float) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 
 from labelgen.arrays import Array
 from labelgen.errors import UserError
-from labelgen.response import Response
+from labelgen.notes import check_options, check_response, check_scene, check_step
 from labelgen.safe_hdf5 import (
     BITSHUFFLE,
     DEFLATE,
@@ -34,7 +34,7 @@ from labelgen.safe_hdf5 import (
     open_hdf5,
     read_row,
 )
-from labelgen.untrusted import a_number, a_table, a_text, a_whole, one_line
+from labelgen.untrusted import a_table, a_text, a_whole, one_line
 
 VERSION = 1
 IMAGES = ("inputs", "label", "weight")
@@ -42,8 +42,6 @@ IMAGES = ("inputs", "label", "weight")
 COLUMNS = ("branch", "ev", "origin", "scene", "variant")
 BRANCHES = ("static", "reference", "illumination", "truth", "pieces")
 """How a label was made; `branch` holds the index here. New ones are appended."""
-
-
 DAMAGE = (
     KeyError,
     ValueError,
@@ -210,16 +208,12 @@ def _check_header(header: Header, path: Path) -> None:
         raise ValueError(f"reference {header.reference} of {header.frames} frames")
     a_text(header.recipe.get("name", ""))
     for scene in header.scenes.values():
-        a_text(scene.get("rejected", ""))
-        for frame in scene.get("frames", ()):
-            a_text(frame.get("sha256", ""))
-        for count in scene.get("branches", {}).values():
-            a_whole(count)
-        int(a_text(scene.get("looks", "0")), 16)
+        check_scene(scene)
     for entry in header.responses.values():
-        a_text(entry["name"]), a_whole(entry["brackets"]), a_number(entry.get("misfit") or 0)
-        if "curves" in entry:
-            Response("estimated", tuple(tuple(map(a_number, curve)) for curve in entry["curves"]))
+        check_response(entry)
+    check_options(header.options)
+    for step in header.derived:
+        check_step(step)
     for part in header.parts:
         a_whole(part["rows"], 0), a_whole(part["bytes"], 0), a_text(part["sha256"])
         if Path(a_text(part["file"])).name == part["file"]:  # readers refuse and report others

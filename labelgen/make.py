@@ -83,7 +83,8 @@ def _make(task: Task) -> dict[str, Any]:
     )
     labelled, patches, figures = _label(stack, task)
     if not patches:
-        raise Rejected(f"no patch is trusted: {_shares(figures)}")
+        left = "left beside its masks" if stack.masked is not None else "trusted"
+        raise Rejected(f"no patch is {left}: {_shares(figures)}")
     # What will not fit is said before the work for it is done.
     rows = sum(variants(patch, task.recipe.patches) for patch in patches)
     needed = rows * task.layout.sample_bytes

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from labelgen.arrays import Array, Mask
-from labelgen.decode import decode_photo
+from labelgen.decode import decode_photo, turn
 from labelgen.errors import Rejected
 
 MASK = "mask.png"
@@ -54,7 +54,8 @@ def read_masks(paths: Sequence[Path], size: tuple[int, int]) -> Mask | None:
     """
     masked = None
     for path in paths:
-        codes = decode_photo(path).codes
+        photo = decode_photo(path)
+        codes = turn(photo.codes, photo.orientation)
         one = codes > 0 if codes.ndim == 2 else (codes > 0).any(-1)
         if one.shape != size:
             (h, w), (height, width) = one.shape, size

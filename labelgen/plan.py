@@ -154,7 +154,7 @@ def find_brackets(
     """
     brackets, excluded = read_groups(groups, raw) if groups else scan(raw), dict[str, int]()
     for pattern in _patterns(exclude) if exclude else ():
-        kept = [b for b in brackets if not fnmatch.fnmatchcase(b.name, pattern)]
+        kept = [b for b in brackets if not _is_called(b.name, pattern)]
         excluded[pattern] = len(brackets) - len(kept)
         if not excluded[pattern]:
             tell.remark(f"{exclude}: '{pattern}' matches no bracket")
@@ -174,6 +174,12 @@ def _patterns(exclude: Path) -> list[str]:
     except ValueError as e:
         raise UserError(f"{exclude}: cannot be read as a list of bracket names ({e})") from e
     return [name for line in lines if (name := line.split("#")[0].strip())]
+
+
+def _is_called(name: str, pattern: str) -> bool:
+    """Whether a bracket is, or lies in a folder that is, called so; as people write folders."""
+    pattern = pattern.removeprefix("./").rstrip("/")
+    return any(fnmatch.fnmatchcase(name, p) for p in (pattern, f"{pattern}/*"))
 
 
 def survey_all(

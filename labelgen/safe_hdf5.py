@@ -7,6 +7,7 @@ that whatever does is refused. What is looked at here are headers alone, but for
 
 from __future__ import annotations
 
+import errno
 import re
 import zlib
 from pathlib import Path
@@ -62,6 +63,10 @@ def open_hdf5(path: Path) -> h5py.File:
     except PermissionError as e:
         raise UserError(f"{path}: {e.strerror or e}") from e
     except (OSError, RuntimeError, ValueError) as e:
+        if f"errno = {errno.EMFILE}," in str(e):
+            raise UserError(
+                f"{path}: more files than this process may open (ulimit -n); 'labelgen pack' it"
+            ) from e
         raise UserError(f"{path}: not a whole HDF5 file; copy or build it again") from e
 
 

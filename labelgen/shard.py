@@ -54,6 +54,13 @@ Chunks: TypeAlias = dict[str, tuple[int, bytes]]
 """A sample as it is stored, by image: the mask of filters left out, and the bytes."""
 
 
+def filters_of(dataset: h5py.Dataset) -> tuple[object, ...]:
+    """The filters of a dataset with all of their settings: chunks of the same can be exchanged."""
+    settings = dataset.id.get_create_plist()
+    found = [settings.get_filter(k) for k in range(settings.get_nfilters())]
+    return tuple((number, values) for number, _, values, _ in found)
+
+
 class Encoder:
     """Samples as HDF5 stores them, made in memory.
 
@@ -95,6 +102,10 @@ class Encoder:
             dataset[0] = sample[name]
             stored[name] = dataset.id.read_direct_chunk((0,) * dataset.ndim)
         return stored
+
+    def filters(self) -> list[tuple[object, ...]]:
+        """How each image is filtered (`filters_of`)."""
+        return [filters_of(dataset) for dataset in self._images.values()]
 
     def close(self) -> None:
         """Give the memory back."""

@@ -257,7 +257,7 @@ def _survey(bracket: Bracket, selection: Selection) -> Survey:
     read = read_frames([f.path for f in frames], selection.position, selection.bayer)
     looks = [_look(codes, read.linear) for codes in read.codes]
     _check_sizes(frames, [look.size for look in looks], selection.patch)
-    read_masks(bracket.masks, looks[0].size)
+    idle = [m.name for m in bracket.masks if not np.any(read_masks([m], looks[0].size))]
     ev_of = dict(zip(bracket.frames, exposures_of(bracket.frames), strict=True))
     evs = [ev_of[f] for f in frames]
     check_pixels([f.path.name for f in frames], evs, [look.preview for look in looks])
@@ -276,7 +276,7 @@ def _survey(bracket: Bracket, selection: Selection) -> Survey:
         looks[0].size,
         depth,
         bracket.camera,
-        bracket.problems,
+        (*bracket.problems, *(f"{name}: all black, masks nothing" for name in idle)),
         reference=selection.position,
         seen=_seen(bracket, dict(zip(frames, looks, strict=True)), read.linear, selection.bayer),
         stated=stated,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from labelgen.errors import UserError
-from labelgen.files import write_json
+from labelgen.files import take, write_json
 
 SETTINGS = "build.json"
 """What a build was begun with."""
@@ -56,7 +56,8 @@ def workplace(work: Path, out: Path, overwrite: bool) -> Iterator[None]:
     except OSError as e:
         raise UserError(f"{out.parent}: cannot be written ({e.strerror})") from e
     try:
-        _take(lock, out)
+        if not take(lock):
+            raise UserError(f"{out}: another command is writing it; wait for it or stop it")
         for path in work.iterdir():
             if path.name != "lock" and (overwrite or path.suffix == ".tmp"):
                 path.unlink()
@@ -68,18 +69,6 @@ def workplace(work: Path, out: Path, overwrite: bool) -> Iterator[None]:
             raise
     finally:
         os.close(lock)
-
-
-def _take(lock: int, out: Path) -> None:
-    """Hold a lock that the system frees when this process ends, however it ends."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as e:
-        raise UserError(f"{out}: another build is writing it; wait for it or stop it") from e
 
 
 def same_settings(work: Path, settings: dict[str, Any]) -> None:

@@ -28,6 +28,7 @@ from types import FrameType
 from typing import Any
 
 import cv2
+import h5py
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -291,6 +292,44 @@ def of_shared(folder: Path) -> Target:
     return Target([p.read_bytes() for p in datasets(folder)], "data.h5", read, 9000)
 
 
+def of_texts(folder: Path) -> Target:
+    """What a dataset notes: values of any kind, where the file itself is sound."""
+    from labelgen.format import info
+    from labelgen.report import report
+    from labelgen.share.card import card
+
+    path = datasets(folder)[0].rename(folder / "out.h5")
+    frames = [{"file": "a.png", "ev": 0.0, "sha256": "a"}, {"file": "b.png", "ev": 2.0}]
+    scene = {"frames": frames, "size": [20, 30], "camera": "x", "response": "gamma2.2"}
+    scene |= {"branches": {"static": 3}, "label": {"static": 0.5, "alignment_px": [0.0, 1.0]}}
+    step = {"by": "merge", "of": [{"file": "c.h5", "samples": 3, "options": {}, "derived": []}]}
+    notes = {
+        "scenes": {"one": scene | {"looks": "0123456789abcdef", "noise": {"full_well": 2e4}}},
+        "options": {"limit": 3, "excluded": {"a*": 2}, "part_bytes": 9, "reference": "auto"},
+        "derived": [step],
+        "responses": {"x": {"name": "srgb", "brackets": 2, "misfit": None}},
+        "recipe": {"name": "default", "labels": "pseudo", "seed": 0},
+    }
+
+    def read(given: Path) -> None:
+        with contextlib.suppress(ValueError, RecursionError):
+            said = json.loads(given.read_bytes())
+            if not isinstance(said, dict):
+                return
+            with h5py.File(path, "r+") as file:
+                for name in notes:
+                    file.attrs[name] = json.dumps(said.get(name, notes[name]))
+        for command in (
+            lambda: json.dumps(info(path)),
+            lambda: card(path, overwrite=True),
+            lambda: report(path, folder / "report.html", overwrite=True),
+        ):
+            with contextlib.suppress(UserError):
+                command()
+
+    return Target([json.dumps(notes).encode()], "notes.json", read)
+
+
 def of_offers(folder: Path) -> Target:
     """The lists of a dataset that somebody offers: SHA256SUMS and croissant.json."""
     from labelgen.share.card import card
@@ -385,6 +424,7 @@ TARGETS: dict[str, Callable[[Path], Target]] = {
     "truths": of_radiance,
     "datasets": of_datasets,
     "shared": of_shared,
+    "texts": of_texts,
     "offers": of_offers,
     "recipes": of_recipes,
     "groups": of_groups,

@@ -26,6 +26,7 @@ from labelgen.format import Dataset, attributes_digest, info, read_header
 from labelgen.share.card import card, croissant
 from labelgen.share.facts import Facts
 from labelgen.share.merge import merge
+from labelgen.share.pack import pack
 from labelgen.share.split import split
 from labelgen.simulate import write_bracket
 from labelgen.verify import verify
@@ -91,7 +92,7 @@ def test_the_commands_of_a_card_build_the_same_bytes(
         [line] = re.findall(r"    printf .*", text)
         assert line.strip() == "printf '%s\\n' 'private/*' s1 > exclude.txt"
         Path("exclude.txt").write_text("".join(f"{w}\n" for w in shlex.split(line)[2:-2]))
-        assert "2 brackets were left out on purpose, by `private/\\*`, `s1`" in text
+        assert "Brackets that were left out on purpose: 2, by `private/*`, `s1`." in text
     [command] = re.findall(r"    labelgen (build .*)", text)
     words = [str(photos) if w == "RAW" else w for w in shlex.split(command)]
     result = CliRunner().invoke(main, [*words, "--jobs", "1"])
@@ -168,6 +169,7 @@ def test_the_command_asks_for_what_is_missing(dataset: Path) -> None:
     ("options", "said"),
     [
         (["--date", "tomorrow"], "--date is 'tomorrow', expected YYYY-MM-DD"),
+        (["--date", "2026-13-45"], "expected YYYY-MM-DD"),
         (["--title", "x" * 10_001], "--title is not UTF-8 text of at most"),
     ],
 )
@@ -202,13 +204,55 @@ def test_cards_of_split_and_merged_datasets_say_where_these_are_from(
 ) -> None:
     for name in ("t", "v", "m"):
         (tmp_path / name).mkdir()
-    split(dataset, tmp_path / "t" / "t.h5", tmp_path / "v" / "v.h5", share=0.4)
-    card(tmp_path / "t" / "t.h5", SHARED)
+    training, validation = tmp_path / "t" / "t.h5", tmp_path / "v" / "v.h5"
+    split(dataset, training, validation, share=0.4)
+    card(training, SHARED)
     assert "Then `labelgen split` of out.h5" in (tmp_path / "t" / "README.md").read_text()
-    build(photos, tmp_path / "o.h5", recipe="selfhdr", jobs=1, exclude=None, limit=1)
-    build(photos, tmp_path / "p.h5", recipe=str(recipe), frames=3, jobs=1, limit=1, seed=5)
-    with pytest.raises(UserError, match="patch is"):
-        merge([dataset, tmp_path / "o.h5"], tmp_path / "m" / "m.h5")
+    (tmp_path / "list").write_text("private/\n./s0/\ns1\n# a remark\nnobody\n")
+    other = tmp_path / "other.h5"
+    kind: dict[str, Any] = {"recipe": str(recipe), "labels": "truth", "jobs": 1}
+    build(photos, other, exclude=tmp_path / "list", **kind)
+    merged = tmp_path / "m" / "m.h5"
+    merge([training, other], merged)
+    card(merged, SHARED)
+    text = (tmp_path / "m" / "README.md").read_text()
+    assert "Then `labelgen merge` of t.h5" in text
+    assert "Brackets that were left out on purpose: 3, by `private/`, `./s0/`, `s1`" in text
+    assert "Labels are of several kinds" in text
+    assert not (tmp_path / "m" / "recipe.toml").exists()
+    [step] = read_header(merged).derived
+    assert [s["by"] for s in step["of"][0]["derived"]] == ["split"]
+
+
+@pytest.mark.parametrize("name", ["a:b.h5", "-x.h5", ".hid.h5", "x.part", "a\nb.h5", "README.md"])
+def test_names_that_nobody_could_fetch_are_refused(dataset: Path, name: str) -> None:
+    dataset.rename(dataset.with_name(name))
+    with pytest.raises(UserError, match="can't be offered"):
+        card(dataset.with_name(name), SHARED)
+    assert {p.name for p in dataset.parent.iterdir()} == {name, "out.times.json"}
+
+
+def test_a_part_is_no_dataset_to_offer(photos: Path, recipe: Path, tmp_path: Path) -> None:
+    build(photos, tmp_path / "out.h5", recipe=str(recipe), jobs=1, part_bytes=1 << 18)
+    part = next(tmp_path.glob("out-00000-*"))
+    for share in (card, lambda path: pack(path, tmp_path / "p.h5")):
+        with pytest.raises(UserError, match=r"can't be offered|is a part"):
+            share(part)
+
+
+def test_an_interrupted_card_leaves_no_checksums_that_are_wrong(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card(dataset, SHARED)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("labelgen.share.card.write_json", full)
+        with pytest.raises(OSError, match="No space"):
+            card(dataset, Facts(title="other"), overwrite=True)
+    assert not (dataset.parent / "SHA256SUMS").exists()
 
 
 def test_croissant_has_no_empty_fields() -> None:

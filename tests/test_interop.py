@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from labelgen.build import build
+from labelgen.errors import UserError
 from labelgen.files import read_hdr
 from labelgen.format import Dataset
 from labelgen.share.card import card
@@ -186,3 +187,22 @@ def test_folders_of_crops_as_code_for_siggraph17_reads_them(dataset: Path, tmp_p
             assert (np.abs(read_hdr(folder / "label.hdr") - label) <= top / 250 + 1e-6).all()
             trust = cv2.imread(str(folder / "weight.png"), cv2.IMREAD_UNCHANGED)
             assert np.array_equal(trust, data.image("weight", row))
+
+
+def test_exports_of_users_are_not_replaced(dataset: Path, tmp_path: Path) -> None:
+    out = tmp_path / "crops"
+    export(dataset, out, "sig17")
+    with pytest.raises(UserError, match="--overwrite"):
+        export(dataset, out, "sig17")
+    mine = out / "00000001" / "prediction.png"
+    mine.write_bytes(b"mine")
+    with pytest.raises(UserError, match="holds more than an export"):
+        export(dataset, out, "webdataset", overwrite=True)
+    assert mine.read_bytes() == b"mine"
+    mine.unlink()
+    export(dataset, out, "webdataset", overwrite=True)
+    assert all(path.suffix == ".tar" for path in out.iterdir())
+    (tmp_path / "link").symlink_to(out)
+    with pytest.raises(UserError, match="holds more than an export"):
+        export(dataset, tmp_path / "link", overwrite=True)
+    assert {p.name for p in tmp_path.iterdir()} == {"crops", "link"}

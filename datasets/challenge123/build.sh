@@ -28,5 +28,5 @@ for order in ${ORDERS:-123}; do
 done
 
 labelgen scan "$raw"
-labelgen build "$raw" "$out" --license "$(field terms)" --citation "$(field citation)" "$@"
+labelgen build "$raw" "$out" --license "$(licence)" --citation "$(field citation)" "$@"
 labelgen verify "$out"

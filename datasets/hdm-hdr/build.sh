@@ -13,5 +13,5 @@ shift 2
 
 python3 "$here/expose.py" "$footage" "$raw" --every "${EVERY:-24}"
 labelgen scan "$raw"
-labelgen build "$raw" "$out" --license "$(field terms)" --citation "$(field citation)" "$@"
+labelgen build "$raw" "$out" --license "$(licence)" --citation "$(field citation)" "$@"
 labelgen verify "$out"

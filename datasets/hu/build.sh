@@ -10,5 +10,5 @@ shift 2
 
 labelgen scan "$raw"
 labelgen build "$raw" "$out" --exclude "$here/test.txt" \
-  --license "$(field terms)" --citation "$(field citation)" "$@"
+  --license "$(licence)" --citation "$(field citation)" "$@"
 labelgen verify "$out"

@@ -34,5 +34,5 @@ done
 [ -d "$raw" ] || fail "$download: no scene with dynamic/ or ghosted/ in it"
 
 labelgen scan "$raw"
-labelgen build "$raw" "$out" --license "$(field terms)" --citation "$(field citation)" "$@"
+labelgen build "$raw" "$out" --license "$(licence)" --citation "$(field citation)" "$@"
 labelgen verify "$out"

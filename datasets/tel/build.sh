@@ -8,5 +8,5 @@ out=$2
 shift 2
 
 labelgen scan "$raw"
-labelgen build "$raw" "$out" --license "$(field terms)" --citation "$(field citation)" "$@"
+labelgen build "$raw" "$out" --license "$(licence)" --citation "$(field citation)" "$@"
 labelgen verify "$out"

@@ -14,5 +14,5 @@ labelgen scan "$raw"
 [ -f "$groups" ] ||
   labelgen scan "$raw" --json | python3 "$here/../spread.py" "$groups" --step "${STEP:-2}"
 labelgen build "$raw" "$out" --groups "$groups" \
-  --license "$(field terms)" --citation "$(field citation)" "$@"
+  --license "$(licence)" --citation "$(field citation)" "$@"
 labelgen verify "$out"

@@ -36,6 +36,13 @@ def recipe_names() -> dict[str, str]:
     return {recipe.name: recipe.summary for recipe in RECIPES.values()}
 
 
+def set_names() -> dict[str, str]:
+    """The datasets and bracket sets that are known by name."""
+    from labelgen.share.catalog import names
+
+    return dict.fromkeys(names(), "")
+
+
 def completion_of(program: str) -> Command:
     """The command that prints the script for a shell."""
 

@@ -16,6 +16,7 @@ from labelgen.cli.options import (
     frames_option,
     json_option,
     overwrite_option,
+    part_size_option,
     recipe_option,
     reference_option,
     response_option,
@@ -126,14 +127,7 @@ def scan(
     show_default=True,
     help="Filter of the images; bitshuffle needs labelgen[codecs].",
 )
-@click.option(
-    "--part-size",
-    type=click.FloatRange(0, 1e6, min_open=True),
-    default=8.0,
-    show_default=True,
-    metavar="GIB",
-    help="Split a dataset above it.",
-)
+@part_size_option
 @click.option("--license", "license_", default="", help="Licence to store in the dataset.")
 @click.option("--citation", default="", help="Citation to store in the dataset.")
 @click.option("--resume", is_flag=True, help="Go on with a build that was interrupted.")

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from labelgen.cli.completion import names_or_files, recipe_names
 
 PathArg = click.Path(path_type=Path)
+
+
+class Amount(click.FloatRange):
+    """A number above 0, which NaN is not."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 1e6, min_open=True)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number."""
+        number = float(super().convert(value, param, ctx))
+        if number != number:
+            self.fail(f"{value} is no number above 0", param, ctx)
+        return number
 
 
 def as_reference(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
@@ -66,3 +83,11 @@ bayer_option = click.option(
 )
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what is there.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+part_size_option = click.option(
+    "--part-size",
+    type=Amount(),
+    default=8.0,
+    show_default=True,
+    metavar="GIB",
+    help="Split above it.",
+)

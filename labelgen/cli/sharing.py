@@ -8,18 +8,16 @@ from typing import Any
 
 import click
 
+from labelgen.cli.completion import names_or_files, set_names
 from labelgen.cli.help import command
-from labelgen.cli.options import PathArg, json_option, overwrite_option
-from labelgen.cli.terminal import Bar, echo, echo_json
-
-part_size_option = click.option(
-    "--part-size",
-    type=click.FloatRange(0, 1e6, min_open=True),
-    default=8.0,
-    show_default=True,
-    metavar="GIB",
-    help="Split above it.",
+from labelgen.cli.options import (
+    Amount,
+    PathArg,
+    json_option,
+    overwrite_option,
+    part_size_option,
 )
+from labelgen.cli.terminal import Bar, echo, echo_json
 
 
 @command(
@@ -53,9 +51,11 @@ def card(dataset: Path, overwrite: bool, as_json: bool, **said: str) -> None:
     """Write what goes with a dataset: README.md, croissant.json, recipe.toml, SHA256SUMS."""
     from labelgen.format import read_header
     from labelgen.share.card import card as write_card
+    from labelgen.share.card import check_card
     from labelgen.share.facts import Facts
 
     known = read_header(dataset)
+    check_card(dataset, overwrite)
     for name, question in (("license", "Licence"), ("origin", "Origin of the photos, their terms")):
         if not (said[name] or getattr(known, name, "")) and sys.stdin.isatty():
             said[name] = click.prompt(question, default="", show_default=False, err=True)
@@ -82,7 +82,7 @@ def card(dataset: Path, overwrite: bool, as_json: bool, **said: str) -> None:
 @click.argument("out", type=PathArg)
 @click.option(
     "--part-size",
-    type=click.FloatRange(0, 1e6, min_open=True),
+    type=Amount(),
     metavar="GIB",
     help="Split above it.  [default: one file]",
 )
@@ -161,7 +161,9 @@ def split(
 )
 @click.argument("dataset", type=PathArg)
 @click.argument("out", type=PathArg)
-@click.option("--megabytes", default=1.0, show_default=True, metavar="MB", help="At most.")
+@click.option(
+    "--megabytes", type=Amount(), default=1.0, show_default=True, metavar="MB", help="At most."
+)
 @overwrite_option
 @json_option
 def sample(dataset: Path, out: Path, megabytes: float, overwrite: bool, as_json: bool) -> None:
@@ -178,7 +180,7 @@ def sample(dataset: Path, out: Path, megabytes: float, overwrite: bool, as_json:
         labelgen get simulated
     """,
 )
-@click.argument("source", metavar="URL|FOLDER|NAME")
+@click.argument("source", metavar="URL|FOLDER|NAME", shell_complete=names_or_files(set_names))
 @click.option(
     "-o", "--output", "out", type=PathArg, metavar="DIR", help="Folder.  [default: its name]"
 )
@@ -197,18 +199,19 @@ def get(
     """Fetch a published dataset; every byte is checked, and what was interrupted goes on."""
     from labelgen.share.get import get as fetch
     from labelgen.share.offer import folder_of, look
+    from labelgen.share.remote import join
 
     offer = look(source, sums_sha256)
     folder = out if out is not None else folder_of(offer)
     echo(f"{offer.place}: {len(offer.files)} files, {offer.bytes / 1e6:.1f} MB", err=True)
     for file in offer.files:
         echo(f"    {file.name}  {file.bytes:,} bytes", err=True)
-    echo(f"    licence: {offer.license or 'not stated'}; to {folder}/", err=True)
+    echo(f"    licence: {offer.license[:200] or 'not stated'}; to {folder}/", err=True)
     if not dry_run:
         with Bar() as bar:
             dataset = fetch(offer, folder, overwrite=overwrite, progress=bar)
         if not as_json:
-            echo(f"{dataset}: fetched, every file as {offer.place}SHA256SUMS says")
+            echo(f"{dataset}: fetched, every file as {join(offer.place, 'SHA256SUMS')} says")
     if as_json:
         sizes = {file.name: file.bytes for file in offer.files}
         said = {"from": offer.place, "to": str(folder), "files": sizes, "license": offer.license}
@@ -232,7 +235,7 @@ def get(
 )
 @click.option(
     "--shard-size",
-    type=click.FloatRange(0, 1e6, min_open=True),
+    type=Amount(),
     default=256.0,
     show_default=True,
     metavar="MIB",

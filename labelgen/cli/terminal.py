@@ -71,7 +71,7 @@ class Commands(Group):
     headings: ClassVar = {
         "Brackets": ("scan", "label", "simulate", "demo"),
         "Dataset": ("build", "info", "verify", "report", "recipes"),
-        "Sharing": ("card", "pack", "unpack", "merge", "split", "sample", "get", "export"),
+        "Sharing": ("card", "pack", "merge", "split", "sample", "get", "export"),
     }
     example: ClassVar = """
         labelgen demo                        # all of it, on brackets that it simulates

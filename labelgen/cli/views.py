@@ -40,7 +40,7 @@ def show_brackets(
         about = [Line(b.camera, "dim")] if b.camera else []
         if b.masks:
             about.append(Line(f"masked by {', '.join(m.name for m in b.masks)}", "magenta"))
-        name = (b.name, *about) if about else b.name
+        name: Cell = (b.name, *about) if about else b.name
         stated = evs or Line("unknown", "yellow")
         rows.append(
             [

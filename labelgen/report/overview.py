@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -76,7 +75,7 @@ def _dot(entry: Entry) -> dict[str, Any]:
 
 def _sampled(data: Dataset, rows: Rows) -> dict[str, Any]:
     """Trust by branch, and radiance, of an even choice of samples."""
-    images = data.images[0] if data.images else {}
+    images = data.images[0]
     size = sum(int(np.prod(images[n].shape[1:])) * images[n].dtype.itemsize for n in images)
     chosen = even(range(len(data)), max(1, min(MOST_SAMPLES, MOST_BYTES // max(size, 1))))
     trust = np.zeros((256, 256), np.int64)
@@ -206,5 +205,5 @@ def times(path: Path, fingerprint: str) -> dict[str, Any]:
             return {}
         seconds = {stage: max(a_number(table[stage]), 0.0) for stage in STAGES}
         return {"stages": seconds, "resumed": table["resumed"] is True}
-    except (json.JSONDecodeError, *NOT_JSON) as e:
+    except NOT_JSON as e:
         raise UserError(f"{beside}: not what a build writes; remove it") from e

@@ -18,14 +18,15 @@ from labelgen.errors import UserError
 from labelgen.files import write_bytes, write_json
 from labelgen.format import Dataset
 from labelgen.recipe import Recipe
+from labelgen.safe_hdf5 import PART
 from labelgen.share.facts import Facts
-from labelgen.share.listed import Listed
+from labelgen.share.listed import CROISSANT, HDF5, README, RECIPE, SUMS, Listed, check_name
 from labelgen.share.markdown import readme
+from labelgen.share.rows import refuse_part
 from labelgen.untrusted import one_line
 
-README, CROISSANT, RECIPE, SUMS = "README.md", "croissant.json", "recipe.toml", "SHA256SUMS"
 KINDS = {".md": "text/markdown", ".toml": "application/toml"}
-HDF5 = "application/x-hdf5"
+OF_HDF5 = "application/x-hdf5"
 SCHEMA = "https://schema.org/"
 CONTEXT: dict[str, Any] = {
     "@language": "en",
@@ -96,24 +97,19 @@ def card(path: Path, facts: Facts | None = None, *, overwrite: bool = False) -> 
         Not a dataset, or files of these names are there already.
     """
     told, folder = facts or Facts(), path.parent
+    check_card(path, overwrite)
     names = [README, CROISSANT, RECIPE, SUMS]
-    if there := [n for n in names if (folder / n).exists()]:
-        if not overwrite:
-            raise UserError(
-                f"{folder / there[0]}: exists; give --overwrite to replace it, or move the dataset "
-                "to a folder of its own"
-            )
-        if odd := [n for n in there if not (folder / n).is_file()]:
-            raise UserError(f"{folder / odd[0]}: not a file; move it away")
     with Dataset(path) as data:
+        refuse_part(data)
         told = told.completed(data.header)
         files = [
             Listed.of(p) for p in dict.fromkeys((path, *(Path(f.filename) for f in data.files)))
         ]
         toml = _toml(data)
         text = readme(data, told, files, has_recipe=bool(toml))
+    (folder / SUMS).unlink(missing_ok=True)  # whatever happens now, none that is wrong is left
     if toml:
-        write_bytes(folder / RECIPE, toml.encode())
+        write_bytes(folder / RECIPE, toml.encode("utf-8", "replace"))
     else:  # of a dataset that was merged from several
         (folder / RECIPE).unlink(missing_ok=True)
         names.remove(RECIPE)
@@ -126,9 +122,41 @@ def card(path: Path, facts: Facts | None = None, *, overwrite: bool = False) -> 
     return [folder / name for name in names]
 
 
+def check_card(path: Path, overwrite: bool) -> None:
+    """Refuse a dataset that could not be offered so, and files that are there already.
+
+    Raises
+    ------
+    UserError
+        With the reason.
+    """
+    _check_name(path)
+    folder = path.parent
+    if there := [n for n in (README, CROISSANT, RECIPE, SUMS) if (folder / n).exists()]:
+        if not overwrite:
+            raise UserError(
+                f"{folder / there[0]}: exists; give --overwrite to replace it, or move the dataset "
+                "to a folder of its own"
+            )
+        if odd := [n for n in there if not (folder / n).is_file()]:
+            raise UserError(f"{folder / odd[0]}: not a file; move it away")
+
+
+def _check_name(path: Path) -> None:
+    """Refuse names by which `labelgen.share.get` would not fetch a dataset."""
+    try:
+        check_name(path.name)
+        if not path.name.endswith(HDF5) or PART.fullmatch(path.name):
+            raise ValueError(f"expected a name like {path.stem[:20]}.h5, and not that of a part")
+    except ValueError as e:
+        raise UserError(f"{path}: can't be offered ({e}); 'labelgen pack' it under another") from e
+
+
 def _toml(data: Dataset) -> str:
     """The recipe of a dataset; empty if it has several, or one of another version."""
     settings = {k: v for k, v in data.header.recipe.items() if k not in ("labels", "seed")}
+    if len(settings) == len(data.header.recipe):  # merged of several
+        return ""
     try:
         return Recipe.from_dict(settings, one_line(Exception(data.path.name))).as_toml()
     except UserError:
@@ -170,7 +198,7 @@ def croissant(facts: Facts, files: Sequence[Listed]) -> dict[str, Any]:
                 "name": file.name,
                 "contentUrl": file.name,
                 "contentSize": f"{file.bytes} B",
-                "encodingFormat": KINDS.get(Path(file.name).suffix, HDF5),
+                "encodingFormat": KINDS.get(Path(file.name).suffix, OF_HDF5),
                 "sha256": file.sha256,
             }
             for file in files

@@ -58,9 +58,10 @@ def find(name: str) -> Known | None:
     except (ValueError, TypeError, KeyError) as e:
         raise UserError(f"{folder / ENTRY}: not the entry of a dataset ({one_line(e)})") from e
     if not place:
+        here = f"; a folder of that name is ./{name}" if Path(name).is_dir() else ""
         raise UserError(
             f"{name}: nobody offers it ready made; its brackets are at {homepage}, and "
-            f"'sh {folder / 'build.sh'} DOWNLOAD OUT.h5' makes the dataset of them"
+            f"'sh {folder / 'build.sh'} DOWNLOAD OUT.h5' makes the dataset of them{here}"
         )
     if "://" not in place:
         place = str(folder / place)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, fields, replace
+from datetime import date as Date
 
 from labelgen.errors import UserError
 from labelgen.format import Header
@@ -47,7 +47,7 @@ class Facts:
             raise UserError(
                 f"--people is '{self.people}', expected {', '.join(filter(None, PEOPLE))}"
             )
-        if self.date and not re.fullmatch(r"\d{4}-\d\d-\d\d", self.date):
+        if self.date and not _is_date(self.date):
             raise UserError(f"--date is '{self.date}', expected YYYY-MM-DD")
         for field in fields(self):
             text = getattr(self, field.name)
@@ -82,3 +82,10 @@ class Facts:
         """Whether people are in it, and who consented."""
         consent = f"; consent: {self.consent}" if self.consent else ""
         return f"{PEOPLE[self.people]}{consent}" if self.people or self.consent else ""
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return len(text) == 10 and bool(Date.fromisoformat(text))
+    except ValueError:
+        return False

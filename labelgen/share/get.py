@@ -6,13 +6,12 @@ import shutil
 from pathlib import Path
 
 from labelgen.errors import UserError
-from labelgen.files import publish, sha256, write_bytes
+from labelgen.files import publish, sha256, take, write_bytes
 from labelgen.progress import Progress, Silent
 from labelgen.safe_hdf5 import PART
 from labelgen.share import remote
-from labelgen.share.card import CROISSANT, README, RECIPE, SUMS
-from labelgen.share.listed import Listed
-from labelgen.share.offer import UNFINISHED, Offer, folder_of, look
+from labelgen.share.listed import CROISSANT, HDF5, SUMS, UNFINISHED, Listed
+from labelgen.share.offer import Offer, folder_of, look
 
 
 def get(
@@ -57,9 +56,7 @@ def get(
     folder = out if out is not None else folder_of(offer)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: not a folder; give another with -o")
-    datasets = [
-        f for f in offer.files if f.name not in (README, RECIPE) and not PART.fullmatch(f.name)
-    ]
+    datasets = [f for f in offer.files if f.name.endswith(HDF5) and not PART.fullmatch(f.name)]
     if len(datasets) != 1:
         raise UserError(f"{offer.place}: offers {len(datasets)} datasets in one folder, expected 1")
     last = datasets[0]
@@ -69,8 +66,9 @@ def get(
     tell.start("get", max(sum(f.bytes for f in missing) >> 20, 1))
     for file in sorted(missing, key=lambda f: f is last):
         _fetch(offer.place, file, folder, tell)
-    write_bytes(folder / CROISSANT, offer.croissant)
-    write_bytes(folder / SUMS, offer.sums)
+    for name, data in ((CROISSANT, offer.croissant), (SUMS, offer.sums)):
+        if not (folder / name).is_file() or (folder / name).read_bytes() != data:
+            write_bytes(folder / name, data)
     return folder / last.name
 
 
@@ -133,6 +131,9 @@ def _fetch(place: str, file: Listed, folder: Path, tell: Progress) -> None:
 
 def _download(address: str, file: Listed, unfinished: Path, tell: Progress) -> None:
     with unfinished.open("ab") as target:
+        # Another may have ended just now, and what was opened have another name.
+        if not take(target.fileno()) or not unfinished.exists():
+            raise UserError(f"{unfinished}: another 'labelgen get' is fetching it; wait for it")
         if target.tell() > file.bytes:
             target.truncate(0)
         done = target.tell()

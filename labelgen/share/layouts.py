@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import tarfile
 from collections.abc import Iterator, Mapping
@@ -27,7 +28,7 @@ import numpy as np
 
 from labelgen.arrays import Array, Codes
 from labelgen.errors import UserError
-from labelgen.files import beside, png, sync, write_hdr
+from labelgen.files import beside, hdr, png, sync, write_through
 from labelgen.format import BRANCHES, DAMAGE, Dataset
 from labelgen.progress import Progress, Silent
 from labelgen.response import to_depth
@@ -37,6 +38,8 @@ from labelgen.untrusted import one_line
 LAYOUTS = ("webdataset", "sig17")
 SHARD_BYTES = 1 << 28
 DIGITS = 8
+CROP = re.compile(r"\d+\.tif|label\.hdr|weight\.png|exposure\.txt")
+"""Files of a sample in the layout sig17."""
 
 Sample: TypeAlias = tuple[str, Codes, Array, Array, int]
 """Key, codes, label, weight and row."""
@@ -89,7 +92,8 @@ def export(
     tell = progress or Silent()
     with Dataset(path) as data:
         source = Opened.of(data)
-        _check_folder(out, path, overwrite)
+        _check_folder(out, overwrite)
+        _check_room(source, out)
         work = beside(out)
         work.mkdir()
         try:
@@ -99,16 +103,18 @@ def export(
             else:
                 _tars(source, work, shard_bytes, tell)
             sync(work)
+            _check_folder(out, overwrite)  # once more: it may have been made meanwhile
             if out.exists():
                 shutil.rmtree(out)
             work.replace(out)
+            sync(out.parent)
         except BaseException:
             shutil.rmtree(work, ignore_errors=True)
             raise
         return len(data)
 
 
-def _check_folder(out: Path, path: Path, overwrite: bool) -> None:
+def _check_folder(out: Path, overwrite: bool) -> None:
     """Refuse a folder that is there, but for an earlier export that is to be replaced."""
     if not out.parent.is_dir():
         raise UserError(f"{out.parent}: no such folder; make it first")
@@ -116,15 +122,28 @@ def _check_folder(out: Path, path: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise UserError(f"{out}: exists; give --overwrite to replace it, or another name")
-    if not out.is_dir() or not all(map(_is_ours, out.iterdir())):
+    if out.is_symlink() or not out.is_dir() or not all(map(_is_ours, out.iterdir())):
         raise UserError(f"{out}: holds more than an export, so not ours to replace; give another")
+
+
+def _check_room(source: Opened, out: Path) -> None:
+    """Refuse a disk that may be too small; pictures are at most as large as the samples."""
+    needed = len(source.data) * source.layout.sample_bytes
+    free = shutil.disk_usage(out.parent).free
+    if needed > free:
+        raise UserError(
+            f"{out.parent}: {needed / 1e9:.1f} GB may be needed and {free / 1e9:.1f} GB are free; "
+            "take another disk"
+        )
 
 
 def _is_ours(path: Path) -> bool:
     """Whether a thing in a folder is one that an export makes."""
-    if path.name.isdigit():
-        return (path / "label.hdr").is_file()
-    return path.stem.isdigit() and path.suffix == ".tar" and path.is_file()
+    if path.is_symlink() or not path.stem.isdigit():
+        return False
+    if path.is_dir():
+        return all(CROP.fullmatch(p.name) and not p.is_dir() for p in path.iterdir())
+    return path.suffix == ".tar"
 
 
 def _samples(source: Opened, tell: Progress) -> Iterator[Sample]:
@@ -150,11 +169,12 @@ def _folders(source: Opened, work: Path, tell: Progress) -> None:
             ok, data = cv2.imencode(".tif", np.ascontiguousarray(codes[..., ::-1]))
             if not ok:
                 raise UserError(f"{folder}: a frame can't be encoded as TIFF")
-            (folder / f"{i}.tif").write_bytes(data.tobytes())
-        write_hdr(folder / "label.hdr", label.astype(np.float32))
-        (folder / "weight.png").write_bytes(png(weight))
+            write_through(folder / f"{i}.tif", data.tobytes())
+        write_through(folder / "label.hdr", hdr(label.astype(np.float32)))
+        write_through(folder / "weight.png", png(weight))
         lines = [f"{ev:.6f}\n" for ev in source.columns["ev"][row]]
-        (folder / "exposure.txt").write_text("".join(lines))
+        write_through(folder / "exposure.txt", "".join(lines).encode())
+        sync(folder)
 
 
 def _tars(source: Opened, work: Path, shard_bytes: int, tell: Progress) -> None:
@@ -169,6 +189,7 @@ def _tars(source: Opened, work: Path, shard_bytes: int, tell: Progress) -> None:
                 _add(tar, source, sample)
                 if tar.offset > shard_bytes:
                     break
+        sync(path)
 
 
 def _add(tar: tarfile.TarFile, source: Opened, sample: Sample) -> None:

@@ -1,4 +1,4 @@
-"""A file of a dataset that is shared, as its lists have it."""
+"""The files of a dataset that is shared, as its lists have them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labelgen.files import sha256
+from labelgen.untrusted import brief
+
+README, CROISSANT, RECIPE, SUMS = "README.md", "croissant.json", "recipe.toml", "SHA256SUMS"
+"""What lies beside a dataset that is shared."""
+HDF5 = (".h5", ".hdf5")
+"""What the name of a dataset ends in."""
+UNFINISHED = ".part"
+"""What the name of a file ends in that has not come whole."""
+
+
+def check_name(name: str) -> None:
+    """Refuse names that lead out of a folder, hide, or are none everywhere.
+
+    Raises
+    ------
+    ValueError
+        It is one.
+    """
+    plain = name.isprintable() and not set(name) & set('/\\:*?"<>|')
+    plain &= len(name.encode("utf-8", "replace")) <= 200 and name.isprintable()
+    if not plain or name.startswith((".", "-", " ")) or name.endswith((".", " ", UNFINISHED)):
+        raise ValueError(f"{brief(name)} is not the plain name of a file")
 
 
 @dataclass(frozen=True)

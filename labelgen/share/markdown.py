@@ -58,6 +58,13 @@ def plain(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>#|!&~$])", r"\\\1", line)
 
 
+def code(text: str) -> str:
+    """Text of others as code, of which Markdown makes nothing but text."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    shown = line.replace("`", "'").replace("|", "/").replace("<", "(")
+    return f"`{shown}`"
+
+
 def _missing(facts: Facts) -> list[str]:
     """The first line, where what sharing needs is missing."""
     if not facts.missing:
@@ -88,7 +95,7 @@ def _holds(data: Dataset) -> list[str]:
             ("compression", compression_of(inputs)),
             ("exposures in EV (brackets)", _counted(steps)),
             ("cameras (brackets)", _counted(cameras)),
-            ("fingerprint", f"`{plain(header.fingerprint)}`"),
+            ("fingerprint", code(header.fingerprint)),
         ]
     )
 
@@ -106,15 +113,18 @@ def _counted(found: Counter[str]) -> str:
 def _coverage(data: Dataset) -> list[str]:
     """How much of the labels can be trusted, from some samples and from what builds note."""
     rows = np.unique(np.linspace(0, len(data) - 1, MOST_LOOKED_AT).round().astype(int))
+    counts = np.zeros(256, np.int64)
     try:
-        weights = np.concatenate([data.image("weight", row).ravel() for row in rows.tolist()])
+        for row in rows.tolist():
+            counts += np.bincount(data.image("weight", row).ravel(), minlength=256)
     except DAMAGE as e:
         raise UserError(f"{data.path}: damaged ({one_line(e)}); 'labelgen verify' says more") from e
-    high, some = float((weights >= 205).mean()), float((weights >= 128).mean())
+    share = counts / counts.sum()
+    high, some = float(share[205:].sum()), float(share[128:].sum())
     said = f"Of their pixels, {some:.1%} have a weight of 128 or more, {high:.1%} of 205 or more"
     looked = f" (looked at in {len(rows)} of them)" if len(rows) < len(data) else ""
     labels = [s["label"] for s in data.header.scenes.values() if isinstance(s.get("label"), dict)]
-    lines = [f"{said}{looked}; {float((weights == 0).mean()):.1%} have none."]
+    lines = [f"{said}{looked}; {float(share[0]):.1%} have none."]
     shares = [
         f"{name} {np.mean([label[name] for label in labels]):.1%}"
         for name in ("static", "moving", "clipped", "dark")
@@ -137,27 +147,38 @@ def _from(header: Header, facts: Facts) -> list[str]:
     if rejected:
         lines += [f"- {sum(rejected.values())} brackets were rejected:"]
         lines += [f"    - {plain(why)} ({n})" for why, n in rejected.most_common(MOST_LISTED)]
-    excluded = header.options.get("excluded")
-    if isinstance(excluded, dict) and excluded:
-        total = sum(n for n in excluded.values() if isinstance(n, int))
-        listed = ", ".join(f"`{plain(str(p))}`" for p in list(excluded)[:MOST_LISTED])
-        lines += [f"- {total} brackets were left out on purpose, by {listed}."]
+    excluded = _excluded(header.options, header.derived)
+    if excluded:
+        listed = ", ".join(code(pattern) for pattern in list(excluded)[:MOST_LISTED])
+        total = sum(excluded.values())
+        lines += [f"- Brackets that were left out on purpose: {total}, by {listed}."]
     return lines
+
+
+def _excluded(options: dict[str, Any], derived: Sequence[dict[str, Any]]) -> Counter[str]:
+    """What builds were told to leave out, also those of the datasets that this was made of."""
+    found = Counter(options.get("excluded", {}))
+    for step in derived[-1:] if not options else ():
+        for source in step.get("of", []):
+            found += _excluded(source.get("options", {}), source.get("derived", []))
+    return found
 
 
 def _made(header: Header) -> list[str]:
     recipe = header.recipe
     lines = [
-        f"With {plain(header.generator)}, recipe `{plain(str(recipe.get('name', '')))}`, labels "
-        f"`{plain(str(recipe.get('labels', 'several')))}`."
+        f"With {plain(header.generator)}, recipe {code(str(recipe.get('name', '')))}, labels "
+        f"{code(str(recipe.get('labels', 'several')))}."
     ]
     for step in header.derived:
-        of = [o for o in step.get("of", []) if isinstance(o, dict)]
-        sources = ", ".join(f"{plain(str(o.get('file')))} ({o.get('samples')} samples)" for o in of)
+        sources = ", ".join(
+            f"{plain(o.get('file', ''))} ({o.get('samples', 0)} samples)"
+            for o in step.get("of", [])
+        )
         settings = {k: v for k, v in step.items() if k not in ("by", "of")}
         lines += [
             "",
-            f"Then `labelgen {plain(str(step.get('by')))}` of {sources}"
+            f"Then {code('labelgen ' + step.get('by', ''))} of {sources}"
             + (f", with {plain(json.dumps(settings))}" if settings else "")
             + ". Fingerprints and recipes of these are in the attribute `derived`.",
         ]
@@ -233,16 +254,19 @@ def _reading(name: str) -> list[str]:
         "`inputs` are gamma 2.2 codes, shortest frame first, `ev` their exposures in stops;",
         "`radiance = (code / max) ** 2.2 / 2 ** ev`. `label` is linear radiance, 1.0 where the",
         "shortest frame clips; multiply the loss of each pixel by `weight / 255`. All of it:",
-        "docs/format.md of labelgen. Training: `trainer fit " + name + " --run run/`.",
+        "docs/format.md of labelgen. Training:",
+        "",
+        f"    trainer fit {shlex.quote(name)} --run run/",
     ]
 
 
 def _limits(header: Header) -> Iterator[str]:
-    yield (
-        "- Labels are pseudo-labels"
-        if header.recipe.get("labels") != "truth"
-        else ("- Labels are the truth that came with the brackets.")
-    )
+    kinds = {
+        "pseudo": "- Labels were made from the frames themselves.",
+        "truth": "- Labels are the truth that came with the brackets.",
+    }
+    several = "- Labels are of several kinds; the attribute `derived` says which."
+    yield kinds.get(str(header.recipe.get("labels")), several)
     yield "- Where `weight` is 0 a label means nothing; below 128 it is a guess at best."
     yield "- Nothing is known of radiance beyond the clip of the shortest frame: labels end at 1.0."
     assumed = [c for c, r in header.responses.items() if "assumed" in str(r.get("name"))]

@@ -91,23 +91,22 @@ def _check_different(datasets: Sequence[Dataset]) -> None:
     for one, other in combinations(datasets, 2):
         if one.header.fingerprint == other.header.fingerprint:
             raise UserError(f"{other.path}: the same dataset as {one.path} (same fingerprint)")
-    seen: dict[tuple[str, ...], tuple[Dataset, str]] = {}
+    seen: dict[str, tuple[Dataset, str]] = {}
     for data in datasets:
-        for name, photos in _photos(data.header):
-            if photos in seen and seen[photos][0] is not data:
-                there, other_name = seen[photos]
+        for name, photo in _photos(data.header):
+            there, other_name = seen.setdefault(photo, (data, name))
+            if there is not data:
                 raise UserError(
-                    f"{data.path}: '{name}' has the same photos as '{other_name}' of {there.path}; "
+                    f"{data.path}: '{name}' has a photo of '{other_name}' of {there.path}; "
                     "leave one out (build --exclude)"
                 )
-            seen[photos] = data, name
 
 
-def _photos(header: Header) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Brackets that were used, and the SHA-256 of their frames."""
+def _photos(header: Header) -> Iterator[tuple[str, str]]:
+    """Brackets that were used, with the SHA-256 of each of their frames."""
     for name, scene in header.scenes.items():
-        if "rejected" not in scene and scene.get("frames"):
-            yield name, tuple(str(frame.get("sha256")) for frame in scene["frames"])
+        for frame in scene.get("frames", ()) if "rejected" not in scene else ():
+            yield name, frame.get("sha256", "")
 
 
 def _prefixes(datasets: Sequence[Dataset]) -> list[str]:
@@ -115,11 +114,10 @@ def _prefixes(datasets: Sequence[Dataset]) -> list[str]:
     names = Counter(name for data in datasets for name in data.header.scenes)
     if all(count == 1 for count in names.values()):
         return ["" for _ in datasets]
-    stems = Counter(data.path.stem for data in datasets)
-    return [
-        f"{data.path.stem}/" if stems[data.path.stem] == 1 else f"{data.path.stem}~{k}/"
-        for k, data in enumerate(datasets, 1)
-    ]
+    stems = [data.path.stem for data in datasets]
+    if len(set(stems)) == len(stems):
+        return [f"{stem}/" for stem in stems]
+    return [f"{k}-{stem}/" for k, stem in enumerate(stems, 1)]
 
 
 def _attributes(datasets: Sequence[Dataset], prefixes: Sequence[str]) -> dict[str, Any]:
@@ -158,6 +156,8 @@ def _responses(datasets: Sequence[Dataset]) -> dict[str, Any]:
             same = found.get(camera)
             if same is None:
                 found[camera] = dict(entry)
+            elif same == entry:  # of a dataset that was split, say
+                continue
             elif {**same, "brackets": 0} == {**entry, "brackets": 0}:
                 same["brackets"] += entry["brackets"]
             else:

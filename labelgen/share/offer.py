@@ -11,17 +11,14 @@ from urllib.parse import unquote, urlsplit
 
 from labelgen.errors import UserError
 from labelgen.share import remote
-from labelgen.share.card import CROISSANT, SUMS
 from labelgen.share.catalog import find
-from labelgen.share.listed import Listed
+from labelgen.share.listed import CROISSANT, HDF5, SUMS, Listed, check_name
 from labelgen.untrusted import NOT_JSON, a_table, a_text, brief, one_line
 
 MOST_SUMS, MOST_CROISSANT = 1 << 20, 1 << 24
 """Bytes of the lists."""
 LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 SIZE = re.compile(r"(\d{1,18}) B")
-UNFINISHED = ".part"
-"""What the name of a file ends in that has not come whole."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +75,9 @@ def look(source: str, sums_sha256: str = "") -> Offer:
                 f"{place}: {CROISSANT} and {SUMS} differ about {brief(name)}; tell who offers it"
             )
         files.append(Listed(name, size, digest))
+    asked = Path(unquote(urlsplit(source).path)).name
+    if asked.endswith(HDF5) and not known and asked not in digests:
+        raise UserError(f"{place}: {SUMS} does not list '{asked}'; 'labelgen card' it first")
     name = known.name if known else Path(unquote(urlsplit(place).path)).name
     return Offer(place, name or "dataset", tuple(files), croissant, sums, license)
 
@@ -104,16 +104,17 @@ def _list(place: str, name: str, most: int) -> bytes:
 
 def _parsed_sums(place: str, sums: bytes) -> dict[str, str]:
     """SHA-256 by the name of the file, all of which lie in one folder."""
-    digests: dict[str, str] = {}
+    digests, seen = dict[str, str](), {SUMS.lower()}
     try:
         for line in _text(sums).splitlines():
             found = LINE.fullmatch(line)
             if not found:
                 raise ValueError(f"{brief(line)} is no checksum and name")
             digest, name = found.groups()
-            _check_name(name)
-            if name.lower() in (n.lower() for n in (SUMS, *digests)):
+            check_name(name)
+            if name.lower() in seen:
                 raise ValueError(f"{brief(name)} is listed twice")
+            seen.add(name.lower())
             digests[name] = digest
     except ValueError as e:
         raise UserError(f"{place}{SUMS}: {e}; refused") from e
@@ -127,13 +128,6 @@ def _text(data: bytes) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError as e:
         raise ValueError("is no text") from e
-
-
-def _check_name(name: str) -> None:
-    """Refuse names that lead out of a folder, hide, or could not be told on a terminal."""
-    plain = name.isprintable() and not set(name) & set('/\\:*?"<>|') and len(name.encode()) <= 200
-    if not plain or name.startswith((".", "-", " ")) or name.endswith((".", " ", UNFINISHED)):
-        raise ValueError(f"{brief(name)} is not the plain name of a file")
 
 
 def _parsed_croissant(place: str, croissant: bytes) -> tuple[dict[str, tuple[int, str]], str]:

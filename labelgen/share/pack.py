@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from labelgen.assemble import PART_BYTES
 from labelgen.errors import UserError
 from labelgen.format import Dataset
 from labelgen.progress import Progress
 from labelgen.share.remake import attributes_of, check_target, write_rows
 from labelgen.share.rows import Opened
 
-WHOLE = 1 << 62
-"""Bytes that no file has."""
+WHOLE = 10**6 << 30
+"""Bytes that no file has: the most that --part-size takes."""
 
 
 def pack(
@@ -48,11 +49,17 @@ def pack(
         check_target(out, [data], overwrite)
         source = Opened.of(data)
         kept = source.runs(source.all, source.layout)
+        size = part_bytes or WHOLE
+        attributes = attributes_of(data)
+        # As a build would note it that gives the same parts, or the same one file.
+        others = {k: v for k, v in data.header.options.items() if k != "part_bytes"}
+        usual = size == PART_BYTES or (size > PART_BYTES >= len(data) * source.layout.sample_bytes)
+        attributes["options"] = others if usual else others | {"part_bytes": size}
         write_rows(
             kept,
             out,
-            attributes_of(data),
-            part_bytes=part_bytes or WHOLE,
+            attributes,
+            part_bytes=size,
             overwrite=overwrite,
             progress=progress,
         )

@@ -13,12 +13,13 @@ from typing import Any
 import h5py
 import numpy as np
 
-from labelgen.assemble import PART_BYTES, assemble, parts_of
+from labelgen.assemble import PART_BYTES, assemble, check_parts, parts_of
 from labelgen.errors import UserError
 from labelgen.format import Dataset, Layout
 from labelgen.progress import Progress, Silent
+from labelgen.safe_hdf5 import MOST_TEXT
 from labelgen.share.rows import Kept
-from labelgen.workplace import refuse_to_overwrite, workplace
+from labelgen.workplace import refuse_to_overwrite, unfinished, workplace
 
 
 def attributes_of(data: Dataset) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def derived(
     """
     facts = [what, settings, [s.header.fingerprint for s in sources]]
     fingerprint = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-    names = "fingerprint", "generator", "recipe", "license", "citation", "options"
+    names = "fingerprint", "generator", "recipe", "license", "citation", "options", "derived"
     of = [
         {"file": s.path.name, "samples": len(s)} | {n: getattr(s.header, n) for n in names}
         for s in sources
@@ -127,15 +128,23 @@ def write_rows(
     check_target(out, [k.source.data for k in kept], overwrite)
     layout, begun = kept[0].layout, False
     _check_disk(kept, layout, out)
+    _check_notes(attributes, out)
     try:
         with workplace(work, out, overwrite=True):
             begun, old = True, parts_of(out)
-            assemble(kept, out, work, layout, attributes, part_bytes, progress or Silent())
+            tell, again = progress or Silent(), "give the same command again"
+            assemble(kept, out, work, layout, attributes, part_bytes, tell, again)
             for path in old - parts_of(out):
                 path.unlink(missing_ok=True)
     finally:
         if begun:  # otherwise it is another's
             shutil.rmtree(work, ignore_errors=True)
+
+
+def remove(dataset: Path) -> None:
+    """Remove a dataset with its parts."""
+    for path in (*parts_of(dataset), dataset):
+        path.unlink(missing_ok=True)
 
 
 def check_target(out: Path, sources: Sequence[Dataset], overwrite: bool) -> None:
@@ -155,9 +164,23 @@ def check_target(out: Path, sources: Sequence[Dataset], overwrite: bool) -> None
         if mine & {path.resolve() for path in (data.path, *(Path(f.filename) for f in data.files))}:
             raise UserError(f"{out}: is one of the datasets to read; give another name")
     work = out.with_name(out.name + ".partial")
+    if unfinished(work):
+        raise UserError(f"{work}: an unfinished build; end it by 'build --resume' first")
     if work.exists() and not overwrite:
-        raise UserError(f"{work}: left by what was interrupted; give --overwrite to start anew")
+        raise UserError(f"{work}: left by what was interrupted, or in use; --overwrite starts anew")
+    check_parts(out)
     refuse_to_overwrite(out, work, resume=False, overwrite=overwrite)
+
+
+def _check_notes(attributes: dict[str, Any], out: Path) -> None:
+    """Refuse what no reader would take, before it is written."""
+    for name, value in attributes.items():
+        size = len(value if isinstance(value, str) else json.dumps(value))
+        if size > MOST_TEXT:
+            raise UserError(
+                f"{out}: what it would note ({name}) has {size / 2**20:.0f} MiB, expected at most "
+                f"{MOST_TEXT >> 20}; train on the datasets together instead"
+            )
 
 
 def _check_disk(kept: Sequence[Kept], layout: Layout, out: Path) -> None:

@@ -10,11 +10,9 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from labelgen.errors import UserError
+from labelgen.share.listed import CROISSANT, HDF5, README, RECIPE, SUMS
 from labelgen.untrusted import one_line
 
-LISTS = ("SHA256SUMS", "croissant.json", "README.md", "recipe.toml")
-HDF5 = (".h5", ".hdf5")
-"""Names of files of a dataset that may stand for their folder."""
 AT_ONCE = 1 << 20
 CONNECT_S, SILENT_S = 30, 60
 """Seconds that a server may take to answer, and be silent in between."""
@@ -24,6 +22,10 @@ PAUSES_S = 0.5, 2.0, 8.0
 
 class Unreachable(Exception):
     """Why a file can't be read just now; to be tried again perhaps."""
+
+
+class Short(Unreachable):
+    """Why a file ends before it should; its server may not have said all, or not have more."""
 
 
 class Gone(Exception):
@@ -44,16 +46,16 @@ def place_of(text: str) -> str:
         Neither a web address nor a folder that is there.
     """
     if is_web(text):
-        parts = urlsplit(text)
-        if not parts.hostname:
-            raise UserError(f"{text}: names no server; expected https://host/folder")
+        try:
+            parts = urlsplit(text)
+            if not parts.hostname:
+                raise ValueError("no server")
+        except ValueError as e:
+            raise UserError(f"{text}: no address ({e}); expected https://host/folder") from e
         head, _, last = parts.path.rpartition("/")
-        path = (
-            head
-            if last in ("SHA256SUMS", "croissant.json", "README.md") or ".h5" in last
-            else parts.path
-        )
-        return urlunsplit(parts._replace(path=path.rstrip("/") + "/", fragment=""))
+        is_file = last in (README, CROISSANT, RECIPE, SUMS) or last.endswith(HDF5)
+        path = (head if is_file else parts.path).rstrip("/") + "/"
+        return urlunsplit(parts._replace(path=path, fragment=""))
     if "://" in text:
         raise UserError(f"{text}: expected an http or https address, a folder, or a name")
     folder = Path(text).parent if Path(text).is_file() else Path(text)
@@ -64,7 +66,7 @@ def place_of(text: str) -> str:
 
 def is_web(place: str) -> bool:
     """Whether a place is an address of the web."""
-    return place.startswith(("http://", "https://"))
+    return place.lower().startswith(("http://", "https://"))
 
 
 def join(place: str, name: str) -> str:
@@ -185,7 +187,7 @@ def persist(
                     return
             if size is None:
                 return
-            raise Unreachable(f"it ends after {done():,} of {size:,} bytes")
+            raise Short(f"ends after {done():,} of the {size:,} bytes that {CROISSANT} says")
         except Gone as e:
             raise UserError(f"{address}: {e}") from e
         except Unreachable as e:
@@ -193,5 +195,6 @@ def persist(
             most = max(most, done())
             if failed > len(PAUSES_S):
                 kept = "; the same command goes on from there" if size and done() else ""
+                kept = "; tell who offers it" if isinstance(e, Short) else kept
                 raise UserError(f"{address}: {e}{kept}") from e
             time.sleep(PAUSES_S[max(failed - 1, 0)])

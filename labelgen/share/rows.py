@@ -21,9 +21,21 @@ from labelgen.format import (
     compression_of,
 )
 from labelgen.response import to_depth
-from labelgen.shard import Chunks, Encoder
+from labelgen.shard import Chunks, Encoder, filters_of
 from labelgen.share.fletcher import is_sound
 from labelgen.untrusted import one_line
+
+
+def refuse_part(data: Dataset) -> None:
+    """Refuse a part of a dataset, which has the fingerprint of the whole.
+
+    Raises
+    ------
+    UserError
+        It is one.
+    """
+    if "part" in data.files[0].attrs and not data.header.parts:
+        raise UserError(f"{data.path}: is a part; give the dataset that it is a part of")
 
 
 @dataclass(frozen=True)
@@ -33,6 +45,8 @@ class Opened:
     data: Dataset
     columns: Mapping[str, Array]
     layout: Layout
+    plain: bool
+    """Whether its chunks are filtered just as we would filter them."""
 
     @staticmethod
     def of(data: Dataset) -> Opened:
@@ -43,12 +57,17 @@ class Opened:
         UserError
             They are damaged, or there is no sample.
         """
+        refuse_part(data)
         if not len(data):
             raise UserError(f"{data.path}: no samples in it; build it again from more brackets")
         inputs = data.files[0]["inputs"]
         depth = 8 * inputs.dtype.itemsize
         layout = Layout(data.header.frames, data.header.patch, depth, compression_of(inputs))
-        return Opened(data, {name: data.column(name) for name in COLUMNS}, layout)
+        encoder = Encoder(layout)
+        ours = encoder.filters()
+        encoder.close()
+        plain = all([filters_of(images[n]) for n in IMAGES] == ours for images in data.images)
+        return Opened(data, {name: data.column(name) for name in COLUMNS}, layout, plain)
 
     def runs(self, numbers: Array, layout: Layout, prefix: str = "") -> list[Kept]:
         """Rows by bracket, those that stand together; to be stored in some layout.
@@ -112,7 +131,8 @@ class Kept:
             One is damaged.
         """
         data = self.source.data
-        encoder = None if self.source.layout == self.layout else Encoder(self.layout)
+        copied = self.source.plain and self.source.layout == self.layout
+        encoder = None if copied else Encoder(self.layout)
         for row in self.numbers.tolist():
             try:
                 yield self._copied(row) if encoder is None else self._encoded(row, encoder)

@@ -58,6 +58,8 @@ def sample(
     UserError
         Not even one sample fits; `out` is there already.
     """
+    if not megabytes > 0:
+        raise UserError(f"--megabytes is {megabytes}, expected more than 0")
     with Dataset(path) as data:
         check_target(out, [data], overwrite)
         source = Opened.of(data)
@@ -105,8 +107,12 @@ def in_turn(branches: Array) -> Iterator[int]:
 
 def _spread(rows: Array) -> Iterator[int]:
     """Rows in an order of which every beginning is spread evenly: by the golden ratio."""
-    left = rows.tolist()
-    at = 0.5
-    while left:
-        yield left.pop(int(at * len(left)))
+    left, at = dict.fromkeys(range(len(rows))), 0.5
+    for _ in range(len(rows)):
         at = (at + GOLDEN) % 1
+        # The first few never meet; later ones take whatever is left.
+        k = int(at * len(rows))
+        if k not in left:
+            k = next(iter(left))
+        del left[k]
+        yield int(rows[k])

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from labelgen.errors import UserError
 from labelgen.format import Dataset, Header
 from labelgen.looks import alike
 from labelgen.progress import Progress
-from labelgen.share.remake import check_target, write_some
+from labelgen.share.remake import check_target, remove, write_some
 from labelgen.share.rows import Opened, name_of
 
 
@@ -37,7 +36,7 @@ def split(
     """Split a dataset between scenes, of which each falls on one side with all its brackets.
 
     Brackets are of one scene if they share a photo, if their references look alike
-    (`labelgen.looks`; noted by builds since version 0.2), or if `same` says so.
+    (`labelgen.looks`; where a build noted it), or if `same` says so.
 
     Parameters
     ----------
@@ -77,12 +76,15 @@ def split(
         for out in (training, validation):
             check_target(out, [data], overwrite)
         source = Opened.of(data)
-        names = [name_of(s) for s in source.columns["scene"]]
-        scenes = scenes_of(data.header, sorted(set(names)), same)
+        stored, numbers = np.unique(source.columns["scene"], return_inverse=True)
+        names = [name_of(s) for s in stored]
+        scenes = scenes_of(data.header, names, same)
         if len(scenes) < 2:
             raise UserError(f"{path}: all its brackets are of one scene, which can't be split")
-        held = _drawn(scenes, names, share, seed)
-        is_held = np.isin(names, [name for scene in held for name in scene])
+        samples = dict(zip(names, np.bincount(numbers).tolist(), strict=True))
+        held = _drawn(scenes, samples, share, seed)
+        of_held = {name for scene in held for name in scene}
+        is_held = np.array([name in of_held for name in names])[numbers]
         settings = {"share": share, "seed": seed, "same": same}
         how = {"part_bytes": part_bytes, "overwrite": overwrite, "progress": progress}
         for out, taken, side in (
@@ -90,8 +92,13 @@ def split(
             (validation, is_held, "validation"),
         ):
             kept = source.runs(np.flatnonzero(taken), source.layout)
-            write_some(kept, out, "split", settings | {"side": side}, **how)
-    return {"training": [s for s in scenes if s not in held], "validation": held}
+            try:
+                write_some(kept, out, "split", settings | {"side": side}, **how)
+            except UserError:
+                if side == "validation":  # one half alone would stand in the way of the next try
+                    remove(training)
+                raise
+    return {"training": [s for s in scenes if s[0] not in of_held], "validation": held}
 
 
 def scenes_of(header: Header, names: Sequence[str], same: str = "") -> list[list[str]]:
@@ -119,12 +126,13 @@ def scenes_of(header: Header, names: Sequence[str], same: str = "") -> list[list
     for name in names:
         entry = header.scenes.get(name, {})
         keys = [f"photo {frame.get('sha256')}" for frame in entry.get("frames", [])]
-        if pattern and (found := pattern.search(name)):
-            keys.append(f"name {found[1] if pattern.groups else found[0]}")
+        found = pattern.search(name) if pattern else None
+        if found and (text := found[1 if found.re.groups else 0]) is not None:
+            keys.append(f"name {text}")
         for key in keys:
             together.setdefault(key, []).append(name)
     pairs = [pair for group in together.values() for pair in pairwise(group)]
-    looking = [n for n in names if "looks" in header.scenes.get(n, {})]
+    looking = [n for n in names if header.scenes.get(n, {}).get("looks")]
     seen = alike([header.scenes[n]["looks"] for n in looking])
     return _connected(names, [*pairs, *((looking[i], looking[j]) for i, j in seen)])
 
@@ -141,11 +149,10 @@ def _connected(names: Sequence[str], pairs: Sequence[tuple[str, str]]) -> list[l
 
 
 def _drawn(
-    scenes: Sequence[list[str]], names: Sequence[str], share: float, seed: int
+    scenes: Sequence[list[str]], samples: Mapping[str, int], share: float, seed: int
 ) -> list[list[str]]:
-    """Scenes with about a share of the rows, whose brackets are `names`; one at least, not all."""
-    samples = Counter(names)
-    wanted, held = share * len(names), list[list[str]]()
+    """Scenes with about a share of the samples, counted by bracket; one at least, not all."""
+    wanted, held = share * sum(samples.values()), list[list[str]]()
 
     # By their names alone, so that other datasets of the same brackets are split alike.
     def chance(scene: list[str]) -> bytes:
