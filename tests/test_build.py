@@ -434,7 +434,7 @@ def test_two_builds_of_one_output_at_once(raw: Path, tmp_path: Path) -> None:
     work.mkdir()
     with (work / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(UserError, match="another build is writing it"):
+        with pytest.raises(UserError, match="another command is writing it"):
             build(raw, out, jobs=1, resume=True)
         assert (work / "lock").exists()
     build(raw, out, jobs=1, resume=True)
