@@ -279,5 +279,10 @@ def _tell(
         parts = f" in {table['parts']} parts" if table["parts"] else ""
         text = f"{made[what]}: {table['samples']} samples, {table['bytes'] / 1e6:.1f} MB{parts}"
         if scenes:
-            text += f", {sum(map(len, scenes[what]))} brackets of {len(scenes[what])} scenes"
+            brackets = _many(sum(map(len, scenes[what])), "bracket")
+            text += f", {brackets} of {_many(len(scenes[what]), 'scene')}"
         echo(text)
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
