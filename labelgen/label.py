@@ -11,6 +11,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Any, TypeAlias
 
+import cv2
 import numpy as np
 
 from labelgen.align import Displacement, displacements, reduced
@@ -37,6 +38,8 @@ TILE = 1024
 """px: tiles have sides of at most about this."""
 BORDER = 56
 """px around a tile that its pixels depend on: the Gaussians of `fusion.around`, and motion's."""
+SMALL, LEAST_AREA = 640, 100
+"""px: sides of the frames in which moving things are measured, and the least area there."""
 GUESSED_BORDER = 24
 """px around guessed pixels that these depend on."""
 
@@ -85,7 +88,21 @@ class Label:
             "dark": self.dark,
         }
         figures: dict[str, Any] = {k: round(float(v.mean()), 5) for k, v in share.items()}
-        return figures | {"alignment_px": [round(g.mean, 3) if g else 0.0 for g in self.geometry]}
+        figures["alignment_px"] = [round(g.mean, 3) if g else 0.0 for g in self.geometry]
+        return figures | {"moving_px": _sizes(~self.still)}
+
+
+def _sizes(moving: Mask) -> list[float]:
+    """Sizes in px of what moves: of the median and of the largest thing, the roots of their areas.
+
+    Connected pixels are one thing; it covers where it is and where it was.
+    """
+    zoom = min(1.0, SMALL / max(moving.shape))
+    height, width = (max(round(n * zoom), 1) for n in moving.shape)
+    reduced = cv2.resize(moving.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    areas = cv2.connectedComponentsWithStats(reduced)[2][1:, cv2.CC_STAT_AREA]
+    sizes = np.sqrt(areas[areas >= LEAST_AREA]) / zoom
+    return [round(float(f(sizes)), 1) for f in (np.median, np.max)] if len(sizes) else []
 
 
 def make_label(stack: Stack, recipe: Recipe) -> Label:

@@ -368,3 +368,20 @@ def test_tiles_cover_a_frame_once_with_whole_cells(size: tuple[int, int]) -> Non
         assert {x.start, x.stop} <= set(xs)
         assert max(y.stop - y.start, x.stop - x.start) <= 1024 + 128
     assert (covered == 1).all()
+
+
+def test_figures_tell_how_large_is_what_moves() -> None:
+    """A square in another place in the long frame: it covers twice its area, or two of its size."""
+    side, size = 60, (240, 320)
+    flat = np.random.default_rng(5).uniform(0.08, 0.12, (*size, 3)).astype(np.float32)
+    codes = []
+    for i, ev in enumerate(EV):
+        scene = flat.copy()
+        x = 40 if i < 2 else 200
+        scene[80 : 80 + side, x : x + side] = (0.03, 0.02, 0.2)
+        codes.append(encode(np.clip(scene * 2.0**ev / 4, 0, 1), 16))
+    label = make_label(Stack(tuple(codes), EV, 1), DEFAULT)
+    median, largest = label.figures()["moving_px"]
+    assert side - 4 <= median <= largest <= side + 24
+    still = make_label(Stack((codes[0], codes[1], codes[1]), (0.0, 2.0, 2.0), 1), DEFAULT)
+    assert still.figures()["moving_px"] == []

@@ -74,6 +74,7 @@ def fake(path: Path, names: tuple[str, ...], rejected: dict[str, str] | None = N
             "trusted": 1 / (1 + k),
             "moving": 0.1 * (k % 10),
             "alignment_px": [1, 0, 2],
+            "moving_px": [20.5, 60.0],
         }
         scenes[name] = {"frames": frames, "size": [SIDE + 8, 2 * SIDE], "camera": name}
         scenes[name] |= {"label": label_figures, "noise": {"full_well": 9e3, "read": 3}}

@@ -21,7 +21,8 @@ class Entry:
 
     `files`, `ev`, `stated` and `origins` are of the frames used, shortest first; `size` is height
     and width in px; `noise` is full well and read noise in electrons; `shares` are those of
-    `SHARES` that are noted, 0 to 1; `alignment` is the mean shift of each frame in px.
+    `SHARES` that are noted, 0 to 1; `alignment` is the mean shift of each frame in px; `moving` the
+    sizes of the median and of the largest thing that moves, in px.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Entry:
     noise: tuple[float, float] | None = None
     shares: dict[str, float] = field(default_factory=dict)
     alignment: tuple[float, ...] = ()
+    moving: tuple[float, ...] = ()
     problems: tuple[str, ...] = ()
 
     @staticmethod
@@ -60,6 +62,7 @@ class Entry:
             (a_number(noise["full_well"]), a_number(noise["read"])) if noise else None,
             {key: a_number(figures[key]) for key in SHARES if key in figures},
             tuple(a_number(px) for px in figures.get("alignment_px", ())),
+            tuple(a_number(px) for px in figures.get("moving_px", ())),
             tuple(a_text(problem) for problem in table.get("problems", ())),
         )
 

@@ -145,6 +145,8 @@ def _facts(entry: Entry, rows: Rows) -> list[list[str]]:
         facts.append(["Frame", f"{entry.size[1]} \u00d7 {entry.size[0]} px"])
     for name, share in entry.shares.items():
         facts.append([f"{name.capitalize()} pixels", f"{100 * share:.1f} %"])
+    if entry.moving:
+        facts.append(["Moving things", " · ".join(f"{px:.0f}" for px in entry.moving) + " px"])
     if entry.alignment:
         facts.append(["Shift of frames", " · ".join(f"{px:.1f}" for px in entry.alignment) + " px"])
     facts.append(["Camera", shown(entry.camera or "unknown")])

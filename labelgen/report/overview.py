@@ -70,7 +70,9 @@ def charts(data: Dataset, rows: Rows, used: Sequence[Entry]) -> dict[str, Any]:
 
 def _dot(entry: Entry) -> dict[str, Any]:
     shares = {key: entry.shares.get(key) for key in SHARES}
-    return {"name": shown(entry.name, 40), "shift": max(entry.alignment, default=None)} | shares
+    shift = max(entry.alignment, default=None)
+    sizes = dict(zip(("median", "largest"), entry.moving, strict=False))
+    return {"name": shown(entry.name, 40), "shift": shift, "sizes": sizes} | shares
 
 
 def _sampled(data: Dataset, rows: Rows) -> dict[str, Any]:

@@ -107,6 +107,15 @@
       })] : [];
     },
 
+    sizes: (width) => {
+      const rows = data.brackets.flatMap((b) => Object.entries(b.sizes).map(([kind, px]) => ({ name: b.name, kind, px })));
+      return rows.length ? [plot(width, "Sizes of moving things by bracket", {
+        height: 200, marginRight: 64, x: { label: "size (px)", type: "log", grid: true, tickFormat: "~s", ...padded(rows.map((d) => d.px)) },
+        y: { label: null, domain: ["median", "largest"] },
+        marks: ticks(rows, (d) => d.px, (d) => d.kind, () => colour("reference"), (v) => `${v.toFixed(0)} px`),
+      })] : [];
+    },
+
     noise: (width) => data.noise.length ? [plot(width, "Noise of the cameras", {
       height: 272, marginLeft: 52,
       x: { label: "full well (electrons)", type: "log", grid: true, tickFormat: "~s", ...padded(data.noise.map((d) => d.well)) },
