@@ -1,0 +1,61 @@
+#!/usr/bin/env python3
+"""What it takes to copy the samples of a dataset as they are stored, and to store them anew.
+
+    python docs/copying.py DATASET WORK
+
+Processor seconds of one process: reading, checking, writing, digests and sync included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from labelgen.format import Dataset
+from labelgen.share.pack import WHOLE, pack
+from labelgen.share.remake import attributes_of, write_rows
+from labelgen.share.rows import Opened
+
+
+def seconds(work: Callable[[], None]) -> float:
+    """Processor time of a function."""
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+def anew(path: Path, out: Path, compress: str) -> None:
+    """A dataset with another filter: every sample decoded and encoded."""
+    with Dataset(path) as data:
+        source = Opened.of(data)
+        kept = source.runs(source.all, replace(source.layout, compress=compress))
+        write_rows(kept, out, attributes_of(data), part_bytes=WHOLE, overwrite=True)
+
+
+def main() -> None:
+    """Print a table in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("work", type=Path)
+    args = parser.parse_args()
+    args.work.mkdir(parents=True, exist_ok=True)
+    made = {c: args.work / f"{c}.h5" for c in ("none", "gzip")}
+    anew(args.dataset, made["none"], "none")
+    size = made["none"].stat().st_size / 1e6
+    steps = {
+        "none to gzip, encoded": lambda: anew(made["none"], made["gzip"], "gzip"),
+        "gzip to none, decoded": lambda: anew(made["gzip"], made["none"], "none"),
+        "none, copied": lambda: pack(made["none"], args.work / "copy.h5", overwrite=True),
+        "gzip, copied": lambda: pack(made["gzip"], args.work / "copy.h5", overwrite=True),
+    }
+    print("| | processor s | MB/s of samples |\n|---|---|---|")
+    for name, work in steps.items():
+        taken = seconds(work)
+        print(f"| {name} | {taken:.1f} | {size / taken:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
