@@ -23,8 +23,8 @@ from joblib import Parallel, delayed
 
 from labelgen.bracket import Bracket
 from labelgen.discover import scan
-from labelgen.export import label
 from labelgen.recipe import Recipe, load_recipe
+from labelgen.single import label
 
 PARTS = {
     "as it is": {},

@@ -20,7 +20,6 @@ from labelgen.build import build
 from labelgen.cli import main
 from labelgen.discover import read_groups
 from labelgen.errors import UserError
-from labelgen.export import label
 from labelgen.files import sha256
 from labelgen.format import Dataset, attributes_digest, info, read_header
 from labelgen.share.card import card, croissant
@@ -29,6 +28,7 @@ from labelgen.share.merge import merge
 from labelgen.share.pack import pack
 from labelgen.share.split import split
 from labelgen.simulate import write_bracket
+from labelgen.single import label
 from labelgen.verify import verify
 from tests.conftest import EV, make_scene
 from tests.test_share import rows

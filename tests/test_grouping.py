@@ -18,9 +18,9 @@ from PIL.TiffImagePlugin import IFDRational
 from labelgen.build import build
 from labelgen.discover import as_json, read_groups, scan
 from labelgen.errors import UserError
-from labelgen.export import label
 from labelgen.header import read_header
 from labelgen.simulate import write_bracket
+from labelgen.single import label
 
 from .conftest import EV, make_scene
 

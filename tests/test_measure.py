@@ -16,12 +16,12 @@ from labelgen.build import build
 from labelgen.cli import main
 from labelgen.discover import scan
 from labelgen.errors import UserError
-from labelgen.export import label
 from labelgen.files import read_hdr
 from labelgen.format import Dataset, info
 from labelgen.measure import calibrated, known_cameras, responses, trusted
 from labelgen.recipe import DEFAULT
 from labelgen.response import GAMMA, Response
+from labelgen.single import label
 from labelgen.survey import Selection, Survey, survey
 from labelgen.verify import verify
 

@@ -12,13 +12,13 @@ import pytest
 
 from labelgen.bracket import load
 from labelgen.discover import scan
-from labelgen.export import label
 from labelgen.measure import calibrated, with_noise
 from labelgen.motion import variance
 from labelgen.noise import PIXELS, Row, fit, observe
 from labelgen.recipe import DEFAULT, SSHDR, Noise
 from labelgen.response import GAMMA, GAMMA22, SAMPLES, Response, Stored
 from labelgen.simulate import write_bracket
+from labelgen.single import label
 from labelgen.survey import Seen, Selection, Survey, as_record, from_json, survey, to_json
 
 from .cameras import Curve, film, gamma22, power, soft, srgb

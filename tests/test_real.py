@@ -11,7 +11,7 @@ import pytest
 
 from labelgen.build import build
 from labelgen.discover import scan
-from labelgen.export import label
+from labelgen.single import label
 from labelgen.verify import verify
 
 

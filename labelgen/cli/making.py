@@ -194,7 +194,7 @@ def _as_json(summary: Any) -> dict[str, Any]:
 @json_option
 def label(bracket: Path, out: Path, as_json: bool, **options: Any) -> None:
     """Label one bracket, full frame, into pictures to look at."""
-    from labelgen.export import label as label_bracket
+    from labelgen.single import label as label_bracket
 
     record = label_bracket(bracket, out, **options)
     if as_json:
