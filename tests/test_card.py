@@ -30,6 +30,7 @@ from labelgen.share.split import split
 from labelgen.simulate import write_bracket
 from labelgen.single import label
 from labelgen.verify import verify
+from tests import hostile
 from tests.conftest import EV, make_scene
 from tests.test_share import rows
 
@@ -361,3 +362,48 @@ def test_masks_of_a_flat_folder_hold_for_whom_they_name(tmp_path: Path) -> None:
         groups.write_text(json.dumps(listed))
         with pytest.raises(UserError, match=said):
             read_groups(groups, tmp_path)
+
+
+HUGE = 10**400
+ODD: list[tuple[str, Any]] = [
+    ("scenes", {"a": {"frames": [{"ev": "x"}]}}),
+    ("scenes", {"a": {"frames": [{"ev": HUGE}]}}),
+    ("scenes", {"a": {"frames": 3}}),
+    ("scenes", {"a": {"looks": "f" * 30}}),
+    ("scenes", {"a": {"looks": "-5"}}),
+    ("scenes", {"a": {"label": {"static": HUGE}}}),
+    ("scenes", {"a": {"branches": {"static": "many"}}}),
+    ("scenes", {"a": []}),
+    ("options", {"part_bytes": HUGE}),
+    ("options", {"excluded": {"a": "b"}}),
+    ("derived", [{"of": 5}]),
+    ("derived", [{"by": "merge", "of": [{"samples": "<img src=x>\n\n# Evil"}]}]),
+    ("derived", [{"by": "merge", "of": [{"options": {"excluded": 1}}]}]),
+    ("responses", {"c": {"name": "srgb", "brackets": 1, "misfit": []}}),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), ODD)
+def test_notes_that_are_not_of_their_form_are_refused_in_one_line(
+    tmp_path: Path, name: str, value: Any
+) -> None:
+    path = hostile.dataset(tmp_path)
+    with h5py.File(path, "r+") as file:
+        file.attrs[name] = json.dumps(value)
+    for command in (["info"], ["card"], ["split", "t.h5", "v.h5"], ["report", "-o", "r.html"]):
+        words = [command[0], str(path), *command[1:]]
+        result = CliRunner().invoke(main, words)
+        assert result.exit_code == 2, (words, result.output)
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        assert len(result.output.strip().splitlines()) == 1
+        assert "damaged root attributes" in result.output
+
+
+def test_texts_that_no_file_can_hold_are_replaced(tmp_path: Path) -> None:
+    path = hostile.dataset(tmp_path)
+    with h5py.File(path, "r+") as file:
+        file.attrs["recipe"] = json.dumps({"name": "\ud800", "labels": "pseudo", "seed": 0})
+        file.attrs["citation"] = "two\nlines `and` | more"
+    card(path, SHARED)
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "two lines \\`and\\` \\| more" in text
