@@ -7,6 +7,8 @@ import http.server
 import json
 import re
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -440,6 +442,20 @@ def test_a_dataset_that_is_shorter_than_its_card_says(server: Server, tmp_path: 
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(UserError, match=r"bytes that croissant.json says; tell who offers it"):
         get(server.address, tmp_path / "mine")
+
+
+def test_a_disk_that_is_full_is_one_line(server: Server, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    code = (
+        "import resource, sys; from labelgen.cli import main;"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000));"
+        f"main(['get', '{server.address}', '-o', '{folder}'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert re.search(r"out-0000\d-of-00003.h5.part: File too large; mend that", done.stderr)
+    get(server.address, folder)
+    assert same(folder, server.folder)
 
 
 def test_two_at_once_do_not_write_one_file(server: Server, tmp_path: Path) -> None:

@@ -116,7 +116,12 @@ def _fetch(place: str, file: Listed, folder: Path, tell: Progress) -> None:
     for anew in (False, True):
         if anew:  # what was there may be of another version, or damaged
             tell.remark(f"{file.name}: what was there does not fit; begun anew")
-        _download(remote.join(place, file.name), file, unfinished, tell)
+        try:
+            _download(remote.join(place, file.name), file, unfinished, tell)
+        except OSError as e:
+            raise UserError(
+                f"{unfinished}: {e.strerror or e}; mend that, then give the same command again"
+            ) from e
         if sha256(unfinished) == file.sha256:
             publish(unfinished, folder / file.name)
             return
