@@ -349,7 +349,8 @@ def info(path: Path) -> dict[str, Any]:
     dict
         "samples", "frames", "reference", "patch", "depth", "branches" (samples by name),
         "scenes" (number used), "rejected" (reason by name), "responses" (by camera), "recipe",
-        "compress", "parts", "bytes", "fingerprint", "generator", "license", "citation".
+        "compress", "parts", "bytes", "fingerprint", "generator", "license", "citation", "derived"
+        (what made it of other datasets, if anything did).
 
     Raises
     ------
@@ -390,7 +391,12 @@ def _info(data: Dataset, path: Path) -> dict[str, Any]:
         "generator": header.generator,
         "license": header.license,
         "citation": header.citation,
+        "derived": "; then ".join(map(_told, header.derived)),
     }
+
+
+def _told(step: dict[str, Any]) -> str:
+    return f"{step.get('by', '')} of {', '.join(s.get('file', '') for s in step.get('of', []))}"
 
 
 def compression_of(dataset: h5py.Dataset) -> str:

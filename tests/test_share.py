@@ -105,6 +105,9 @@ def test_split_and_merged_again_all_samples_are_there(whole: Path, tmp_path: Pat
     assert sorted(header.scenes) == sorted(n for scene in sides["training"] for n in scene)
     assert header.license == "CC0-1.0"
     assert [step["by"] for step in header.derived] == ["split"]
+    assert info(training)["derived"] == "split of out.h5"
+    assert info(tmp_path / "both.h5")["derived"] == "merge of train.h5, val.h5"
+    assert info(whole)["derived"] == ""
     assert header.derived[0]["of"][0]["fingerprint"] == read_header(whole).fingerprint
     assert read_header(training).fingerprint != read_header(validation).fingerprint
 
