@@ -58,9 +58,11 @@ def calibrated(
     light = {s.seen.key: GAMMA22 for s in surveys if s.seen and s.linear}
     calibrations = calibrate(list(views.values()), {**(known or {}), **light})
     found = dict(zip(views, calibrations, strict=True))
-    return with_noise(
+    known_now = with_noise(
         [_calibrated(s, s.seen.used, found[s.name]) if s.seen else s for s in surveys]
     )
+    # What told it is most of what is remembered of a bracket, and goes with every task.
+    return [replace(s, seen=replace(s.seen, rows=(), noise=())) if s.seen else s for s in known_now]
 
 
 def with_noise(surveys: Sequence[Survey]) -> list[Survey]:
