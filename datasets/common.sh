@@ -38,6 +38,16 @@ below() {
   fail "$1: no folder $2 in it; give the one that the download was unpacked to"
 }
 
+# make_dataset RAW OUT.h5 ...: of the brackets below RAW; the rest are options of labelgen build.
+make_dataset() {
+  brackets=$1
+  dataset=$2
+  shift 2
+  labelgen scan "$brackets"
+  labelgen build "$brackets" "$dataset" --license "$(licence)" --citation "$(field citation)" "$@"
+  labelgen verify "$dataset"
+}
+
 # link FILE NAME: a link NAME to FILE. Nothing that is there is replaced.
 link() {
   [ -f "$1" ] || fail "$1: not found; the layout is not the one that $here/README.md shows"

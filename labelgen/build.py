@@ -25,7 +25,7 @@ from labelgen.cluster import CLUSTERS
 from labelgen.ended import asked_for, is_done, note
 from labelgen.engine import BACKENDS, run
 from labelgen.errors import UserError
-from labelgen.files import write_json
+from labelgen.files import check_room, write_json
 from labelgen.format import info
 from labelgen.measure import responses
 from labelgen.memory import within
@@ -33,7 +33,13 @@ from labelgen.plan import Plan, find_brackets, make_all, nothing, sources_of, su
 from labelgen.progress import Progress, Silent
 from labelgen.recipe import Recipe, load_recipe
 from labelgen.survey import Selection
-from labelgen.workplace import refuse_to_overwrite, same_settings, unfinished, workplace
+from labelgen.workplace import (
+    check_place,
+    refuse_to_overwrite,
+    same_settings,
+    unfinished,
+    workplace,
+)
 
 LABELS = ("pseudo", "truth")
 
@@ -160,7 +166,8 @@ def build(
     if not unfinished(work):
         check_parts(out)
     brackets, excluded = find_brackets(raw, groups, exclude, limit, tell)
-    asked = asked_for(brackets, how, selection, storage, responses(response), labels, seed)
+    known = responses(response)
+    asked = asked_for(brackets, how, selection, storage, known, labels, seed)
     if resume and not unfinished(work) and is_done(out, asked):
         return _summary(out)
     if memory is not None:
@@ -169,7 +176,7 @@ def build(
     resumed = resume and work.exists()
     with workplace(work, out, overwrite):
         clock = [time.monotonic()]
-        surveys = survey_all(brackets, selection, response, work, engine, tell)
+        surveys = survey_all(brackets, selection, known, work, engine, tell)
         clock.append(time.monotonic())
         plan = Plan.of(raw, surveys, how, selection, labels, seed, compress)
         if out.exists() and not overwrite and not unfinished(work):
@@ -228,10 +235,7 @@ def _check(
     for name, number, least in (("--jobs", jobs, 1), ("--limit", limit, 1), ("--seed", seed, 0)):
         if number is not None and number < least:
             raise UserError(f"{name} is {number}, expected at least {least}")
-    if out.is_dir():
-        raise UserError(f"{out}: is a folder; give the name of a file, such as {out / 'out.h5'}")
-    if not out.parent.is_dir():
-        raise UserError(f"{out.parent}: no such folder; make it first")
+    check_place(out)
 
 
 def _unaugmented(plan: Recipe) -> Recipe:
@@ -265,11 +269,8 @@ def _check_disk(plan: Plan, out: Path, work: Path, part_bytes: int, tell: Progre
         f"{len(sizes)} brackets: at most {expected / 1e9:.2f} GB, "
         f"{needed / 1e9:.2f} GB while joining; {free / 1e9:.1f} GB free"
     )
-    if needed > free:
-        raise UserError(
-            f"{out.parent}: {needed / 1e9:.1f} GB may be needed and {free / 1e9:.1f} GB are free; "
-            "take another disk, --limit, or fewer patches.variants in the recipe"
-        )
+    remedy = "take another disk, --limit, or fewer patches.variants in the recipe"
+    check_room(out.parent, needed, remedy)
 
 
 def _summary(out: Path) -> Summary:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import uuid
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from labelgen.arrays import Array, Bytes, Float
+from labelgen.arrays import Array, Bytes, Codes, Float
 from labelgen.errors import Rejected, UserError
 from labelgen.raw import MOST_BYTES, RAW_SUFFIXES, check_size
 from labelgen.response import mu_law
@@ -70,6 +71,34 @@ def check_new(path: Path) -> None:
     """
     if path.exists():
         raise UserError(f"{path}: exists; remove it or give another name")
+
+
+def check_parent(path: Path) -> None:
+    """Refuse a name in a folder that is not there.
+
+    Raises
+    ------
+    UserError
+        It is in none.
+    """
+    if not path.parent.is_dir():
+        raise UserError(f"{path.parent}: no such folder; make it first")
+
+
+def check_room(folder: Path, needed: int, remedy: str = "take another disk") -> None:
+    """Refuse to begin what may not fit a disk.
+
+    Raises
+    ------
+    UserError
+        Fewer bytes are free than may be needed.
+    """
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f"{folder}: {needed / 1e9:.1f} GB may be needed and {free / 1e9:.1f} GB are free; "
+            f"{remedy}"
+        )
 
 
 def beside(path: Path) -> Path:
@@ -136,8 +165,8 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
 
 
-def png(image: Bytes) -> bytes:
-    """A (H, W) or (H, W, 3) RGB uint8 image as PNG."""
+def png(image: Codes) -> bytes:
+    """A (H, W) or (H, W, 3) RGB image, uint8 or uint16, as PNG."""
     bgr: Array = image if image.ndim == 2 else np.ascontiguousarray(image[..., ::-1])
     ok, data = cv2.imencode(".png", bgr)
     if not ok:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -114,16 +114,16 @@ def with_masks(brackets: Sequence[Bracket]) -> list[Bracket]:
         for path in paths if len(paths) > 1 else ():
             taken.setdefault(path.parent, set()).update(called([path.name]))
     masks = {folder: sorted(_masks_in(folder)) for folder in taken}
+
+    def of(paths: Sequence[Path]) -> Iterator[Path]:
+        own = called(path.name for path in paths)
+        for folder in dict.fromkeys(path.parent for path in paths):
+            for name in masks.get(folder, ()):
+                if whose(name) in own or whose(name) not in taken[folder]:
+                    yield folder / name
+
     return [
-        replace(
-            bracket,
-            masks=tuple(
-                folder / name
-                for folder in dict.fromkeys(path.parent for path in paths)
-                for name in masks.get(folder, ())
-                if whose(name) in called(p.name for p in paths) or whose(name) not in taken[folder]
-            ),
-        )
+        replace(bracket, masks=tuple(of(paths)))
         for bracket, paths in zip(brackets, files, strict=True)
     ]
 

@@ -11,7 +11,7 @@ import json
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -301,6 +301,13 @@ class Dataset:
     def __len__(self) -> int:
         return self._first[-1]
 
+    @property
+    def layout(self) -> Layout:
+        """How its samples are stored."""
+        inputs = self.images[0]["inputs"]
+        depth = 8 * inputs.dtype.itemsize
+        return Layout(self.header.frames, self.header.patch, depth, compression_of(inputs))
+
     def column(self, name: str) -> Array:
         """A small column of all rows: ev, scene, origin, branch or variant."""
         try:
@@ -370,7 +377,7 @@ def times_path(dataset: Path) -> Path:
 
 
 def _info(data: Dataset, path: Path) -> dict[str, Any]:
-    header, inputs = data.header, data.files[0]["inputs"]
+    header, layout = data.header, data.layout
     counts = np.bincount(data.column("branch"), minlength=len(BRANCHES))
     files = {path, *(Path(f.filename) for f in data.files)}
     return {
@@ -378,13 +385,13 @@ def _info(data: Dataset, path: Path) -> dict[str, Any]:
         "frames": header.frames,
         "reference": header.reference,
         "patch": header.patch,
-        "depth": 8 * inputs.dtype.itemsize,
+        "depth": layout.depth,
         "branches": {n: int(c) for n, c in zip(BRANCHES, counts, strict=False) if c},
         "scenes": sum("rejected" not in s for s in header.scenes.values()),
         "rejected": {n: s["rejected"] for n, s in header.scenes.items() if "rejected" in s},
         "responses": header.responses,
         "recipe": header.recipe.get("name"),
-        "compress": compression_of(inputs),
+        "compress": layout.compress,
         "parts": len(header.parts),
         "bytes": sum(f.stat().st_size for f in files),
         "fingerprint": header.fingerprint,
@@ -397,6 +404,24 @@ def _info(data: Dataset, path: Path) -> dict[str, Any]:
 
 def _told(step: dict[str, Any]) -> str:
     return f"{step.get('by', '')} of {', '.join(s.get('file', '') for s in step.get('of', []))}"
+
+
+def scene_runs(scenes: Array) -> Iterator[tuple[str, int, int]]:
+    """Brackets of a column of names, as their rows stand together: name, first row, row after.
+
+    Parameters
+    ----------
+    scenes : (N,) bytes
+        Of the rows.
+    """
+    borders = np.flatnonzero(np.r_[True, scenes[1:] != scenes[:-1], True][: len(scenes) + 1])
+    for first, end in pairwise(borders.tolist()):
+        yield name_of(scenes[first]), first, end
+
+
+def name_of(scene: bytes) -> str:
+    """The name of a bracket, of a row of the column of names."""
+    return bytes(scene).decode("utf-8", "replace")
 
 
 def compression_of(dataset: h5py.Dataset) -> str:

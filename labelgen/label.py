@@ -119,7 +119,7 @@ def make_label(stack: Stack, recipe: Recipe) -> Label:
     -------
     Label
         Radiance, weight and cues of the full frame of the reference. Radiance that is not
-        trusted is the reference's own.
+        trusted is the reference's own; what is masked, or stands close to it, is not.
     """
     # A camera clips at codes of its own response; what follows sees gamma 2.2.
     clip = stack.stored.response.clip(recipe.exposure.clip)
@@ -134,14 +134,9 @@ def make_label(stack: Stack, recipe: Recipe) -> Label:
     borders = cells(stack.size, recipe.patches.size)
     for tile in tiles(borders):
         _label(label, stack, tile, borders, recipe, flow)
+    if stack.masked is not None:
+        label.weight[around(stack.masked)] = 0
     return label
-
-
-def without_masked(label: Label, stack: Stack) -> Label:
-    """A label that trusts nothing that is masked, nor what stands close to it."""
-    if stack.masked is None:
-        return label
-    return replace(label, weight=np.where(around(stack.masked), np.uint8(0), label.weight))
 
 
 def _empty(size: tuple[int, int], geometry: Geometry) -> Label:

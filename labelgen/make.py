@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from labelgen.augment import Labelled, make_samples
-from labelgen.bracket import Stack, load
+from labelgen.bracket import Stack
 from labelgen.errors import Rejected
 from labelgen.files import beside, publish, write_json
 from labelgen.format import BRANCHES, Layout
-from labelgen.label import make_label, without_masked
+from labelgen.label import make_label
 from labelgen.looks import looks
 from labelgen.mask import around, painted
 from labelgen.measure import trusted
@@ -25,7 +25,7 @@ from labelgen.moves import NO_MOVES, measure_moves
 from labelgen.patches import Patch, choose, clear_of, grid, variants
 from labelgen.recipe import Recipe
 from labelgen.shard import Shard
-from labelgen.survey import Survey, read_truth
+from labelgen.survey import Survey, frames_of, read_truth
 
 
 @dataclass(frozen=True)
@@ -72,15 +72,7 @@ def make(task: Task) -> dict[str, Any]:
 
 def _make(task: Task) -> dict[str, Any]:
     found = task.found
-    stack = load(
-        found.paths,
-        found.ev,
-        task.reference,
-        found.response,
-        found.bayer,
-        found.noise,
-        found.masks,
-    )
+    stack = frames_of(found, task.reference)
     labelled, patches, figures = _label(stack, task)
     if not patches:
         left = "left beside its masks" if stack.masked is not None else "trusted"
@@ -115,7 +107,7 @@ def _make(task: Task) -> dict[str, Any]:
 def _label(stack: Stack, task: Task) -> tuple[Labelled, list[Patch], dict[str, Any]]:
     """The label and the patches of the full frame, by the recipe or from the truth."""
     if task.found.truth is None:
-        label = without_masked(make_label(stack, task.recipe), stack)
+        label = make_label(stack, task.recipe)
         weight = trusted(label.weight, task.found, task.recipe)
         moves = measure_moves(stack, label) if task.recipe.pieces.share else NO_MOVES
         labelled = Labelled(stack, label.stored, weight, moves)

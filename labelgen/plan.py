@@ -18,9 +18,10 @@ from labelgen.discover import read_groups, scan
 from labelgen.errors import UserError
 from labelgen.format import VERSION, Layout
 from labelgen.make import Task, make
-from labelgen.measure import calibrated, found_responses, responses
+from labelgen.measure import calibrated, found_responses
 from labelgen.progress import Progress
 from labelgen.recipe import Recipe
+from labelgen.response import Response
 from labelgen.safe_hdf5 import MOST_TEXT
 from labelgen.shard import Source
 from labelgen.survey import Selection, Survey, as_record, survey_cached
@@ -185,20 +186,19 @@ def _is_called(name: str, pattern: str) -> bool:
 def survey_all(
     brackets: Sequence[Bracket],
     selection: Selection,
-    response: str,
+    known: Mapping[str, Response] | None,
     work: Path,
     engine: Engine,
     tell: Progress,
 ) -> list[Survey]:
-    """All brackets surveyed, and calibrated together."""
-    given = responses(response)
+    """All brackets surveyed, and calibrated together, with the responses that are known, if any."""
     tell.start("survey", len(brackets))
     task = partial(survey_cached, selection=selection, folder=work)
     found: dict[int, Survey] = {}
     for i, result in engine(task, brackets):
         found[i] = result or Survey(brackets[i].name, rejected=DIED)
         tell.step(0, bool(found[i].rejected))
-    return calibrated([found[i] for i in range(len(brackets))], given)
+    return calibrated([found[i] for i in range(len(brackets))], known)
 
 
 def make_all(

@@ -10,19 +10,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from labelgen.errors import UserError
-from labelgen.untrusted import brief, one_line, read_text
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
+from labelgen.untrusted import brief, one_line, read_toml
 
 MOST_TEXT = 1000
 """Characters of the name and of the summary of a recipe."""
@@ -463,7 +456,7 @@ def load_recipe(name_or_file: str) -> Recipe:
             f"no recipe '{name_or_file}'; there are {', '.join(RECIPES)}, or give a .toml file"
         )
     try:
-        values = tomllib.loads(read_text(path))
+        values = read_toml(path)
     except (ValueError, RecursionError) as e:
         raise UserError(f"{path}: not TOML: {one_line(e)}") from e
     return Recipe.from_dict(values, str(path))

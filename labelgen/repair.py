@@ -14,6 +14,7 @@ from labelgen.engine import run
 from labelgen.errors import UserError
 from labelgen.files import publish
 from labelgen.format import DAMAGE, Header, compression_of, open_file, read_header
+from labelgen.measure import responses
 from labelgen.plan import Plan, find_brackets, make_all, sources_of, survey_all
 from labelgen.progress import Progress, Silent
 from labelgen.recipe import Recipe
@@ -135,10 +136,11 @@ def _plan(
     recipe, compress = Recipe.from_dict(settings, f"{path}: its recipe"), _compression(path, header)
     every, _ = find_brackets(raw, groups, None, None, tell)
     brackets = [b for b in every if b.name in header.scenes]
-    # A dataset does not say whether its references were looked for.
+    known = responses(response)
+    # Not every dataset says whether its references were looked for.
     for reference in (header.reference, "auto"):
         selection = Selection.of(header.frames, reference, header.patch, labels == "truth", bayer)
-        surveys = survey_all(brackets, selection, response, work, engine, tell)
+        surveys = survey_all(brackets, selection, known, work, engine, tell)
         plan = Plan.of(raw, surveys, recipe, selection, labels, seed, compress)
         if plan.fingerprint == header.fingerprint:
             return plan

@@ -7,15 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from labelgen.bracket import Bracket, load
+from labelgen.bracket import Bracket
 from labelgen.discover import scan
 from labelgen.errors import Rejected, UserError
 from labelgen.files import natural_key, tone_mapped, write_hdr, write_json, write_png
 from labelgen.folder import by_exposure
-from labelgen.label import make_label, picture, without_masked
+from labelgen.label import make_label, picture
 from labelgen.measure import calibrated, responses, trusted
 from labelgen.recipe import Recipe, load_recipe
-from labelgen.survey import Selection, noise_record, response_name, survey
+from labelgen.survey import Selection, frames_of, noise_record, response_name, survey
 
 FILES = ("label.hdr", "label.png", "weight.png", "cues.png", "label.json")
 
@@ -71,11 +71,10 @@ def label(
     if found.rejected:
         raise UserError(f"{bracket}: {found.rejected}")
     try:
-        how = found.response, bayer, found.noise, found.masks
-        stack = load(found.paths, found.ev, selection.position, *how)
+        stack = frames_of(found, selection.position)
     except Rejected as e:
         raise UserError(f"{bracket}: {e}") from e
-    made = without_masked(make_label(stack, plan), stack)
+    made = make_label(stack, plan)
     made = replace(made, weight=trusted(made.weight, found, plan))
     record: dict[str, Any] = {
         "recipe": plan.name,

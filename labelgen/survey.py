@@ -24,8 +24,10 @@ from labelgen.bracket import (
     TRUTH,
     Bracket,
     Frame,
+    Stack,
     distinct_exposures,
     exposures_of,
+    load,
     used_frames,
     window,
 )
@@ -381,6 +383,18 @@ def as_record(found: Survey, relative: Sequence[str]) -> dict[str, Any]:
     if found.problems:
         record["problems"] = list(found.problems)
     return record
+
+
+def frames_of(found: Survey, reference: int) -> Stack:
+    """The pixels of the frames used, as `labelgen.bracket.load` has them.
+
+    Raises
+    ------
+    Rejected
+        A frame or a mask is damaged, or sizes differ.
+    """
+    how = found.response, found.bayer, found.noise, found.masks
+    return load(found.paths, found.ev, reference, *how)
 
 
 def read_truth(found: Survey) -> Float:

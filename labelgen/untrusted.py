@@ -9,11 +9,17 @@ from __future__ import annotations
 
 import json
 import reprlib
+import sys
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from labelgen.errors import UserError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 MOST_JSON = 2**26
 """Bytes of JSON; 64 MiB take up to 1.5 GB when parsed."""
@@ -48,6 +54,11 @@ def read_text(path: Path, most: int = MOST_LIST) -> str:
 def read_json(path: Path) -> Any:
     """Read a JSON file; as `read_text`, and raises one of `NOT_JSON` for what is none."""
     return json.loads(read_text(path, MOST_JSON))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read TOML; as `read_text`, and raises ValueError or RecursionError for what is none."""
+    return tomllib.loads(read_text(path))
 
 
 def a_text(value: Any) -> str:

@@ -11,10 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from labelgen.errors import UserError
-from labelgen.files import take, write_json
+from labelgen.files import check_parent, take, write_json
 
 SETTINGS = "build.json"
 """What a build was begun with."""
+
+
+def check_place(out: Path) -> None:
+    """Refuse the name of a dataset that no file can have."""
+    if out.is_dir():
+        raise UserError(f"{out}: is a folder; give the name of a file, such as {out / 'out.h5'}")
+    check_parent(out)
 
 
 def refuse_to_overwrite(out: Path, work: Path, resume: bool, overwrite: bool) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from labelgen.errors import UserError
-from labelgen.recipe import DEFAULT, RECIPES, Recipe, load_recipe, tomllib
+from labelgen.recipe import DEFAULT, RECIPES, Recipe, load_recipe
+from labelgen.untrusted import tomllib
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))

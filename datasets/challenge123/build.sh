@@ -27,6 +27,4 @@ for order in ${ORDERS:-123}; do
   done
 done
 
-labelgen scan "$raw"
-labelgen build "$raw" "$out" --license "$(licence)" --citation "$(field citation)" "$@"
-labelgen verify "$out"
+make_dataset "$raw" "$out" "$@"

@@ -12,6 +12,4 @@ raw=${out%.h5}-brackets
 shift 2
 
 python3 "$here/expose.py" "$footage" "$raw" --every "${EVERY:-24}"
-labelgen scan "$raw"
-labelgen build "$raw" "$out" --license "$(licence)" --citation "$(field citation)" "$@"
-labelgen verify "$out"
+make_dataset "$raw" "$out" "$@"

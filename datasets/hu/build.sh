@@ -8,7 +8,4 @@ raw=$1
 out=$2
 shift 2
 
-labelgen scan "$raw"
-labelgen build "$raw" "$out" --exclude "$here/test.txt" \
-  --license "$(licence)" --citation "$(field citation)" "$@"
-labelgen verify "$out"
+make_dataset "$raw" "$out" --exclude "$here/test.txt" "$@"

@@ -33,6 +33,4 @@ find "$download" -type d \( -name dynamic -o -name ghosted \) | sort | while IFS
 done
 [ -d "$raw" ] || fail "$download: no scene with dynamic/ or ghosted/ in it"
 
-labelgen scan "$raw"
-labelgen build "$raw" "$out" --license "$(licence)" --citation "$(field citation)" "$@"
-labelgen verify "$out"
+make_dataset "$raw" "$out" "$@"

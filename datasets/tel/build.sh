@@ -7,6 +7,4 @@ raw=$(below "$1" Training)
 out=$2
 shift 2
 
-labelgen scan "$raw"
-labelgen build "$raw" "$out" --license "$(licence)" --citation "$(field citation)" "$@"
-labelgen verify "$out"
+make_dataset "$raw" "$out" "$@"

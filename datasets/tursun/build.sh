@@ -10,9 +10,6 @@ out=$2
 groups=${out%.h5}-groups.json
 shift 2
 
-labelgen scan "$raw"
 [ -f "$groups" ] ||
   labelgen scan "$raw" --json | python3 "$here/../spread.py" "$groups" --step "${STEP:-2}"
-labelgen build "$raw" "$out" --groups "$groups" \
-  --license "$(licence)" --citation "$(field citation)" "$@"
-labelgen verify "$out"
+make_dataset "$raw" "$out" --groups "$groups" "$@"

@@ -52,7 +52,7 @@ def scan(
 ) -> None:
     """Find the brackets below a folder: frames, exposures and where they came from."""
     from labelgen import discover
-    from labelgen.files import write_json
+    from labelgen.files import check_parent, write_json
     from labelgen.measure import checked
 
     with Bar() as bar:
@@ -67,8 +67,7 @@ def scan(
     if output:
         if output.exists() and not overwrite:
             raise UserError(f"{output}: exists; give --overwrite to replace it, or another name")
-        if not output.parent.is_dir():
-            raise UserError(f"{output.parent}: no such folder; make it first")
+        check_parent(output)
         write_json(output, listed)
     if as_json:
         echo_json(listed)
@@ -138,7 +137,6 @@ def build(
     raw: Path,
     out: Path,
     license_: str,
-    part_size: float,
     strict: bool,
     as_json: bool,
     **options: Any,
@@ -151,7 +149,6 @@ def build(
             raw,
             out,
             license=license_,
-            part_bytes=int(part_size * 2**30),
             progress=bar,
             **options,
         )

@@ -28,6 +28,11 @@ class Amount(click.FloatRange):
         return number
 
 
+def as_bytes(_: click.Context, option: click.Parameter, value: float | None) -> int | None:
+    """The value of an `Amount` in the unit that its help names."""
+    return None if value is None else int(value * {"MIB": 2**20, "GIB": 2**30}[str(option.metavar)])
+
+
 def as_reference(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
     """The value of --reference: an index or "auto"."""
     if value is None or value == "auto":
@@ -85,7 +90,9 @@ overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 part_size_option = click.option(
     "--part-size",
+    "part_bytes",
     type=Amount(),
+    callback=as_bytes,
     default=8.0,
     show_default=True,
     metavar="GIB",

@@ -13,6 +13,7 @@ from labelgen.cli.help import command
 from labelgen.cli.options import (
     Amount,
     PathArg,
+    as_bytes,
     json_option,
     overwrite_option,
     part_size_option,
@@ -82,17 +83,18 @@ def card(dataset: Path, overwrite: bool, as_json: bool, **said: str) -> None:
 @click.argument("out", type=PathArg)
 @click.option(
     "--part-size",
+    "part_bytes",
     type=Amount(),
+    callback=as_bytes,
     metavar="GIB",
     help="Split above it.  [default: one file]",
 )
 @overwrite_option
 @json_option
-def pack(dataset: Path, out: Path, part_size: float | None, overwrite: bool, as_json: bool) -> None:
+def pack(dataset: Path, out: Path, part_bytes: int | None, overwrite: bool, as_json: bool) -> None:
     """Write a dataset in parts as one file, or one file in parts."""
     from labelgen.share.pack import pack as write_packed
 
-    part_bytes = None if part_size is None else int(part_size * 2**30)
     with Bar() as bar:
         write_packed(dataset, out, part_bytes=part_bytes, overwrite=overwrite, progress=bar)
     _tell(as_json, {"": out})
@@ -109,12 +111,11 @@ def pack(dataset: Path, out: Path, part_size: float | None, overwrite: bool, as_
 @overwrite_option
 @json_option
 def merge(
-    datasets: tuple[Path, ...], out: Path, part_size: float, overwrite: bool, as_json: bool
+    datasets: tuple[Path, ...], out: Path, part_bytes: int, overwrite: bool, as_json: bool
 ) -> None:
     """Write several datasets as one."""
     from labelgen.share.merge import merge as write_merged
 
-    part_bytes = int(part_size * 2**30)
     with Bar() as bar:
         write_merged(datasets, out, part_bytes=part_bytes, overwrite=overwrite, progress=bar)
     _tell(as_json, {"": out})
@@ -139,18 +140,14 @@ def split(
     dataset: Path,
     training: Path,
     validation: Path,
-    part_size: float,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Split a dataset for training and validation; no scene is on both sides."""
     from labelgen.share.split import split as write_split
 
-    part_bytes = int(part_size * 2**30)
     with Bar() as bar:
-        sides = write_split(
-            dataset, training, validation, part_bytes=part_bytes, progress=bar, **options
-        )
+        sides = write_split(dataset, training, validation, progress=bar, **options)
     _tell(as_json, {"training": training, "validation": validation}, sides)
 
 
@@ -235,7 +232,9 @@ def get(
 )
 @click.option(
     "--shard-size",
+    "shard_bytes",
     type=Amount(),
+    callback=as_bytes,
     default=256.0,
     show_default=True,
     metavar="MIB",
@@ -244,14 +243,15 @@ def get(
 @overwrite_option
 @json_option
 def export(
-    dataset: Path, out: Path, layout: str, shard_size: float, overwrite: bool, as_json: bool
+    dataset: Path, out: Path, layout: str, shard_bytes: int, overwrite: bool, as_json: bool
 ) -> None:
     """Write a dataset as tar files (webdataset), or as folders of crops (sig17)."""
     from labelgen.share.layouts import export as write_layout
 
-    how: dict[str, Any] = {"shard_bytes": int(shard_size * 2**20), "overwrite": overwrite}
     with Bar() as bar:
-        count = write_layout(dataset, out, layout, **how, progress=bar)
+        count = write_layout(
+            dataset, out, layout, shard_bytes=shard_bytes, overwrite=overwrite, progress=bar
+        )
     if as_json:
         echo_json({"folder": str(out), "samples": count, "layout": layout})
     else:

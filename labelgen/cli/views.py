@@ -34,12 +34,11 @@ def show_brackets(
         seen = measured.get(b.name)
         if seen:
             lines.append(f"    EV {seen[0]} (pixels; {seen[1]})")
-        if b.masks:
-            lines.append(f"    masked by {', '.join(m.name for m in b.masks)}")
+        masked = f"masked by {', '.join(m.name for m in b.masks)}" if b.masks else ""
+        lines += [f"    {masked}"] if masked else []
         lines += [f"    ! {problem}" for problem in b.problems]
-        about = [Line(b.camera, "dim")] if b.camera else []
-        if b.masks:
-            about.append(Line(f"masked by {', '.join(m.name for m in b.masks)}", "magenta"))
+        below = (b.camera, "dim"), (masked, "magenta")
+        about = [Line(text, style) for text, style in below if text]
         name: Cell = (b.name, *about) if about else b.name
         stated = evs or Line("unknown", "yellow")
         rows.append(

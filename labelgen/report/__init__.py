@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labelgen.errors import UserError
-from labelgen.files import write_bytes
+from labelgen.files import check_parent, write_bytes
 from labelgen.format import DAMAGE, Dataset
 from labelgen.format import info as inside
 from labelgen.progress import Progress, Silent
@@ -78,8 +78,7 @@ def report(
 
 def _check_out(out: Path, overwrite: bool) -> None:
     """Refuse a name that is taken; no option replaces what is no page, such as the dataset."""
-    if not out.parent.is_dir():
-        raise UserError(f"{out.parent}: no such folder; make it first")
+    check_parent(out)
     if not out.exists():
         return
     if not _is_page(out):

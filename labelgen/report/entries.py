@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from labelgen.arrays import Array
-from labelgen.format import Dataset
+from labelgen.format import Dataset, scene_runs
 from labelgen.untrusted import a_number, a_table, a_text, a_whole
 
 SHARES = ("trusted", "static", "reference", "moving", "clipped", "dark")
@@ -82,11 +80,8 @@ class Rows:
     @staticmethod
     def of(data: Dataset) -> Rows:
         """From the columns of a dataset, where the rows of a bracket lie together."""
-        scene = data.column("scene")
-        first = np.flatnonzero(np.r_[True, scene[1:] != scene[:-1]][: len(scene)])
-        ends = [*first[1:].tolist(), len(scene)]
         brackets: dict[str, tuple[int, int]] = {}
-        for row, end in zip(first.tolist(), ends, strict=False):
-            brackets.setdefault(bytes(scene[row]).decode("utf-8", "replace"), (row, end))
+        for name, first, end in scene_runs(data.column("scene")):
+            brackets.setdefault(name, (first, end))
         columns = (data.column(name) for name in ("origin", "branch", "variant"))
         return Rows(brackets, *columns)

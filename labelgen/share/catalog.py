@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import labelgen
 from labelgen.errors import UserError
-from labelgen.untrusted import a_text, one_line, read_text
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from labelgen.untrusted import a_text, one_line, read_toml
 
 ENTRY = "set.toml"
 
@@ -52,7 +46,7 @@ def find(name: str) -> Known | None:
         return None
     folder = catalog() / name
     try:
-        entry = tomllib.loads(read_text(folder / ENTRY))
+        entry = read_toml(folder / ENTRY)
         title, place = a_text(entry["title"]), a_text(entry.get("get", ""))
         sums, homepage = a_text(entry.get("sums_sha256", "")), a_text(entry.get("homepage", ""))
     except (ValueError, TypeError, KeyError) as e:

@@ -28,12 +28,11 @@ import numpy as np
 
 from labelgen.arrays import Array, Codes
 from labelgen.errors import UserError
-from labelgen.files import beside, hdr, png, sync, write_through
-from labelgen.format import BRANCHES, DAMAGE, Dataset
+from labelgen.files import beside, check_parent, check_room, hdr, png, sync, write_through
+from labelgen.format import BRANCHES, IMAGES, Dataset, name_of
 from labelgen.progress import Progress, Silent
 from labelgen.response import to_depth
-from labelgen.share.rows import Opened, name_of
-from labelgen.untrusted import one_line
+from labelgen.share.rows import Opened, sound
 
 LAYOUTS = ("webdataset", "sig17")
 SHARD_BYTES = 1 << 28
@@ -93,7 +92,8 @@ def export(
     with Dataset(path) as data:
         source = Opened.of(data)
         _check_folder(out, overwrite)
-        _check_room(source, out)
+        # Pictures are at most as large as the samples.
+        check_room(out.parent, len(data) * source.layout.sample_bytes)
         work = beside(out)
         work.mkdir()
         try:
@@ -116,25 +116,13 @@ def export(
 
 def _check_folder(out: Path, overwrite: bool) -> None:
     """Refuse a folder that is there, but for an earlier export that is to be replaced."""
-    if not out.parent.is_dir():
-        raise UserError(f"{out.parent}: no such folder; make it first")
+    check_parent(out)
     if not out.exists():
         return
     if not overwrite:
         raise UserError(f"{out}: exists; give --overwrite to replace it, or another name")
     if out.is_symlink() or not out.is_dir() or not all(map(_is_ours, out.iterdir())):
         raise UserError(f"{out}: holds more than an export, so not ours to replace; give another")
-
-
-def _check_room(source: Opened, out: Path) -> None:
-    """Refuse a disk that may be too small; pictures are at most as large as the samples."""
-    needed = len(source.data) * source.layout.sample_bytes
-    free = shutil.disk_usage(out.parent).free
-    if needed > free:
-        raise UserError(
-            f"{out.parent}: {needed / 1e9:.1f} GB may be needed and {free / 1e9:.1f} GB are free; "
-            "take another disk"
-        )
 
 
 def _is_ours(path: Path) -> bool:
@@ -150,13 +138,8 @@ def _samples(source: Opened, tell: Progress) -> Iterator[Sample]:
     """Every sample: its key, codes, label, weight and row."""
     data = source.data
     for row in range(len(data)):
-        try:
-            images = (data.image(name, row) for name in ("inputs", "label", "weight"))
-            inputs, label, weight = images
-        except DAMAGE as e:
-            raise UserError(
-                f"{data.path}: sample {row} is damaged ({one_line(e)}); 'labelgen verify' says more"
-            ) from e
+        with sound(data, row):
+            inputs, label, weight = (data.image(name, row) for name in IMAGES)
         yield f"{row:0{DIGITS}d}", inputs, label, weight, row
         tell.step(1, False)
 
@@ -194,19 +177,12 @@ def _tars(source: Opened, work: Path, shard_bytes: int, tell: Progress) -> None:
 
 def _add(tar: tarfile.TarFile, source: Opened, sample: Sample) -> None:
     key, inputs, label, weight, row = sample
-    files = {f"{i}.png": _png(codes) for i, codes in enumerate(inputs)}
+    files = {f"{i}.png": png(codes) for i, codes in enumerate(inputs)}
     files |= {"label.npy": _npy(label), "weight.png": png(weight), "json": _facts(source, row)}
     for name, data in files.items():
         entry = tarfile.TarInfo(f"{key}.{name}")  # no time, no owner: the same bytes again
         entry.size = len(data)
         tar.addfile(entry, io.BytesIO(data))
-
-
-def _png(codes: Codes) -> bytes:
-    """Codes (P, P, 3) as PNG of 8 or 16 bits, lossless."""
-    ok, data = cv2.imencode(".png", np.ascontiguousarray(codes[..., ::-1]))
-    assert ok, codes.shape
-    return bytes(data.tobytes())
 
 
 def _npy(values: Array) -> bytes:

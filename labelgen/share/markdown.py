@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from labelgen.errors import UserError
-from labelgen.format import BRANCHES, DAMAGE, Dataset, Header, compression_of
+from labelgen.format import BRANCHES, DAMAGE, Dataset, Header
 from labelgen.share.facts import PEOPLE, Facts
 from labelgen.share.listed import Listed
 from labelgen.untrusted import one_line
@@ -54,13 +54,12 @@ def readme(data: Dataset, facts: Facts, files: Sequence[Listed], has_recipe: boo
 
 def plain(text: str) -> str:
     """Text of others on one line, of which Markdown and HTML make nothing but text."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return re.sub(r"([\\`*_{}\[\]<>#|!&~$])", r"\\\1", line)
+    return re.sub(r"([\\`*_{}\[\]<>#|!&~$])", r"\\\1", " ".join(_one_line(text).split()))
 
 
 def code(text: str) -> str:
     """Text of others as code, of which Markdown makes nothing but text."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    line = " ".join(_one_line(text).split())
     shown = line.replace("`", "'").replace("|", "/").replace("<", "(")
     return f"`{shown}`"
 
@@ -78,7 +77,7 @@ def _table(rows: Sequence[tuple[str, object]]) -> list[str]:
 
 
 def _holds(data: Dataset) -> list[str]:
-    header, inputs = data.header, data.files[0]["inputs"]
+    header, layout = data.header, data.layout
     counts = np.bincount(data.column("branch"), minlength=len(BRANCHES))
     used = {n: s for n, s in header.scenes.items() if "rejected" not in s}
     branches = ", ".join(f"{n} {c}" for n, c in zip(BRANCHES, counts, strict=False) if c)
@@ -91,8 +90,8 @@ def _holds(data: Dataset) -> list[str]:
             ("brackets", f"{len(used):,}"),
             ("frames", f"{header.frames}, reference {header.reference} (shortest first, from 0)"),
             ("patch", f"{header.patch} x {header.patch} px"),
-            ("inputs", f"{8 * inputs.dtype.itemsize} bit codes of gamma 2.2"),
-            ("compression", compression_of(inputs)),
+            ("inputs", f"{layout.depth} bit codes of gamma 2.2"),
+            ("compression", layout.compress),
             ("exposures in EV (brackets)", _counted(steps)),
             ("cameras (brackets)", _counted(cameras)),
             ("fingerprint", code(header.fingerprint)),
@@ -230,7 +229,7 @@ def _again(data: Dataset, name: str, has_recipe: bool) -> list[str]:
             "Build each dataset that it is made of, then give the same commands again; what each "
             "was built with is in the attribute `derived`.",
         ]
-    commands = build_command(header, name, compression_of(data.files[0]["inputs"]))
+    commands = build_command(header, name, data.layout.compress)
     return [
         "From the photos in `RAW`, with the versions above (on another kind of processor codes "
         "may differ by one):",

@@ -8,7 +8,7 @@ from labelgen.assemble import PART_BYTES
 from labelgen.errors import UserError
 from labelgen.format import Dataset
 from labelgen.progress import Progress
-from labelgen.share.remake import attributes_of, check_target, write_rows
+from labelgen.share.remake import attributes_of, write_rows
 from labelgen.share.rows import Opened
 
 WHOLE = 10**6 << 30
@@ -46,7 +46,6 @@ def pack(
     if part_bytes is not None and part_bytes < 1:
         raise UserError(f"--part-size is {part_bytes} bytes, expected at least 1")
     with Dataset(path) as data:
-        check_target(out, [data], overwrite)
         source = Opened.of(data)
         kept = source.runs(source.all, source.layout)
         size = part_bytes or WHOLE

@@ -15,11 +15,12 @@ import numpy as np
 
 from labelgen.assemble import PART_BYTES, assemble, check_parts, parts_of
 from labelgen.errors import UserError
+from labelgen.files import check_room
 from labelgen.format import Dataset, Layout
 from labelgen.progress import Progress, Silent
 from labelgen.safe_hdf5 import MOST_TEXT
 from labelgen.share.rows import Kept
-from labelgen.workplace import refuse_to_overwrite, unfinished, workplace
+from labelgen.workplace import check_place, refuse_to_overwrite, unfinished, workplace
 
 
 def attributes_of(data: Dataset) -> dict[str, Any]:
@@ -124,8 +125,8 @@ def write_rows(
         There is something already, or it is one of the sources; the disk is full; a sample is
         damaged.
     """
-    work = out.with_name(out.name + ".partial")
     check_target(out, [k.source.data for k in kept], overwrite)
+    work = out.with_name(out.name + ".partial")
     layout, begun = kept[0].layout, False
     _check_disk(kept, layout, out)
     _check_notes(attributes, out)
@@ -155,10 +156,7 @@ def check_target(out: Path, sources: Sequence[Dataset], overwrite: bool) -> None
     UserError
         It is.
     """
-    if out.is_dir():
-        raise UserError(f"{out}: is a folder; give the name of a file, such as {out / 'out.h5'}")
-    if not out.parent.is_dir():
-        raise UserError(f"{out.parent}: no such folder; make it first")
+    check_place(out)
     mine = {path.resolve() for path in (out, *(parts_of(out) if out.exists() else ()))}
     for data in sources:
         if mine & {path.resolve() for path in (data.path, *(Path(f.filename) for f in data.files))}:
@@ -188,9 +186,4 @@ def _check_disk(kept: Sequence[Kept], layout: Layout, out: Path) -> None:
     if layout.compress != "none":  # as it was compressed before
         sources = {id(k.source): k.source.data for k in kept}.values()
         needed = min(needed, sum(Path(f.filename).stat().st_size for s in sources for f in s.files))
-    free = shutil.disk_usage(out.parent).free
-    if needed > free:
-        raise UserError(
-            f"{out.parent}: {needed / 1e9:.1f} GB may be needed and {free / 1e9:.1f} GB are free; "
-            "take another disk"
-        )
+    check_room(out.parent, needed)

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 
 import h5py
 import numpy as np
 
 from labelgen.arrays import Array
 from labelgen.errors import UserError
-from labelgen.format import (
-    BRANCHES,
-    COLUMNS,
-    DAMAGE,
-    IMAGES,
-    Dataset,
-    Layout,
-    compression_of,
-)
+from labelgen.format import BRANCHES, COLUMNS, DAMAGE, IMAGES, Dataset, Layout, scene_runs
 from labelgen.response import to_depth
 from labelgen.shard import Chunks, Encoder, filters_of
 from labelgen.share.fletcher import is_sound
@@ -36,6 +28,17 @@ def refuse_part(data: Dataset) -> None:
     """
     if "part" in data.files[0].attrs and not data.header.parts:
         raise UserError(f"{data.path}: is a part; give the dataset that it is a part of")
+
+
+@contextlib.contextmanager
+def sound(data: Dataset, row: int) -> Iterator[None]:
+    """What is done with a sample; one that is damaged is said to be, on one line."""
+    try:
+        yield
+    except DAMAGE as e:
+        raise UserError(
+            f"{data.path}: sample {row} is damaged ({one_line(e)}); 'labelgen verify' says more"
+        ) from e
 
 
 @dataclass(frozen=True)
@@ -60,9 +63,7 @@ class Opened:
         refuse_part(data)
         if not len(data):
             raise UserError(f"{data.path}: no samples in it; build it again from more brackets")
-        inputs = data.files[0]["inputs"]
-        depth = 8 * inputs.dtype.itemsize
-        layout = Layout(data.header.frames, data.header.patch, depth, compression_of(inputs))
+        layout = data.layout
         encoder = Encoder(layout)
         ours = encoder.filters()
         encoder.close()
@@ -81,11 +82,9 @@ class Opened:
         prefix : str
             What the names of brackets get in front.
         """
-        scenes = self.columns["scene"][numbers]
-        borders = [0, *(np.flatnonzero(scenes[1:] != scenes[:-1]) + 1).tolist(), len(numbers)]
         return [
-            Kept(self, numbers[a:b], prefix + name_of(scenes[a]), layout)
-            for a, b in pairwise(borders)
+            Kept(self, numbers[first:end], prefix + name, layout)
+            for name, first, end in scene_runs(self.columns["scene"][numbers])
         ]
 
     @property
@@ -134,13 +133,9 @@ class Kept:
         copied = self.source.plain and self.source.layout == self.layout
         encoder = None if copied else Encoder(self.layout)
         for row in self.numbers.tolist():
-            try:
-                yield self._copied(row) if encoder is None else self._encoded(row, encoder)
-            except DAMAGE as e:
-                raise UserError(
-                    f"{data.path}: sample {row} is damaged ({one_line(e)}); "
-                    "'labelgen verify' says more"
-                ) from e
+            with sound(data, row):
+                chunks = self._copied(row) if encoder is None else self._encoded(row, encoder)
+            yield chunks
         if encoder is not None:
             encoder.close()
 
@@ -164,8 +159,3 @@ class Kept:
 def _stored(dataset: h5py.Dataset, row: int) -> tuple[int, bytes]:
     mask, data = dataset.id.read_direct_chunk((row, *(0,) * (dataset.ndim - 1)))
     return mask, data
-
-
-def name_of(scene: bytes) -> str:
-    """The name of a bracket, of a row of the column of names."""
-    return bytes(scene).decode("utf-8", "replace")

@@ -14,11 +14,11 @@ from scipy.sparse.csgraph import connected_components
 
 from labelgen.assemble import PART_BYTES
 from labelgen.errors import UserError
-from labelgen.format import Dataset, Header
+from labelgen.format import Dataset, Header, name_of
 from labelgen.looks import alike
 from labelgen.progress import Progress
 from labelgen.share.remake import check_target, remove, write_some
-from labelgen.share.rows import Opened, name_of
+from labelgen.share.rows import Opened
 
 
 def split(
