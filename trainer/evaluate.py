@@ -23,7 +23,8 @@ from trainer import device as devices
 from trainer.checkpoint import Config, load_model
 from trainer.metrics import PEAK_NITS, WINDOW, ColorVideoVDP, figures
 from trainer.page import Place, View, worst_places, write_page
-from trainer.predict import TILE, known_responses, picture, read, surveyed
+from trainer.predict import known_responses, read, surveyed
+from trainer.tiles import TILE, picture
 
 
 def evaluate(

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import nn
 
 from labelgen.align import align as align_frame
-from labelgen.arrays import Float
 from labelgen.bracket import Bracket, Stack, load
 from labelgen.discover import scan
 from labelgen.errors import Rejected, UserError
@@ -24,11 +20,7 @@ from labelgen.response import Response, encode
 from labelgen.survey import Selection, Survey, survey
 from trainer import device as devices
 from trainer.checkpoint import Config, load_model, read_responses
-from trainer.data import network_input
-from trainer.models import reach, stride
-
-TILE = 1536
-"""Side of the tiles in pixels, borders included; with `lean` one takes 1.7 GB."""
+from trainer.tiles import TILE, picture
 
 
 def predict(
@@ -209,53 +201,3 @@ def aligned(stack: Stack) -> Stack:
         light = stack.linear(stack.reference) * np.float32(2.0 ** (ev - stack.ev[stack.reference]))
         codes.append(encode(np.where(frame.seen[..., None], frame.linear, light), 16))
     return replace(stack, codes=tuple(codes))
-
-
-def picture(model: nn.Module, stack: Stack, tile: int = TILE) -> Float:
-    """Radiance of a whole frame.
-
-    Tiles lie on the grid of the network's `stride` and overlap by its `reach`, so that the
-    pixels that are kept see all they would see in the whole frame.
-
-    Parameters
-    ----------
-    model : Module
-        In evaluation mode.
-    stack : Stack
-        As many frames as the network takes.
-    tile : int
-        Side of the tiles in pixels, for frames of more pixels than two of them.
-
-    Returns
-    -------
-    (H, W, 3) float32
-        Linear radiance, 0 to 1, 1.0 where the shortest frame clips.
-
-    Raises
-    ------
-    UserError
-        Tiles of that size have nothing left without their borders.
-    """
-    device = next(model.parameters()).device
-    ev = torch.tensor(stack.ev, dtype=torch.float32, device=device)[None]
-    height, width = stack.size
-    step = stride(model)
-    border = -(-reach(model) // step) * step
-    core = max(height, width) if height * width <= 2 * tile * tile else tile - 2 * border
-    core = -(-core // step) * step
-    if core <= 0:
-        raise UserError(f"--tile {tile}: expected more than {2 * border} for this network")
-    padding = ((0, -height % step), (0, -width % step), (0, 0))
-    codes = [np.pad(c, padding, "edge") if np.any(padding) else c for c in stack.codes]
-    radiance = np.empty((height, width, 3), np.float32)
-    for y, x in product(range(0, height, core), range(0, width, core)):
-        top, left = max(y - border, 0), max(x - border, 0)
-        seen = np.s_[top : y + core + border, left : x + core + border]
-        part = torch.from_numpy(np.stack([c[seen] for c in codes]))[None]
-        with torch.inference_mode(), devices.autocast(device):
-            result = model(network_input(devices.move(part, device), ev))
-        kept = np.s_[y - top : y - top + core, x - left : x - left + core]
-        target = radiance[y : y + core, x : x + core]
-        pixels = result[0].float().clamp(0, 1).movedim(0, -1).cpu().numpy()[kept]
-        target[:] = pixels[: target.shape[0], : target.shape[1]]
-    return radiance

@@ -25,7 +25,8 @@ from trainer.checkpoint import CONFIG, read_config, read_responses
 from trainer.evaluate import as_table, evaluate
 from trainer.fit import fit
 from trainer.metrics import figures
-from trainer.predict import aligned, picture, predict, read, surveyed
+from trainer.predict import aligned, predict, read, surveyed
+from trainer.tiles import picture
 
 
 def stack(size: tuple[int, int], evs: Sequence[float] = (0, 2, 4)) -> Stack:

@@ -1,8 +1,9 @@
 """Lean: brings the content of each frame to where the reference has it, and says how much to take.
 
-It starts from the reference and learns what the others add. What to align by flow first and merge
-by a small U-Net at half resolution gains over merging alone is in docs/benchmarks.md; SAFNet (Kong,
-Li, Zhang, Yang, Zou, ECCV 2024, arXiv 2407.16308) showed that a small network does best that way.
+It starts from the reference and learns what the others add. Each of them is aligned twice, as the
+camera moved and as things by themselves did, and a small U-Net at half resolution merges them. What
+either brings is in docs/benchmarks.md; SAFNet (Kong, Li, Zhang, Yang, Zou, ECCV 2024,
+arXiv 2407.16308) showed that a small network does best by flow first.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch.nn import functional as F
 from labelgen.response import GAMMA
 from trainer.losses import inverse_mu_law, mu_law
 from trainer.models.align import Align, conv, inside, warp
+from trainer.models.camera import camera_flow, sharpened
 from trainer.models.inputs import check_frames
 from trainer.models.output import Output
 
@@ -48,9 +50,10 @@ class Residual(nn.Module):
 class Seen(NamedTuple):
     """What is known of a bracket before its frames are merged.
 
-    `features` (B, C, H / 2, W / 2), what the U-Net sees; `candidates` (B, F, 3, H, W), mu-law
-    radiance of every frame, aligned; `unseen` (B, 1, H, W), how far the reference clips; `aligned`
-    (B, F - 1, 3, H, W) and `visible` (B, F - 1, 1, H, W) as `Output` has them.
+    `features` (B, C, H / 2, W / 2), what the U-Net sees; `candidates` (B, 2 F - 1, 3, H, W), mu-law
+    radiance of the reference, then of the others as the camera moved, then as things did; `unseen`
+    (B, 1, H, W), how far the reference clips; `aligned` (B, F - 1, 3, H, W) and `visible`
+    (B, F - 1, 1, H, W) as `Output` has them.
     """
 
     features: Tensor
@@ -60,14 +63,29 @@ class Seen(NamedTuple):
     visible: Tensor
 
 
+class View(NamedTuple):
+    """The other frames where a flow has them, each (B, F - 1, C, H, W).
+
+    `aligned` is mu-law radiance, and `raised` at least what the reference proves; `differ` is what
+    the reference shows more, as codes of one exposure; `hidden` and `visible`, 0 to 1, are whether
+    they clip or end there.
+    """
+
+    aligned: Tensor
+    raised: Tensor
+    differ: Tensor
+    hidden: Tensor
+    visible: Tensor
+
+
 class Lean(nn.Module):
     """Our default: about 0.57 M parameters and 0.15 TFLOP for 3 frames of 1500 x 1000.
 
-    Each frame, aligned with the reference, is a candidate for every pixel, and where the reference
-    clips, a candidate is at least what the reference proves (a frame that shows something darker
-    there shows something else). The result is their mean in the mu-law domain by predicted
-    weights, plus a predicted residual. Before training the residual is 0 and the weights are
-    hardly more than the reference alone; only where that clips, the shorter frames have a good
+    Each frame, aligned with the reference in either way, is a candidate for every pixel, and where
+    the reference clips, a candidate is at least what the reference proves (a frame that shows
+    something darker there shows something else). The result is their mean in the mu-law domain by
+    predicted weights, plus a predicted residual. Before training the residual is 0 and the weights
+    are hardly more than the reference alone; only where that clips, the shorter frames have a good
     share.
 
     Parameters
@@ -83,14 +101,14 @@ class Lean(nn.Module):
 
     stride = 8
     """Height and width of its input are multiples of this."""
-    reach = 216
+    reach = 272
     """No pixel of the result depends on one farther away."""
 
     def __init__(
         self,
         frames: int,
         reference: int,
-        widths: tuple[int, int, int] = (40, 56, 64),
+        widths: tuple[int, int, int] = (36, 56, 64),
         align: tuple[int, int, int] = (16, 32, 40),
     ) -> None:
         super().__init__()
@@ -98,7 +116,7 @@ class Lean(nn.Module):
         self.others = [i for i in range(frames) if i != reference]
         half, quarter, eighth = widths
         self.align = Align(4, align)
-        self.head = conv(4 * 7 * frames, half)
+        self.head = conv(4 * (7 + 12 * len(self.others)), half)
         self.encode_half = Residual(half)
         self.to_quarter = conv(half, quarter, 2, stride=2)
         self.encode_quarter = Residual(quarter)
@@ -108,16 +126,18 @@ class Lean(nn.Module):
         self.decode_quarter = Residual(quarter)
         self.from_quarter = conv(quarter, 4 * half, 1)
         self.decode_half = Residual(half)
-        self.tail = conv(half, 4 * (3 + frames))
+        self.tail = conv(half, 4 * (4 + 2 * len(self.others)))
         nn.init.zeros_(self.tail.weight)
 
-    def forward(self, inputs: Tensor) -> Tensor | Output:
+    def forward(self, inputs: Tensor, camera: Tensor | None = None) -> Tensor | Output:
         """Radiance of a bracket.
 
         Parameters
         ----------
         inputs : (B, F, 6, H, W) float32
             As `trainer.data.network_input` makes them; H and W are multiples of `stride`.
+        camera : (B, F - 1, 2, H, W) float32, optional
+            How the camera moved, as `overview` finds it, if more is known than these pixels tell.
 
         Returns
         -------
@@ -126,14 +146,55 @@ class Lean(nn.Module):
             in training mode an `Output`, which has the aligned frames too.
         """
         check_frames(inputs, self.frames)
-        seen = self.see(inputs)
+        seen = self.see(inputs, camera)
         predicted = self.unet(seen.features).float()
         logits = GAIN * predicted[:, 3:] + self.prior(seen.unseen)
         merged = (logits.softmax(1)[:, :, None] * seen.candidates).sum(1)
         result = inverse_mu_law(merged + predicted[:, :3].tanh())
         return Output(result, seen.aligned, seen.visible) if self.training else result
 
-    def see(self, inputs: Tensor) -> Seen:
+    def overview(self, inputs: Tensor) -> Tensor:
+        """How the camera moved between the reference and the other frames.
+
+        Windows that find it are wide, and it may have moved far, so that of a large frame a
+        reduced one tells more than its tiles do.
+
+        Parameters
+        ----------
+        inputs : (B, F, 6, H, W) float32
+            A whole frame, reduced as far as may be.
+
+        Returns
+        -------
+        (B, F - 1, 2, H, W) float32
+            Steps to the right and down in these pixels, from the reference.
+        """
+        reference, other = self.pairs(inputs[:, :, :3], exposure(inputs))
+        return self.per_frame(camera_flow(reference, other, self.align(reference, other)))
+
+    def flows(
+        self, reference: Tensor, other: Tensor, camera: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """As the camera moved, and as things did, each (B (F - 1), 2, H, W).
+
+        Parameters
+        ----------
+        reference, other : (B (F - 1), 4, H, W) float32
+            What `pairs` makes.
+        camera : (B, F - 1, 2, H, W) float32, optional
+            See `forward`.
+        """
+        if camera is None:
+            learned = self.align(reference, other)
+            smooth = camera_flow(reference, other, learned)
+        else:
+            smooth = camera.flatten(0, 1)
+            step = self.align(reference, warp(other, smooth))
+            learned = step + warp(smooth, step)
+        fine = (sharpened(reference, other, learned) - learned).detach()
+        return sharpened(reference, other, smooth), learned + fine
+
+    def see(self, inputs: Tensor, camera: Tensor | None) -> Seen:
         """Align the frames of a bracket, (B, F, 6, H, W), and compare them.
 
         By itself, so that what it needs on the way is gone before the U-Net takes its memory.
@@ -141,32 +202,38 @@ class Lean(nn.Module):
         code, radiance = inputs[:, :, :3], mu_law(inputs[:, :, 3:])
         exposed = exposure(inputs)
         reference, other = self.pairs(code, exposed)
-        flow = self.align(reference, other)
-        theirs = torch.cat([radiance[:, self.others].flatten(0, 1), other[:, :3]], 1)
-        aligned, same = self.per_frame(warp(theirs, flow, "bicubic")).chunk(2, 2)
-        outside = 1 - self.per_frame(inside(flow))
-
         unseen = ramp(code[:, self.reference, None])
         proven = radiance[:, self.reference, None]
-        raised = aligned + unseen * F.relu(proven - aligned)
         low, high = (mu_law(c**GAMMA / exposed[:, self.others]) for c in (CLIP_FROM, CLIP_TO))
-        clipped = ((aligned - low) / (high - low)).amax(2, keepdim=True).clamp(0, 1)
-        differ = self.per_frame(reference[:, :3]) - same
+        theirs = torch.cat([radiance[:, self.others].flatten(0, 1), other[:, :3]], 1)
+
+        def view(flow: Tensor) -> View:
+            aligned, same = self.per_frame(warp(theirs, flow, "bicubic")).chunk(2, 2)
+            clipped = ((aligned - low) / (high - low)).amax(2, keepdim=True).clamp(0, 1)
+            outside = 1 - self.per_frame(inside(flow))
+            return View(
+                aligned,
+                aligned + unseen * F.relu(proven - aligned),
+                self.per_frame(reference[:, :3]) - same,
+                (clipped + outside).clamp(max=1),
+                (1 - clipped) * (1 - outside),
+            )
+
+        steady, moved = (view(flow) for flow in self.flows(reference, other, camera))
+        less = moved.differ.mean(2, keepdim=True)
         shown = [
             torch.cat([code[:, self.reference, None] - 0.5, proven - 0.5], 2).flatten(1, 2),
             unseen.amax(2),
-            torch.cat([raised - 0.5, differ, (clipped + outside).clamp(max=1)], 2).flatten(1, 2),
+            torch.cat([steady.raised - 0.5, steady.differ, steady.hidden], 2).flatten(1, 2),
+            torch.cat([moved.raised - 0.5, less, moved.hidden], 2).flatten(1, 2),
         ]
-        candidates = torch.cat(
-            [raised[:, : self.reference], proven, raised[:, self.reference :]], 1
-        )
         features = F.pixel_unshuffle(torch.cat(shown, 1), 2)
         return Seen(
             features.contiguous(memory_format=torch.channels_last),
-            candidates,
+            torch.cat([proven, steady.raised, moved.raised], 1),
             unseen.amax(2),
-            aligned,
-            (1 - clipped) * (1 - outside),
+            moved.aligned,
+            moved.visible,
         )
 
     def pairs(self, code: Tensor, exposed: Tensor) -> tuple[Tensor, Tensor]:
@@ -196,16 +263,18 @@ class Lean(nn.Module):
         return image.view(-1, self.frames - 1, *image.shape[1:])
 
     def prior(self, unseen: Tensor) -> Tensor:
-        """Logits (B, F, H, W) to start from, by whether the reference clips (B, 1, H, W)."""
-        frame = torch.arange(self.frames, device=unseen.device).view(-1, 1, 1)
-        reference = frame == self.reference
-        seeing = torch.where(reference, KEEP + math.log(self.frames - 1), 0.0)
-        clipping = torch.where(reference, KEEP_CLIPPED + math.log(max(1, self.reference)), 0.0)
+        """Logits of the candidates to start from, by whether the reference clips (B, 1, H, W)."""
+        frames = [self.reference, *self.others, *self.others]
+        frame = torch.tensor(frames, device=unseen.device).view(-1, 1, 1)
+        own = torch.arange(len(frames), device=unseen.device).view(-1, 1, 1) == 0
+        shorter = 2 * max(1, self.reference)
+        seeing = torch.where(own, KEEP + math.log(len(frames) - 1), 0.0)
+        clipping = torch.where(own, KEEP_CLIPPED + math.log(shorter), 0.0)
         clipping = torch.where(frame > self.reference, -KEEP, clipping)
         return seeing + unseen * (clipping - seeing)
 
     def unet(self, features: Tensor) -> Tensor:
-        """(B, C, H / 2, W / 2) of all frames to (B, 3 + F, H, W): residual and logits."""
+        """(B, C, H / 2, W / 2) to (B, 3 + 2 F - 1, H, W): residual and logits of candidates."""
         half = self.encode_half(self.head(features))
         quarter = self.encode_quarter(self.to_quarter(half))
         eighth = self.middle(self.to_eighth(quarter))

@@ -1,0 +1,251 @@
+"""How the camera moved between two frames: a smooth flow, refined on the pixels themselves.
+
+Learned flow finds what moves by itself, but is off by a good part of a pixel everywhere. What
+stands still follows from few numbers. So an affine motion is fitted to it around every pixel, then
+moved until the frames agree, from wide windows to narrow ones: Lucas and Kanade (1981), robust as
+Black and Anandan 1996 (doi:10.1006/cviu.1996.0006), affine as Bergen, Anandan, Hanna, Hingorani
+1992 (doi:10.1007/3-540-55426-2_27). It holds where the frames clip, since what is around tells.
+Nothing here is learned and nothing has a gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import product
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from trainer.models.align import inside, twice, warp
+
+CELL = 4
+"""px of half resolution: affine motions are found for squares of this side."""
+FITTED = 96.0, 96.0, 96.0
+"""Windows to fit an affine motion to a flow in, px of half resolution, standard deviations."""
+APART = 1.0
+"""px of half resolution: a flow this far from the last fit counts a quarter in the next."""
+AFFINE = 48.0, 24.0
+"""Windows in which an affine motion is refined; narrower ones would follow what moves by itself."""
+SHIFTED = 4, 4
+"""Windows in which a shift is refined, px of half resolution, see `averaged`."""
+FINE = 2, 1
+"""The same with differences seen at full resolution."""
+ORDINARY, MISPLACED = 0.02, 0.5
+"""Differences of codes are ordinary up to the one and, in px, the other times the slope."""
+PRIOR = 1e-5
+"""Evidence (squared slopes of codes) that a window needs to be believed half."""
+LONGEST = 1.0
+"""A step is at most so many px long: the slopes tell nothing beyond."""
+REACH = 2.5
+"""Gaussian windows end at so many standard deviations."""
+
+AXES = (0, 0), (1, 0), (0, 1)
+"""Powers of x and y of an affine motion."""
+Basis = dict[tuple[int, int], Tensor]
+
+
+class Evidence(NamedTuple):
+    """What the pixels of two frames say of a step, each (B, 1, H, W).
+
+    Products of the slopes along x and y, and of the slopes with the difference of the frames.
+    """
+
+    xx: Tensor
+    xy: Tensor
+    yy: Tensor
+    x: Tensor
+    y: Tensor
+
+
+def camera_flow(reference: Tensor, other: Tensor, flow: Tensor) -> Tensor:
+    """The part of a flow that moves as one.
+
+    Parameters
+    ----------
+    reference, other : (B, 4, H, W) float32
+        Codes (RGB) of two frames at the same exposure, and whether they clip, 0 to 1; H and W are
+        multiples of 8.
+    flow : (B, 2, H, W) float32
+        Where what each pixel of the reference shows lies in the other one, roughly.
+
+    Returns
+    -------
+    (B, 2, H, W) float32
+        Steps to the right and down, in pixels.
+    """
+    with torch.no_grad(), torch.autocast(reference.device.type, enabled=False):
+        one, two = (F.avg_pool2d(_grey(frame), 2) for frame in (reference, other))
+        learned = F.avg_pool2d(flow.float(), 2) / 2
+        seen = evidence(one, two, learned)
+        found, trust = learned, seen.xx + seen.yy
+        for sigma in FITTED:
+            off = (learned - found).square().sum(1, keepdim=True) / APART**2
+            found = _fitted(learned, trust / (1 + off).square(), sigma)
+        for sigma in AFFINE:
+            found = found + _affine(evidence(one, two, found), sigma)
+        return twice(found)
+
+
+def sharpened(reference: Tensor, other: Tensor, flow: Tensor) -> Tensor:
+    """A smooth flow, refined by shifts of small windows: parallax, and the last bit of a pixel.
+
+    Parameters and result as those of `camera_flow`.
+    """
+    with torch.no_grad(), torch.autocast(reference.device.type, enabled=False):
+        one, two = _grey(reference), _grey(other)
+        here, there = F.avg_pool2d(one, 2), F.avg_pool2d(two, 2)
+        found = F.avg_pool2d(flow.float(), 2) / 2
+        for radius in SHIFTED:
+            found = found + _shift(evidence(here, there, found), radius)
+        found = twice(found)
+        for radius in FINE:
+            halved = Evidence(*(F.avg_pool2d(x, 2) for x in evidence(one, two, found)))
+            found = found + _enlarged(_shift(halved, radius), 2)
+        return found
+
+
+def evidence(reference: Tensor, other: Tensor, flow: Tensor) -> Evidence:
+    """What pixels say of a step from a flow, weighted by how ordinary their difference is.
+
+    Parameters
+    ----------
+    reference, other : (B, 2, H, W) float32
+        Grey codes, and whether they clip: such pixels say nothing.
+    flow : (B, 2, H, W) float32
+        Steps in pixels.
+    """
+    moved = warp(other, flow)
+    seen = (1 - reference[:, 1:]) * (1 - moved[:, 1:]) * inside(flow)
+    one, two = _blurred(reference[:, :1]), _blurred(moved[:, :1])
+    x, y = _slopes((one + two) / 2)
+    apart = two - one
+    odd = apart / (ORDINARY + MISPLACED * (x.abs() + y.abs()))
+    weight = seen / (1 + odd.square()).square()
+    return Evidence(
+        weight * x * x, weight * x * y, weight * y * y, weight * x * apart, weight * y * apart
+    )
+
+
+def _grey(frame: Tensor) -> Tensor:
+    """(B, 4, H, W) as mean of the channels and whether they clip, (B, 2, H, W)."""
+    return torch.cat([frame[:, :3].mean(1, keepdim=True), frame[:, 3:]], 1).float()
+
+
+def _blurred(image: Tensor) -> Tensor:
+    """(B, 1, H, W) by a window of 1, 2, 1: slopes of noise say nothing."""
+    window = image.new_tensor([0.25, 0.5, 0.25])
+    image = F.pad(image, (1,) * 4, "replicate")
+    return F.conv2d(F.conv2d(image, window.view(1, 1, 1, 3)), window.view(1, 1, 3, 1))
+
+
+def _slopes(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Change per pixel to the right and down."""
+    image = F.pad(image, (1,) * 4, "replicate")
+    x = image[:, :, 1:-1, 2:] - image[:, :, 1:-1, :-2]
+    y = image[:, :, 2:, 1:-1] - image[:, :, :-2, 1:-1]
+    return x / 2, y / 2
+
+
+def _shift(seen: Evidence, radius: int) -> Tensor:
+    """The shift (B, 2, H, W) that brings two frames together within a window."""
+    xx, xy, yy, x, y = averaged(torch.cat(seen, 1), radius).chunk(5, 1)
+    xx, yy = xx + PRIOR, yy + PRIOR
+    steps = torch.cat([xy * y - yy * x, xy * x - xx * y], 1) / (xx * yy - xy * xy)
+    return steps.clamp(-LONGEST, LONGEST)
+
+
+def averaged(values: Tensor, radius: int) -> Tensor:
+    """Means over squares of 2 radius + 1 px, twice; beyond the border stands the border."""
+    for _ in range(2):
+        values = F.pad(values, (radius,) * 4, "replicate")
+        values = F.avg_pool2d(values, 2 * radius + 1, 1)
+    return values
+
+
+def _fitted(flow: Tensor, trust: Tensor, sigma: float) -> Tensor:
+    """A flow (B, 2, H, W) as an affine motion around each pixel explains it best."""
+    trust = trust + PRIOR**2
+    left = moments(F.avg_pool2d(trust, CELL), sigma / CELL, 2)
+    right = moments(F.avg_pool2d(trust * flow, CELL), sigma / CELL, 1)
+    matrix = {
+        (i, j): left[_sum(AXES[i], AXES[j])] * (1.001 if i == j else 1)
+        for i, j in product(range(3), repeat=2)
+    }
+    steps = [solved(matrix, [right[p][:, k : k + 1] for p in AXES])[0] for k in (0, 1)]
+    return _enlarged(torch.cat(steps, 1), CELL)
+
+
+def _affine(seen: Evidence, sigma: float) -> Tensor:
+    """The step (B, 2, H, W) in the middle of an affine motion that brings two frames together."""
+    pooled = F.avg_pool2d(torch.cat(seen, 1), CELL)
+    left = moments(pooled[:, :3], sigma / CELL, 2)
+    right = moments(pooled[:, 3:], sigma / CELL, 1)
+    unknowns = list(product((0, 1), AXES))  # of the step along x and along y
+    matrix = {}
+    for (i, (a, p)), (j, (b, q)) in product(enumerate(unknowns), repeat=2):
+        matrix[i, j] = left[_sum(p, q)][:, a + b : a + b + 1] + (PRIOR if i == j else 0)
+    found = solved(matrix, [-right[p][:, a : a + 1] for a, p in unknowns])
+    steps = torch.cat([found[0], found[3]], 1).clamp(-LONGEST, LONGEST)
+    return _enlarged(steps, CELL)
+
+
+def moments(values: Tensor, sigma: float, order: int) -> Basis:
+    """Means of values times powers of x and y within a Gaussian around each pixel.
+
+    Parameters
+    ----------
+    values : (B, C, H, W) float32
+        Beyond their border they are 0.
+    sigma : float
+        Standard deviation in pixels, and the unit of x and y.
+    order : int
+        Highest sum of both powers.
+
+    Returns
+    -------
+    dict
+        By powers of x and of y, each (B, C, H, W).
+    """
+    reach, channels = round(REACH * sigma), values.shape[1]
+    at = torch.arange(-reach, reach + 1.0, device=values.device) / sigma
+    window = torch.exp(-at.square() / 2)
+    window = window / window.sum()
+    found: Basis = {}
+    for down in range(order + 1):
+        column = (window * at**down).view(1, 1, -1, 1).expand(channels, 1, -1, 1)
+        rows = F.conv2d(values, column, padding=(reach, 0), groups=channels)
+        for across in range(order + 1 - down):
+            row = (window * at**across).view(1, 1, 1, -1).expand(channels, 1, 1, -1)
+            found[across, down] = F.conv2d(rows, row, padding=(0, reach), groups=channels)
+    return found
+
+
+def solved(matrix: Mapping[tuple[int, int], Tensor], right: list[Tensor]) -> list[Tensor]:
+    """Solve a small symmetric system at every pixel, by Cholesky's method written out.
+
+    Whatever runs a network can do that, ONNX too; singular ones have some finite answer.
+    """
+    count = len(right)
+    lower: dict[tuple[int, int], Tensor] = {}
+    forth: list[Tensor] = []
+    for i in range(count):
+        for j in range(i + 1):
+            rest = matrix[i, j] - sum(lower[i, k] * lower[j, k] for k in range(j))
+            lower[i, j] = rest.clamp(min=1e-12).sqrt() if i == j else rest / lower[j, j]
+        rest = right[i] - sum(lower[i, k] * forth[k] for k in range(i))
+        forth.append(rest / lower[i, i])
+    back = list(forth)
+    for i in reversed(range(count)):
+        rest = forth[i] - sum(lower[k, i] * back[k] for k in range(i + 1, count))
+        back[i] = rest / lower[i, i]
+    return back
+
+
+def _sum(p: tuple[int, int], q: tuple[int, int]) -> tuple[int, int]:
+    return p[0] + q[0], p[1] + q[1]
+
+
+def _enlarged(values: Tensor, times: int) -> Tensor:
+    return F.interpolate(values, scale_factor=times, mode="bilinear", align_corners=False)
