@@ -18,7 +18,7 @@ from trainer import device as devices
 from trainer.data import network_input
 from trainer.models import reach, stride
 
-OVERVIEW = 250_000
+OVERVIEW = 200_000
 """Pixels of the frames that a network gets an overview of."""
 TILE = 1536
 """Side of the tiles in pixels, borders included; with `lean` one takes 1.7 GB."""

@@ -136,7 +136,7 @@ class Match(nn.Module):
 
 
 class Align(nn.Module):
-    """The flow from one frame to another, of up to 42 pixels in each direction.
+    """The flow from one frame to another, of up to 40 pixels in each direction.
 
     Parameters
     ----------
@@ -156,15 +156,13 @@ class Align(nn.Module):
         self.encode_eighth = conv(eighth, eighth)
         self.match_eighth = Match(eighth, 48, 4, (2, 4))
         self.match_quarter = Match(quarter, 32, 2, (1,))
-        self.match_half = Match(half, 16, 1, ())
 
-    def encode(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Features at a half, a quarter and an eighth of the resolution."""
+    def encode(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Features at a quarter and an eighth of the resolution."""
         x = F.pixel_unshuffle(frames, 2).contiguous(memory_format=torch.channels_last)
-        half = self.encode_half(x)
-        quarter = self.encode_quarter(F.relu(self.to_quarter(F.relu(half))))
-        eighth = self.encode_eighth(F.relu(self.to_eighth(F.relu(quarter))))
-        return half, quarter, eighth
+        x = F.relu(self.to_quarter(F.relu(self.encode_half(x))))
+        quarter = self.encode_quarter(x)
+        return quarter, self.encode_eighth(F.relu(self.to_eighth(F.relu(quarter))))
 
     def forward(self, reference: Tensor, other: Tensor) -> Tensor:
         """Where what each pixel of one frame shows lies in the other.
@@ -180,7 +178,6 @@ class Align(nn.Module):
             Steps to the right and down, in pixels.
         """
         levels = self.encode(torch.cat([reference, other]))
-        half, quarter, eighth = (features.chunk(2) for features in levels)
+        quarter, eighth = (features.chunk(2) for features in levels)
         flow = twice(self.match_eighth(*eighth))
-        flow = twice(flow + self.match_quarter(quarter[0], warp(quarter[1], flow)))
-        return twice(flow + self.match_half(half[0], warp(half[1], flow)))
+        return twice(twice(flow + self.match_quarter(quarter[0], warp(quarter[1], flow))))

@@ -10,6 +10,7 @@ Nothing here is learned and nothing has a gradient.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from itertools import product
 from typing import NamedTuple
@@ -36,10 +37,18 @@ ORDINARY, MISPLACED = 0.02, 0.5
 """Differences of codes are ordinary up to the one and, in px, the other times the slope."""
 PRIOR = 1e-5
 """Evidence (squared slopes of codes) that a window needs to be believed half."""
+END = 2.5
+"""Gaussian windows end at so many standard deviations."""
+AROUND = (1.0, 1.0), (3.0, 0.1)
+"""Windows in which two flows are compared, in cells, and how much each of them counts."""
+DECIDED, DECISION = 0.1, 40.0
+"""Share by which one flow has to explain more to be taken half, and how sharply that changes."""
+LEAST = 1e-3
+"""Difference of codes that means nothing."""
+NO_TRUST = 1e-8
+"""What a pixel without evidence counts, so that a window without any keeps its mean flow."""
 LONGEST = 1.0
 """A step is at most so many px long: the slopes tell nothing beyond."""
-REACH = 2.5
-"""Gaussian windows end at so many standard deviations."""
 
 AXES = (0, 0), (1, 0), (0, 1)
 """Powers of x and y of an affine motion."""
@@ -106,6 +115,44 @@ def sharpened(reference: Tensor, other: Tensor, flow: Tensor) -> Tensor:
         return found
 
 
+def combined(reference: Tensor, other: Tensor, camera: Tensor, own: Tensor) -> Tensor:
+    """A flow as the camera moved, but where another one explains the frames better.
+
+    What stands around decides where both frames clip, and with it things are moved as wholes.
+
+    Parameters
+    ----------
+    reference, other : (B, 4, H, W) float32
+        See `camera_flow`.
+    camera, own : (B, 2, H, W) float32
+        The flow of the camera, and one in which things move by themselves.
+
+    Returns
+    -------
+    (B, 2, H, W) float32
+        With a gradient with regard to `own`, where that is taken.
+    """
+    with torch.no_grad(), torch.autocast(reference.device.type, enabled=False):
+        one, two = (F.avg_pool2d(_grey(frame), 2) for frame in (reference, other))
+        flows = [F.avg_pool2d(flow.float(), 2) / 2 for flow in (camera, own)]
+        (first, seen), (second, also) = (_apart(one, two, flow) for flow in flows)
+        seen = torch.minimum(seen, also)
+        gained, whole = seen * (first - second), seen * (first + second + LEAST)
+        sums = F.avg_pool2d(torch.cat([gained, whole], 1), CELL)
+        near = [share * moments(sums, sigma, 0)[0, 0] for sigma, share in AROUND]
+        gained, whole = torch.stack(near).sum(0).chunk(2, 1)
+        share = torch.sigmoid(DECISION * (gained / (whole + NO_TRUST) - DECIDED))
+        share = _enlarged(share, 2 * CELL)
+    return camera + share * (own - camera)
+
+
+def _apart(reference: Tensor, other: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
+    """Difference (B, 1, H, W) of two grey frames under a flow, and whether it means anything."""
+    moved = warp(other, flow)
+    seen = (1 - reference[:, 1:] * moved[:, 1:]) * inside(flow)
+    return (_blurred(reference[:, :1]) - _blurred(moved[:, :1])).abs(), seen
+
+
 def evidence(reference: Tensor, other: Tensor, flow: Tensor) -> Evidence:
     """What pixels say of a step from a flow, weighted by how ordinary their difference is.
 
@@ -117,7 +164,7 @@ def evidence(reference: Tensor, other: Tensor, flow: Tensor) -> Evidence:
         Steps in pixels.
     """
     moved = warp(other, flow)
-    seen = (1 - reference[:, 1:]) * (1 - moved[:, 1:]) * inside(flow)
+    seen = (1 - reference[:, 1:] * moved[:, 1:]) * inside(flow)
     one, two = _blurred(reference[:, :1]), _blurred(moved[:, :1])
     x, y = _slopes((one + two) / 2)
     apart = two - one
@@ -158,15 +205,16 @@ def _shift(seen: Evidence, radius: int) -> Tensor:
 
 def averaged(values: Tensor, radius: int) -> Tensor:
     """Means over squares of 2 radius + 1 px, twice; beyond the border stands the border."""
+    side = 2 * radius + 1
     for _ in range(2):
         values = F.pad(values, (radius,) * 4, "replicate")
-        values = F.avg_pool2d(values, 2 * radius + 1, 1)
+        values = F.avg_pool2d(F.avg_pool2d(values, (side, 1), 1), (1, side), 1)
     return values
 
 
 def _fitted(flow: Tensor, trust: Tensor, sigma: float) -> Tensor:
     """A flow (B, 2, H, W) as an affine motion around each pixel explains it best."""
-    trust = trust + PRIOR**2
+    trust = trust + NO_TRUST
     left = moments(F.avg_pool2d(trust, CELL), sigma / CELL, 2)
     right = moments(F.avg_pool2d(trust * flow, CELL), sigma / CELL, 1)
     matrix = {
@@ -208,18 +256,23 @@ def moments(values: Tensor, sigma: float, order: int) -> Basis:
     dict
         By powers of x and of y, each (B, C, H, W).
     """
-    reach, channels = round(REACH * sigma), values.shape[1]
-    at = torch.arange(-reach, reach + 1.0, device=values.device) / sigma
-    window = torch.exp(-at.square() / 2)
-    window = window / window.sum()
+    height, width = values.shape[2:]
+    vertical, horizontal = (_windows(n, sigma, order, values.device) for n in (height, width))
     found: Basis = {}
-    for down in range(order + 1):
-        column = (window * at**down).view(1, 1, -1, 1).expand(channels, 1, -1, 1)
-        rows = F.conv2d(values, column, padding=(reach, 0), groups=channels)
+    for down, window in enumerate(vertical):
+        rows = window @ values
         for across in range(order + 1 - down):
-            row = (window * at**across).view(1, 1, 1, -1).expand(channels, 1, 1, -1)
-            found[across, down] = F.conv2d(rows, row, padding=(0, reach), groups=channels)
+            found[across, down] = rows @ horizontal[across].T
     return found
+
+
+def _windows(count: int, sigma: float, order: int, device: torch.device) -> list[Tensor]:
+    """Gaussians around each of so many places, times powers of the distance from it."""
+    at = torch.arange(count, device=device, dtype=torch.float32)
+    away = (at - at[:, None]) / sigma
+    window = torch.exp(-away.square() / 2) / (sigma * math.sqrt(2 * math.pi))
+    window = window * (away.abs() <= END)
+    return [window * away**power for power in range(order + 1)]
 
 
 def solved(matrix: Mapping[tuple[int, int], Tensor], right: list[Tensor]) -> list[Tensor]:

@@ -18,14 +18,16 @@ from torch.nn import functional as F
 from labelgen.response import GAMMA
 from trainer.losses import inverse_mu_law, mu_law
 from trainer.models.align import Align, conv, inside, warp
-from trainer.models.camera import camera_flow, sharpened
+from trainer.models.camera import camera_flow, combined, sharpened
 from trainer.models.inputs import check_frames
 from trainer.models.output import Output
 
 CLIP_FROM, CLIP_TO = 0.90, 0.98
 """Codes between which a channel turns from seen to clipped; noise and JPEG blur the threshold."""
 KEEP = 4.0
-"""At the start the reference counts e^4 times as much as the other frames together."""
+"""At the start frames that differ or clip count e^-4 times as much as the reference, together."""
+AGREE, AROUND = 0.03, 2
+"""Difference of codes, root mean square within so many px, that makes it count e^-1/2 as much."""
 KEEP_CLIPPED = 1.0
 """Where it clips, e^1 times as much as the shorter ones together; longer ones clip there too."""
 GAIN = 4.0
@@ -50,31 +52,16 @@ class Residual(nn.Module):
 class Seen(NamedTuple):
     """What is known of a bracket before its frames are merged.
 
-    `features` (B, C, H / 2, W / 2), what the U-Net sees; `candidates` (B, 2 F - 1, 3, H, W), mu-law
-    radiance of the reference, then of the others as the camera moved, then as things did; `unseen`
-    (B, 1, H, W), how far the reference clips; `aligned` (B, F - 1, 3, H, W) and `visible`
-    (B, F - 1, 1, H, W) as `Output` has them.
+    `features` (B, C, H / 2, W / 2), what the U-Net sees; `candidates` (B, F, 3, H, W), mu-law
+    radiance of the reference, then of the others, aligned; `prior` (B, F, H, W), logits of their
+    weights to start from; `aligned` (B, F - 1, 3, H, W) and `visible` (B, F - 1, 1, H, W) as
+    `Output` has them.
     """
 
     features: Tensor
     candidates: Tensor
-    unseen: Tensor
+    prior: Tensor
     aligned: Tensor
-    visible: Tensor
-
-
-class View(NamedTuple):
-    """The other frames where a flow has them, each (B, F - 1, C, H, W).
-
-    `aligned` is mu-law radiance, and `raised` at least what the reference proves; `differ` is what
-    the reference shows more, as codes of one exposure; `hidden` and `visible`, 0 to 1, are whether
-    they clip or end there.
-    """
-
-    aligned: Tensor
-    raised: Tensor
-    differ: Tensor
-    hidden: Tensor
     visible: Tensor
 
 
@@ -101,14 +88,14 @@ class Lean(nn.Module):
 
     stride = 8
     """Height and width of its input are multiples of this."""
-    reach = 272
+    reach = 240
     """No pixel of the result depends on one farther away."""
 
     def __init__(
         self,
         frames: int,
         reference: int,
-        widths: tuple[int, int, int] = (36, 56, 64),
+        widths: tuple[int, int, int] = (40, 56, 64),
         align: tuple[int, int, int] = (16, 32, 40),
     ) -> None:
         super().__init__()
@@ -116,7 +103,7 @@ class Lean(nn.Module):
         self.others = [i for i in range(frames) if i != reference]
         half, quarter, eighth = widths
         self.align = Align(4, align)
-        self.head = conv(4 * (7 + 12 * len(self.others)), half)
+        self.head = conv(4 * 7 * frames, half)
         self.encode_half = Residual(half)
         self.to_quarter = conv(half, quarter, 2, stride=2)
         self.encode_quarter = Residual(quarter)
@@ -126,7 +113,7 @@ class Lean(nn.Module):
         self.decode_quarter = Residual(quarter)
         self.from_quarter = conv(quarter, 4 * half, 1)
         self.decode_half = Residual(half)
-        self.tail = conv(half, 4 * (4 + 2 * len(self.others)))
+        self.tail = conv(half, 4 * (3 + frames))
         nn.init.zeros_(self.tail.weight)
 
     def forward(self, inputs: Tensor, camera: Tensor | None = None) -> Tensor | Output:
@@ -148,8 +135,8 @@ class Lean(nn.Module):
         check_frames(inputs, self.frames)
         seen = self.see(inputs, camera)
         predicted = self.unet(seen.features).float()
-        logits = GAIN * predicted[:, 3:] + self.prior(seen.unseen)
-        merged = (logits.softmax(1)[:, :, None] * seen.candidates).sum(1)
+        weights = (seen.prior + GAIN * predicted[:, 3:]).softmax(1)
+        merged = (weights[:, :, None] * seen.candidates).sum(1)
         result = inverse_mu_law(merged + predicted[:, :3].tanh())
         return Output(result, seen.aligned, seen.visible) if self.training else result
 
@@ -175,7 +162,7 @@ class Lean(nn.Module):
     def flows(
         self, reference: Tensor, other: Tensor, camera: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """As the camera moved, and as things did, each (B (F - 1), 2, H, W).
+        """Where what the reference shows lies in the others, and what of it was learned.
 
         Parameters
         ----------
@@ -183,6 +170,11 @@ class Lean(nn.Module):
             What `pairs` makes.
         camera : (B, F - 1, 2, H, W) float32, optional
             See `forward`.
+
+        Returns
+        -------
+        flow, learned : (B (F - 1), 2, H, W) float32
+            Steps to the right and down in pixels.
         """
         if camera is None:
             learned = self.align(reference, other)
@@ -191,8 +183,9 @@ class Lean(nn.Module):
             smooth = camera.flatten(0, 1)
             step = self.align(reference, warp(other, smooth))
             learned = step + warp(smooth, step)
-        fine = (sharpened(reference, other, learned) - learned).detach()
-        return sharpened(reference, other, smooth), learned + fine
+        steady = sharpened(reference, other, smooth)
+        own = learned + (sharpened(reference, other, learned) - learned).detach()
+        return combined(reference, other, steady, own), learned
 
     def see(self, inputs: Tensor, camera: Tensor | None) -> Seen:
         """Align the frames of a bracket, (B, F, 6, H, W), and compare them.
@@ -202,39 +195,36 @@ class Lean(nn.Module):
         code, radiance = inputs[:, :, :3], mu_law(inputs[:, :, 3:])
         exposed = exposure(inputs)
         reference, other = self.pairs(code, exposed)
+        flow, learned = self.flows(reference, other, camera)
+        theirs = torch.cat([radiance[:, self.others].flatten(0, 1), other[:, :3]], 1)
+        aligned, same = self.per_frame(warp(theirs, flow, "bicubic")).chunk(2, 2)
+
         unseen = ramp(code[:, self.reference, None])
         proven = radiance[:, self.reference, None]
-        low, high = (mu_law(c**GAMMA / exposed[:, self.others]) for c in (CLIP_FROM, CLIP_TO))
-        theirs = torch.cat([radiance[:, self.others].flatten(0, 1), other[:, :3]], 1)
-
-        def view(flow: Tensor) -> View:
-            aligned, same = self.per_frame(warp(theirs, flow, "bicubic")).chunk(2, 2)
-            clipped = ((aligned - low) / (high - low)).amax(2, keepdim=True).clamp(0, 1)
-            outside = 1 - self.per_frame(inside(flow))
-            return View(
-                aligned,
-                aligned + unseen * F.relu(proven - aligned),
-                self.per_frame(reference[:, :3]) - same,
-                (clipped + outside).clamp(max=1),
-                (1 - clipped) * (1 - outside),
-            )
-
-        steady, moved = (view(flow) for flow in self.flows(reference, other, camera))
-        less = moved.differ.mean(2, keepdim=True)
+        raised = aligned + unseen * F.relu(proven - aligned)
+        hidden = self.hidden(aligned, exposed, flow)
+        differ = self.per_frame(reference[:, :3]) - same
         shown = [
             torch.cat([code[:, self.reference, None] - 0.5, proven - 0.5], 2).flatten(1, 2),
             unseen.amax(2),
-            torch.cat([steady.raised - 0.5, steady.differ, steady.hidden], 2).flatten(1, 2),
-            torch.cat([moved.raised - 0.5, less, moved.hidden], 2).flatten(1, 2),
+            torch.cat([raised - 0.5, differ, hidden], 2).flatten(1, 2),
         ]
         features = F.pixel_unshuffle(torch.cat(shown, 1), 2)
+        if self.training:  # what was learned is judged by itself
+            aligned = self.per_frame(warp(theirs[:, :3], learned, "bicubic"))
         return Seen(
             features.contiguous(memory_format=torch.channels_last),
-            torch.cat([proven, steady.raised, moved.raised], 1),
-            unseen.amax(2),
-            moved.aligned,
-            moved.visible,
+            torch.cat([proven, raised], 1),
+            self.prior(unseen.amax(2), differ, hidden, exposed),
+            aligned,
+            1 - self.hidden(aligned, exposed, learned),
         )
+
+    def hidden(self, aligned: Tensor, exposed: Tensor, flow: Tensor) -> Tensor:
+        """Whether frames (B, F - 1, 3, H, W) clip or end there, (B, F - 1, 1, H, W), 0 to 1."""
+        low, high = (mu_law(c**GAMMA / exposed[:, self.others]) for c in (CLIP_FROM, CLIP_TO))
+        clipped = ((aligned - low) / (high - low)).amax(2, keepdim=True).clamp(0, 1)
+        return (clipped + 1 - self.per_frame(inside(flow))).clamp(max=1)
 
     def pairs(self, code: Tensor, exposed: Tensor) -> tuple[Tensor, Tensor]:
         """The reference and each other frame as the longer of the two exposures shows both.
@@ -262,19 +252,35 @@ class Lean(nn.Module):
         """(B (F - 1), C, H, W) as (B, F - 1, C, H, W)."""
         return image.view(-1, self.frames - 1, *image.shape[1:])
 
-    def prior(self, unseen: Tensor) -> Tensor:
-        """Logits of the candidates to start from, by whether the reference clips (B, 1, H, W)."""
-        frames = [self.reference, *self.others, *self.others]
-        frame = torch.tensor(frames, device=unseen.device).view(-1, 1, 1)
-        own = torch.arange(len(frames), device=unseen.device).view(-1, 1, 1) == 0
-        shorter = 2 * max(1, self.reference)
-        seeing = torch.where(own, KEEP + math.log(len(frames) - 1), 0.0)
-        clipping = torch.where(own, KEEP_CLIPPED + math.log(shorter), 0.0)
-        clipping = torch.where(frame > self.reference, -KEEP, clipping)
-        return seeing + unseen * (clipping - seeing)
+    def prior(self, unseen: Tensor, differ: Tensor, hidden: Tensor, exposed: Tensor) -> Tensor:
+        """Logits (B, F, H, W) of the reference and the others to start from.
+
+        What agrees with the reference counts as the light it gathered (Hasinoff 2010,
+        doi:10.1109/CVPR.2010.5540167), what differs hardly. Where the reference clips nothing can
+        be compared, and the shorter frames have a good share.
+
+        Parameters
+        ----------
+        unseen : (B, 1, H, W) float32
+            How far the reference clips, 0 to 1.
+        differ, hidden : (B, F - 1, 3, H, W), (B, F - 1, 1, H, W) float32
+            Differences of codes to the others, aligned, and whether these show anything.
+        exposed : (B, F, 1, 1, 1) float32
+            Exposures.
+        """
+        light = (exposed[:, self.others] / exposed[:, self.reference, None]).log()[:, :, 0]
+        odd = F.pad(differ.square().amax(2), (AROUND,) * 4, "replicate")
+        odd = F.avg_pool2d(odd, 2 * AROUND + 1, 1) / (2 * AGREE**2)
+        least = KEEP + math.log(len(self.others))
+        seeing = (light - odd - least * hidden[:, :, 0]).clamp(min=-least)
+        longer = torch.tensor([i > self.reference for i in self.others], device=unseen.device)
+        alike = KEEP_CLIPPED + math.log(max(1, self.reference))
+        clipping = torch.where(longer, -KEEP, 0.0).view(-1, 1, 1) - alike
+        logits = seeing + unseen * (clipping - seeing)
+        return torch.cat([torch.zeros_like(unseen), logits], 1)
 
     def unet(self, features: Tensor) -> Tensor:
-        """(B, C, H / 2, W / 2) to (B, 3 + 2 F - 1, H, W): residual and logits of candidates."""
+        """(B, C, H / 2, W / 2) to (B, 3 + F, H, W): residual and logits of candidates."""
         half = self.encode_half(self.head(features))
         quarter = self.encode_quarter(self.to_quarter(half))
         eighth = self.middle(self.to_eighth(quarter))
