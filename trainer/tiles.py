@@ -53,14 +53,10 @@ def picture(model: nn.Module, stack: Stack, tile: int = TILE) -> Float:
     device = next(model.parameters()).device
     ev = torch.tensor(stack.ev, dtype=torch.float32, device=device)[None]
     height, width = stack.size
-    step = stride(model)
-    border = -(-reach(model) // step) * step
-    core = max(height, width) if height * width <= 2 * tile * tile else tile - 2 * border
-    core = -(-core // step) * step
-    if core <= 0:
-        raise UserError(f"--tile {tile}: expected more than {2 * border} for this network")
-    codes = [padded(c, step) for c in stack.codes]
+    codes = [padded(c, stride(model)) for c in stack.codes]
     view = overview(model, codes, ev) if hasattr(model, "overview") else None
+    moved = 0 if view is None else int(np.ceil(max(stack.size) * float(view.abs().max())))
+    core, border = sides(model, stack.size, tile, moved)
     radiance = np.empty((height, width, 3), np.float32)
     for y, x in product(range(0, height, core), range(0, width, core)):
         top, left = max(y - border, 0), max(x - border, 0)
@@ -74,6 +70,21 @@ def picture(model: nn.Module, stack: Stack, tile: int = TILE) -> Float:
         pixels = result[0].float().clamp(0, 1).movedim(0, -1).cpu().numpy()[kept]
         target[:] = pixels[: target.shape[0], : target.shape[1]]
     return radiance
+
+
+def sides(model: nn.Module, size: tuple[int, int], tile: int, moved: int) -> tuple[int, int]:
+    """Side of what is kept of a tile, and width of the border around it, in pixels.
+
+    What a tile shows of the reference lies, in another frame, up to `moved` px away; more than a
+    quarter of a tile is not spent on that.
+    """
+    step, reached = stride(model), reach(model)
+    if size[0] * size[1] <= 2 * tile * tile:
+        return -(-max(size) // step) * step, 0
+    if tile <= 2 * reached:
+        raise UserError(f"--tile {tile}: expected more than {2 * reached} for this network")
+    border = -(-(reached + min(moved, (tile - 2 * reached) // 8)) // step) * step
+    return max((tile - 2 * border) // step, 1) * step, border
 
 
 def padded(codes: Codes, step: int) -> Codes:
