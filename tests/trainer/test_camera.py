@@ -9,7 +9,7 @@ from labelgen.bracket import Stack
 from labelgen.response import encode
 from tests.trainer.test_align import tensor, texture
 from trainer import models
-from trainer.models.camera import END, camera_flow, moments, sharpened, solved
+from trainer.models.camera import END, camera_flow, combined, moments, sharpened, solved
 from trainer.tiles import enlarged, overview, picture
 
 HEIGHT, WIDTH = 160, 240
@@ -111,6 +111,25 @@ def test_where_the_reference_clips_what_is_around_tells() -> None:
     assert off(start, flow)[hidden].min() > 2
     assert off(smooth, flow)[hidden].max() < 0.3
     assert np.quantile(off(sharpened(reference, other, smooth), flow)[hidden], 0.99) < 0.3
+
+
+def test_what_moves_gets_its_own_flow_and_the_rest_the_cameras() -> None:
+    light = 0.9 * texture(HEIGHT, WIDTH, blur=2.5)
+    lit, behind = light.copy(), light.copy()
+    lit[50:100, 90:150] = 1.2  # a lamp, clipped in both frames, that goes 6 px to the right, 4 down
+    behind[54:104, 96:156] = 1.2
+    reference, other = seen(lit), seen(behind)
+    camera = torch.zeros(1, 2, HEIGHT, WIDTH)
+    own = torch.zeros_like(camera)
+    own[..., 48:102, 88:152] = torch.tensor([6.0, 4.0]).view(1, 2, 1, 1)
+    own.requires_grad_()
+    found = combined(reference, other, camera, own)
+    inside, away = np.s_[..., 58:92, 98:142], np.s_[..., 136:, :]
+    assert off(found.detach(), own.detach())[inside].max() < 0.5
+    assert off(found.detach(), camera)[away].max() < 0.5
+    (gradient,) = torch.autograd.grad(found.sum(), own)
+    assert gradient[inside].min() > 0.9
+    assert gradient[away].max() < 0.1
 
 
 def test_nothing_to_see_leaves_a_flow_that_is_finite() -> None:

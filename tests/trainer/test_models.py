@@ -51,6 +51,26 @@ def test_where_the_reference_clips_lean_starts_to_take_from_the_short_frame() ->
     assert (got - truth)[clipped].abs().mean() < 0.9 * (bound - truth)[clipped].abs().mean()
 
 
+def test_untrained_lean_takes_what_is_clean_from_the_long_frame() -> None:
+    torch.manual_seed(0)
+    rng, ev = np.random.default_rng(0), [0.0, 2.0, 4.0]
+    radiance = (0.2 + 0.8 * scene(rng, 64, 96)) ** 3 / 16  # no frame clips
+    codes = []
+    for stops in ev:
+        light = radiance * 2.0**stops
+        electrons = rng.normal(light * 4000, np.sqrt(light * 4000 + 9)) / 4000
+        codes.append(np.clip(electrons, 0, 1) ** (1 / 2.2) * 65535)
+    frames = torch.from_numpy(np.stack(codes).round().astype(np.uint16))[None]
+    inputs = network_input(frames, torch.tensor([ev]))
+    truth = torch.from_numpy(radiance.astype(np.float32)).movedim(-1, 0)[None]
+    with torch.no_grad():
+        got = models.build("lean", 3, 1).eval()(inputs)
+    error, noise = (
+        (mu_law(x) - mu_law(truth))[..., 8:-8, 8:-8].std() for x in (got, inputs[:, 1, 3:])
+    )
+    assert error < 0.7 * noise
+
+
 def small(name: str, frames: int = 3, reference: int = 1) -> torch.nn.Module:
     """A network, those that take long narrower than they are."""
     if name == "ahdrnet":
