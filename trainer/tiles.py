@@ -90,6 +90,8 @@ def sides(model: nn.Module, size: tuple[int, int], tile: int, moved: int) -> tup
 def padded(codes: Codes, step: int) -> Codes:
     """Codes (H, W, 3) continued to a multiple of `step` px by their last rows and columns."""
     below, right = (-n % step for n in codes.shape[:2])
+    if not below and not right:
+        return codes
     return cv2.copyMakeBorder(codes, 0, below, 0, right, cv2.BORDER_REPLICATE)
 
 
