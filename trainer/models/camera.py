@@ -5,7 +5,8 @@ stands still follows from few numbers. So an affine motion is fitted to it aroun
 moved until the frames agree, from wide windows to narrow ones: Lucas and Kanade (1981), robust as
 Black and Anandan 1996 (doi:10.1006/cviu.1996.0006), affine as Bergen, Anandan, Hanna, Hingorani
 1992 (doi:10.1007/3-540-55426-2_27). It holds where the frames clip, since what is around tells.
-Nothing here is learned and nothing has a gradient.
+Where the learned flow explains the frames better, something moves by itself (`combined`). Nothing
+here is learned.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Lean: brings the content of each frame to where the reference has it, and says how much to take.
 
-It starts from the reference and learns what the others add. Each of them is aligned twice, as the
-camera moved and as things by themselves did, and a small U-Net at half resolution merges them. What
-either brings is in docs/benchmarks.md; SAFNet (Kong, Li, Zhang, Yang, Zou, ECCV 2024,
+It starts from what the reference and the frames that agree with it show, and learns the rest. Frames
+are aligned as the camera moved, and as things did that moved by themselves; a small U-Net at half
+resolution merges them. What either brings is in docs/benchmarks.md; SAFNet (Kong, Li, Zhang, Yang, Zou, ECCV 2024,
 arXiv 2407.16308) showed that a small network does best by flow first.
 """
 
@@ -66,14 +66,14 @@ class Seen(NamedTuple):
 
 
 class Lean(nn.Module):
-    """Our default: about 0.57 M parameters and 0.15 TFLOP for 3 frames of 1500 x 1000.
+    """Our default: about 0.56 M parameters and 0.15 TFLOP for 3 frames of 1500 x 1000.
 
-    Each frame, aligned with the reference in either way, is a candidate for every pixel, and where
-    the reference clips, a candidate is at least what the reference proves (a frame that shows
-    something darker there shows something else). The result is their mean in the mu-law domain by
-    predicted weights, plus a predicted residual. Before training the residual is 0 and the weights
-    are hardly more than the reference alone; only where that clips, the shorter frames have a good
-    share.
+    Each frame, aligned with the reference, is a candidate for every pixel, and where the reference
+    clips, a candidate is at least what the reference proves (a frame that shows something darker
+    there shows something else). The result is their mean in the mu-law domain by predicted weights,
+    plus a predicted residual. Before training the residual is 0, and frames that agree with the
+    reference count as the light they gathered, those that differ hardly at all; where the reference
+    clips, the shorter frames have a good share.
 
     Parameters
     ----------
