@@ -1,9 +1,9 @@
 """Lean: brings the content of each frame to where the reference has it, and says how much to take.
 
-It starts from what the reference and the frames that agree with it show, and learns the rest. Frames
-are aligned as the camera moved, and as things did that moved by themselves; a small U-Net at half
-resolution merges them. What either brings is in docs/benchmarks.md; SAFNet (Kong, Li, Zhang, Yang, Zou, ECCV 2024,
-arXiv 2407.16308) showed that a small network does best by flow first.
+It starts from what the reference and the frames that agree with it show, and learns the rest.
+Frames are aligned as the camera moved, and as things did that moved by themselves; a small U-Net at
+half resolution merges them. What either brings is in docs/benchmarks.md; SAFNet (Kong, Li, Zhang,
+Yang, Zou, ECCV 2024, arXiv 2407.16308) showed that a small network does best by flow first.
 """
 
 from __future__ import annotations
