@@ -136,8 +136,9 @@ def combined(reference: Tensor, other: Tensor, camera: Tensor, own: Tensor) -> T
     with torch.no_grad(), torch.autocast(reference.device.type, enabled=False):
         one, two = (F.avg_pool2d(_grey(frame), 2) for frame in (reference, other))
         flows = [F.avg_pool2d(flow.float(), 2) / 2 for flow in (camera, own)]
-        (first, seen), (second, also) = (_apart(one, two, flow) for flow in flows)
-        seen = torch.minimum(seen, also)
+        both = [_shown(one, two, flow) for flow in flows]
+        first, second = ((here - there).abs() for here, there, _ in both)
+        seen = torch.minimum(both[0][2], both[1][2])
         gained, whole = seen * (first - second), seen * (first + second + LEAST)
         sums = F.avg_pool2d(torch.cat([gained, whole], 1), CELL)
         near = [share * moments(sums, sigma, 0)[0, 0] for sigma, share in AROUND]
@@ -147,26 +148,17 @@ def combined(reference: Tensor, other: Tensor, camera: Tensor, own: Tensor) -> T
     return camera + share * (own - camera)
 
 
-def _apart(reference: Tensor, other: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
-    """Difference (B, 1, H, W) of two grey frames under a flow, and whether it means anything."""
-    moved = warp(other, flow)
-    seen = (1 - reference[:, 1:] * moved[:, 1:]) * inside(flow)
-    return (_blurred(reference[:, :1]) - _blurred(moved[:, :1])).abs(), seen
-
-
 def evidence(reference: Tensor, other: Tensor, flow: Tensor) -> Evidence:
     """What pixels say of a step from a flow, weighted by how ordinary their difference is.
 
     Parameters
     ----------
     reference, other : (B, 2, H, W) float32
-        Grey codes, and whether they clip: such pixels say nothing.
+        Grey codes, and whether they clip: where both do, they say nothing.
     flow : (B, 2, H, W) float32
         Steps in pixels.
     """
-    moved = warp(other, flow)
-    seen = (1 - reference[:, 1:] * moved[:, 1:]) * inside(flow)
-    one, two = _blurred(reference[:, :1]), _blurred(moved[:, :1])
+    one, two, seen = _shown(reference, other, flow)
     x, y = _slopes((one + two) / 2)
     apart = two - one
     odd = apart / (ORDINARY + MISPLACED * (x.abs() + y.abs()))
@@ -174,6 +166,13 @@ def evidence(reference: Tensor, other: Tensor, flow: Tensor) -> Evidence:
     return Evidence(
         weight * x * x, weight * x * y, weight * y * y, weight * x * apart, weight * y * apart
     )
+
+
+def _shown(reference: Tensor, other: Tensor, flow: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Both frames under a flow, blurred, and whether they can be compared, each (B, 1, H, W)."""
+    moved = warp(other, flow)
+    seen = (1 - reference[:, 1:] * moved[:, 1:]) * inside(flow)
+    return _blurred(reference[:, :1]), _blurred(moved[:, :1]), seen
 
 
 def _grey(frame: Tensor) -> Tensor:

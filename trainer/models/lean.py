@@ -210,14 +210,16 @@ class Lean(nn.Module):
             torch.cat([raised - 0.5, differ, hidden], 2).flatten(1, 2),
         ]
         features = F.pixel_unshuffle(torch.cat(shown, 1), 2)
+        prior = self.prior(unseen.amax(2), differ, hidden, exposed)
         if self.training:  # what was learned is judged by itself
             aligned = self.per_frame(warp(theirs[:, :3], learned, "bicubic"))
+            hidden = self.hidden(aligned, exposed, learned)
         return Seen(
             features.contiguous(memory_format=torch.channels_last),
             torch.cat([proven, raised], 1),
-            self.prior(unseen.amax(2), differ, hidden, exposed),
+            prior,
             aligned,
-            1 - self.hidden(aligned, exposed, learned),
+            1 - hidden,
         )
 
     def hidden(self, aligned: Tensor, exposed: Tensor, flow: Tensor) -> Tensor:
