@@ -21,7 +21,7 @@ from trainer.models import reach, stride
 OVERVIEW = 200_000
 """Pixels of the frames that a network gets an overview of."""
 TILE = 1536
-"""Side of the tiles in pixels, borders included; with `lean` a process that makes one peaks at 2.5 GB."""
+"""Side of the tiles in pixels, borders included; making one of `lean` peaks at 2.5 GB."""
 
 
 def picture(model: nn.Module, stack: Stack, tile: int = TILE) -> Float:
