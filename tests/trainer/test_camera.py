@@ -9,7 +9,16 @@ from labelgen.bracket import Stack
 from labelgen.response import encode
 from tests.trainer.test_align import tensor, texture
 from trainer import models
-from trainer.models.camera import END, camera_flow, combined, moments, sharpened, solved
+from trainer.models.camera import (
+    END,
+    averaged,
+    camera_flow,
+    combined,
+    moments,
+    reduced,
+    sharpened,
+    solved,
+)
 from trainer.tiles import enlarged, overview, picture
 
 HEIGHT, WIDTH = 160, 240
@@ -62,6 +71,14 @@ def test_a_rough_flow_becomes_exact() -> None:
     for found in (smooth, fine):
         assert np.median(off(found, flow)[inner]) < 0.07
         assert np.quantile(off(found, flow)[inner], 0.95) < 0.15
+
+
+def test_a_start_that_is_far_off_is_mended() -> None:
+    reference, other, flow, inner = pair()
+    start = rough(flow) + torch.tensor([6.0, -4.5]).view(1, 2, 1, 1)
+    found = camera_flow(reference, other, start)
+    assert np.median(off(found, flow)[inner]) < 0.1
+    assert np.quantile(off(found, flow)[inner], 0.95) < 0.15
 
 
 def test_parallax_is_left_to_small_windows() -> None:
@@ -138,6 +155,19 @@ def test_nothing_to_see_leaves_a_flow_that_is_finite() -> None:
         smooth = camera_flow(flat, flat, start)
         torch.testing.assert_close(smooth, start, atol=1e-2, rtol=0)
         torch.testing.assert_close(sharpened(flat, flat, smooth), smooth, atol=1e-3, rtol=0)
+
+
+def test_means_are_those_of_torch() -> None:
+    values = torch.rand(2, 3, 24, 40, generator=torch.Generator().manual_seed(0))
+    mean = torch.nn.functional.avg_pool2d
+    for times in (1, 2, 4):
+        torch.testing.assert_close(reduced(values, times), mean(values, times))
+    for radius in range(1, 6):
+        want = values
+        for _ in range(2):
+            padded = torch.nn.functional.pad(want, (radius,) * 4, "replicate")
+            want = mean(padded, 2 * radius + 1, 1)
+        torch.testing.assert_close(averaged(values, radius), want)
 
 
 def test_moments_are_sums_of_what_is_around() -> None:

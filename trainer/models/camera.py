@@ -11,6 +11,7 @@ here is learned.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from itertools import product
@@ -24,12 +25,13 @@ from trainer.models.align import inside, twice, warp
 
 CELL = 4
 """px of half resolution: affine motions are found for squares of this side."""
-FITTED = 96.0, 96.0, 96.0
+FITTED = 192.0, 192.0, 192.0
 """Windows to fit an affine motion to a flow in, px of half resolution, standard deviations."""
 APART = 1.0
 """px of half resolution: a flow this far from the last fit counts a quarter in the next."""
-AFFINE = 48.0, 24.0
-"""Windows in which an affine motion is refined; narrower ones would follow what moves by itself."""
+AFFINE = (4, 192.0), (4, 192.0), (4, 192.0), (4, 192.0), (2, 96.0), (2, 96.0), (1, 48.0), (1, 24.0)
+"""How far half resolution is reduced to refine an affine motion, and the window. What is reduced
+forgives a start that is far off; narrower windows would follow what moves by itself."""
 SHIFTED = 4, 4
 """Windows in which a shift is refined, px of half resolution, see `averaged`."""
 FINE = 2, 1
@@ -86,15 +88,17 @@ def camera_flow(reference: Tensor, other: Tensor, flow: Tensor) -> Tensor:
         Steps to the right and down, in pixels.
     """
     with torch.no_grad(), torch.autocast(reference.device.type, enabled=False):
-        one, two = (F.avg_pool2d(_grey(frame), 2) for frame in (reference, other))
-        learned = F.avg_pool2d(flow.float(), 2) / 2
+        one, two = (reduced(_grey(frame), 2) for frame in (reference, other))
+        learned = reduced(flow.float(), 2) / 2
         seen = evidence(one, two, learned)
         found, trust = learned, seen.xx + seen.yy
         for sigma in FITTED:
             off = (learned - found).square().sum(1, keepdim=True) / APART**2
             found = _fitted(learned, trust / (1 + off).square(), sigma)
-        for sigma in AFFINE:
-            found = found + _affine(evidence(one, two, found), sigma)
+        for zoom, sigma in AFFINE:
+            here, there, start = (reduced(x, zoom) for x in (one, two, found / zoom))
+            step = _affine(evidence(here, there, start), CELL // zoom, sigma / CELL)
+            found = found + _enlarged(step * zoom, CELL)
         return twice(found)
 
 
@@ -105,13 +109,13 @@ def sharpened(reference: Tensor, other: Tensor, flow: Tensor) -> Tensor:
     """
     with torch.no_grad(), torch.autocast(reference.device.type, enabled=False):
         one, two = _grey(reference), _grey(other)
-        here, there = F.avg_pool2d(one, 2), F.avg_pool2d(two, 2)
-        found = F.avg_pool2d(flow.float(), 2) / 2
+        here, there = reduced(one, 2), reduced(two, 2)
+        found = reduced(flow.float(), 2) / 2
         for radius in SHIFTED:
             found = found + _shift(evidence(here, there, found), radius)
         found = twice(found)
         for radius in FINE:
-            halved = Evidence(*(F.avg_pool2d(x, 2) for x in evidence(one, two, found)))
+            halved = Evidence(*(reduced(x, 2) for x in evidence(one, two, found)))
             found = found + _enlarged(_shift(halved, radius), 2)
         return found
 
@@ -134,13 +138,13 @@ def combined(reference: Tensor, other: Tensor, camera: Tensor, own: Tensor) -> T
         With a gradient with regard to `own`, where that is taken.
     """
     with torch.no_grad(), torch.autocast(reference.device.type, enabled=False):
-        one, two = (F.avg_pool2d(_grey(frame), 2) for frame in (reference, other))
-        flows = [F.avg_pool2d(flow.float(), 2) / 2 for flow in (camera, own)]
+        one, two = (reduced(_grey(frame), 2) for frame in (reference, other))
+        flows = [reduced(flow.float(), 2) / 2 for flow in (camera, own)]
         both = [_shown(one, two, flow) for flow in flows]
         first, second = ((here - there).abs() for here, there, _ in both)
         seen = torch.minimum(both[0][2], both[1][2])
         gained, whole = seen * (first - second), seen * (first + second + LEAST)
-        sums = F.avg_pool2d(torch.cat([gained, whole], 1), CELL)
+        sums = reduced(torch.cat([gained, whole], 1), CELL)
         near = [share * moments(sums, sigma, 0)[0, 0] for sigma, share in AROUND]
         gained, whole = torch.stack(near).sum(0).chunk(2, 1)
         share = torch.sigmoid(DECISION * (gained / (whole + NO_TRUST) - DECIDED))
@@ -182,9 +186,11 @@ def _grey(frame: Tensor) -> Tensor:
 
 def _blurred(image: Tensor) -> Tensor:
     """(B, 1, H, W) by a window of 1, 2, 1: slopes of noise say nothing."""
-    window = image.new_tensor([0.25, 0.5, 0.25])
     image = F.pad(image, (1,) * 4, "replicate")
-    return F.conv2d(F.conv2d(image, window.view(1, 1, 1, 3)), window.view(1, 1, 3, 1))
+    image = image[:, :, 1:] + image[:, :, :-1]
+    image = image[:, :, 1:] + image[:, :, :-1]
+    image = image[..., 1:] + image[..., :-1]
+    return (image[..., 1:] + image[..., :-1]) / 16
 
 
 def _slopes(image: Tensor) -> tuple[Tensor, Tensor]:
@@ -208,15 +214,37 @@ def averaged(values: Tensor, radius: int) -> Tensor:
     side = 2 * radius + 1
     for _ in range(2):
         values = F.pad(values, (radius,) * 4, "replicate")
-        values = F.avg_pool2d(F.avg_pool2d(values, (side, 1), 1), (1, side), 1)
+        values = _sliding(_sliding(values, side, 2), side, 3)
+    return values / side**4
+
+
+def _sliding(values: Tensor, side: int, dim: int) -> Tensor:
+    """Sums of so many neighbours, from those of 1, 2, 4, ...; F.avg_pool2d takes times as long."""
+    count, parts, start = values.shape[dim] - side + 1, [], 0
+    for bit in range(side.bit_length()):
+        if bit:
+            rest = values.shape[dim] - 2 ** (bit - 1)
+            values = values.narrow(dim, 0, rest) + values.narrow(dim, 2 ** (bit - 1), rest)
+        if side >> bit & 1:
+            parts.append(values.narrow(dim, start, count))
+            start += 2**bit
+    return functools.reduce(torch.add, parts)
+
+
+def reduced(values: Tensor, times: int) -> Tensor:
+    """Means of squares of a side of 1, 2, 4, ... px; F.avg_pool2d takes ten times as long."""
+    while times > 1:
+        rows = values[:, :, ::2] + values[:, :, 1::2]
+        values = (rows[..., ::2] + rows[..., 1::2]) / 4
+        times //= 2
     return values
 
 
 def _fitted(flow: Tensor, trust: Tensor, sigma: float) -> Tensor:
     """A flow (B, 2, H, W) as an affine motion around each pixel explains it best."""
     trust = trust + NO_TRUST
-    left = moments(F.avg_pool2d(trust, CELL), sigma / CELL, 2)
-    right = moments(F.avg_pool2d(trust * flow, CELL), sigma / CELL, 1)
+    left = moments(reduced(trust, CELL), sigma / CELL, 2)
+    right = moments(reduced(trust * flow, CELL), sigma / CELL, 1)
     matrix = {
         (i, j): left[_sum(AXES[i], AXES[j])] * (1.001 if i == j else 1)
         for i, j in product(range(3), repeat=2)
@@ -225,18 +253,20 @@ def _fitted(flow: Tensor, trust: Tensor, sigma: float) -> Tensor:
     return _enlarged(torch.cat(steps, 1), CELL)
 
 
-def _affine(seen: Evidence, sigma: float) -> Tensor:
-    """The step (B, 2, H, W) in the middle of an affine motion that brings two frames together."""
-    pooled = F.avg_pool2d(torch.cat(seen, 1), CELL)
-    left = moments(pooled[:, :3], sigma / CELL, 2)
-    right = moments(pooled[:, 3:], sigma / CELL, 1)
+def _affine(seen: Evidence, cell: int, sigma: float) -> Tensor:
+    """The step in the middle of an affine motion that brings two frames together, for each cell.
+
+    Cells have a side of so many pixels, a window of so many cells.
+    """
+    pooled = reduced(torch.cat(seen, 1), cell)
+    left = moments(pooled[:, :3], sigma, 2)
+    right = moments(pooled[:, 3:], sigma, 1)
     unknowns = list(product((0, 1), AXES))  # of the step along x and along y
     matrix = {}
     for (i, (a, p)), (j, (b, q)) in product(enumerate(unknowns), repeat=2):
         matrix[i, j] = left[_sum(p, q)][:, a + b : a + b + 1] + (PRIOR if i == j else 0)
     found = solved(matrix, [-right[p][:, a : a + 1] for a, p in unknowns])
-    steps = torch.cat([found[0], found[3]], 1).clamp(-LONGEST, LONGEST)
-    return _enlarged(steps, CELL)
+    return torch.cat([found[0], found[3]], 1).clamp(-LONGEST, LONGEST)
 
 
 def moments(values: Tensor, sigma: float, order: int) -> Basis:
