@@ -17,9 +17,10 @@ import numpy as np
 from labelgen import recipe
 from labelgen.arrays import Array, Codes, Float, Mask, Region, whole
 from labelgen.bracket import Stack
+from labelgen.chroma import finer
 from labelgen.homography import find_homography, grey, mean, shown_alike
 from labelgen.refine import refined
-from labelgen.response import decode, mu_law, to_depth
+from labelgen.response import FULL, decode, mu_law, to_depth
 
 LEAST_SHIFT = 0.05
 """A refinement that moves nothing by more (px) is not worth resampling for."""
@@ -108,7 +109,9 @@ def displacement(
     return Displacement(field, float(np.hypot(field[..., 0], field[..., 1]).mean()))
 
 
-def aligned(stack: Stack, i: int, found: Displacement | None, at: Region) -> Aligned:
+def aligned(
+    stack: Stack, i: int, found: Displacement | None, at: Region, chroma: int = 0
+) -> Aligned:
     """A piece of frame i in the geometry of the reference.
 
     Cubic, which hardly softens the label, and in the codes: linear light would ring around lamps.
@@ -123,20 +126,29 @@ def aligned(stack: Stack, i: int, found: Displacement | None, at: Region) -> Ali
         Its geometry; None takes the frame as it is.
     at : Region
         Rows and columns of the reference.
+    chroma : int
+        Radius in px to make the colour of a JPEG finer by, see `labelgen.chroma`; 0 leaves it.
 
     Returns
     -------
     Aligned
-        Codes are uint16 if they were interpolated.
+        Codes are uint16 if they were interpolated, or their colour was made finer.
     """
-    codes = stack.codes[i]
+
+    def codes(piece: Region) -> Codes:
+        sampling = stack.stored.sampling
+        if not chroma or sampling == FULL:
+            return stack.codes[i][piece]
+        return finer(stack.codes[i], piece, sampling, chroma)
+
     if found is None:
-        return Aligned(codes[at], np.ones(codes[at].shape[:2], bool), 0.0)
+        taken = codes(at)
+        return Aligned(taken, np.ones(taken.shape[:2], bool), 0.0)
     (x, y), (height, width) = places(found.field, stack.size, at), stack.size
     seen = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
     left, right = _reach(x, width)
     top, bottom = _reach(y, height)
-    near = np.ascontiguousarray(to_depth(codes[top:bottom, left:right], 16))
+    near = np.ascontiguousarray(to_depth(codes(np.s_[top:bottom, left:right]), 16))
     x -= np.float32(left)
     y -= np.float32(top)
     moved = cv2.remap(near, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)

@@ -239,7 +239,8 @@ def load(
         raise Rejected(f"frames differ in size: {listed}")
     bits = max(bit_depth(c) for c in codes)
     recoded = tuple(response.recode(c) for c in codes)
-    stored = Stored(response, bits, any(p.suffix.lower() in LOSSY for p in paths), noise)
+    lossy = any(p.suffix.lower() in LOSSY for p in paths)
+    stored = Stored(response, bits, lossy, noise, read.sampling)
     masked = read_masks(masks, sizes.pop())
     if masked is not None:
         recoded = tuple(painted(c, masked) for c in recoded)

@@ -45,7 +45,8 @@ class Cues:
 def see(stack: Stack, geometry: Sequence[Displacement | None], at: Region, recipe: Recipe) -> Cues:
     """Bring a piece of all frames into the geometry of the reference and take both cues."""
     ref, ev = stack.reference, stack.ev
-    frames = tuple(aligned(stack, i, found, at) for i, found in enumerate(geometry))
+    chroma = recipe.fusion.chroma
+    frames = tuple(aligned(stack, i, found, at, chroma) for i, found in enumerate(geometry))
     agrees = tuple(
         np.ones(frame.seen.shape, bool)
         if i == ref

@@ -15,11 +15,13 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 from PIL import Image
+from PIL.JpegImagePlugin import get_sampling
 
 from labelgen import tiff
 from labelgen.arrays import Array, Codes
 from labelgen.errors import Rejected
 from labelgen.raw import MOST_BYTES, check_size
+from labelgen.response import FULL, Sampling
 
 # Pillow tells standard error what it passes over in damaged EXIF; reasons are in what we raise.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -31,6 +33,13 @@ DEFLATE = 1032
 """How many times smaller deflate, the compression of PNG, makes data at the most."""
 MOST_EXIF_TEXT = 2**17
 """Characters of EXIF as old PNGs have it, in hexadecimal; a block of a JPEG has at most half."""
+HALVED: Sampling = (2, 2)
+"""4:2:0. Lossy WebP has no other; AVIF mostly is, and nothing tells."""
+JPEG_SAMPLING = {1: (1, 2), 2: HALVED}
+"""By Pillow's numbers of 4:2:2 and 4:2:0."""
+HEIF_SAMPLING = {422: (1, 2), 420: HALVED}
+SIDEWAYS = frozenset({5, 6, 7, 8})
+"""Orientations that swap height and width."""
 PQ, HLG = 16, 18
 """Transfer characteristics (ITU-T H.273) of HDR pictures, which have no clip to speak of."""
 
@@ -40,12 +49,14 @@ class Photo:
     """One decoded image as it lies in the file.
 
     `codes` are (H, W) or (H, W, 3) RGB, uint8 or uint16; `orientation` is that of EXIF, 1 to 8,
-    not applied; `linear` says that the codes are linear light.
+    not applied; `linear` says that the codes are linear light; `sampling` is rows and columns of
+    pixels that share a colour difference.
     """
 
     codes: Codes
     orientation: int = 1
     linear: bool = False
+    sampling: Sampling = FULL
 
 
 def decode_photo(path: Path) -> Photo:
@@ -144,11 +155,19 @@ def _pillow(data: bytes) -> Photo:
         orientation = exif_of(image).get(tiff.ORIENTATION, 1)
         wanted = COLOURS[image.mode]
         codes = np.array(image.convert(wanted) if wanted else image)
+        sampling = _sampling(image, data)
     except Rejected:
         raise
     except Exception as e:  # Pillow raises whatever a hostile or broken file provokes
         raise Rejected(DAMAGED) from e
-    return Photo(codes, orientation)
+    return Photo(codes, orientation, sampling=sampling)
+
+
+def _sampling(image: Image.Image, data: bytes) -> Sampling:
+    if image.format == "JPEG":
+        return JPEG_SAMPLING.get(get_sampling(image), FULL)
+    halved = image.format == "AVIF" or (image.format == "WEBP" and data[12:16] != b"VP8L")
+    return HALVED if halved else FULL
 
 
 def _png(data: bytes) -> Photo:
@@ -239,13 +258,15 @@ def _heif(data: bytes) -> Photo:
     # The library has turned the image already; back, so that the reference's turn goes for all.
     orientation: int = exif.get(tiff.ORIENTATION, 1)
     back = {6: 8, 8: 6}.get(orientation, orientation)
-    return Photo(turn(codes[..., :3] if codes.ndim == 3 else codes, back), orientation)
+    upright = turn(codes[..., :3] if codes.ndim == 3 else codes, back)
+    sampling = HEIF_SAMPLING.get(image.info.get("chroma", 420), FULL)
+    return Photo(upright, orientation, sampling=sampling)
 
 
 def turn(codes: Codes, orientation: int) -> Codes:
     """An image as its EXIF orientation (1 to 8) says it is to be shown, contiguous."""
     turned: Array = codes
-    if orientation in (5, 6, 7, 8):
+    if orientation in SIDEWAYS:
         turned = turned.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):
         turned = turned[:, ::-1]

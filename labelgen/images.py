@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,10 @@ import cv2
 import numpy as np
 
 from labelgen.arrays import Array, Codes
-from labelgen.decode import decode_photo, turn
+from labelgen.decode import SIDEWAYS, decode_photo, turn
 from labelgen.errors import Rejected
 from labelgen.raw import RAW_SUFFIXES, develop
+from labelgen.response import FULL, Sampling
 
 BAYER = ("RGGB", "BGGR", "GRBG", "GBRG")
 """Patterns of colour filters: the first two sensels of the first row, then of the second."""
@@ -29,11 +30,13 @@ class Frames:
 
     `codes` are F arrays (H, W, 3) RGB, uint8 or uint16, full scale at 255 or 65535, where the
     frame clips. Sizes and depths may differ between them. `linear` says that the codes are
-    linear light (camera RAW, floating-point TIFF), not what a camera shows.
+    linear light (camera RAW, floating-point TIFF), not what a camera shows. `sampling` is rows and
+    columns of pixels that share a colour difference, as the frames are turned.
     """
 
     codes: tuple[Codes, ...]
     linear: bool
+    sampling: Sampling = FULL
 
 
 def read_frames(paths: Sequence[Path], reference: int, bayer: str = "") -> Frames:
@@ -74,7 +77,16 @@ def read_frames(paths: Sequence[Path], reference: int, bayer: str = "") -> Frame
             )
     full = [p.codes for p in photos] if linear else to_full_scale([p.codes for p in photos])
     orientation = photos[reference].orientation
-    return Frames(tuple(turn(in_colour(c, bayer), orientation) for c in full), linear)
+    sampling = _common({p.sampling for p in photos}, orientation)
+    return Frames(tuple(turn(in_colour(c, bayer), orientation) for c in full), linear, sampling)
+
+
+def _common(samplings: Set[Sampling], orientation: int) -> Sampling:
+    """How all frames store colour, once they are turned; in full where they differ."""
+    if len(samplings) > 1:
+        return FULL
+    down, across = next(iter(samplings))
+    return (across, down) if orientation in SIDEWAYS else (down, across)
 
 
 def read_image(path: Path, bayer: str = "") -> Codes:

@@ -22,7 +22,7 @@ from labelgen.files import tone_mapped
 from labelgen.fusion import fuse_triangle, fuse_variance
 from labelgen.mask import around
 from labelgen.recipe import Recipe
-from labelgen.response import GAMMA
+from labelgen.response import FULL, GAMMA
 from labelgen.trust import (
     NOTHING,
     REFERENCE,
@@ -197,8 +197,10 @@ def _label(
             fill &= explained
             fused[fill], kind[fill] = guessed[fill], REFERENCE
             trust[fill] = recipe.fusion.guess / 255
-        if stack.stored.lossy:
-            trust *= trust_lossy(fused, 2.0 ** stack.ev[stack.reference], recipe.fusion)
+        sampling = stack.stored.sampling
+        if sampling != FULL:
+            gain = 2.0 ** stack.ev[stack.reference]
+            trust *= trust_lossy(fused, gain, sampling, recipe.fusion)
     # A moving cell is the reference itself; moving pixels are what agrees with the reference.
     alone = (kind == NOTHING) | ((kind == REFERENCE) & (recipe.fusion.trust == "cell"))
     fused[alone] = own[alone]

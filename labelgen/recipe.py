@@ -199,6 +199,12 @@ class Fusion:
         (0, 1),
     )
     around: float = setting(4.0, "px, sigma, and twice that", "ours: how far for `doubt`", (1, 200))
+    chroma: int = setting(
+        0,
+        "px, radius",
+        "ours: windows in which colour that a JPEG halved follows brightness; 0 leaves it",
+        (0, 16),
+    )
     denoise: float = setting(
         0.0,
         "standard deviations of the noise",
@@ -427,7 +433,13 @@ DEFAULT = Recipe(
     noise=Noise(estimate="brackets"),
     motion=Motion(threshold=4 / 255, gradient=0.5, speck=2, close=9, grow=7),
     fusion=Fusion(
-        weights="variance", trust="pixel", guess=120, misplaced=0.2, doubt=1 / 16, denoise=4.0
+        weights="variance",
+        trust="pixel",
+        guess=120,
+        misplaced=0.2,
+        doubt=1 / 16,
+        chroma=3,
+        denoise=4.0,
     ),
     illumination=Illumination(frames="real", kinds="any", share=0.5, gain_low=0.5, gain_high=4.0),
     warp=Warp(patches="all", share=0.5, shift=10.0),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -102,19 +102,26 @@ class Response:
 GAMMA22 = Response()
 
 
+Sampling: TypeAlias = tuple[int, int]
+"""Rows and columns of pixels that share a colour difference in a file."""
+FULL: Sampling = (1, 1)
+
+
 @dataclass(frozen=True)
 class Stored:
     """How a camera stored its frames, by which they can be wrong.
 
     `response` and `bits` per sample are of the codes before they were recoded; `lossy` is JPEG
-    and its kind. `noise` is the full well and the read noise of the camera at the ISO of the
-    reference, in electrons, where the brackets tell.
+    and its kind, and `sampling` how many rows and columns share a colour in it. `noise` is the full
+    well and the read noise of the camera at the ISO of the reference, in electrons, where the
+    brackets tell.
     """
 
     response: Response = GAMMA22
     bits: int = 8
     lossy: bool = False
     noise: tuple[float, float] | None = None
+    sampling: Sampling = FULL
 
     def code_width(self, light: Float) -> Float:
         """How much light one code more is, at (...) float32 light of 0 to 1, mean of channels."""

@@ -10,17 +10,16 @@ import cv2
 import numpy as np
 
 from labelgen.arrays import Array, Float, Mask, highest, power
+from labelgen.chroma import doubt
 from labelgen.cues import Cues
 from labelgen.fusion import triangle
 from labelgen.motion import gradient
 from labelgen.recipe import Fusion, Recipe
-from labelgen.response import GAMMA, mu_law, mu_law_slope
+from labelgen.response import GAMMA, Sampling, mu_law, mu_law_slope
 
 NOTHING, STATIC, REFERENCE = 0, 1, 2
 """How a pixel got its label: not at all, from all frames, from what agrees with the reference."""
 
-LUMA = 0.299, 0.587, 0.114
-"""Shares of R, G and B in the luma of JPEG (ITU-R BT.601)."""
 LEAST_EVIDENCE = 1e-3
 """With less around it (share of the pixels, both ways) a pixel is trusted as if it stood still."""
 
@@ -150,11 +149,10 @@ def _around(mask: Mask, sigma: float) -> Float:
     return np.asarray(cv2.resize(shares, (w, h), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def trust_lossy(fused: Float, gain: float, settings: Fusion) -> Float:
-    """How much to trust what JPEG and its kind stored: colour at half the resolution, or less.
+def trust_lossy(fused: Float, gain: float, sampling: Sampling, settings: Fusion) -> Float:
+    """How much to trust colour that was stored at half the resolution, and made finer since.
 
-    Red and blue are luma plus a colour difference, which is wrong by about what it changes within
-    a pixel. All frames share that error, so that no comparison of them shows it.
+    All frames share that error, so that no comparison of them shows it.
 
     Parameters
     ----------
@@ -162,6 +160,8 @@ def trust_lossy(fused: Float, gain: float, settings: Fusion) -> Float:
         Radiance of the label.
     gain : float
         Exposure of the reference relative to the shortest frame, as a factor.
+    sampling : (int, int)
+        Rows and columns that share a colour difference.
     settings : Fusion
         Its `tolerance`.
 
@@ -171,10 +171,9 @@ def trust_lossy(fused: Float, gain: float, settings: Fusion) -> Float:
         0 to 1.
     """
     code = power(fused * np.float32(gain), 1 / GAMMA)
-    luma = cv2.transform(code, np.array([LUMA], np.float32))[..., None]
     # What one code is in mu-law: its slope over radiance times the slope of the decoding.
     slope = mu_law_slope(fused) * np.float32(GAMMA / gain) * np.maximum(code, 1e-3) ** (GAMMA - 1)
-    wrong = highest(gradient(code - luma) * slope)
+    wrong = highest(doubt(code, sampling) * slope)
     return _tolerated(wrong, settings)
 
 
