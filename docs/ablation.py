@@ -39,6 +39,7 @@ PARTS = {
     "trust: edges before clipping like the rest": {"fusion.tolerance": 1.0},
     "noise: that of the recipe": {"noise.estimate": "fixed"},
     "label: noise left in": {"fusion.denoise": 0.0},
+    "label: colour of JPEGs as stored": {"fusion.chroma": 0},
     "label: weights of Kalantari 2017": {"fusion.weights": "triangle"},
 }
 """What is switched off, by the settings that do it."""
