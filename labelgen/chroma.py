@@ -9,6 +9,8 @@ For labels alone; inputs stay as they were taken.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import cv2
 import numpy as np
 
@@ -78,10 +80,13 @@ def doubt(code: Float, sampling: Sampling) -> Float:
     """
     light, *colours = cv2.split(cv2.transform(code, TO_JPEG))
     detail = light - _as_colour(light, sampling)
+    side = _side(NEAR)
     wrong = np.zeros_like(code)
-    for channel, colour in enumerate(colours, 1):
-        slope, left = _follow(light, colour, NEAR)
-        wrong[..., channel] = left + GUESSED * np.abs(slope * detail)
+    for channel, (colour, slope, common) in enumerate(_follow(light, colours, side), 1):
+        mean = cv2.blur(colour, side)
+        left = cv2.blur(colour * colour, side) - mean * mean - slope * common
+        given = np.abs(cv2.blur(slope, side) * detail)
+        wrong[..., channel] = np.sqrt(np.maximum(left, 0)) + GUESSED * given
     return np.asarray(cv2.transform(wrong, np.abs(FROM_JPEG)), np.float32)
 
 
@@ -89,21 +94,26 @@ def _lost(code: Float, sampling: Sampling, radius: int) -> Float:
     """What codes (H, W, 3) of 0 to 1 have lost of their colour, (H, W, 3)."""
     light, *colours = cv2.split(cv2.transform(code, TO_JPEG))
     shown = _as_colour(light, sampling)
+    side, detail = _side(radius), light - shown
     change = np.zeros_like(code)
-    for channel, colour in enumerate(colours, 1):
-        change[..., channel] = _follow(shown, colour, radius)[0] * (light - shown)
+    for channel, (_, slope, _) in enumerate(_follow(shown, colours, side), 1):
+        change[..., channel] = cv2.blur(slope, side) * detail
     return np.asarray(cv2.transform(change, FROM_JPEG), np.float32)
 
 
-def _follow(light: Float, colour: Float, radius: int) -> tuple[Float, Float]:
-    """Slope of colour over brightness around pixels, and the deviation that it leaves, (H, W)."""
-    side = (2 * radius + 1,) * 2
-    means = cv2.blur(light, side), cv2.blur(colour, side)
-    variance = cv2.blur(light * light, side) - means[0] * means[0] + np.float32(FLAT)
-    common = cv2.blur(light * colour, side) - means[0] * means[1]
-    slope = common / variance
-    left = cv2.blur(colour * colour, side) - means[1] * means[1] - slope * common
-    return cv2.blur(slope, side), np.sqrt(np.maximum(left, 0))
+def _side(radius: int) -> tuple[int, int]:
+    return 2 * radius + 1, 2 * radius + 1
+
+
+def _follow(
+    light: Float, colours: Sequence[Float], side: tuple[int, int]
+) -> Iterator[tuple[Float, Float, Float]]:
+    """Each colour, its slope over brightness around pixels, and its covariance with it, (H, W)."""
+    mean = cv2.blur(light, side)
+    variance = cv2.blur(light * light, side) - mean * mean + np.float32(FLAT)
+    for colour in colours:
+        common = cv2.blur(light * colour, side) - mean * cv2.blur(colour, side)
+        yield colour, common / variance, common
 
 
 def _as_colour(image: Float, sampling: Sampling) -> Float:
