@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 import matplotlib as mpl
@@ -92,14 +93,15 @@ def measured(name: str, work: Path, data: Path, scenes: Path, steps: int, batch:
 def draw(networks: list[Network], target: Path) -> None:
     """PSNR-mu against TFLOP, areas by parameters."""
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
-    for n in networks:
+    for n, side in zip(networks, cycle((1, -1)), strict=False):
         axes.scatter(n.tflop, n.quality["psnr_mu"], 200 * n.parameters / 1e6, alpha=0.8)
         axes.annotate(
             f"{n.name}, {n.parameters / 1e6:.2f} M",
             (n.tflop, n.quality["psnr_mu"]),
-            (0, 14),
+            (0, 16 * side),
             textcoords="offset points",
             ha="center",
+            va="center",
         )
     axes.set(xscale="log", xlabel="TFLOP for 3 frames of 1504 x 1000", ylabel="PSNR-mu, dB")
     axes.margins(0.3)
