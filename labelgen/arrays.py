@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Iterable
+from itertools import chain
 from typing import Any, TypeAlias
 
 import cv2
@@ -19,9 +22,16 @@ Mask: TypeAlias = NDArray[np.bool_]
 Bytes: TypeAlias = NDArray[np.uint8]
 Region: TypeAlias = tuple[slice, slice]
 """Rows and columns of a piece of a frame."""
+Packed: TypeAlias = "array[float]"
+"""Rows of a few numbers, one after another: a fifth of the memory of tuples of them."""
 
 PIECE = 1 << 15
 """Values that are looked up at once."""
+
+
+def packed(rows: Iterable[Iterable[float]]) -> Packed:
+    """Rows as numbers one after another, in double precision."""
+    return array("d", chain.from_iterable(rows))
 
 
 def highest(image: NDArray[Any]) -> NDArray[Any]:

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from labelgen.align import working_size
-from labelgen.arrays import Array, Codes, Float, Mask, power
+from labelgen.arrays import Array, Codes, Float, Mask, Packed, power
 from labelgen.bracket import Stack
 from labelgen.homography import match
 from labelgen.recipe import Align
@@ -57,7 +57,7 @@ class Ridge:
     count: Array
 
     @staticmethod
-    def of(rows: Sequence[Sequence[float]]) -> Ridge:
+    def of(rows: Sequence[Sequence[float]] | Packed) -> Ridge:
         """A ridge from rows of (pair, channel, short, long, spread, count)."""
         table = np.array(rows, np.float64).reshape(-1, 6)
         return Ridge(table[:, 0].astype(int), table[:, 1].astype(int), *table[:, 2:].T)

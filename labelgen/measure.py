@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 import joblib
 import numpy as np
 
-from labelgen.arrays import Bytes
+from labelgen.arrays import Bytes, Packed, packed
 from labelgen.bracket import Bracket, distinct_exposures
 from labelgen.calibrate import Calibration, calibrate
 from labelgen.engine import run
 from labelgen.errors import Rejected, UserError
 from labelgen.format import read_header
-from labelgen.noise import Row, fit
+from labelgen.noise import fit
 from labelgen.progress import Progress, Silent
 from labelgen.recipe import Recipe
 from labelgen.response import GAMMA22, NAMED, Response
@@ -62,7 +62,10 @@ def calibrated(
         [_calibrated(s, s.seen.used, found[s.name]) if s.seen else s for s in surveys]
     )
     # What told it is most of what is remembered of a bracket, and goes with every task.
-    return [replace(s, seen=replace(s.seen, rows=(), noise=())) if s.seen else s for s in known_now]
+    return [
+        replace(s, seen=replace(s.seen, rows=packed([]), noise=())) if s.seen else s
+        for s in known_now
+    ]
 
 
 def with_noise(surveys: Sequence[Survey]) -> list[Survey]:
@@ -73,11 +76,11 @@ def with_noise(surveys: Sequence[Survey]) -> list[Survey]:
     surveys : sequence of Survey
         Calibrated, of all brackets; those that were rejected stay as they are.
     """
-    pools: dict[_Pool, list[Row]] = {}
+    pools: dict[_Pool, Packed] = {}
     for s in surveys:
         if s.seen:
             for iso, rows in zip(s.seen.iso, s.seen.noise, strict=True):
-                pools.setdefault(_pool(s, iso), []).extend(rows)
+                pools.setdefault(_pool(s, iso), packed([])).extend(rows)
     found = {pool: fit(rows, pool.response, pool.bits) for pool, rows in pools.items()}
     return [
         replace(s, noise=found[_pool(s, s.seen.iso[s.seen.used[s.reference]])]) if s.seen else s

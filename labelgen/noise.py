@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from labelgen.arrays import Array, Codes, Float
+from labelgen.arrays import Array, Codes, Float, Packed
 from labelgen.recipe import Noise
 from labelgen.response import GAMMA, GAMMA22, NAMED, Response, Stored, decode
 
@@ -124,7 +124,7 @@ def _levels(image: Float) -> dict[int, tuple[float, float, int]]:
     return found
 
 
-def fit(rows: Sequence[Row], response: Response, bits: int) -> tuple[float, float] | None:
+def fit(rows: Sequence[Row] | Packed, response: Response, bits: int) -> tuple[float, float] | None:
     """Full well and read noise of a camera at an ISO, in electrons.
 
     Smooth noise (of demosaicing, denoising, JPEG) is scaled to what it is at half resolution. Less
@@ -134,7 +134,7 @@ def fit(rows: Sequence[Row], response: Response, bits: int) -> tuple[float, floa
 
     Parameters
     ----------
-    rows : sequence of Row
+    rows : sequence of Row, or packed
         Of all frames (`observe`).
     response : Response
         Of the camera.

@@ -19,7 +19,7 @@ import numpy as np
 
 import labelgen
 from labelgen import raw
-from labelgen.arrays import Codes, Float
+from labelgen.arrays import Codes, Float, Packed, packed
 from labelgen.bracket import (
     TRUTH,
     Bracket,
@@ -38,7 +38,7 @@ from labelgen.errors import Rejected, UserError
 from labelgen.files import kind_of_file, read_hdr, sha256, write_json
 from labelgen.images import read_frames
 from labelgen.mask import read_masks
-from labelgen.noise import Row, observe
+from labelgen.noise import observe
 from labelgen.response import GAMMA22, Response, bit_depth
 
 MOST_FRAMES = 16
@@ -98,15 +98,16 @@ class Seen:
     `key` names camera and processing; `ev` are the stated exposures (stops) of the frames that
     were looked at, shortest first; `used` their indices that a dataset takes; `rows` the ridges
     (`labelgen.comparagram.Ridge.rows`) of neighbours. `iso` and `noise` (`labelgen.noise.observe`)
-    are those of the same frames; an ISO is 0 where nothing says it.
+    are those of the same frames; an ISO is 0 where nothing says it. Rows are packed: a build
+    remembers those of all brackets.
     """
 
     key: str
     ev: tuple[float, ...]
     used: tuple[int, ...]
-    rows: tuple[tuple[float, ...], ...]
+    rows: Packed
     iso: tuple[float, ...] = ()
-    noise: tuple[tuple[Row, ...], ...] = ()
+    noise: tuple[Packed, ...] = ()
 
     def view(self) -> View:
         """As `labelgen.calibrate` takes it."""
@@ -203,6 +204,9 @@ def to_json(found: Survey) -> dict[str, Any]:
     """A survey, not calibrated yet, as JSON values."""
     values = asdict(found) | {"paths": [str(p) for p in found.paths]}
     del values["response"]
+    if found.seen:
+        seen = values["seen"]
+        seen["rows"], seen["noise"] = list(seen["rows"]), [list(frame) for frame in seen["noise"]]
     values["masks"] = [str(path) for path in found.masks]
     return values | {"truth": str(found.truth) if found.truth else None}
 
@@ -216,8 +220,8 @@ def from_json(values: dict[str, Any]) -> Survey:
     seen = values["seen"]
     if seen:
         seen = {k: v if k == "key" else tuple(v) for k, v in seen.items()}
-        seen["rows"] = tuple(tuple(row) for row in seen["rows"])
-        seen["noise"] = tuple(tuple(tuple(row) for row in frame) for frame in seen["noise"])
+        seen["rows"] = packed([seen["rows"]])
+        seen["noise"] = tuple(packed([frame]) for frame in seen["noise"])
         seen = Seen(**seen)
     return Survey(**lists | {"paths": paths, "truth": truth, "masks": masks, "seen": seen or None})
 
@@ -233,14 +237,14 @@ class _Look:
     depth: int
     preview: Float
     codes: Float
-    noise: tuple[Row, ...]
+    noise: Packed
 
 
 def _look(codes: Codes, linear: bool) -> _Look:
     if linear:
         codes = Response("linear").recode(codes)
     size = codes.shape[0], codes.shape[1]
-    noise = tuple(observe(codes))
+    noise = packed(observe(codes))
     return _Look(size, bit_depth(codes), preview(codes), reduced(codes), noise)
 
 
@@ -304,7 +308,7 @@ def _seen(bracket: Bracket, used: Mapping[Frame, _Look], linear: bool, bayer: st
         camera_key(bracket, like.size, like.depth) + (", linear" if linear else ""),
         tuple(e - ev[0] for e in ev),
         tuple(order.index(f) for f in used),
-        ridge([looks[f].codes for f in order], ev).rows(),
+        packed(ridge([looks[f].codes for f in order], ev).rows()),
         tuple(f.iso or 0.0 for f in order),
         tuple(looks[f].noise for f in order),
     )

@@ -10,11 +10,12 @@ import cv2
 import numpy as np
 import pytest
 
+from labelgen.arrays import Packed, packed
 from labelgen.bracket import load
 from labelgen.discover import scan
 from labelgen.measure import calibrated, with_noise
 from labelgen.motion import variance
-from labelgen.noise import PIXELS, Row, fit, observe
+from labelgen.noise import PIXELS, fit, observe
 from labelgen.recipe import DEFAULT, SSHDR, Noise
 from labelgen.response import GAMMA, GAMMA22, SAMPLES, Response, Stored
 from labelgen.simulate import write_bracket
@@ -153,21 +154,20 @@ def test_of_large_frames_strips_are_enough() -> None:
     assert sum(count for *_, count in rows) / 3 < 0.06 * PIXELS / 64
 
 
-def rows_of(full_well: float) -> tuple[Row, ...]:
+def rows_of(full_well: float) -> Packed:
     """Rows without error."""
     light = np.linspace(0.001, 0.8, 12)
     sigma = np.sqrt(light / full_well + (4 / full_well) ** 2)
-    return tuple((float(x), float(s), float(s), 20.0) for x, s in zip(light, sigma, strict=True))
+    return packed((float(x), float(s), float(s), 20.0) for x, s in zip(light, sigma, strict=True))
 
 
 def seen(name: str, camera: str, iso: tuple[float, ...], wells: tuple[float, ...]) -> Survey:
-    look = Seen("key", EV, (0, 1, 2), (), iso, tuple(rows_of(w) for w in wells))
+    look = Seen("key", EV, (0, 1, 2), packed([]), iso, tuple(rows_of(w) for w in wells))
     return Survey(name, camera=camera, depth=16, reference=1, seen=look)
 
 
 def test_frames_are_pooled_by_camera_and_iso() -> None:
-    nothing: tuple[Row, ...] = ()
-    few = Seen("key", EV, (0, 1, 2), (), (400.0,) * 3, (nothing,) * 3)
+    few = Seen("key", EV, (0, 1, 2), packed([]), (400.0,) * 3, (packed([]),) * 3)
     surveys = [
         seen("day", "Canon", (100, 100, 100), (20_000, 20_000, 20_000)),
         seen("mixed", "Canon", (100, 400, 400), (20_000, 5000, 5000)),
