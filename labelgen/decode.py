@@ -15,7 +15,7 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 from PIL import Image
-from PIL.JpegImagePlugin import get_sampling
+from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 
 from labelgen import tiff
 from labelgen.arrays import Array, Codes
@@ -164,7 +164,7 @@ def _pillow(data: bytes) -> Photo:
 
 
 def _sampling(image: Image.Image, data: bytes) -> Sampling:
-    if image.format == "JPEG":
+    if isinstance(image, JpegImageFile):  # phones' files of several pictures are, too
         return JPEG_SAMPLING.get(get_sampling(image), FULL)
     halved = image.format == "AVIF" or (image.format == "WEBP" and data[12:16] != b"VP8L")
     return HALVED if halved else FULL

@@ -82,10 +82,8 @@ def read_frames(paths: Sequence[Path], reference: int, bayer: str = "") -> Frame
 
 
 def _common(samplings: Set[Sampling], orientation: int) -> Sampling:
-    """How all frames store colour, once they are turned; in full where they differ."""
-    if len(samplings) > 1:
-        return FULL
-    down, across = next(iter(samplings))
+    """How the frames store colour, once they are turned; as the coarsest where they differ."""
+    down, across = (max(steps) for steps in zip(*samplings, strict=True))
     return (across, down) if orientation in SIDEWAYS else (down, across)
 
 

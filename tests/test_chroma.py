@@ -98,6 +98,7 @@ def test_doubt_is_where_colour_is_wrong(tmp_path: Path) -> None:
     ("kind", "options", "sampling"),
     [
         ("JPEG", {"subsampling": "4:4:4"}, (1, 1)),
+        ("MPO", {"subsampling": "4:2:0", "save_all": True}, (2, 2)),
         ("WEBP", {}, (2, 2)),
         ("WEBP", {"lossless": True}, (1, 1)),
         ("PNG", {}, (1, 1)),
@@ -126,7 +127,7 @@ def test_a_turned_photo_turns_what_shares_a_colour(tmp_path: Path) -> None:
     assert load(paths, (0.0, 2.0), 1).stored.sampling == (2, 1)
     Image.fromarray(encode(painting(), 8)).save(paths[1], quality=95, subsampling="4:4:4")
     Image.fromarray(encode(painting(), 8)).save(paths[0], quality=95, subsampling="4:2:2")
-    assert load(paths, (0.0, 2.0), 1).stored.sampling == (1, 1)
+    assert load(paths, (0.0, 2.0), 1).stored.sampling == (1, 2)
 
 
 def test_labels_of_jpegs_have_finer_colour_and_inputs_have_not(tmp_path: Path) -> None:
