@@ -23,7 +23,6 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from labelgen.bracket import Stack
-from labelgen.errors import UserError
 from trainer import models
 from trainer.checkpoint import load_model
 from trainer.evaluate import evaluate
@@ -82,10 +81,7 @@ def seconds(run: Path) -> float:
 def measured(name: str, work: Path, data: Path, scenes: Path, steps: int, batch: int) -> Network:
     """Train a network, unless that is done, and score it."""
     run = work / name
-    try:
-        fit(data, run, model=name, steps=steps, batch=batch, seed=1, hold_out=0, resume=True)
-    except UserError as e:
-        print(f"{name}: {e}")
+    fit(data, run, model=name, steps=steps, batch=batch, seed=1, hold_out=0, resume=True)
     mean = evaluate(run, scenes)["mean"]
     return Network(name, *cost(name), seconds(run), {k: mean[k] for k in QUALITY})
 

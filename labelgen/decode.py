@@ -20,6 +20,7 @@ from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 from labelgen import tiff
 from labelgen.arrays import Array, Codes
 from labelgen.errors import Rejected
+from labelgen.header import TURNED
 from labelgen.raw import MOST_BYTES, check_size
 from labelgen.response import FULL, Sampling
 
@@ -38,8 +39,6 @@ HALVED: Sampling = (2, 2)
 JPEG_SAMPLING = {1: (1, 2), 2: HALVED}
 """By Pillow's numbers of 4:2:2 and 4:2:0."""
 HEIF_SAMPLING = {422: (1, 2), 420: HALVED}
-SIDEWAYS = frozenset({5, 6, 7, 8})
-"""Orientations that swap height and width."""
 PQ, HLG = 16, 18
 """Transfer characteristics (ITU-T H.273) of HDR pictures, which have no clip to speak of."""
 
@@ -266,7 +265,7 @@ def _heif(data: bytes) -> Photo:
 def turn(codes: Codes, orientation: int) -> Codes:
     """An image as its EXIF orientation (1 to 8) says it is to be shown, contiguous."""
     turned: Array = codes
-    if orientation in SIDEWAYS:
+    if orientation in TURNED:
         turned = turned.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):
         turned = turned[:, ::-1]

@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 
 from labelgen.arrays import Array, Codes
-from labelgen.decode import SIDEWAYS, decode_photo, turn
+from labelgen.decode import decode_photo, turn
 from labelgen.errors import Rejected
+from labelgen.header import TURNED
 from labelgen.raw import RAW_SUFFIXES, develop
 from labelgen.response import FULL, Sampling
 
@@ -84,7 +85,7 @@ def read_frames(paths: Sequence[Path], reference: int, bayer: str = "") -> Frame
 def _common(samplings: Set[Sampling], orientation: int) -> Sampling:
     """How the frames store colour, once they are turned; as the coarsest where they differ."""
     down, across = (max(steps) for steps in zip(*samplings, strict=True))
-    return (across, down) if orientation in SIDEWAYS else (down, across)
+    return (across, down) if orientation in TURNED else (down, across)
 
 
 def read_image(path: Path, bayer: str = "") -> Codes:

@@ -30,8 +30,8 @@ from labelgen.trust import (
     cells,
     trust_cells,
     trust_clipped,
+    trust_colour,
     trust_difference,
-    trust_lossy,
 )
 
 TILE = 1024
@@ -200,7 +200,7 @@ def _label(
         sampling = stack.stored.sampling
         if sampling != FULL:
             gain = 2.0 ** stack.ev[stack.reference]
-            trust *= trust_lossy(fused, gain, sampling, recipe.fusion)
+            trust *= trust_colour(fused, gain, sampling, recipe.fusion)
     # A moving cell is the reference itself; moving pixels are what agrees with the reference.
     alone = (kind == NOTHING) | ((kind == REFERENCE) & (recipe.fusion.trust == "cell"))
     fused[alone] = own[alone]

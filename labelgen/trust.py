@@ -149,7 +149,7 @@ def _around(mask: Mask, sigma: float) -> Float:
     return np.asarray(cv2.resize(shares, (w, h), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def trust_lossy(fused: Float, gain: float, sampling: Sampling, settings: Fusion) -> Float:
+def trust_colour(fused: Float, gain: float, sampling: Sampling, settings: Fusion) -> Float:
     """How much to trust colour that was stored at half the resolution, and made finer since.
 
     All frames share that error, so that no comparison of them shows it.
