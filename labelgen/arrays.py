@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
+from functools import cache
 from itertools import chain
 from typing import Any, TypeAlias
 
@@ -24,9 +25,6 @@ Region: TypeAlias = tuple[slice, slice]
 """Rows and columns of a piece of a frame."""
 Packed: TypeAlias = "array[float]"
 """Rows of a few numbers, one after another: a fifth of the memory of tuples of them."""
-
-PIECE = 1 << 15
-"""Values that are looked up at once."""
 
 
 def packed(rows: Iterable[Iterable[float]]) -> Packed:
@@ -54,17 +52,30 @@ def log1p(values: NDArray[Any], factor: float) -> NDArray[Any]:
     return result
 
 
-def looked_up(table: NDArray[Any], codes: NDArray[Any]) -> NDArray[Any]:
-    """What a table holds for every code, shape of `codes`. Three times as fast as `table[codes]`.
+def looked_up(table: NDArray[Any], codes: Codes) -> NDArray[Any]:
+    """What a table (N,) holds for every code, shape of `codes`. Twice as fast as `table[codes]`.
 
-    In pieces: NumPy makes 64-bit indices of the codes, which are to stay in the cache.
+    A table (N, 3) is looked up channel by channel, in codes (..., 3).
     """
-    result = np.empty(codes.shape, table.dtype)
-    flat, found = np.ascontiguousarray(codes).reshape(-1), result.reshape(-1)
-    for start in range(0, flat.size, PIECE):
-        here = slice(start, start + PIECE)
-        np.take(table, flat[here], out=found[here], mode="clip")
-    return result
+    if not codes.size or (codes.dtype != np.uint8 and not _looks_up_16_bits()):
+        return table[codes] if table.ndim == 1 else table[codes, np.arange(3)]
+    row = np.ascontiguousarray(codes).reshape(1, -1, *table.shape[1:])
+    return np.asarray(cv2.LUT(row, table[None])).reshape(codes.shape)
+
+
+@cache
+def _looks_up_16_bits() -> bool:
+    """Whether this OpenCV does; earlier ones take 8 bits alone."""
+    try:
+        cv2.LUT(np.zeros((1, 1), np.uint16), np.zeros((1, 1 << 16), np.float32))
+    except cv2.error:
+        return False
+    return True
+
+
+def scale(image: Float, by: Float) -> None:
+    """Multiply all channels of an image (H, W, 3), in place, by (H, W). Thrice NumPy's speed."""
+    image *= cv2.merge([by, by, by])  # loops over three channels at a time are short
 
 
 def whole(size: tuple[int, int]) -> Region:

@@ -174,14 +174,14 @@ def augmented(
     side, stack = recipe.patches.size, labelled.stack
     around = _reach(change.homographies, patch, side, stack.size)
     frames: list[Codes] = [codes[around] for codes in stack.codes]
-    label = labelled.radiance[around].astype(np.float32)
+    label: Array = labelled.radiance[around]
     if change.gain is not None:
         centre = (side - 1) / 2
         ys, xs = np.ogrid[around]
         light = change.gain.field(
             ys - np.float32(patch.y + centre), xs - np.float32(patch.x + centre)
         )[..., None]
-        label = np.minimum(label * light, 1)
+        label = np.minimum(label.astype(np.float32) * light, 1)
         if recipe.illumination.frames == "modelled":
             frames = [encode(label * np.float32(2.0**ev), depth) for ev in stack.ev]
         else:  # what is clipped stays clipped, since no gain is below 1

@@ -14,10 +14,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-import cv2
-
 from labelgen.errors import UserError
 from labelgen.versions import generator
+from labelgen.worker import prepare
 
 CLUSTERS = ("dask", "ray")
 PATIENCE_S = 30
@@ -80,7 +79,7 @@ def _work(known: _Known, task: Work, i: int, item: Any) -> Item:
         return -1, f"has {generator()} and this machine {known.versions}; install the same"
     if known.folder and not known.folder.is_dir():
         return -1, f"does not see {known.folder}; build on a file system that all share"
-    cv2.setNumThreads(1)
+    prepare()
     return i, task(item)
 
 

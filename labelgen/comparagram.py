@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from labelgen.align import working_size
-from labelgen.arrays import Array, Codes, Float, Mask, Packed, power
+from labelgen.arrays import Array, Codes, Float, Mask, Packed, highest, power
 from labelgen.bracket import Stack
 from labelgen.homography import match
 from labelgen.recipe import Align
@@ -111,7 +111,7 @@ def _aligned(short: Float, long: Float, step: float) -> Float:
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     size = short.shape[1::-1]
     moved = cv2.warpPerspective(short, matrix, size, flags=flags, borderValue=(-1, -1, -1))
-    inside = moved.min(-1) >= 0
+    inside = ~highest(moved < 0)
     return moved if _scatter(moved, long, inside) < _scatter(short, long, inside) else short
 
 

@@ -11,10 +11,10 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TypeVar
 
-import cv2
 import joblib
 
 from labelgen import cluster
+from labelgen.worker import prepare
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -124,7 +124,7 @@ def _pool(
 
 def _one(task: Callable[[Item], Result], parent: int, i: int, item: Item) -> tuple[int, Result]:
     _follow(parent)
-    cv2.setNumThreads(1)  # as many workers as cores already
+    prepare()
     return i, task(item)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from labelgen.arrays import Array, Codes
+from labelgen.arrays import Array, Codes, looked_up
 from labelgen.decode import decode_photo, turn
 from labelgen.errors import Rejected
 from labelgen.header import TURNED
@@ -123,7 +123,7 @@ def to_full_scale(codes: Sequence[Codes]) -> list[Codes]:
     if sum(int(np.count_nonzero(c == top)) for c in codes) < 2:
         return list(codes)
     table = np.rint(np.minimum(np.arange(65536) * (65535 / top), 65535)).astype(np.uint16)
-    return [table.take(c) for c in codes]
+    return [looked_up(table, c) for c in codes]
 
 
 def in_colour(codes: Codes, bayer: str = "") -> Codes:

@@ -5,10 +5,9 @@ Made tile by tile: what is as large as the frames are the frames and the label, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import pairwise
 from typing import Any, TypeAlias
 
 import cv2
@@ -22,6 +21,7 @@ from labelgen.files import tone_mapped
 from labelgen.fusion import fuse_triangle, fuse_variance
 from labelgen.mask import around
 from labelgen.recipe import Recipe
+from labelgen.regions import Borders, boxes, cut, out_of, tiles, widened, within
 from labelgen.response import FULL, GAMMA
 from labelgen.trust import (
     NOTHING,
@@ -34,8 +34,6 @@ from labelgen.trust import (
     trust_difference,
 )
 
-TILE = 1024
-"""px: tiles have sides of at most about this."""
 BORDER = 56
 """px around a tile that its pixels depend on: the Gaussians of `fusion.around`, and motion's."""
 SMALL, LEAST_AREA = 640, 100
@@ -45,7 +43,6 @@ GUESSED_BORDER = 24
 
 Geometry: TypeAlias = tuple[Displacement | None, ...]
 Flow: TypeAlias = Callable[[], Geometry]
-Borders: TypeAlias = tuple[list[int], list[int]]
 
 
 @dataclass(frozen=True)
@@ -146,33 +143,11 @@ def _empty(size: tuple[int, int], geometry: Geometry) -> Label:
     return Label(stored, weight, kind, agrees, clipped, dark, geometry)
 
 
-def tiles(borders: Borders) -> Iterator[Region]:
-    """Pieces of about one size that cover a frame, of whole cells, whose borders are given."""
-
-    def sides(of_cells: list[int]) -> list[tuple[int, int]]:
-        count = -(-of_cells[-1] // TILE)
-        last = len(of_cells) - 1
-        return list(pairwise(of_cells[round(k * last / count)] for k in range(count + 1)))
-
-    for top, bottom in sides(borders[0]):
-        for left, right in sides(borders[1]):
-            yield slice(top, bottom), slice(left, right)
-
-
-def widened(piece: Region, size: tuple[int, int], by: int = BORDER) -> Region:
-    """A piece of a frame (height, width) and what is around it, from multiples of 8 px on."""
-    y, x = (
-        slice(max(s.start - by, 0) // 8 * 8, min(-(-(s.stop + by) // 8) * 8, length))
-        for s, length in zip(piece, size, strict=True)
-    )
-    return y, x
-
-
 def _label(
     label: Label, stack: Stack, tile: Region, borders: Borders, recipe: Recipe, flow: Flow
 ) -> None:
     """Label one tile: all that reaches into it is looked at, and it alone is written."""
-    at = widened(tile, stack.size)
+    at = widened(tile, stack.size, BORDER)
     cues = see(stack, label.geometry, at, recipe)
     own = cues.aligned[stack.reference].linear * np.float32(2.0 ** -stack.ev[stack.reference])
     if recipe.fusion.weights == "variance":
@@ -181,7 +156,7 @@ def _label(
         fused = fuse_triangle(cues.aligned, stack.ev, stack.reference, recipe.exposure.clip)
         known = np.ones(cues.size, bool)
     if recipe.fusion.trust == "cell":
-        kind = trust_cells(cues, _within(borders, at), recipe)
+        kind = trust_cells(cues, cut(borders, at), recipe)
     elif recipe.fusion.trust == "pixel":
         kind = np.where(cues.still, STATIC, REFERENCE)
     else:
@@ -207,7 +182,7 @@ def _label(
     agrees = np.zeros(cues.size, np.uint16)
     for i, mask in enumerate(cues.agrees):
         agrees |= mask.astype(np.uint16) << np.uint16(i)
-    y, x = (slice(t.start - a.start, t.stop - a.start) for t, a in zip(tile, at, strict=True))
+    here = within(tile, at)
     pieces: tuple[tuple[Array, Array], ...] = (
         (label.stored, np.clip(fused, 0, 1, out=fused)),
         (label.weight, np.rint(255 * trust)),
@@ -217,16 +192,7 @@ def _label(
         (label.dark, cues.dark),
     )
     for frame, piece in pieces:
-        frame[tile] = piece[y, x]
-
-
-def _within(borders: Borders, at: Region) -> Borders:
-    """Borders of cells within a piece, counted from its corner."""
-    ys, xs = (
-        [0, *(b - s.start for b in axis if s.start < b < s.stop), s.stop - s.start]
-        for axis, s in zip(borders, at, strict=True)
-    )
-    return ys, xs
+        frame[tile] = piece[here]
 
 
 def _guess(stack: Stack, fill: Mask, at: Region, recipe: Recipe, flow: Flow) -> tuple[Float, Mask]:
@@ -243,13 +209,13 @@ def _guess(stack: Stack, fill: Mask, at: Region, recipe: Recipe, flow: Flow) -> 
         Where some frame agrees with the reference after the flow.
     """
     radiance, explained = np.zeros((*fill.shape, 3), np.float32), np.zeros(fill.shape, bool)
-    ys, xs = (np.flatnonzero(fill.any(axis)) for axis in (1, 0))
-    box = slice(int(ys[0]), int(ys[-1]) + 1), slice(int(xs[0]), int(xs[-1]) + 1)
-    box = widened(box, fill.shape, GUESSED_BORDER)
-    y, x = (slice(a.start + b.start, a.start + b.stop) for a, b in zip(at, box, strict=True))
     shorter = _shorter(stack)
-    cues = see(shorter, flow(), (y, x), recipe)
-    radiance[box], explained[box] = fuse_variance(cues, shorter, recipe)
+    for box in boxes(fill, GUESSED_BORDER):
+        wide = widened(box, fill.shape, GUESSED_BORDER)
+        cues = see(shorter, flow(), out_of(wide, at), recipe)
+        guessed, known = fuse_variance(cues, shorter, recipe)
+        here = within(box, wide)
+        radiance[box], explained[box] = guessed[here], known[here]
     return radiance, explained
 
 

@@ -81,7 +81,7 @@ class Response:
         top = np.iinfo(codes.dtype).max
         every = np.arange(top + 1)[:, None].repeat(3, 1) / top
         table = np.rint(65535 * self.gamma_code(every)).astype(np.uint16)
-        return np.stack([table[:, c].take(codes[..., c]) for c in range(3)], -1)
+        return looked_up(table, codes)
 
     def clip(self, code: float) -> float:
         """The gamma 2.2 code from which on a frame clips that clips from a camera code (0..1)."""

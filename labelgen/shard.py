@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 import h5py
 import numpy as np
+from h5py.h5s import ALL
 
 from labelgen.arrays import Array
 from labelgen.augment import Sample
@@ -98,9 +99,11 @@ class Encoder:
             self._open()
         self.made += 1
         stored = {}
-        for name, dataset in self._images.items():
-            dataset[0] = sample[name]
-            stored[name] = dataset.id.read_direct_chunk((0,) * dataset.ndim)
+        for name, (shape, _) in self.layout.images().items():
+            chunk = self._images[name].id
+            # What `dataset[0] = ` does takes three times as long.
+            chunk.write(ALL, ALL, np.ascontiguousarray(sample[name]).reshape(shape))
+            stored[name] = chunk.read_direct_chunk((0,) * (1 + len(shape)))
         return stored
 
     def filters(self) -> list[tuple[object, ...]]:

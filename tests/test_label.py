@@ -12,9 +12,10 @@ from labelgen.align import Aligned, align
 from labelgen.bracket import Stack
 from labelgen.cues import Cues
 from labelgen.fusion import denoised, fuse_triangle, fuse_variance
-from labelgen.label import make_label, picture, tiles
+from labelgen.label import make_label, picture
 from labelgen.patches import choose
 from labelgen.recipe import DEFAULT, RECIPES, SELFHDR, SSHDR, Recipe
+from labelgen.regions import tiles
 from labelgen.response import encode
 from labelgen.simulate import Simulated
 from labelgen.trust import NOTHING, REFERENCE, STATIC, cells, trust_clipped
@@ -350,7 +351,7 @@ def test_a_label_does_not_show_its_tiles(
     dynamic: Simulated, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = make_label(stack_of(dynamic), recipe)
-    monkeypatch.setattr("labelgen.label.TILE", 144)
+    monkeypatch.setattr("labelgen.regions.TILE", 144)
     borders = cells(dynamic.truth.shape[:2], recipe.patches.size)
     assert len(list(tiles(borders))) > 4
     pieces = make_label(stack_of(dynamic), recipe)
