@@ -198,14 +198,19 @@ def jobs(work: Path, count: int) -> None:
 def sizes(work: Path, _: int) -> None:
     """Megapixels of frames per second, by the size of the frames."""
     small = brackets(work / "raw", 24, SIZE)
-    print("\n| frames | s a bracket | megapixels of frames a second |\n|---|---|---|")
+    print("\n| frames | s a bracket | ratio | megapixels of frames a second |\n|---|---|---|---|")
     one = recipe(work, 1)
     for size in ((1000, 1500), (2828, 4242), (4000, 6000), (5774, 8660)):
         pixels = size[0] * size[1] / 1e6
         raw = small if size == SIZE else enlarged(small, work / f"{pixels:.0f}", size, 3, "tif")
         number = len({p.parent for p in raw.glob("*/*.tif")})
         spent, *_ = run(raw, work / "out.h5", "--jobs", 1, "--recipe", one)
-        print(f"| 3 x {pixels:.1f} MP | {spent / number:.1f} | {3 * pixels * number / spent:.2f} |")
+        seconds = spent / number
+        print(
+            f"| 3 x {pixels:.1f} MP | {seconds:.1f} | {seconds / yardstick(raw):.1f} "
+            f"| {3 * pixels / seconds:.2f} |",
+            flush=True,
+        )
 
 
 def memory(work: Path, _: int) -> None:
