@@ -73,6 +73,13 @@ def _looks_up_16_bits() -> bool:
     return True
 
 
+def median(values: NDArray[Any]) -> float:
+    """The median of numbers (N,), N at least 1, none of them NaN. Thrice NumPy's speed on a few."""
+    middle = (len(values) - 1) // 2, len(values) // 2
+    low, high = np.partition(values, middle)[list(middle)]
+    return float((low + high) / 2)
+
+
 def scale(image: Float, by: Float) -> None:
     """Multiply all channels of an image (H, W, 3), in place, by (H, W). Thrice NumPy's speed."""
     image *= cv2.merge([by, by, by])  # loops over three channels at a time are short

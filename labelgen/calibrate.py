@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from labelgen.arrays import Array
+from labelgen.arrays import Array, median
 from labelgen.comparagram import Ridge
 from labelgen.response import GAMMA, GAMMA22, SAMPLES, Response
 
@@ -369,7 +369,7 @@ def _weights(left: Array, variance: Array, k: int, scale: float) -> tuple[Array,
     z = np.abs(left) / np.sqrt(variance)
     wide = max(scale, ANNEALED[k] if k < len(ANNEALED) else 1.0)
     weight = np.maximum(1 - (z / (TUKEY * wide)) ** 2, 0) ** 2 / (variance * wide**2)
-    return weight, max(1.0, 1.4826 * float(np.median(z)))
+    return weight, max(1.0, 1.4826 * median(z))
 
 
 def _information(frames: Array, weight: Array) -> Array:

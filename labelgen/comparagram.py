@@ -16,13 +16,13 @@ import cv2
 import numpy as np
 
 from labelgen.align import working_size
-from labelgen.arrays import Array, Codes, Float, Mask, Packed, highest, power
+from labelgen.arrays import Array, Codes, Float, Mask, Packed, highest, median, power
 from labelgen.bracket import Stack
 from labelgen.homography import match
 from labelgen.recipe import Align
 from labelgen.response import GAMMA, to_depth
 
-MEGAPIXELS = 0.6
+MEGAPIXELS = 0.4
 """Frames are looked at reduced to this: noise averages out, and nothing is lost for a curve."""
 BINS = 48
 """Codes of the longer frame are binned; a response is smooth over a forty-eighth of the scale."""
@@ -163,8 +163,8 @@ def _bins(short: Float, long: Float) -> list[tuple[float, ...]]:
         if stop - start < LEAST_COUNT:
             continue
         x, y = short[start:stop].astype(np.float64), long[start:stop].astype(np.float64)
-        middle = np.median(x)
-        spread = 1.4826 * np.median(np.abs(x - middle)) + 1e-3
+        middle = median(x)
+        spread = 1.4826 * median(np.abs(x - middle)) + 1e-3
         inside = np.abs(x - middle) < 2 * spread
         rows.append((x[inside].mean(), y[inside].mean(), spread, int(inside.sum())))
     return rows

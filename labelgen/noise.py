@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from labelgen.arrays import Array, Codes, Float, Packed
+from labelgen.arrays import Array, Codes, Float, Packed, median
 from labelgen.recipe import Noise
 from labelgen.response import GAMMA, GAMMA22, NAMED, Response, Stored, decode
 
@@ -119,8 +119,8 @@ def _levels(image: Float) -> dict[int, tuple[float, float, int]]:
         if count >= LEAST_BLOCKS:
             flat = inside[np.argpartition(low[inside], count - 1)[:count]]
             # The median of chi squared is two thirds below its mean, the degrees of freedom.
-            variance = np.median(high[flat]) / (len(waves) - 2 / 3)
-            found[k] = float(mean[flat].mean()), float(variance), count
+            variance = median(high[flat]) / (len(waves) - 2 / 3)
+            found[k] = float(mean[flat].mean()), variance, count
     return found
 
 

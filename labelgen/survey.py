@@ -196,7 +196,7 @@ def survey_cached(bracket: Bracket, selection: Selection, folder: Path) -> Surve
     if memory.exists():
         return from_json(json.loads(memory.read_text()))
     found = survey(bracket, selection)
-    write_json(memory, to_json(found))
+    write_json(memory, to_json(found), indent=None)
     return found
 
 
