@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,3 +55,38 @@ def test_workers_are_as_asked_for_where_there_is_enough() -> None:
 def test_a_bracket_that_never_fits_is_refused(memory: float) -> None:
     with pytest.raises(UserError, match=rf"--memory is {memory:g}: 'large' alone may take 1.* GB"):
         within(memory, LARGE, 3, 4, Silent())
+
+
+FAULTS = """
+import resource
+import numpy as np
+from labelgen.worker import prepare
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    held = [np.ones(1 << 21) for _ in range(4)]  # 16 MB each
+    del held
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+PREPARE
+faults()
+print(sum(faults() for _ in range(4)))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc alone can be told")
+def test_what_a_worker_frees_stays_at_hand() -> None:
+    def pages(prepared: str) -> int:
+        code = FAULTS.replace("PREPARE", prepared)
+        # Not in large pages, of which there are few anyway.
+        environment = os.environ | {"NUMPY_MADVISE_HUGEPAGE": "0"}
+        told = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=True,
+        )
+        return int(told.stdout)
+
+    assert pages("prepare()") < 0.1 * pages("")
