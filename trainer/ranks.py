@@ -44,6 +44,7 @@ def joined(device: torch.device) -> Iterator[None]:
         dist.init_process_group(devices.BACKENDS[device.type], timeout=PATIENCE)
     try:
         yield
+        wait()  # all leave together: the first process holds what the others still talk to
     finally:
         dist.destroy_process_group()
 
