@@ -130,7 +130,9 @@ class Noise:
 class Motion:
     """Motion cue: a pixel moved if frame and reference differ by more than all these allow."""
 
-    threshold: float = setting(10 / 255, "mu-law", "SelfHDR: the larger of its two, 10/255", (0, 1))
+    threshold: float = setting(
+        10 / 255, "mu-law", "SelfHDR: 10/255, the larger of its two; 4/255 is ours", (0, 1)
+    )
     sigmas: float = setting(3.0, "standard deviations of the noise", "ours", (0, 20))
     gradient: float = setting(0.0, "px of misalignment", "ours; 0 trusts the alignment", (0, 5))
     smooth: float = setting(1.0, "px, sigma of a Gaussian over the difference", "ours", (0.3, 10))
@@ -236,7 +238,7 @@ class Illumination:
         ["edge", "any"],
     )
     gain_low: float = setting(1.5, "stops", "ours", (0, 10))
-    gain_high: float = setting(3.5, "stops", "SS-HDR: 11 to 12 x in its figure", (0, 10))
+    gain_high: float = setting(3.5, "stops", "SS-HDR: 11 to 12 x in its figure; 4 is ours", (0, 10))
     ramp_low: float = setting(
         0.25, "share of the patch", "SS-HDR: measured in its figure", (0.01, 2)
     )
