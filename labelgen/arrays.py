@@ -26,6 +26,9 @@ Region: TypeAlias = tuple[slice, slice]
 Packed: TypeAlias = "array[float]"
 """Rows of a few numbers, one after another: a fifth of the memory of tuples of them."""
 
+PIECE = 1 << 15
+"""Codes that are indices at once."""
+
 
 def packed(rows: Iterable[Iterable[float]]) -> Packed:
     """Rows as numbers one after another, in double precision."""
@@ -57,10 +60,15 @@ def looked_up(table: NDArray[Any], codes: Codes) -> NDArray[Any]:
 
     A table (N, 3) is looked up channel by channel, in codes (..., 3).
     """
-    if not codes.size or (codes.dtype != np.uint8 and not _looks_up_16_bits()):
-        return table[codes] if table.ndim == 1 else table[codes, np.arange(3)]
-    row = np.ascontiguousarray(codes).reshape(1, -1, *table.shape[1:])
-    return np.asarray(cv2.LUT(row, table[None])).reshape(codes.shape)
+    row = np.ascontiguousarray(codes).reshape(-1, *table.shape[1:])
+    if codes.size and (codes.dtype == np.uint8 or _looks_up_16_bits()):
+        return np.asarray(cv2.LUT(row[None], table[None])).reshape(codes.shape)
+    found = np.empty(row.shape, table.dtype)
+    channel = () if table.ndim == 1 else (np.arange(3),)
+    for start in range(0, len(row), PIECE):  # NumPy makes 64-bit indices of the codes
+        here = slice(start, start + PIECE)
+        found[here] = table[(row[here], *channel)]
+    return found.reshape(codes.shape)
 
 
 @cache
