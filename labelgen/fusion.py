@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from labelgen.align import Aligned
-from labelgen.arrays import Codes, Float, Mask, highest, looked_up, power, scale
+from labelgen.arrays import Codes, Float, Mask, highest, looked_up, power, tripled
 from labelgen.bracket import Stack
 from labelgen.cues import Cues
 from labelgen.motion import gradient, variance
@@ -118,19 +118,19 @@ def fuse_variance(cues: Cues, stack: Stack, recipe: Recipe) -> tuple[Float, Mask
         weight /= spread
         weights += weight
         weight *= np.float32(2.0**-stops)
-        scale(linear, weight)
+        linear *= tripled(weight)
         total += linear
     seen = weights > 0
     beyond = ~seen & cues.agrees[0]
     divisor = np.maximum(weights, np.float32(1e-30))
-    total /= cv2.merge([divisor] * 3)
+    total /= tripled(divisor)
     if beyond.any():
         total[beyond] = decode(cues.aligned[0].codes[beyond])
     if recipe.fusion.denoise:
         noisy = np.minimum(own / divisor, 1) * seen
         change = denoised(total, stack, recipe)
         change -= total
-        scale(change, noisy)
+        change *= tripled(noisy)
         total += change
     return total, seen | beyond
 

@@ -74,7 +74,10 @@ print(sum(faults() for _ in range(4)))
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc alone can be told")
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc",
+    reason="no C library but glibc can be told to keep what is freed",
+)
 def test_what_a_worker_frees_stays_at_hand() -> None:
     def pages(prepared: str) -> int:
         code = FAULTS.replace("PREPARE", prepared)
