@@ -19,7 +19,7 @@ from labelgen.arrays import Array, Codes, Float, Mask, Region, whole
 from labelgen.bracket import Stack
 from labelgen.chroma import finer
 from labelgen.homography import find_homography, grey, mean, shown_alike
-from labelgen.refine import refined
+from labelgen.refine import ENOUGH, refined
 from labelgen.response import FULL, decode, mu_law, to_depth
 
 LEAST_SHIFT = 0.05
@@ -81,23 +81,23 @@ def align(stack: Stack, i: int, settings: recipe.Align) -> Aligned:
 
 
 def displacements(
-    small: Stack, size: tuple[int, int], settings: recipe.Align
+    small: Stack, size: tuple[int, int], settings: recipe.Align, rough: bool = False
 ) -> tuple[Displacement | None, ...]:
     """The geometry of all frames of a reduced stack, for frames of full size (H, W).
 
-    None for those that are taken as they are.
+    None for those that are taken as they are. `rough` is dense flow for guesses, see `find_flow`.
     """
-    return tuple(displacement(small, i, size, settings) for i in range(len(small.codes)))
+    return tuple(displacement(small, i, size, settings, rough) for i in range(len(small.codes)))
 
 
 def displacement(
-    small: Stack, i: int, size: tuple[int, int], settings: recipe.Align
+    small: Stack, i: int, size: tuple[int, int], settings: recipe.Align, rough: bool = False
 ) -> Displacement | None:
     """The geometry of frame i, found on a reduced stack, for frames of full size (H, W)."""
     if i == small.reference or settings.method == "none":
         return None
     if settings.method == "flow":
-        field = find_flow(small, i, settings.variational)
+        field = find_flow(small, i, settings.variational, rough)
     else:
         field = displaced(small.size, find_homography(small, i, settings))
         if settings.refine:
@@ -211,7 +211,7 @@ def displaced(size: tuple[int, int], matrix: Array | None) -> Float:
     return np.asarray(there.reshape(here.shape) - here, np.float32)
 
 
-def find_flow(stack: Stack, i: int, variational: int) -> Float:
+def find_flow(stack: Stack, i: int, variational: int, rough: bool = False) -> Float:
     """Dense flow from the reference to frame i.
 
     Both are shown at the exposure of the longer one, so that both clip alike (Kalantari 2017).
@@ -224,6 +224,8 @@ def find_flow(stack: Stack, i: int, variational: int) -> Float:
         Index of the frame.
     variational : int
         Iterations of the variational refinement at each scale.
+    rough : bool
+        End at half the resolution of frames that have enough pixels (`refine.ENOUGH`).
 
     Returns
     -------
@@ -233,6 +235,6 @@ def find_flow(stack: Stack, i: int, variational: int) -> Float:
     gain = np.float32(2.0 ** max(stack.ev[i], stack.ev[stack.reference]))
     pair = [grey(view * gain) for view in shown_alike(stack, i)]
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    dis.setFinestScale(0)
+    dis.setFinestScale(1 if rough and pair[0].size > ENOUGH else 0)
     dis.setVariationalRefinementIterations(variational)
     return np.asarray(dis.calc(*pair, None), np.float32)

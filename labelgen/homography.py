@@ -23,6 +23,10 @@ ROBUST = 0.1
 """Differences (mu-law) count up to here when agreement is measured: moving things don't decide."""
 EVERY = 3
 """Agreement is measured at every third pixel in each direction."""
+ENOUGH = 3e5
+"""Flow of larger frames is found on frames of half their size."""
+FINEST = 2
+"""Scale at which that flow ends: at a quarter of the resolution."""
 STEP = 8
 """px between the vectors of flow that a homography is fitted to."""
 LEAST_TEXTURE = 4.0
@@ -85,17 +89,32 @@ def mean(linear: Float) -> Float:
 
 def _by_flow(stack: Stack, i: int, inlier: float) -> tuple[Array | None, float]:
     """A homography, and the share of the vectors of textured places that follow it."""
+    k = 1 if stack.size[0] * stack.size[1] <= ENOUGH else 2
     most = max(stack.ev[i], stack.ev[stack.reference])
-    here, there = (_equalised(stack.codes[k], most - stack.ev[k]) for k in (stack.reference, i))
+    here, there = (
+        _equalised(_reduced(stack.codes[j], k), most - stack.ev[j]) for j in (stack.reference, i)
+    )
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    dis.setFinestScale(FINEST - (k - 1))  # vectors as dense as those of the whole frame
     flow = dis.calc(here, there, None)
-    ys, xs = (np.arange(STEP // 2, n, STEP) for n in stack.size)
+    step = STEP // k
+    ys, xs = (np.arange(step // 2, n, step) for n in here.shape)
     light = here.astype(np.float32)
-    first, second = (cv2.blur(x, (2 * STEP, 2 * STEP)) for x in (light, light * light))
+    first, second = (cv2.blur(x, (2 * step, 2 * step)) for x in (light, light * light))
     at = np.ix_(ys, xs)
     textured = (second - first * first)[at] > LEAST_TEXTURE**2
     points = np.dstack(np.meshgrid(xs, ys)).astype(np.float32)[textured]
-    return _fitted(points, points + flow[at][textured], inlier)
+    one, two = (k * p + np.float32((k - 1) / 2) for p in (points, points + flow[at][textured]))
+    return _fitted(one, two, inlier)
+
+
+def _reduced(codes: Codes, k: int) -> Codes:
+    """Codes at 1/k of their size."""
+    if k == 1:
+        return codes
+    h, w = codes.shape[:2]
+    even: Codes = np.ascontiguousarray(codes[: h // k * k, : w // k * k])
+    return np.asarray(cv2.resize(even, (w // k, h // k), interpolation=cv2.INTER_AREA))
 
 
 def _by_features(stack: Stack, i: int, settings: recipe.Align) -> Array | None:

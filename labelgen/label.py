@@ -126,7 +126,8 @@ def make_label(stack: Stack, recipe: Recipe) -> Label:
 
     @cache
     def flow() -> Geometry:
-        return displacements(_shorter(small), stack.size, replace(recipe.align, method="flow"))
+        settings = replace(recipe.align, method="flow")
+        return displacements(_shorter(small), stack.size, settings, rough=True)
 
     borders = cells(stack.size, recipe.patches.size)
     for tile in tiles(borders):
