@@ -10,16 +10,17 @@ resampled.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
 
 from labelgen import recipe
-from labelgen.arrays import Array, Codes, Float, Mask, Region, whole
+from labelgen.arrays import Array, Codes, Float, Mask, Region, highest, whole
 from labelgen.bracket import Stack
 from labelgen.chroma import finer
 from labelgen.homography import find_homography, grey, mean, shown_alike
-from labelgen.refine import ENOUGH, refined
+from labelgen.refine import ENOUGH, SPARSE, refined
 from labelgen.response import FULL, decode, mu_law, to_depth
 
 LEAST_SHIFT = 0.05
@@ -57,6 +58,11 @@ class Aligned:
     def linear(self) -> Float:
         """(H, W, 3) float32 linear light, 1.0 where that frame clips."""
         return decode(self.codes)
+
+    @cached_property
+    def level(self) -> Codes:
+        """(H, W) the largest code of the three channels."""
+        return highest(self.codes)
 
 
 def align(stack: Stack, i: int, settings: recipe.Align) -> Aligned:
@@ -105,8 +111,10 @@ def displacement(
             field = refined(reference, other, field, settings.refine)
         if np.abs(field).max() < LEAST_SHIFT:
             return None
-    field *= np.array([size[1] / small.size[1], size[0] / small.size[0]], np.float32)
-    return Displacement(field, float(np.hypot(field[..., 0], field[..., 1]).mean()))
+    scale = np.diag([size[1] / small.size[1], size[0] / small.size[0]])
+    full = np.asarray(cv2.transform(field, scale), np.float32)
+    x, y = cv2.split(full[::SPARSE, ::SPARSE])
+    return Displacement(full, float(np.hypot(x, y).mean()))
 
 
 def aligned(
@@ -142,12 +150,15 @@ def aligned(
         return finer(stack.codes[i], piece, sampling, chroma)
 
     if found is None:
-        taken = codes(at)
+        taken: Array = np.ascontiguousarray(codes(at))
         return Aligned(taken, np.ones(taken.shape[:2], bool), 0.0)
     (x, y), (height, width) = places(found.field, stack.size, at), stack.size
-    seen = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-    left, right = _reach(x, width)
-    top, bottom = _reach(y, height)
+    left, right, all_x = _reach(x, width)
+    top, bottom, all_y = _reach(y, height)
+    if all_x and all_y:
+        seen = np.ones(x.shape, bool)
+    else:
+        seen = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
     near = np.ascontiguousarray(to_depth(codes(np.s_[top:bottom, left:right]), 16))
     x -= np.float32(left)
     y -= np.float32(top)
@@ -155,10 +166,12 @@ def aligned(
     return Aligned(moved, seen, found.mean)
 
 
-def _reach(places: Float, length: int) -> tuple[int, int]:
-    """The part of an axis that interpolation at some places looks at."""
-    low, high = (int(np.clip(v, 0, length - 1)) for v in (places.min(), places.max()))
-    return max(low - KERNEL, 0), min(high + KERNEL + 1, length)
+def _reach(places: Float, length: int) -> tuple[int, int, bool]:
+    """The part of an axis that interpolation at some places looks at; whether all are on it."""
+    ends = float(places.min()), float(places.max())
+    low, high = (int(min(max(v, 0), length - 1)) for v in ends)
+    inside = ends[0] >= 0 and ends[1] <= length - 1
+    return max(low - KERNEL, 0), min(high + KERNEL + 1, length), inside
 
 
 def places(field: Float, size: tuple[int, int], at: Region) -> tuple[Float, Float]:
@@ -177,10 +190,15 @@ def places(field: Float, size: tuple[int, int], at: Region) -> tuple[Float, Floa
     if field.shape[:2] == size:
         piece = field[at]
     else:
-        down, across = (np.float32(k / n) for k, n in zip(field.shape[:2], size, strict=True))
-        half = np.float32(0.5)
-        there = np.meshgrid((xs + half) * across - half, (ys + half) * down - half)
-        piece = cv2.remap(field, *there, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        down, across = (k / n for k, n in zip(field.shape[:2], size, strict=True))
+        y, x = ((s.start + 0.5) * k - 0.5 for s, k in zip(at, (down, across), strict=True))
+        piece = cv2.warpAffine(
+            field,
+            np.array([[across, 0, x], [0, down, y]]),
+            (len(xs), len(ys)),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
     return piece[..., 0] + xs, piece[..., 1] + ys[:, None]
 
 

@@ -40,6 +40,11 @@ def highest(image: NDArray[Any]) -> NDArray[Any]:
     return np.maximum(np.maximum(image[..., 0], image[..., 1]), image[..., 2])
 
 
+def share(mask: Mask) -> float:
+    """Share of a mask (H, W) that is set. Thrice as fast as `mask.mean()`."""
+    return cv2.countNonZero(mask.view(np.uint8)) / mask.size
+
+
 def power(base: NDArray[Any], exponent: float) -> NDArray[Any]:
     """Floats of at least 0 to a power, same shape and type. Twice `base**exponent`."""
     return cv2.pow(base.reshape(-1, 1), exponent).reshape(base.shape) if base.size else base.copy()
@@ -81,11 +86,43 @@ def _looks_up_16_bits() -> bool:
     return True
 
 
+def half(values: Float) -> Half:
+    """float32 as float16, same shape, rounded to the nearest. Eight times as fast as `astype`."""
+    if values.size and _converts_halves():
+        return np.asarray(cv2.add(values, 0.0, dtype=cv2.CV_16F)).reshape(values.shape)
+    return values.astype(np.float16)
+
+
+def single(values: Half | Float) -> Float:
+    """Floats as float32, same shape; they themselves if they are. Thrice as fast as `astype`."""
+    if values.dtype == np.float16 and values.size and _converts_halves():
+        return np.asarray(cv2.add(values, 0.0, dtype=cv2.CV_32F)).reshape(values.shape)
+    return values.astype(np.float32, copy=False)
+
+
+@cache
+def _converts_halves() -> bool:
+    """Whether this OpenCV does, from 5 on."""
+    try:
+        return cv2.add(np.ones((1, 1), np.float32), 0.0, dtype=cv2.CV_16F).dtype == np.float16
+    except cv2.error:
+        return False
+
+
 def median(values: NDArray[Any]) -> float:
     """The median of numbers (N,), N at least 1, none of them NaN. Thrice NumPy's speed on a few."""
     middle = (len(values) - 1) // 2, len(values) // 2
     low, high = np.partition(values, middle)[list(middle)]
     return float((low + high) / 2)
+
+
+def quantile(values: NDArray[Any], share: float) -> float:
+    """What `np.quantile` gives of numbers (N,), N at least 1, none of them NaN. Twice as fast."""
+    at = share * (len(values) - 1)
+    first = int(at)
+    around = first, min(first + 1, len(values) - 1)
+    low, high = (float(v) for v in np.partition(values, around)[list(around)])
+    return low + (at - first) * (high - low)
 
 
 def tripled(values: Float) -> Float:

@@ -11,13 +11,25 @@ pieces (`labelgen.pieces`, ours) come last, over all frames and the label.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
-from labelgen.arrays import Array, Bytes, Codes, Float, Half, highest
+from labelgen.arrays import (
+    Array,
+    Bytes,
+    Codes,
+    Float,
+    Half,
+    half,
+    highest,
+    quantile,
+    single,
+    tripled,
+)
 from labelgen.bracket import Stack
 from labelgen.compose import WHOLE, composed, lay, shaded
 from labelgen.exposure import clipped
@@ -27,7 +39,7 @@ from labelgen.moves import NO_MOVES, Moves
 from labelgen.patches import Patch, variants
 from labelgen.pieces import Scene, draw_pieces
 from labelgen.recipe import Recipe, Warp
-from labelgen.response import decode, encode, to_depth
+from labelgen.response import decode, encode, lit, to_depth
 
 
 @dataclass(frozen=True)
@@ -139,8 +151,8 @@ def draw(
     gain = None
     if rng.random() < recipe.illumination.share:
         at = np.s_[patch.y : patch.y + side, patch.x : patch.x + side]
-        top = highest(labelled.radiance[at].astype(np.float32))
-        headroom = -np.log2(max(float(np.quantile(top, 0.99)), 1e-6))
+        top = highest(single(labelled.radiance[at]))
+        headroom = -math.log2(max(quantile(top.ravel(), 0.99), 1e-6))
         gain = draw_gain(rng, side, headroom, recipe.illumination)
     moves = rng.random() < recipe.warp.share
     modelled = gain is not None and recipe.illumination.frames == "modelled"
@@ -180,12 +192,12 @@ def augmented(
         ys, xs = np.ogrid[around]
         light = change.gain.field(
             ys - np.float32(patch.y + centre), xs - np.float32(patch.x + centre)
-        )[..., None]
-        label = np.minimum(label.astype(np.float32) * light, 1)
+        )
+        label = np.minimum(single(label) * tripled(light), 1)
         if recipe.illumination.frames == "modelled":
             frames = [encode(label * np.float32(2.0**ev), depth) for ev in stack.ev]
         else:  # what is clipped stays clipped, since no gain is below 1
-            frames = [encode(decode(f) * light, depth) for f in frames]
+            frames = [lit(f, light, depth) for f in frames]
         patch = replace(patch, branch=BRANCHES.index("illumination"))
     y, x = patch.y - around[0].start, patch.x - around[1].start
     here = np.s_[y : y + side, x : x + side]
@@ -195,7 +207,13 @@ def augmented(
     ]
     stacked = np.stack([i.astype(inputs[0].dtype, copy=False) for i in inputs])
     trust = labelled.weight[patch.y : patch.y + side, patch.x : patch.x + side]
-    return Sample(stacked, label[here].astype(np.float16), trust, patch, variant)
+    return Sample(stacked, _stored(label[here]), trust, patch, variant)
+
+
+def _stored(label: Float | Half) -> Half:
+    """A label as a dataset stores it."""
+    stored: Array = label
+    return stored if label.dtype == np.float16 else half(np.ascontiguousarray(stored))
 
 
 def with_pieces(
@@ -207,7 +225,7 @@ def with_pieces(
     Where only other frames show one, the label stays as it was.
     """
     stack, label = labelled.stack, sample.label.astype(np.float32)
-    clips = clipped(sample.inputs[stack.reference], recipe.exposure)
+    clips = clipped(highest(sample.inputs[stack.reference]), recipe.exposure)
     scene = Scene(label, clips, labelled.radiance, labelled.weight, stack.ev, stack.reference)
     pieces = draw_pieces(rng, scene, labelled.moves, recipe.pieces)
     if not pieces:
@@ -225,7 +243,7 @@ def with_pieces(
     patch = replace(sample.patch, branch=BRANCHES.index("pieces"))
     return Sample(
         np.stack([i.astype(inputs[0].dtype, copy=False) for i in inputs]),
-        label.astype(np.float16),
+        half(label),
         weight,
         patch,
         sample.variant,

@@ -53,5 +53,5 @@ def see(stack: Stack, geometry: Sequence[Displacement | None], at: Region, recip
         else ~moving(frames[ref], ev[ref], frame, ev[i], stack.stored, recipe)
         for i, frame in enumerate(frames)
     )
-    codes, settings = frames[ref].codes, recipe.exposure
-    return Cues(frames, agrees, clipped(codes, settings), dark(codes, settings), ref)
+    level, settings = frames[ref].level, recipe.exposure
+    return Cues(frames, agrees, clipped(level, settings), dark(level, settings), ref)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import cv2
 import numpy as np
 
 from labelgen.align import Aligned
-from labelgen.arrays import Codes, Float, Mask, highest, looked_up, power, tripled
+from labelgen.arrays import Float, Mask, looked_up, power, tripled
 from labelgen.bracket import Stack
 from labelgen.cues import Cues
 from labelgen.motion import gradient, variance
-from labelgen.recipe import Recipe
-from labelgen.response import GAMMA, decode, every_code
+from labelgen.recipe import Noise, Recipe
+from labelgen.response import GAMMA, Stored, bit_depth, decode, every_code
 
 KNEE = 0.04
 """Width, in codes of 0..1 below the clip, over which a frame fades out of a fusion."""
@@ -104,13 +105,15 @@ def fuse_variance(cues: Cues, stack: Stack, recipe: Recipe) -> tuple[Float, Mask
     weights = np.zeros(cues.size, np.float32)
     own = weights
     for i, (frame, stops) in enumerate(zip(cues.aligned, stack.ev, strict=True)):
-        linear, level = frame.linear, highest(frame.codes)
-        fades, spread = _of_codes(level, stack, recipe)
+        linear, level = frame.linear, frame.level
+        fades, spread = _of_codes(
+            bit_depth(level), stack.stored, recipe.noise, recipe.exposure.clip
+        )
         spread = looked_up(spread, level)
         if i == cues.reference:
             own = np.float32(4.0**stops) / spread
         elif recipe.fusion.misplaced and frame.shift:
-            slope = gradient(cv2.GaussianBlur(highest(linear), (5, 5), CLEAR))
+            slope = gradient(cv2.GaussianBlur(decode(level), (5, 5), CLEAR))
             slope *= np.float32(recipe.fusion.misplaced)
             spread += np.square(slope, out=slope)
         weight = looked_up(fades, level) * cues.agrees[i]
@@ -135,12 +138,13 @@ def fuse_variance(cues: Cues, stack: Stack, recipe: Recipe) -> tuple[Float, Mask
     return total, seen | beyond
 
 
-def _of_codes(codes: Codes, stack: Stack, recipe: Recipe) -> tuple[Float, Float]:
+@lru_cache(maxsize=8)
+def _of_codes(depth: int, stored: Stored, noise: Noise, clip: float) -> tuple[Float, Float]:
     """For every code there is: how far it counts (0 when clipped), and its variance."""
-    every = every_code(codes)
+    every = every_code(depth)
     code = every.astype(np.float32) / np.float32(every[-1])
-    fades = np.clip((np.float32(recipe.exposure.clip) - code) * np.float32(1 / KNEE), 0, 1)
-    return fades, variance(decode(every), stack.stored, recipe.noise)
+    fades = np.clip((np.float32(clip) - code) * np.float32(1 / KNEE), 0, 1)
+    return fades, variance(decode(every), stored, noise)
 
 
 def denoised(radiance: Float, stack: Stack, recipe: Recipe) -> Float:

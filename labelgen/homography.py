@@ -113,8 +113,9 @@ def _reduced(codes: Codes, k: int) -> Codes:
     if k == 1:
         return codes
     h, w = codes.shape[:2]
-    even: Codes = np.ascontiguousarray(codes[: h // k * k, : w // k * k])
-    return np.asarray(cv2.resize(even, (w // k, h // k), interpolation=cv2.INTER_AREA))
+    whole = codes[: h // k * k, : w // k * k]
+    small: Array = cv2.resize(whole, (w // k, h // k), interpolation=cv2.INTER_AREA)
+    return small
 
 
 def _by_features(stack: Stack, i: int, settings: recipe.Align) -> Array | None:

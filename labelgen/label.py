@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from labelgen.align import Displacement, displacements, reduced
-from labelgen.arrays import Array, Bytes, Float, Half, Mask, Region, power
+from labelgen.arrays import Array, Bytes, Float, Half, Mask, Region, half, power
 from labelgen.bracket import Stack
 from labelgen.cues import see
 from labelgen.files import tone_mapped
@@ -22,7 +22,7 @@ from labelgen.fusion import fuse_triangle, fuse_variance
 from labelgen.mask import around
 from labelgen.recipe import Recipe
 from labelgen.regions import Borders, boxes, cut, out_of, tiles, widened, within
-from labelgen.response import FULL, GAMMA
+from labelgen.response import FULL, GAMMA, decode
 from labelgen.trust import (
     NOTHING,
     REFERENCE,
@@ -150,7 +150,7 @@ def _label(
     """Label one tile: all that reaches into it is looked at, and it alone is written."""
     at = widened(tile, stack.size, BORDER)
     cues = see(stack, label.geometry, at, recipe)
-    own = cues.aligned[stack.reference].linear * np.float32(2.0 ** -stack.ev[stack.reference])
+    own, dim = cues.aligned[stack.reference].codes, np.float32(2.0 ** -stack.ev[stack.reference])
     if recipe.fusion.weights == "variance":
         fused, known = fuse_variance(cues, stack, recipe)
     else:
@@ -161,9 +161,9 @@ def _label(
     elif recipe.fusion.trust == "pixel":
         kind = np.where(cues.still, STATIC, REFERENCE)
     else:
-        code = power(cues.aligned[stack.reference].linear, 1 / GAMMA)
-        kind = trust_difference(fused, own, code, recipe)
-    kind = np.where(known, kind, NOTHING).astype(np.uint8)
+        linear = decode(own)
+        kind = trust_difference(fused, linear * dim, power(linear, 1 / GAMMA), recipe)
+    kind = np.where(known, kind, NOTHING)
     trust = (kind != NOTHING).astype(np.float32)
     if recipe.fusion.trust == "pixel":
         trust *= trust_clipped(cues, fused, recipe.fusion)
@@ -179,13 +179,13 @@ def _label(
             trust *= trust_colour(fused, gain, sampling, recipe.fusion)
     # A moving cell is the reference itself; moving pixels are what agrees with the reference.
     alone = (kind == NOTHING) | ((kind == REFERENCE) & (recipe.fusion.trust == "cell"))
-    fused[alone] = own[alone]
+    fused[alone] = decode(own[alone]) * dim
     agrees = np.zeros(cues.size, np.uint16)
     for i, mask in enumerate(cues.agrees):
         agrees |= mask.astype(np.uint16) << np.uint16(i)
     here = within(tile, at)
     pieces: tuple[tuple[Array, Array], ...] = (
-        (label.stored, np.clip(fused, 0, 1, out=fused)),
+        (label.stored, half(np.clip(fused, 0, 1, out=fused))),
         (label.weight, np.rint(255 * trust)),
         (label.kind, kind),
         (label.agrees, agrees),

@@ -80,7 +80,11 @@ class Clouds:
 
     def __call__(self, ys: Array, xs: Array) -> Array:
         """Brightness (0..1) at pixels relative to the centre of the patch."""
-        total = sum(np.sin(ky * ys + kx * xs + phase) for ky, kx, phase in self.waves)
+        # sin(a + b), of rows and columns apart: the sines of a few numbers, not of every pixel.
+        total = sum(
+            np.sin(ky * ys + phase) * np.cos(kx * xs) + np.cos(ky * ys + phase) * np.sin(kx * xs)
+            for ky, kx, phase in self.waves
+        )
         return smooth_step(0.5 + total / np.sqrt(2 * len(self.waves)) / 2)
 
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from labelgen.arrays import Mask, highest
+from labelgen.arrays import Mask, highest, share, single
 from labelgen.format import BRANCHES
 from labelgen.label import Label
 from labelgen.recipe import Patches, Recipe
@@ -79,7 +79,7 @@ def choose(label: Label, recipe: Recipe) -> list[Patch]:
     for patch in grid((height, width), recipe.patches.size):
         row, column = divmod(patch.index, len(xs) - 1)
         cell = np.s_[ys[row] : ys[row + 1], xs[column] : xs[column + 1]]
-        if label.weight[cell].mean() >= 255 * recipe.patches.min_trust:
+        if cv2.mean(label.weight[cell])[0] >= 255 * recipe.patches.min_trust:
             chosen.append(replace(patch, branch=_branch(label, cell, recipe)))
     return chosen
 
@@ -101,9 +101,10 @@ def _choose_by_score(label: Label, recipe: Recipe) -> list[Patch]:
     hard, ordinary = [], []
     for patch in [*on_grid, *between(on_grid)]:
         at = np.s_[patch.y : patch.y + settings.size, patch.x : patch.x + settings.size]
-        if _trust(label, at) < settings.min_trust:
+        trust = cv2.mean(label.weight[at])[0] / 255
+        if trust < settings.min_trust:
             continue
-        score = scores.of(at)
+        score = trust * scores.of(at)
         patch = replace(patch, branch=_branch(label, at, recipe), hard=score >= settings.hard)
         if patch.hard:
             hard.append(patch)
@@ -126,7 +127,7 @@ def between(patches: Sequence[Patch]) -> list[Patch]:
 class _Scores:
     """How much patches of a label teach, 0 to 1.
 
-    The mean of three terms, times the trust: clipping with something unclipped beside it, motion,
+    The mean of three terms: clipping with something unclipped beside it, motion,
     and texture of the label where it is trusted. Each grows linearly up to a share in the recipe.
     """
 
@@ -136,29 +137,24 @@ class _Scores:
 
     def of(self, at: tuple[slice, slice]) -> float:
         """Score of a part of the frame."""
-        clips = float(self.label.clipped[at].mean())
+        clips = share(self.label.clipped[at])
         terms = (
             (min(clips, 1 - clips), self.settings.clipped_share),
-            (1 - float(self.still[at].mean()), self.settings.moving_share),
+            (1 - share(self.still[at]), self.settings.moving_share),
             (self._slope(at), self.settings.texture),
         )
         total = sum(min(1.0, value / max(full, 1e-6)) for value, full in terms)
-        return total / len(terms) * _trust(self.label, at)
+        return total / len(terms)
 
     def _slope(self, at: tuple[slice, slice]) -> float:
         """Mean steepness in mu-law per px of a part of the frame; 0 where it is not trusted."""
-        shown = mu_law(highest(self.label.stored[at].astype(np.float32)))
+        shown = mu_law(highest(single(self.label.stored[at])))
         slope = np.zeros_like(shown)
         slope[:, :-1] = cv2.absdiff(shown[:, 1:], shown[:, :-1])
         slope[:-1] = np.maximum(slope[:-1], cv2.absdiff(shown[1:], shown[:-1]))
-        return float(slope[self.label.weight[at] >= 128].sum() / slope.size)
-
-
-def _trust(label: Label, at: tuple[slice, slice]) -> float:
-    """Mean weight, 0 to 1, of a part of a label."""
-    return float(label.weight[at].mean() / 255)
+        return float((slope * (self.label.weight[at] >= 128)).sum() / slope.size)
 
 
 def _branch(label: Label, at: tuple[slice, slice], recipe: Recipe) -> int:
-    static = (label.kind[at] == STATIC).mean() >= 1 - recipe.motion.cell_share
+    static = share(label.kind[at] == STATIC) >= 1 - recipe.motion.cell_share
     return BRANCHES.index("static" if static else "reference")

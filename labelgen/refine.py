@@ -153,7 +153,7 @@ def _gathered(values: Float, window: float) -> Float:
 
 
 def _disagreement(reference: Float, other: Float, displacement: Float, window: float) -> Float:
-    """Mean robust difference of two frames around every pixel, in steps of a third of the window."""
+    """Mean robust difference of two frames around every pixel, a third of the window apart."""
     moved, seen = sampled(other, displacement, SPARSE)
     difference = np.abs(reference[::SPARSE, ::SPARSE] - moved) * seen
     return _gathered(np.minimum(difference, np.float32(0.1)), window / SPARSE)

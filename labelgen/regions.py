@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import TypeAlias
 
+import cv2
 import numpy as np
 
 from labelgen.arrays import Mask, Region, whole
@@ -86,12 +87,10 @@ def boxes(mask: Mask, around: int) -> list[Region]:
 
 def _split(mask: Mask, at: Region, around: int) -> tuple[int, list[Region]]:
     """What boxes that hold a part of a mask cost, in pixels, and the boxes."""
-    ys, xs = (np.flatnonzero(mask[at].any(axis)) for axis in (1, 0))
-    if not len(ys):
+    left, top, width, height = cv2.boundingRect(mask[at].view(np.uint8))
+    if not width:
         return 0, []
-    found = slice(int(ys[0]), int(ys[-1]) + 1), slice(int(xs[0]), int(xs[-1]) + 1)
-    y, x = box = out_of(found, at)
-    height, width = y.stop - y.start, x.stop - x.start
+    y, x = box = out_of((slice(top, top + height), slice(left, left + width)), at)
     one = (height + 2 * around) * (width + 2 * around) + EACH_BOX, [box]
     if max(height, width) <= LEAST_BOX:
         return one

@@ -12,9 +12,10 @@ from functools import cache
 from itertools import pairwise
 from typing import Any, Literal, TypeAlias
 
+import cv2
 import numpy as np
 
-from labelgen.arrays import Array, Codes, Float, log1p, looked_up, power
+from labelgen.arrays import Array, Codes, Float, log1p, looked_up, power, tripled
 from labelgen.errors import UserError
 
 GAMMA = 2.2
@@ -154,9 +155,9 @@ def bit_depth(codes: Array) -> Literal[8, 16]:
     return 8 if codes.dtype == np.uint8 else 16
 
 
-def every_code(like: Codes) -> Codes:
-    """All codes there are of the type of some codes, rising: what tables are made of."""
-    if like.dtype == np.uint8:
+def every_code(depth: int) -> Codes:
+    """All codes there are of 8 or 16 bits, rising: what tables are made of."""
+    if depth == 8:
         return np.arange(256, dtype=np.uint8)
     return np.arange(65536, dtype=np.uint16)
 
@@ -195,6 +196,32 @@ def encode(linear: Float, depth: int) -> Codes:
     top = 2**depth - 1
     code = np.rint(top * power(np.clip(linear, 0, 1), 1 / GAMMA))
     return code.astype(np.uint8) if depth == 8 else code.astype(np.uint16)
+
+
+def lit(codes: Codes, gain: Float, depth: int) -> Codes:
+    """Camera codes under more light: as `encode(decode(codes) * gain, depth)`, in one pass.
+
+    Gamma 2.2 makes a gain of light one of codes.
+
+    Parameters
+    ----------
+    codes : (H, W, 3) uint8 or uint16
+        Gamma 2.2 codes, full scale at 255 or 65535.
+    gain : (H, W) float32
+        Factor of the light.
+    depth : {8, 16}
+        Bits per sample of the result.
+
+    Returns
+    -------
+    (H, W, 3) uint8 or uint16
+        Clipped at full scale, and rounded.
+    """
+    scale = (2**depth - 1) / (2 ** bit_depth(codes) - 1)
+    kind = cv2.CV_8U if depth == 8 else cv2.CV_16U
+    more = tripled(power(gain, 1 / GAMMA))
+    brighter: Array = cv2.multiply(codes, more, scale=scale, dtype=kind)
+    return brighter
 
 
 def to_depth(codes: Codes, depth: int) -> Codes:

@@ -15,11 +15,14 @@ from labelgen.cues import Cues
 from labelgen.fusion import triangle
 from labelgen.motion import gradient
 from labelgen.recipe import Fusion, Recipe
+from labelgen.regions import boxes, widened, within
 from labelgen.response import GAMMA, Sampling, mu_law, mu_law_slope
 
-NOTHING, STATIC, REFERENCE = 0, 1, 2
+NOTHING, STATIC, REFERENCE = np.uint8(0), np.uint8(1), np.uint8(2)
 """How a pixel got its label: not at all, from all frames, from what agrees with the reference."""
 
+SLOPE_BORDER = 1
+"""px around a pixel that its slope depends on."""
 LEAST_EVIDENCE = 1e-3
 """With less around it (share of the pixels, both ways) a pixel is trusted as if it stood still."""
 
@@ -122,17 +125,27 @@ def trust_clipped(cues: Cues, fused: Float, settings: Fusion) -> Float:
     (H, W) float32
         0 to 1; 1 wherever the reference is not clipped.
     """
-    if cues.reference == 0:  # what the shortest frame clips is 1.0, whatever it is
-        return np.ones(cues.clipped.shape, np.float32)
+    trust = np.ones(cues.clipped.shape, np.float32)
+    # What the shortest frame clips is 1.0, whatever it is.
+    if cues.reference == 0 or not cues.clipped.any():
+        return trust
     shorter = range(cues.reference)
     reaches = np.logical_and.reduce([cues.aligned[i].seen for i in shorter])
     agrees = np.logical_and.reduce([cues.agrees[i] for i in shorter])
     speak = reaches & ~agrees, agrees & ~cues.clipped
     moved, still = (_around(mask, settings.around) for mask in speak)
     stood = (still + LEAST_EVIDENCE) / (still + settings.doubt * moved + LEAST_EVIDENCE)
-    wrong = np.float32(settings.misplaced) * highest(gradient(mu_law(fused)))
-    exact = _tolerated(wrong, settings)
-    return np.where(cues.clipped, stood * exact, 1).astype(np.float32)
+    for box in boxes(cues.clipped, SLOPE_BORDER):
+        wide = widened(box, cues.clipped.shape, SLOPE_BORDER)
+        slope = _steepest(mu_law(fused[wide]))[within(box, wide)]
+        exact = _tolerated(slope * np.float32(settings.misplaced), settings)
+        np.copyto(trust[box], stood[box] * exact, where=cues.clipped[box])
+    return trust
+
+
+def _steepest(image: Float) -> Float:
+    """Magnitude (H, W) of the change per pixel of (H, W, 3), of the channel where it is largest."""
+    return np.maximum.reduce([gradient(channel) for channel in cv2.split(image)])
 
 
 def _around(mask: Mask, sigma: float) -> Float:

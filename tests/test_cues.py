@@ -10,6 +10,7 @@ import pytest
 
 from labelgen import homography
 from labelgen.align import Aligned, align, aligned, displacement, reduced
+from labelgen.arrays import highest
 from labelgen.bracket import Stack
 from labelgen.exposure import clipped, dark
 from labelgen.motion import moving, variance
@@ -207,5 +208,5 @@ def test_one_clipped_channel_clips_the_pixel_and_one_bright_channel_is_not_dark(
     codes = np.zeros((1, 3, 3), np.uint8)
     codes[0, 0] = (255, 10, 10)
     codes[0, 1] = (100, 3, 3)
-    assert clipped(codes, SSHDR.exposure).tolist() == [[True, False, False]]
-    assert dark(codes, SSHDR.exposure).tolist() == [[False, False, True]]
+    assert clipped(highest(codes), SSHDR.exposure).tolist() == [[True, False, False]]
+    assert dark(highest(codes), SSHDR.exposure).tolist() == [[False, False, True]]
