@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from labelgen import recipe
-from labelgen.arrays import Array, Codes, Float, Mask, Region, highest, whole
+from labelgen.arrays import Array, Codes, Float, Mask, Region, highest, shrunk, whole
 from labelgen.bracket import Stack
 from labelgen.chroma import finer
 from labelgen.homography import find_homography, grey, mean, shown_alike
@@ -207,9 +207,7 @@ def reduced(stack: Stack, megapixels: float) -> Stack:
     size = working_size(stack.size, megapixels)
     if size is None:
         return stack
-    return replace(
-        stack, codes=tuple(cv2.resize(c, size, interpolation=cv2.INTER_AREA) for c in stack.codes)
-    )
+    return replace(stack, codes=tuple(shrunk(c, size) for c in stack.codes))
 
 
 def working_size(size: tuple[int, int], megapixels: float) -> tuple[int, int] | None:

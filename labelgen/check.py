@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-import cv2
 import numpy as np
 
-from labelgen.arrays import Codes, Float, highest
+from labelgen.arrays import Codes, Float, highest, shrunk
 from labelgen.errors import Rejected
 from labelgen.response import GAMMA, decode
 
@@ -33,10 +32,9 @@ def preview(codes: Codes) -> Float:
 
     By averaging: first some codes, which is about the same and cheaper, then light.
     """
-    (h, w), area = codes.shape[:2], cv2.INTER_AREA
-    half = cv2.resize(codes, (max(1, w // 2), max(1, h // 2)), interpolation=area)
-    size = max(1, w // PREVIEW), max(1, h // PREVIEW)
-    return np.asarray(cv2.resize(decode(half), size, interpolation=area), np.float32)
+    h, w = codes.shape[:2]
+    half = shrunk(codes, (max(1, w // 2), max(1, h // 2)))
+    return shrunk(decode(half), (max(1, w // PREVIEW), max(1, h // PREVIEW)))
 
 
 def well_exposed(frame: Float) -> float:

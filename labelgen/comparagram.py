@@ -16,7 +16,17 @@ import cv2
 import numpy as np
 
 from labelgen.align import working_size
-from labelgen.arrays import Array, Codes, Float, Mask, Packed, highest, median, power
+from labelgen.arrays import (
+    Array,
+    Codes,
+    Float,
+    Mask,
+    Packed,
+    highest,
+    median,
+    power,
+    shrunk,
+)
 from labelgen.bracket import Stack
 from labelgen.homography import match
 from labelgen.recipe import Align
@@ -94,7 +104,7 @@ def reduced(codes: Codes) -> Float:
     """Codes (H, W, 3) uint8 or uint16 as (h, w, 3) float32 of 0..1, at working size."""
     h, w = codes.shape[:2]
     if size := working_size((h, w), MEGAPIXELS):
-        codes = cv2.resize(to_depth(codes, 16), size, interpolation=cv2.INTER_AREA)
+        codes = shrunk(to_depth(codes, 16), size)
     return codes.astype(np.float32) * np.float32(1 / np.iinfo(codes.dtype).max)
 
 
@@ -129,24 +139,19 @@ def _scatter(short: Float, long: Float, where: Mask) -> float:
 def _ridge(short: Float, long: Float) -> list[tuple[float, ...]]:
     """Rows of (channel, short, long, spread, count) of two aligned frames."""
     window = np.ones((WINDOW, WINDOW), np.uint8)
-    low, low_long = cv2.erode(short, window), cv2.erode(long, window)
-    high, high_long = cv2.dilate(short, window), cv2.dilate(long, window)
-    flat = (high - low < FLAT) & (high_long - low_long < FLAT)
-    flat &= (low >= LEAST_CODE) & (high_long < MOST_CODE)
-    # Noise is of the light: means of codes would be too dark where it is strong.
-    means = [_mean(np.maximum(x, 0)) for x in (short, long)]
     at = np.s_[WINDOW // 2 :: STRIDE, WINDOW // 2 :: STRIDE]
     rows: list[tuple[float, ...]] = []
-    for channel in range(3):
-        chosen = flat[at][..., channel]
-        x, y = (m[at][..., channel][chosen] for m in means)
-        rows += [(channel, *row) for row in _bins(x, y)]
+    for channel, pair in enumerate(zip(cv2.split(short), cv2.split(long), strict=True)):
+        lows = [cv2.erode(x, window)[at] for x in pair]
+        highs = [cv2.dilate(x, window)[at] for x in pair]
+        flat = (lows[0] >= LEAST_CODE) & (highs[1] < MOST_CODE)
+        for low, high in zip(lows, highs, strict=True):
+            flat &= high - low < FLAT
+        # Noise is of the light: means of codes would be too dark where it is strong.
+        lights = (cv2.blur(power(np.maximum(x, 0), GAMMA), (WINDOW, WINDOW))[at] for x in pair)
+        means = (power(np.maximum(light[flat], 0), 1 / GAMMA) for light in lights)
+        rows += [(channel, *row) for row in _bins(*means)]
     return rows
-
-
-def _mean(codes: Float) -> Float:
-    light = cv2.blur(power(codes, GAMMA), (WINDOW, WINDOW))
-    return np.asarray(power(np.maximum(light, 0), 1 / GAMMA), np.float32)
 
 
 def _bins(short: Float, long: Float) -> list[tuple[float, ...]]:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from labelgen import recipe
-from labelgen.arrays import Array, Bytes, Codes, Float, highest, power
+from labelgen.arrays import Array, Bytes, Codes, Float, highest, power, shrunk
 from labelgen.bracket import Stack
 from labelgen.response import GAMMA, decode, mu_law
 
@@ -89,11 +89,11 @@ def mean(linear: Float) -> Float:
 
 def _by_flow(stack: Stack, i: int, inlier: float) -> tuple[Array | None, float]:
     """A homography, and the share of the vectors of textured places that follow it."""
-    k = 1 if stack.size[0] * stack.size[1] <= ENOUGH else 2
-    most = max(stack.ev[i], stack.ev[stack.reference])
-    here, there = (
-        _equalised(_reduced(stack.codes[j], k), most - stack.ev[j]) for j in (stack.reference, i)
-    )
+    height, width = stack.size
+    k = 1 if height * width <= ENOUGH else 2
+    most, pair = max(stack.ev[i], stack.ev[stack.reference]), (stack.reference, i)
+    small = (shrunk(stack.codes[j], (width // k, height // k)) for j in pair)
+    here, there = (_equalised(c, most - stack.ev[j]) for c, j in zip(small, pair, strict=True))
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     dis.setFinestScale(FINEST - (k - 1))  # vectors as dense as those of the whole frame
     flow = dis.calc(here, there, None)
@@ -106,16 +106,6 @@ def _by_flow(stack: Stack, i: int, inlier: float) -> tuple[Array | None, float]:
     points = np.dstack(np.meshgrid(xs, ys)).astype(np.float32)[textured]
     one, two = (k * p + np.float32((k - 1) / 2) for p in (points, points + flow[at][textured]))
     return _fitted(one, two, inlier)
-
-
-def _reduced(codes: Codes, k: int) -> Codes:
-    """Codes at 1/k of their size."""
-    if k == 1:
-        return codes
-    h, w = codes.shape[:2]
-    whole = codes[: h // k * k, : w // k * k]
-    small: Array = cv2.resize(whole, (w // k, h // k), interpolation=cv2.INTER_AREA)
-    return small
 
 
 def _by_features(stack: Stack, i: int, settings: recipe.Align) -> Array | None:
@@ -166,7 +156,8 @@ def _disagreement(stack: Stack, i: int, matrix: Array) -> float:
     there = cv2.perspectiveTransform(points.astype(np.float32), matrix)
     here = stack.codes[stack.reference][::EVERY, ::EVERY]
     moved = cv2.remap(stack.codes[i], there, None, cv2.INTER_LINEAR)
-    fair = ((there >= 0) & (there <= (w - 1, h - 1))).all(-1)
+    x, y = cv2.split(there)
+    fair = (x >= 0) & (x <= w - 1) & (y >= 0) & (y <= h - 1)
     ref, other = (
         decode(codes) * np.float32(2.0 ** -stack.ev[k])
         for codes, k in ((here, stack.reference), (moved, i))

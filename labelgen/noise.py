@@ -31,7 +31,7 @@ BINS = 16
 FLATTEST = 0.05
 """Share of the blocks of a level that is taken for flat."""
 LEAST_BLOCKS = 3
-PIXELS = 5e5
+PIXELS = 2.5e5
 """Of larger frames strips are looked at, so many pixels in all."""
 BRIGHTEST = 0.85
 """Light above which many cameras bend their curve or clip."""
@@ -108,9 +108,11 @@ def _levels(image: Float) -> dict[int, tuple[float, float, int]]:
     blocks = blocks[blocks.max(1, initial=0) < 1]
     waves = _high()
     mean = blocks.mean(1)
+    blocks = blocks - mean[:, None]
     # Not by BLAS, whose sums may depend on the number of threads.
-    high = np.square(np.einsum("nk,fk->nf", blocks, waves)).sum(1)
-    low = np.square(blocks - mean[:, None]).sum(1) - high
+    waved = np.einsum("nk,fk->nf", blocks, waves)
+    high, low = (np.einsum("nk,nk->n", x, x) for x in (waved, blocks))
+    low -= high
     level = (mean**0.25 * BINS).astype(int)
     found: dict[int, tuple[float, float, int]] = {}
     for k in range(BINS):

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from labelgen.arrays import Float, Mask
+from labelgen.arrays import Float, Mask, shrunk
 
 SPARSE = 2
 """Every second pixel in each direction is compared: windows hold hundreds."""
@@ -73,10 +73,8 @@ def _change(
     h, w = reference.shape[:2]
     size = -(-w // k), -(-h // k)
     scale = np.array([w / size[0], h / size[1]], np.float32)
-    one, two, start = (
-        cv2.resize(x, size, interpolation=cv2.INTER_AREA) for x in (reference, other, displacement)
-    )
-    change = _steps(one, two, start / scale, window / k, every) * scale
+    one, two, start = (shrunk(x, size) for x in (reference, other, displacement))
+    change = _steps(one, two, np.asarray(start / scale, np.float32), window / k, every) * scale
     return np.asarray(cv2.resize(change, (w, h), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
