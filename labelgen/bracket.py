@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from labelgen.arrays import Codes, Float, Mask
+from labelgen.arrays import Array, Codes, Float, Mask
 from labelgen.errors import Rejected
 from labelgen.images import read_frames
 from labelgen.mask import painted, read_masks
@@ -79,7 +79,9 @@ class Stack:
     `codes` are F arrays (H, W, 3), uint8 or uint16, RGB, of gamma 2.2; `ev` (F,) is in stops
     relative to the shortest as stated; `reference` is the index of the frame whose geometry the
     label has. `source` says how they were stored before they were recoded, if they were. What
-    `masked` (H, W) bool covers is black in all frames, and must not be used.
+    `masked` (H, W) bool covers is black in all frames, and must not be used. `maps` are what is
+    known of the geometry beforehand: homographies (3, 3) from the reference to each frame, in
+    shares of the frame (`labelgen.homography.UNIT`), None where that is nothing.
     """
 
     codes: tuple[Codes, ...]
@@ -87,6 +89,7 @@ class Stack:
     reference: int
     source: Stored | None = None
     masked: Mask | None = None
+    maps: tuple[Array | None, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:

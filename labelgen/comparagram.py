@@ -28,7 +28,7 @@ from labelgen.arrays import (
     shrunk,
 )
 from labelgen.bracket import Stack
-from labelgen.homography import match
+from labelgen.homography import UNIT, at_size, match
 from labelgen.recipe import Align
 from labelgen.response import GAMMA, to_depth
 
@@ -78,8 +78,8 @@ class Ridge:
         return tuple(tuple(round(float(v), 5) for v in row) for row in zip(*columns, strict=True))
 
 
-def ridge(frames: Sequence[Float], ev: Sequence[float]) -> Ridge:
-    """The ridges of the comparagrams of neighbouring frames.
+def ridge(frames: Sequence[Float], ev: Sequence[float]) -> tuple[Ridge, list[Array | None]]:
+    """The ridges of the comparagrams of neighbouring frames, and the geometry found for them.
 
     Parameters
     ----------
@@ -90,14 +90,20 @@ def ridge(frames: Sequence[Float], ev: Sequence[float]) -> Ridge:
 
     Returns
     -------
-    Ridge
+    ridges : Ridge
         Empty where nothing is flat and well exposed in two neighbours.
+    steps : list of (3, 3) float64 or None
+        Homographies to each frame from the next longer one, in shares of the frame
+        (`labelgen.homography.UNIT`); None where it was taken as it is.
     """
     rows: list[tuple[float, ...]] = []
+    steps: list[Array | None] = []
     for pair, (short, long) in enumerate(pairwise(frames)):
-        aligned = _aligned(short, long, ev[pair + 1] - ev[pair])
+        aligned, matrix = _aligned(short, long, ev[pair + 1] - ev[pair])
         rows += [(pair, *row) for row in _ridge(aligned, long)]
-    return Ridge.of(rows)
+        size = short.shape[0], short.shape[1]
+        steps.append(None if matrix is None else at_size(matrix, size, UNIT))
+    return Ridge.of(rows), steps
 
 
 def reduced(codes: Codes) -> Float:
@@ -108,8 +114,8 @@ def reduced(codes: Codes) -> Float:
     return codes.astype(np.float32) * np.float32(1 / np.iinfo(codes.dtype).max)
 
 
-def _aligned(short: Float, long: Float, step: float) -> Float:
-    """The shorter frame as the longer one sees it, -1 where it does not reach.
+def _aligned(short: Float, long: Float, step: float) -> tuple[Float, Array | None]:
+    """The shorter frame as the longer one sees it, -1 where it does not reach, and by what map.
 
     It is taken as it is unless a homography makes the codes of the frames fit one curve better,
     whatever that curve is: the response is not known yet.
@@ -117,12 +123,13 @@ def _aligned(short: Float, long: Float, step: float) -> Float:
     pair = tuple(np.rint(np.float32(65535) * x).astype(np.uint16) for x in (short, long))
     matrix = match(Stack(pair, (0.0, step), 1), 0, Align(features=FEATURES))
     if matrix is None:
-        return short
+        return short, None
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     size = short.shape[1::-1]
     moved = cv2.warpPerspective(short, matrix, size, flags=flags, borderValue=(-1, -1, -1))
     inside = ~highest(moved < 0)
-    return moved if _scatter(moved, long, inside) < _scatter(short, long, inside) else short
+    better = _scatter(moved, long, inside) < _scatter(short, long, inside)
+    return (moved, matrix) if better else (short, None)
 
 
 def _scatter(short: Float, long: Float, where: Mask) -> float:

@@ -8,6 +8,8 @@ SIFT matches (Lowe 2004, doi:10.1023/B:VISI.0000029664.99615.94), ten times slow
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -33,6 +35,8 @@ LEAST_TEXTURE = 4.0
 """Standard deviation (codes of 255) within STEP that a vector needs to mean anything."""
 MOST_FOLLOW = 0.6
 """Share of the vectors that have to follow a homography, or features are asked."""
+UNIT = (1, 1)
+"""Size of frames whose homographies hold at any size, by `at_size`."""
 
 
 def find_homography(stack: Stack, i: int, settings: recipe.Align) -> Array | None:
@@ -53,11 +57,38 @@ def find_homography(stack: Stack, i: int, settings: recipe.Align) -> Array | Non
         Takes (x, y) of the reference to (x, y) of frame i; None where no homography makes the
         frames agree better than they do unaligned.
     """
-    matrix = match(stack, i, settings)
-    if matrix is None:
+    most = (1 - LEAST_GAIN) * _disagreement(stack, i, np.eye(3))
+    known = stack.maps[i] if stack.maps else None
+    if known is not None:
+        matrix = at_size(known, UNIT, stack.size)
+        if _disagreement(stack, i, matrix) < most:
+            return matrix
+    found = match(stack, i, settings)
+    return found if found is not None and _disagreement(stack, i, found) < most else None
+
+
+def at_size(matrix: Array, size: tuple[int, int], other: tuple[int, int]) -> Array:
+    """A homography (3, 3) of frames of one size (height, width), for the same of another."""
+    down, across = (b / a for a, b in zip(size, other, strict=True))
+    # Half a pixel, since whole ones are the middles of pixels.
+    scale = np.array([[across, 0, across / 2 - 0.5], [0, down, down / 2 - 0.5], [0, 0, 1]])
+    return scale @ matrix @ np.linalg.inv(scale)
+
+
+def chained(steps: Sequence[Array | None], start: int, end: int) -> Array | None:
+    """The homography from one frame to another, by those from each to the one before it.
+
+    `steps[k]` takes frame k + 1 to frame k, or is None where that is not known.
+    """
+    low, high = sorted((start, end))
+    between = steps[low:high]
+    known = [step for step in between if step is not None]
+    if start == end or len(known) < len(between):
         return None
-    unaligned = _disagreement(stack, i, np.eye(3))
-    return matrix if _disagreement(stack, i, matrix) < (1 - LEAST_GAIN) * unaligned else None
+    matrix = np.eye(3)
+    for step in known:
+        matrix = matrix @ step
+    return matrix if end < start else np.linalg.inv(matrix)
 
 
 def match(stack: Stack, i: int, settings: recipe.Align) -> Array | None:

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 
 import labelgen
 from labelgen import raw
-from labelgen.arrays import Codes, Float, Packed, packed
+from labelgen.arrays import Array, Codes, Float, Packed, packed
 from labelgen.bracket import (
     TRUTH,
     Bracket,
@@ -36,6 +36,7 @@ from labelgen.check import check_pixels, preview, well_exposed
 from labelgen.comparagram import Ridge, reduced, ridge
 from labelgen.errors import Rejected, UserError
 from labelgen.files import kind_of_file, read_hdr, sha256, write_json
+from labelgen.homography import chained
 from labelgen.images import read_frames
 from labelgen.mask import read_masks
 from labelgen.noise import observe
@@ -98,8 +99,9 @@ class Seen:
     `key` names camera and processing; `ev` are the stated exposures (stops) of the frames that
     were looked at, shortest first; `used` their indices that a dataset takes; `rows` the ridges
     (`labelgen.comparagram.Ridge.rows`) of neighbours. `iso` and `noise` (`labelgen.noise.observe`)
-    are those of the same frames; an ISO is 0 where nothing says it. Rows are packed: a build
-    remembers those of all brackets.
+    are those of the same frames; an ISO is 0 where nothing says it. `steps` are the homographies
+    between neighbours (`labelgen.comparagram.ridge`), empty where unknown. Rows are packed: a
+    build remembers those of all brackets.
     """
 
     key: str
@@ -108,6 +110,12 @@ class Seen:
     rows: Packed
     iso: tuple[float, ...] = ()
     noise: tuple[Packed, ...] = ()
+    steps: tuple[Packed, ...] = ()
+
+    def maps(self, reference: int) -> tuple[Array | None, ...]:
+        """From the reference, an index of those used, to each frame used (`Stack.maps`)."""
+        steps = [np.array(s).reshape(3, 3) if s else None for s in self.steps]
+        return tuple(chained(steps, self.used[reference], i) for i in self.used)
 
     def view(self) -> View:
         """As `labelgen.calibrate` takes it."""
@@ -206,7 +214,9 @@ def to_json(found: Survey) -> dict[str, Any]:
     del values["response"]
     if found.seen:
         seen = values["seen"]
-        seen["rows"], seen["noise"] = list(seen["rows"]), [list(frame) for frame in seen["noise"]]
+        seen["rows"] = list(seen["rows"])
+        for name in ("noise", "steps"):
+            seen[name] = [list(values) for values in seen[name]]
     values["masks"] = [str(path) for path in found.masks]
     return values | {"truth": str(found.truth) if found.truth else None}
 
@@ -221,7 +231,8 @@ def from_json(values: dict[str, Any]) -> Survey:
     if seen:
         seen = {k: v if k == "key" else tuple(v) for k, v in seen.items()}
         seen["rows"] = packed([seen["rows"]])
-        seen["noise"] = tuple(packed([frame]) for frame in seen["noise"])
+        for name in ("noise", "steps"):
+            seen[name] = tuple(packed([values]) for values in seen[name])
         seen = Seen(**seen)
     return Survey(**lists | {"paths": paths, "truth": truth, "masks": masks, "seen": seen or None})
 
@@ -304,13 +315,15 @@ def _seen(bracket: Bracket, used: Mapping[Frame, _Look], linear: bool, bayer: st
             looks[frame] = _look(read_frames([frame.path], 0, bayer).codes[0], linear)
     order = [f for f in distinct_exposures(bracket) if f in looks and looks[f].size == like.size]
     ev = exposures_of(order)
+    ridges, steps = ridge([looks[f].codes for f in order], ev)
     return Seen(
         camera_key(bracket, like.size, like.depth) + (", linear" if linear else ""),
         tuple(e - ev[0] for e in ev),
         tuple(order.index(f) for f in used),
-        packed(ridge([looks[f].codes for f in order], ev).rows()),
+        packed(ridges.rows()),
         tuple(f.iso or 0.0 for f in order),
         tuple(looks[f].noise for f in order),
+        tuple(packed([] if step is None else step) for step in steps),
     )
 
 
@@ -398,7 +411,8 @@ def frames_of(found: Survey, reference: int) -> Stack:
         A frame or a mask is damaged, or sizes differ.
     """
     how = found.response, found.bayer, found.noise, found.masks
-    return load(found.paths, found.ev, reference, *how)
+    stack = load(found.paths, found.ev, reference, *how)
+    return replace(stack, maps=found.seen.maps(reference)) if found.seen else stack
 
 
 def read_truth(found: Survey) -> Float:

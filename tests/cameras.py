@@ -75,4 +75,4 @@ def view(
 ) -> View:
     """What calibration is given of a bracket whose exposures are stated that way."""
     frames = [reduced(codes) for codes in stored(simulated, curve)]
-    return View(key, tuple(stated), ridge(frames, stated))
+    return View(key, tuple(stated), ridge(frames, stated)[0])
