@@ -241,7 +241,8 @@ def find_flow(stack: Stack, i: int, variational: int, rough: bool = False) -> Fl
     variational : int
         Iterations of the variational refinement at each scale.
     rough : bool
-        End at half the resolution of frames that have enough pixels (`refine.ENOUGH`).
+        With fewer patches and steps, and at half the resolution of frames that have enough pixels
+        (`refine.ENOUGH`): as good for guesses.
 
     Returns
     -------
@@ -250,7 +251,8 @@ def find_flow(stack: Stack, i: int, variational: int, rough: bool = False) -> Fl
     """
     gain = np.float32(2.0 ** max(stack.ev[i], stack.ev[stack.reference]))
     pair = [grey(view * gain) for view in shown_alike(stack, i)]
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    presets = cv2.DISOPTICAL_FLOW_PRESET_MEDIUM, cv2.DISOPTICAL_FLOW_PRESET_FAST
+    dis = cv2.DISOpticalFlow_create(presets[rough])
     dis.setFinestScale(1 if rough and pair[0].size > ENOUGH else 0)
     dis.setVariationalRefinementIterations(variational)
     return np.asarray(dis.calc(*pair, None), np.float32)
