@@ -41,6 +41,8 @@ TUKEY = 4.7
 """Bins count for nothing beyond so many standard deviations (Tukey's biweight)."""
 ANNEALED = (8.0, 6.0, 4.0, 3.0, 2.0)
 """The first rounds believe in wider noise than there is, so that a far start finds its way."""
+SETTLED_EV = 1e-5
+"""A step that changes by less from round to round is found."""
 ROUNDS = 25
 PRIOR_EV = 0.3
 """Stated exposures are expected to be right within this (stops)."""
@@ -206,7 +208,9 @@ def _location(rest: Array, variance: Array) -> tuple[float, Array]:
         weight, scale = _weights(rest - step, variance, k, scale)
         if not weight.any():  # all are far away: start from their middle
             return float(np.median(rest)), 1 / (variance + np.var(rest))
-        step = float(np.average(rest, weights=weight))
+        last, step = step, float((weight * rest).sum() / weight.sum())
+        if k >= len(ANNEALED) and abs(step - last) < SETTLED_EV:
+            break
     return step, weight
 
 

@@ -14,6 +14,7 @@ import io
 import mmap
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -45,6 +46,7 @@ def readable() -> bool:
     return importlib.util.find_spec("rawpy") is not None
 
 
+@cache
 def version_of(distribution: str) -> str:
     """Version of an optional library, "" if it is not installed."""
     try:
