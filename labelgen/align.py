@@ -16,12 +16,22 @@ import cv2
 import numpy as np
 
 from labelgen import recipe
-from labelgen.arrays import Array, Codes, Float, Mask, Region, highest, shrunk, whole
+from labelgen.arrays import (
+    Array,
+    Codes,
+    Float,
+    Mask,
+    Region,
+    highest,
+    looked_up,
+    shrunk,
+    whole,
+)
 from labelgen.bracket import Stack
 from labelgen.chroma import finer
-from labelgen.homography import find_homography, grey, mean, shown_alike
+from labelgen.homography import exposed, find_homography, mean
 from labelgen.refine import ENOUGH, SPARSE, refined
-from labelgen.response import FULL, decode, mu_law, to_depth
+from labelgen.response import FULL, bit_depth, decode, shown_codes, to_depth
 
 LEAST_SHIFT = 0.05
 """A refinement that moves nothing by more (px) is not worth resampling for."""
@@ -107,8 +117,7 @@ def displacement(
     else:
         field = displaced(small.size, find_homography(small, i, settings))
         if settings.refine:
-            reference, other = (mu_law(mean(view)) for view in shown_alike(small, i))
-            field = refined(reference, other, field, settings.refine)
+            field = refined(*_shown_alike(small, i), field, settings.refine)
         if np.abs(field).max() < LEAST_SHIFT:
             return None
     scale = np.diag([size[1] / small.size[1], size[0] / small.size[0]])
@@ -227,6 +236,16 @@ def displaced(size: tuple[int, int], matrix: Array | None) -> Float:
     return np.asarray(there.reshape(here.shape) - here, np.float32)
 
 
+def _shown_alike(stack: Stack, i: int) -> tuple[Float, Float]:
+    """The reference and frame i in grey, (H, W) mu-law, clipped as the longer of the two clips."""
+    most = max(stack.ev[i], stack.ev[stack.reference])
+    reference, other = (
+        mean(looked_up(shown_codes(bit_depth(stack.codes[k]), stack.ev[k], most), stack.codes[k]))
+        for k in (stack.reference, i)
+    )
+    return reference, other
+
+
 def find_flow(stack: Stack, i: int, variational: int, rough: bool = False) -> Float:
     """Dense flow from the reference to frame i.
 
@@ -249,8 +268,8 @@ def find_flow(stack: Stack, i: int, variational: int, rough: bool = False) -> Fl
     (H, W, 2) float32
         x and y displacement in pixels.
     """
-    gain = np.float32(2.0 ** max(stack.ev[i], stack.ev[stack.reference]))
-    pair = [grey(view * gain) for view in shown_alike(stack, i)]
+    most = max(stack.ev[i], stack.ev[stack.reference])
+    pair = [exposed(stack.codes[k], most - stack.ev[k]) for k in (stack.reference, i)]
     presets = cv2.DISOPTICAL_FLOW_PRESET_MEDIUM, cv2.DISOPTICAL_FLOW_PRESET_FAST
     dis = cv2.DISOpticalFlow_create(presets[rough])
     dis.setFinestScale(1 if rough and pair[0].size > ENOUGH else 0)

@@ -9,20 +9,24 @@ SIFT matches (Lowe 2004, doi:10.1023/B:VISI.0000029664.99615.94), ten times slow
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from labelgen import recipe
-from labelgen.arrays import Array, Bytes, Codes, Float, highest, power, shrunk
+from labelgen.arrays import Array, Bytes, Codes, highest, looked_up, shrunk
 from labelgen.bracket import Stack
-from labelgen.response import GAMMA, decode, mu_law
+from labelgen.response import GAMMA, bit_depth, mu_law, shown_codes
 
 LEAST_MATCHES = 12
 LEAST_GAIN = 0.02
 """A homography is used if it lowers the disagreement of the frames by this share at least."""
 ROBUST = 0.1
 """Differences (mu-law) count up to here when agreement is measured: moving things don't decide."""
+UNCLIPPED = 0.9
+"""Light of the longer frame from which on agreement is not measured."""
 EVERY = 3
 """Agreement is measured at every third pixel in each direction."""
 ENOUGH = 3e5
@@ -100,24 +104,6 @@ def match(stack: Stack, i: int, settings: recipe.Align) -> Array | None:
     return by_flow if by_features is None else by_features
 
 
-def shown_alike(stack: Stack, i: int) -> tuple[Float, Float]:
-    """Radiance of the reference and of frame i, both clipped where the longer of the two clips."""
-    clip = np.float32(2.0 ** -max(stack.ev[i], stack.ev[stack.reference]))
-    reference, other = (np.minimum(stack.radiance(k), clip) for k in (stack.reference, i))
-    return reference, other
-
-
-def grey(linear: Float) -> Bytes:
-    """8-bit gamma-encoded mean of the channels, clipped at 1."""
-    clipped = np.clip(mean(np.minimum(linear, 1)), 0, 1)
-    return np.rint(255 * power(clipped, 1 / GAMMA)).astype(np.uint8)
-
-
-def mean(linear: Float) -> Float:
-    """Mean (H, W) of the channels of (H, W, 3)."""
-    return np.asarray(cv2.transform(linear, np.full((1, 3), 1 / 3, np.float32)), np.float32)
-
-
 def _by_flow(stack: Stack, i: int, inlier: float) -> tuple[Array | None, float]:
     """A homography, and the share of the vectors of textured places that follow it."""
     height, width = stack.size
@@ -170,14 +156,23 @@ def _fitted(here: Array, there: Array, inlier: float) -> tuple[Array | None, flo
     return np.asarray(matrix), float(follow.mean())
 
 
-def _equalised(codes: Codes, stops: float) -> Bytes:
-    """Codes exposed so many stops longer, as a grey picture with its contrast evened out.
+def mean(image: NDArray[Any]) -> NDArray[Any]:
+    """Mean (H, W) of the channels of (H, W, 3), same type."""
+    return np.asarray(cv2.transform(image, np.full((1, 3), 1 / 3, np.float32)))
+
+
+def exposed(codes: Codes, stops: float) -> Bytes:
+    """Codes exposed so many stops longer, as a grey picture of 8 bits that clips.
 
     Gamma 2.2 makes a gain of light one of codes.
     """
     gain = 2.0 ** (stops / GAMMA) * 255 / np.iinfo(codes.dtype).max
-    shown = cv2.transform(cv2.convertScaleAbs(codes, alpha=gain), np.full((1, 3), 1 / 3))
-    return np.asarray(cv2.createCLAHE(2.0, (8, 8)).apply(shown), np.uint8)
+    return mean(cv2.convertScaleAbs(codes, alpha=gain))
+
+
+def _equalised(codes: Codes, stops: float) -> Bytes:
+    """`exposed`, with its contrast evened out."""
+    return np.asarray(cv2.createCLAHE(2.0, (8, 8)).apply(exposed(codes, stops)), np.uint8)
 
 
 def _disagreement(stack: Stack, i: int, matrix: Array) -> float:
@@ -189,12 +184,13 @@ def _disagreement(stack: Stack, i: int, matrix: Array) -> float:
     moved = cv2.remap(stack.codes[i], there, None, cv2.INTER_LINEAR)
     x, y = cv2.split(there)
     fair = (x >= 0) & (x <= w - 1) & (y >= 0) & (y <= h - 1)
+    most = max(stack.ev[i], stack.ev[stack.reference])
     ref, other = (
-        decode(codes) * np.float32(2.0 ** -stack.ev[k])
+        looked_up(shown_codes(bit_depth(codes), stack.ev[k], most), codes)
         for codes, k in ((here, stack.reference), (moved, i))
     )
-    clip = np.float32(0.9 * 2.0 ** -max(stack.ev[i], stack.ev[stack.reference]))
+    clip = mu_law(np.array(UNCLIPPED * 2.0**-most, np.float32))
     fair &= highest(np.maximum(ref, other)) < clip
     if fair.mean() < 0.01:
         return np.inf
-    return float(np.minimum(np.abs(mu_law(ref[fair]) - mu_law(other[fair])), ROBUST).mean())
+    return float(np.minimum(np.abs(ref[fair] - other[fair]), ROBUST).mean())

@@ -17,7 +17,7 @@ from labelgen.align import Aligned
 from labelgen.arrays import Bytes, Float, Mask, looked_up
 from labelgen.recipe import Noise, Recipe
 from labelgen.refine import slopes
-from labelgen.response import Stored, bit_depth, decode, every_code, mu_law, mu_law_slope
+from labelgen.response import Stored, bit_depth, clipped_codes, mu_law_slope, shown_codes
 
 WIDE = 3.0
 """Gaussians end at so many standard deviations."""
@@ -86,7 +86,7 @@ def moving(
     settings = recipe.motion
     views = (bit_depth(reference.codes), reference_ev), (bit_depth(other.codes), other_ev)
     most = max(reference_ev, other_ev)
-    shown, other_shown = (_shown(*view, most) for view in views)
+    shown, other_shown = (shown_codes(*view, most) for view in views)
     # Averaging over the Gaussian divides independent noise by 2 sqrt(pi) sigma.
     sigmas = settings.sigmas / (2 * np.sqrt(np.pi) * settings.smooth)
     noisy = _noise(*views, stored, recipe.noise) * np.float32(sigmas)
@@ -115,18 +115,12 @@ def moving(
 
 
 @lru_cache(maxsize=32)
-def _shown(depth: int, ev: float, most: float) -> Float:
-    """Mu-law radiance of every code, clipped as an exposure of `most` stops clips."""
-    return mu_law(_clipped(depth, ev, most))
-
-
-@lru_cache(maxsize=32)
 def _noise(view: View, other: View, stored: Stored, noise: Noise) -> Float:
     """Standard deviation, in mu-law, of what two frames show, by the code of the first.
 
     The other is taken to show the same: where it does not, it moved, whatever the noise.
     """
-    radiance = _clipped(*view, max(view[1], other[1]))
+    radiance = clipped_codes(*view, max(view[1], other[1]))
     slope = mu_law_slope(radiance)
     spread = np.zeros_like(radiance)
     for _, ev in (view, other):
@@ -134,12 +128,6 @@ def _noise(view: View, other: View, stored: Stored, noise: Noise) -> Float:
         linear = np.minimum(radiance * np.float32(2.0**ev), 1)
         spread += variance(linear, stored, noise) * np.square(slope * np.float32(2.0**-ev))
     return np.sqrt(spread)
-
-
-def _clipped(depth: int, ev: float, most: float) -> Float:
-    """Radiance of every code, clipped as an exposure of `most` stops clips."""
-    linear = decode(every_code(depth))
-    return np.minimum(linear * np.float32(2.0**-ev), np.float32(2.0**-most))
 
 
 def _opened(mask: Bytes, width: int) -> Bytes:

@@ -8,7 +8,7 @@ clips. Frames of a camera with another `Response` are recoded when they are read
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import Any, Literal, TypeAlias
 
@@ -254,3 +254,30 @@ def mu_law(radiance: Float) -> Float:
 def mu_law_slope(radiance: Float) -> Float:
     """Derivative of `mu_law`: how much a small step of radiance shows, same shape, float32."""
     return np.float32(MU / np.log1p(MU)) / (np.float32(1) + radiance * np.float32(MU))
+
+
+def clipped_codes(depth: int, ev: float, most: float) -> Float:
+    """Radiance of every code there is, clipped as an exposure of `most` stops clips.
+
+    Parameters
+    ----------
+    depth : {8, 16}
+        Bits per sample.
+    ev : float
+        Exposure of the frame in stops relative to the shortest, at most `most`.
+    most : float
+        Exposure, likewise.
+
+    Returns
+    -------
+    (2^depth,) float32
+        1.0 where the shortest frame clips.
+    """
+    linear = decode(every_code(depth))
+    return np.minimum(linear * np.float32(2.0**-ev), np.float32(2.0**-most))
+
+
+@lru_cache(maxsize=32)
+def shown_codes(depth: int, ev: float, most: float) -> Float:
+    """`mu_law` of `clipped_codes`: by it, frames of two exposures look alike if they clip alike."""
+    return mu_law(clipped_codes(depth, ev, most))
