@@ -128,12 +128,13 @@ def quantile(values: NDArray[Any], share: float) -> float:
 def shrunk(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     """An image (H, W, ...) at a smaller width and height: halved while that fits, then linear.
 
-    Ten times as fast as OpenCV's means over areas, and as good to find geometry by.
+    Ten times as fast as OpenCV's means over areas where sides are even, and as good to find
+    geometry by.
     """
     small: NDArray[Any] = image
     while small.shape[1] >= 2 * size[0] and small.shape[0] >= 2 * size[1]:
-        h, w = (n // 2 for n in small.shape[:2])
-        small = cv2.resize(small[: 2 * h, : 2 * w], (w, h), interpolation=cv2.INTER_AREA)
+        h, w = ((n + 1) // 2 for n in small.shape[:2])
+        small = cv2.resize(small, (w, h), interpolation=cv2.INTER_AREA)
     return small if small.shape[1::-1] == size else cv2.resize(small, size)
 
 

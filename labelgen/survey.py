@@ -232,7 +232,7 @@ def from_json(values: dict[str, Any]) -> Survey:
         seen = {k: v if k == "key" else tuple(v) for k, v in seen.items()}
         seen["rows"] = packed([seen["rows"]])
         for name in ("noise", "steps"):
-            seen[name] = tuple(packed([values]) for values in seen[name])
+            seen[name] = tuple(packed([values]) for values in seen.get(name, ()))
         seen = Seen(**seen)
     return Survey(**lists | {"paths": paths, "truth": truth, "masks": masks, "seen": seen or None})
 

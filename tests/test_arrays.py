@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from numpy.typing import DTypeLike
 
-from labelgen.arrays import looked_up, median, tripled
+from labelgen.arrays import (
+    half,
+    looked_up,
+    median,
+    quantile,
+    share,
+    shrunk,
+    single,
+    tripled,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -54,3 +63,56 @@ def test_scaling_is_multiplication() -> None:
     expected = image * by[..., None]
     image *= tripled(by)
     assert np.array_equal(image, expected)
+
+
+@pytest.mark.parametrize("fast", [True, False], ids=["by OpenCV if it can", "by NumPy"])
+@pytest.mark.parametrize("shape", [(0, 3), (7,), (5, 4), (5, 4, 3)])
+def test_halves_are_those_of_numpy(
+    shape: tuple[int, ...], fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not fast:
+        monkeypatch.setattr("labelgen.arrays._converts_halves", lambda: False)
+    values = (10 ** RNG.uniform(-9, 0, shape)).astype(np.float32)  # below what is normal, too
+    halves = half(values)
+    assert halves.dtype == np.float16
+    assert np.array_equal(halves, values.astype(np.float16))
+    back = single(halves)
+    assert back.dtype == np.float32
+    assert np.array_equal(back, halves.astype(np.float32))
+    assert single(values) is values
+
+
+def test_a_part_of_an_image_is_halved() -> None:
+    part = RNG.random((20, 30, 3), np.float32)[3:, 2:9]
+    assert np.array_equal(half(part), part.astype(np.float16))
+    halves = part.astype(np.float16)[1:, 1:]
+    assert np.array_equal(single(halves), halves.astype(np.float32))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 100, 101])
+@pytest.mark.parametrize("at", [0.0, 0.3, 0.99, 1.0])
+def test_quantiles_are_those_of_numpy(count: int, at: float) -> None:
+    values = RNG.random(count)
+    assert quantile(values, at) == pytest.approx(np.quantile(values, at), rel=1e-12)
+
+
+def test_shares_are_means() -> None:
+    mask = (RNG.random((20, 30)) < 0.3)[3:, 2:9]
+    assert share(mask) == mask.mean()
+
+
+@pytest.mark.parametrize("size", [(30, 20), (60, 40), (25, 17), (7, 5), (119, 79)])
+def test_what_is_shrunk_stays_in_its_place(size: tuple[int, int]) -> None:
+    """A slope, whose value is where a pixel lies, in shares of the image."""
+    ys, xs = ((np.arange(n, dtype=np.float32) + 0.5) / n for n in (80, 120))
+    image = np.dstack(np.broadcast_arrays(xs[None], ys[:, None]))
+    small = shrunk(image, size)
+    assert small.shape == (size[1], size[0], 2)
+    ys, xs = ((np.arange(n) + 0.5) / n for n in size[::-1])
+    assert np.abs(small[..., 0] - xs).max() < 0.25 / size[0]
+    assert np.abs(small[..., 1] - ys[:, None]).max() < 0.25 / size[1]
+
+
+def test_noise_averages_out_of_what_is_shrunk() -> None:
+    noise = RNG.standard_normal((512, 512), np.float32)
+    assert shrunk(noise, (64, 64)).std() == pytest.approx(1 / 8, rel=0.1)

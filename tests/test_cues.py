@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -49,6 +50,46 @@ def test_a_known_homography_is_found_to_a_fraction_of_a_pixel(tripod: Simulated,
     corners = np.float32([[[30, 30], [w - 30, 30], [30, h - 30], [w - 30, h - 30]]])
     error = cv2.perspectiveTransform(corners, found) - cv2.perspectiveTransform(corners, truth)
     assert np.abs(error).max() < 0.5
+
+
+def test_what_is_known_beforehand_is_not_looked_for(
+    tripod: Simulated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = np.array([[0.999, -0.012, 6.3], [0.012, 1.001, -4.6], [1e-5, -8e-6, 1]])
+    stack = shifted(stack_of(tripod), 0, truth)
+    known = homography.at_size(truth, stack.size, homography.UNIT)
+    hinted = replace(stack, maps=(known, None, None))
+    wrong = replace(stack, maps=(np.linalg.inv(known), None, None))
+    found = homography.find_homography(wrong, 0, Align())  # what is known is wrong
+    assert found is not None
+    assert not np.allclose(found, np.linalg.inv(truth), atol=0.1)
+    monkeypatch.setattr(homography, "match", lambda *_: pytest.fail("looked for"))
+    taken = homography.find_homography(hinted, 0, Align())
+    assert taken is not None
+    assert np.allclose(taken, truth)
+
+
+def test_homographies_hold_at_another_size() -> None:
+    matrix = np.array([[1.01, -0.02, 6.3], [0.03, 0.98, -4.6], [1e-5, -8e-6, 1]])
+    here = np.array([[[-0.5, -0.5], [399.5, 287.5], [100.0, 30.0]]])  # corners, and a place
+    there = cv2.perspectiveTransform(here, matrix)
+    halved = cv2.perspectiveTransform(
+        (here + 0.5) / 2 - 0.5, homography.at_size(matrix, (288, 400), (144, 200))
+    )
+    assert np.allclose(halved, (there + 0.5) / 2 - 0.5)
+
+
+def test_homographies_are_chained_from_frame_to_frame() -> None:
+    rng = np.random.default_rng(0)
+    to_first = [np.eye(3)] + [np.eye(3) + rng.normal(0, 0.01, (3, 3)) for _ in range(3)]
+    steps = [np.linalg.inv(a) @ b for a, b in pairwise(to_first)]
+    for start, end in ((3, 1), (1, 3), (2, 0), (0, 1)):
+        chain = homography.chained(steps, start, end)
+        assert chain is not None
+        assert np.allclose(to_first[end] @ chain, to_first[start])
+    assert homography.chained(steps, 2, 2) is None
+    assert homography.chained([steps[0], None, steps[2]], 3, 0) is None
+    assert homography.chained([steps[0], None, steps[2]], 3, 2) is not None
 
 
 def test_hands_that_shook_far_are_followed_by_features(tripod: Simulated) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from labelgen.errors import UserError
-from labelgen.response import GAMMA, GAMMA22, SAMPLES, Response
+from labelgen.response import GAMMA, GAMMA22, SAMPLES, Response, decode, encode, lit
 
 from .cameras import film, srgb
 
@@ -105,3 +105,16 @@ def test_what_is_no_response_is_refused(name: str, curves: tuple[tuple[float, ..
 def test_a_curve_that_does_not_rise_from_0_to_1_is_refused(bad: tuple[float, ...]) -> None:
     with pytest.raises(UserError, match="rise from 0 to 1"):
         Response("estimated", (LINE, LINE, bad))
+
+
+@pytest.mark.parametrize("every", [EVERY8, EVERY16])
+@pytest.mark.parametrize("depth", [8, 16])
+def test_light_on_codes_is_light(every: np.ndarray, depth: int) -> None:
+    """As if they were decoded, lit, clipped and encoded again, but for the rounding."""
+    gain = np.linspace(0.5, 11, len(every), dtype=np.float32)[::-1, None]
+    expected = encode(decode(every) * gain[..., None], depth)
+    found = lit(every, gain, depth)
+    assert found.dtype == expected.dtype
+    assert np.abs(found.astype(int) - expected).max() <= 1
+    assert (found == expected).mean() > 0.99
+    assert (found == np.iinfo(found.dtype).max).mean() > 0.2

@@ -1,15 +1,27 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from labelgen.bracket import Bracket
 from labelgen.discover import scan
 from labelgen.errors import Rejected
+from labelgen.homography import UNIT, at_size, find_homography
+from labelgen.recipe import Align
 from labelgen.simulate import write_bracket
-from labelgen.survey import Selection, check_pixels, from_json, survey, survey_cached, to_json
+from labelgen.survey import (
+    Selection,
+    check_pixels,
+    frames_of,
+    from_json,
+    survey,
+    survey_cached,
+    to_json,
+)
 
 from .conftest import EV, make_scene
 
@@ -46,6 +58,26 @@ def test_what_moves_does_not_contradict_exposures() -> None:
 def test_simulated_brackets_are_never_called_wrong(tmp_path: Path, seed: int) -> None:
     write_bracket(tmp_path / "b", make_scene(50 + seed, (160, 200), shake=6.0, pieces=5), EV)
     assert survey(scan(tmp_path)[0], Selection()).rejected == ""
+
+
+def test_what_a_survey_knows_of_the_geometry_is_where_labels_begin(tmp_path: Path) -> None:
+    write_bracket(tmp_path / "b", make_scene(62, (300, 420), shake=6.0, pieces=0), EV)
+    found = survey(scan(tmp_path / "b")[0], Selection())
+    stack = frames_of(found, 1)
+    alone = replace(stack, maps=())
+    known = 0
+    for i in (0, 2):
+        beside = find_homography(alone, i, Align())
+        begun = find_homography(stack, i, Align())
+        assert stack.maps[1] is None
+        if stack.maps[i] is None or beside is None or begun is None:
+            continue
+        known += 1
+        assert np.allclose(begun, at_size(stack.maps[i], UNIT, stack.size))
+        here = np.array([[[40.0, 40], [380, 40], [40, 260], [380, 260]]])
+        one, two = (cv2.perspectiveTransform(here, m) for m in (beside, begun))
+        assert np.abs(one - two).max() < 1.5
+    assert known == 2
 
 
 def test_a_survey_survives_json_and_is_remembered_until_a_file_changes(tmp_path: Path) -> None:
