@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +22,8 @@ from labelgen.format import BRANCHES, COLUMNS, IMAGES, Layout, attributes_digest
 from labelgen.shard import Chunks, filters
 
 COLUMN_ROWS = 4096
+AHEAD = 64
+"""Chunks of samples that may wait to be digested."""
 
 
 class Samples(Protocol):
@@ -77,9 +81,8 @@ def join(
         Length of the longest scene name in UTF-8.
     """
     rows = sum(s.rows for s in sources)
-    digests = {name: hashlib.sha256() for name in IMAGES}
     columns: dict[str, list[Array]] = {name: [] for name in COLUMNS if name != "scene"}
-    with create(path, layout, rows) as out:
+    with create(path, layout, rows) as out, _Digests() as digests:
         images = {name: (out[name].id, (0,) * (out[name].ndim - 1)) for name in IMAGES}
         row = 0
         for source in sources:
@@ -89,14 +92,14 @@ def join(
                 for name, (mask, data) in chunks.items():
                     dataset, rest = images[name]
                     dataset.write_direct_chunk((row, *rest), data, mask)
-                    digests[name].update(data)
+                    digests.update(name, data)
                 row += 1
         names = np.array(
             [s.scene.encode() for s in sources], h5py.string_dtype("utf-8", scene_bytes)
         )
         small = {name: np.concatenate(values) for name, values in columns.items()}
         small["scene"] = np.repeat(names, [s.rows for s in sources])
-        noted = {name: digest.hexdigest() for name, digest in digests.items()}
+        noted = digests.noted()
         for name in sorted(small):
             write_column(out, name, small[name])
             noted[name] = column_digest(small[name])
@@ -104,6 +107,32 @@ def join(
         write_attributes(out, attributes)
         noted["attributes"] = attributes_digest(out)
         out.attrs["digests"] = json.dumps(noted)
+
+
+class _Digests:
+    """SHA-256 of every image dataset, by a thread beside the one that writes."""
+
+    def __init__(self) -> None:
+        self._digests = {name: hashlib.sha256() for name in IMAGES}
+        self._thread = ThreadPoolExecutor(1)
+        self._waiting: deque[Future[None]] = deque()
+
+    def update(self, name: str, data: bytes) -> None:
+        """Go on with the digest of an image; not far ahead of what is digested."""
+        self._waiting.append(self._thread.submit(self._digests[name].update, data))
+        if len(self._waiting) > AHEAD:
+            self._waiting.popleft().result()
+
+    def noted(self) -> dict[str, str]:
+        """The digests of all that was given."""
+        self._thread.shutdown()
+        return {name: digest.hexdigest() for name, digest in self._digests.items()}
+
+    def __enter__(self) -> _Digests:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown(cancel_futures=True)
 
 
 def write_column(file: h5py.File, name: str, values: Array) -> None:
