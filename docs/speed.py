@@ -222,7 +222,6 @@ def memory(work: Path, _: int) -> None:
         ("9 x 50 MP, 8 bit", (5774, 8660), 9, "png"),
     ):
         folder = work / (f"{size[0] * size[1] / 1e6:.0f}" + f"x{frames}" * (frames > 3))
-        # Not in this process: the peak of a child begins with what its parent holds.
         with ProcessPoolExecutor(1) as other:
             raw = other.submit(enlarged, small, folder, size, frames, suffix).result()
         *_, peak = run(raw, work / "out.h5", "--jobs", 1, "--frames", frames)
@@ -288,7 +287,9 @@ def main(
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     for part in args.only:
-        globals()[part](args.work, args.brackets)
+        # Each by itself: the peak of a child begins with what its parent holds.
+        with ProcessPoolExecutor(1) as alone:
+            alone.submit(globals()[part], args.work, args.brackets).result()
 
 
 if __name__ == "__main__":
