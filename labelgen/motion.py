@@ -8,7 +8,6 @@ and a small misalignment explain is allowed on top.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -17,12 +16,18 @@ from labelgen.align import Aligned
 from labelgen.arrays import Bytes, Float, Mask, looked_up
 from labelgen.recipe import Noise, Recipe
 from labelgen.refine import slopes
-from labelgen.response import Stored, bit_depth, clipped_codes, mu_law_slope, shown_codes
+from labelgen.response import (
+    Stored,
+    bit_depth,
+    clipped_codes,
+    decode,
+    every_code,
+    mu_law_slope,
+    shown_codes,
+)
 
 WIDE = 3.0
 """Gaussians end at so many standard deviations."""
-View: TypeAlias = tuple[int, float]
-"""Bits and exposure (stops) of a frame."""
 
 
 def variance(linear: Float, stored: Stored, noise: Noise) -> Float:
@@ -89,14 +94,16 @@ def moving(
     shown, other_shown = (shown_codes(*view, most) for view in views)
     # Averaging over the Gaussian divides independent noise by 2 sqrt(pi) sigma.
     sigmas = settings.sigmas / (2 * np.sqrt(np.pi) * settings.smooth)
-    noisy = _noise(*views, stored, recipe.noise) * np.float32(sigmas)
-    noisy += np.float32(settings.threshold)
+    spreads = [_spread(*view, most, stored, recipe.noise) * np.float32(sigmas**2) for view in views]
     width = 2 * int(np.ceil(WIDE * settings.smooth)) + 1
     size = (width, width), settings.smooth
     moved = np.zeros(other.seen.shape, bool)
     # Channel by channel: OpenCV is faster with planes, and they stay in the cache.
     for own, others in zip(cv2.split(reference.codes), cv2.split(other.codes), strict=True):
-        one, allowed = looked_up(shown, own), looked_up(noisy, own)
+        one, allowed = looked_up(shown, own), looked_up(spreads[0], own)
+        allowed += looked_up(spreads[1], others)
+        np.sqrt(allowed, out=allowed)
+        allowed += np.float32(settings.threshold)
         if settings.gradient:
             slope = gradient(cv2.GaussianBlur(one, *size))
             slope *= np.float32(settings.gradient)
@@ -115,19 +122,10 @@ def moving(
 
 
 @lru_cache(maxsize=32)
-def _noise(view: View, other: View, stored: Stored, noise: Noise) -> Float:
-    """Standard deviation, in mu-law, of what two frames show, by the code of the first.
-
-    The other is taken to show the same: where it does not, it moved, whatever the noise.
-    """
-    radiance = clipped_codes(*view, max(view[1], other[1]))
-    slope = mu_law_slope(radiance)
-    spread = np.zeros_like(radiance)
-    for _, ev in (view, other):
-        # Beyond the clip of the one that is compared, noise is that at the clip.
-        linear = np.minimum(radiance * np.float32(2.0**ev), 1)
-        spread += variance(linear, stored, noise) * np.square(slope * np.float32(2.0**-ev))
-    return np.sqrt(spread)
+def _spread(depth: int, ev: float, most: float, stored: Stored, noise: Noise) -> Float:
+    """Variance in mu-law of every code, shown as `shown_codes` does."""
+    slope = mu_law_slope(clipped_codes(depth, ev, most)) * np.float32(2.0**-ev)
+    return variance(decode(every_code(depth)), stored, noise) * np.square(slope)
 
 
 def _opened(mask: Bytes, width: int) -> Bytes:
