@@ -412,7 +412,10 @@ def frames_of(found: Survey, reference: int) -> Stack:
     """
     how = found.response, found.bayer, found.noise, found.masks
     stack = load(found.paths, found.ev, reference, *how)
-    return replace(stack, maps=found.seen.maps(reference)) if found.seen else stack
+    # What is masked was in sight of the survey, and may not bear on any pixel.
+    if found.seen is None or found.masks:
+        return stack
+    return replace(stack, maps=found.seen.maps(reference))
 
 
 def read_truth(found: Survey) -> Float:
