@@ -8,6 +8,7 @@ need no wrapper.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -21,6 +22,11 @@ from trainer.stop import Stopped
 
 PATIENCE = timedelta(hours=6)
 """How long the others wait while the first one validates. A process that dies ends all at once."""
+
+
+_held: deque[Tensor] = deque(maxlen=16)
+"""The last tensors of `highest`. A thread of gloo lets go of one a little after it was reduced; if
+it were the last to hold it, it would ask for Python, and abort the process if that is ending."""
 
 
 def rank() -> int:
@@ -65,6 +71,7 @@ def highest(value: int) -> int:
         return value
     with _together():
         found = torch.tensor(value)  # on the CPU
+        _held.append(found)
         dist.all_reduce(found, dist.ReduceOp.MAX)
     return int(found)
 
