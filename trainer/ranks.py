@@ -7,8 +7,8 @@ need no wrapper.
 
 from __future__ import annotations
 
+import importlib
 import os
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -22,11 +22,6 @@ from trainer.stop import Stopped
 
 PATIENCE = timedelta(hours=6)
 """How long the others wait while the first one validates. A process that dies ends all at once."""
-
-
-_held: deque[Tensor] = deque(maxlen=16)
-"""The last tensors of `highest`. A thread of gloo lets go of one a little after it was reduced; if
-it were the last to hold it, it would ask for Python, and abort the process if that is ending."""
 
 
 def rank() -> int:
@@ -46,6 +41,9 @@ def joined(device: torch.device) -> Iterator[None]:
         yield
         return
     devices.select(device)
+    # Imported later, as optimizers do, its functions would have this group for a default: then it
+    # is not destroyed below, but while Python ends, where gloo's threads abort the process.
+    importlib.import_module("torch.distributed.nn.functional")
     with _together():
         dist.init_process_group(devices.BACKENDS[device.type], timeout=PATIENCE)
     try:
@@ -71,7 +69,6 @@ def highest(value: int) -> int:
         return value
     with _together():
         found = torch.tensor(value)  # on the CPU
-        _held.append(found)
         dist.all_reduce(found, dist.ReduceOp.MAX)
     return int(found)
 
