@@ -222,7 +222,7 @@ def memory(work: Path, _: int) -> None:
         ("9 x 50 MP, 8 bit", (5774, 8660), 9, "png"),
     ):
         folder = work / (f"{size[0] * size[1] / 1e6:.0f}" + f"x{frames}" * (frames > 3))
-        with ProcessPoolExecutor(1) as other:
+        with ProcessPoolExecutor(1) as other:  # likewise, as said in `main`
             raw = other.submit(enlarged, small, folder, size, frames, suffix).result()
         *_, peak = run(raw, work / "out.h5", "--jobs", 1, "--frames", frames)
         print(f"| {name} | {peak / 1e3:.2f} |", flush=True)

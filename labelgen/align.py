@@ -23,7 +23,6 @@ from labelgen.arrays import (
     Mask,
     Region,
     highest,
-    looked_up,
     shrunk,
     whole,
 )
@@ -31,7 +30,7 @@ from labelgen.bracket import Stack
 from labelgen.chroma import finer
 from labelgen.homography import exposed, find_homography, mean
 from labelgen.refine import ENOUGH, SPARSE, refined
-from labelgen.response import FULL, bit_depth, decode, shown_codes, to_depth
+from labelgen.response import FULL, decode, shown, to_depth
 
 LEAST_SHIFT = 0.05
 """A refinement that moves nothing by more (px) is not worth resampling for."""
@@ -240,8 +239,7 @@ def _shown_alike(stack: Stack, i: int) -> tuple[Float, Float]:
     """The reference and frame i in grey, (H, W) mu-law, clipped as the longer of the two clips."""
     most = max(stack.ev[i], stack.ev[stack.reference])
     reference, other = (
-        mean(looked_up(shown_codes(bit_depth(stack.codes[k]), stack.ev[k], most), stack.codes[k]))
-        for k in (stack.reference, i)
+        mean(shown(stack.codes[k], stack.ev[k], most)) for k in (stack.reference, i)
     )
     return reference, other
 

@@ -86,11 +86,14 @@ def _looks_up_16_bits() -> bool:
     return True
 
 
-def half(values: Float) -> Half:
-    """float32 as float16, same shape, rounded to the nearest. Eight times as fast as `astype`."""
-    if values.size and _converts_halves():
+def half(values: Float | Half) -> Half:
+    """Floats as float16, same shape, rounded to the nearest; they themselves if they are.
+
+    Eight times as fast as `astype`.
+    """
+    if values.dtype == np.float32 and values.size and _converts_halves():
         return np.asarray(cv2.add(values, 0.0, dtype=cv2.CV_16F)).reshape(values.shape)
-    return values.astype(np.float16)
+    return values.astype(np.float16, copy=False)
 
 
 def single(values: Half | Float) -> Float:

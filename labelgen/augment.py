@@ -207,13 +207,7 @@ def augmented(
     ]
     stacked = np.stack([i.astype(inputs[0].dtype, copy=False) for i in inputs])
     trust = labelled.weight[patch.y : patch.y + side, patch.x : patch.x + side]
-    return Sample(stacked, _stored(label[here]), trust, patch, variant)
-
-
-def _stored(label: Float | Half) -> Half:
-    """A label as a dataset stores it."""
-    stored: Array = label
-    return stored if label.dtype == np.float16 else half(np.ascontiguousarray(stored))
+    return Sample(stacked, half(label[here]), trust, patch, variant)
 
 
 def with_pieces(
@@ -224,7 +218,7 @@ def with_pieces(
     The label is exact where the reference shows a piece, whatever was known of what it hides.
     Where only other frames show one, the label stays as it was.
     """
-    stack, label = labelled.stack, sample.label.astype(np.float32)
+    stack, label = labelled.stack, single(sample.label)
     clips = clipped(highest(sample.inputs[stack.reference]), recipe.exposure)
     scene = Scene(label, clips, labelled.radiance, labelled.weight, stack.ev, stack.reference)
     pieces = draw_pieces(rng, scene, labelled.moves, recipe.pieces)

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen import recipe
-from labelgen.arrays import Array, Bytes, Codes, highest, looked_up, shrunk
+from labelgen.arrays import Array, Bytes, Codes, highest, shrunk
 from labelgen.bracket import Stack
-from labelgen.response import GAMMA, bit_depth, mu_law, shown_codes
+from labelgen.refine import ENOUGH
+from labelgen.response import GAMMA, mu_law, shown
 
 LEAST_MATCHES = 12
 LEAST_GAIN = 0.02
@@ -29,10 +30,8 @@ UNCLIPPED = 0.9
 """Light of the longer frame from which on agreement is not measured."""
 EVERY = 3
 """Agreement is measured at every third pixel in each direction."""
-ENOUGH = 3e5
-"""Flow of larger frames is found on frames of half their size."""
 FINEST = 2
-"""Scale at which that flow ends: at a quarter of the resolution."""
+"""Scale at which the flow ends: at a quarter of the resolution."""
 STEP = 8
 """px between the vectors of flow that a homography is fitted to."""
 LEAST_TEXTURE = 4.0
@@ -186,8 +185,7 @@ def _disagreement(stack: Stack, i: int, matrix: Array) -> float:
     fair = (x >= 0) & (x <= w - 1) & (y >= 0) & (y <= h - 1)
     most = max(stack.ev[i], stack.ev[stack.reference])
     ref, other = (
-        looked_up(shown_codes(bit_depth(codes), stack.ev[k], most), codes)
-        for codes, k in ((here, stack.reference), (moved, i))
+        shown(codes, stack.ev[k], most) for codes, k in ((here, stack.reference), (moved, i))
     )
     clip = mu_law(np.array(UNCLIPPED * 2.0**-most, np.float32))
     fair &= highest(np.maximum(ref, other)) < clip

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from labelgen.align import Displacement, displacements, reduced
-from labelgen.arrays import Array, Bytes, Float, Half, Mask, Region, half, power
+from labelgen.arrays import Array, Bytes, Float, Half, Mask, Region, half, power, single
 from labelgen.bracket import Stack
 from labelgen.cues import see
 from labelgen.files import tone_mapped
@@ -67,7 +67,7 @@ class Label:
     @property
     def radiance(self) -> Float:
         """(H, W, 3) float32, 1.0 where the shortest frame clips."""
-        return self.stored.astype(np.float32)
+        return single(self.stored)
 
     @property
     def still(self) -> Mask:

@@ -23,7 +23,7 @@ from labelgen.response import (
     decode,
     every_code,
     mu_law_slope,
-    shown_codes,
+    shown,
 )
 
 WIDE = 3.0
@@ -89,26 +89,27 @@ def moving(
         True where it moved, or where the frame does not reach.
     """
     settings = recipe.motion
-    views = (bit_depth(reference.codes), reference_ev), (bit_depth(other.codes), other_ev)
     most = max(reference_ev, other_ev)
-    shown, other_shown = (shown_codes(*view, most) for view in views)
     # Averaging over the Gaussian divides independent noise by 2 sqrt(pi) sigma.
     sigmas = settings.sigmas / (2 * np.sqrt(np.pi) * settings.smooth)
-    spreads = [_spread(*view, most, stored, recipe.noise) * np.float32(sigmas**2) for view in views]
+    spread, other_spread = (
+        _spread(bit_depth(frame.codes), ev, most, stored, recipe.noise) * np.float32(sigmas**2)
+        for frame, ev in ((reference, reference_ev), (other, other_ev))
+    )
     width = 2 * int(np.ceil(WIDE * settings.smooth)) + 1
     size = (width, width), settings.smooth
     moved = np.zeros(other.seen.shape, bool)
     # Channel by channel: OpenCV is faster with planes, and they stay in the cache.
     for own, others in zip(cv2.split(reference.codes), cv2.split(other.codes), strict=True):
-        one, allowed = looked_up(shown, own), looked_up(spreads[0], own)
-        allowed += looked_up(spreads[1], others)
+        one, allowed = shown(own, reference_ev, most), looked_up(spread, own)
+        allowed += looked_up(other_spread, others)
         np.sqrt(allowed, out=allowed)
         allowed += np.float32(settings.threshold)
         if settings.gradient:
             slope = gradient(cv2.GaussianBlur(one, *size))
             slope *= np.float32(settings.gradient)
             allowed += slope
-        one -= looked_up(other_shown, others)
+        one -= shown(others, other_ev, most)
         difference = cv2.GaussianBlur(one, *size)
         moved |= np.abs(difference, out=difference) > allowed
     mask: Bytes = moved.view(np.uint8)
@@ -123,7 +124,7 @@ def moving(
 
 @lru_cache(maxsize=32)
 def _spread(depth: int, ev: float, most: float, stored: Stored, noise: Noise) -> Float:
-    """Variance in mu-law of every code, shown as `shown_codes` does."""
+    """Variance in mu-law of every code, as `shown` shows it."""
     slope = mu_law_slope(clipped_codes(depth, ev, most)) * np.float32(2.0**-ev)
     return variance(decode(every_code(depth)), stored, noise) * np.square(slope)
 

@@ -17,7 +17,8 @@ from labelgen.arrays import Float, Mask, shrunk
 SPARSE = 2
 """Every second pixel in each direction is compared: windows hold hundreds."""
 ENOUGH = 3e5
-"""Of frames of at most so many pixels the narrowest window compares all."""
+"""Of frames of at most so many pixels the narrowest window compares all. Flow, too, of larger
+ones is found at half their resolution, but where labels rest on it."""
 WIDER = (8.0, 4.0, 2.0, 1.0)
 """Windows, as multiples of the narrowest."""
 HOLDS = 12.0

@@ -277,7 +277,14 @@ def clipped_codes(depth: int, ev: float, most: float) -> Float:
     return np.minimum(linear * np.float32(2.0**-ev), np.float32(2.0**-most))
 
 
+def shown(codes: Codes, ev: float, most: float) -> Float:
+    """Mu-law radiance of codes (...) of a frame, clipped as an exposure of `most` stops clips.
+
+    So shown, frames of two exposures look alike; parameters as in `clipped_codes`.
+    """
+    return looked_up(_shown_codes(bit_depth(codes), ev, most), codes)
+
+
 @lru_cache(maxsize=32)
-def shown_codes(depth: int, ev: float, most: float) -> Float:
-    """`mu_law` of `clipped_codes`: by it, frames of two exposures look alike if they clip alike."""
+def _shown_codes(depth: int, ev: float, most: float) -> Float:
     return mu_law(clipped_codes(depth, ev, most))

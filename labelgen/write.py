@@ -125,7 +125,8 @@ class _Digests:
 
     def noted(self) -> dict[str, str]:
         """The digests of all that was given."""
-        self._thread.shutdown()
+        for update in self._waiting:
+            update.result()
         return {name: digest.hexdigest() for name, digest in self._digests.items()}
 
     def __enter__(self) -> _Digests:

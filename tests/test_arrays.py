@@ -80,6 +80,7 @@ def test_halves_are_those_of_numpy(
     assert back.dtype == np.float32
     assert np.array_equal(back, halves.astype(np.float32))
     assert single(values) is values
+    assert half(halves) is halves
 
 
 def test_a_part_of_an_image_is_halved() -> None:

@@ -65,19 +65,18 @@ def test_what_a_survey_knows_of_the_geometry_is_where_labels_begin(tmp_path: Pat
     found = survey(scan(tmp_path / "b")[0], Selection())
     stack = frames_of(found, 1)
     alone = replace(stack, maps=())
-    known = 0
+    assert stack.maps[1] is None
     for i in (0, 2):
+        known = stack.maps[i]
         beside = find_homography(alone, i, Align())
         begun = find_homography(stack, i, Align())
-        assert stack.maps[1] is None
-        if stack.maps[i] is None or beside is None or begun is None:
-            continue
-        known += 1
-        assert np.allclose(begun, at_size(stack.maps[i], UNIT, stack.size))
+        assert known is not None
+        assert beside is not None
+        assert begun is not None
+        assert np.allclose(begun, at_size(known, UNIT, stack.size))
         here = np.array([[[40.0, 40], [380, 40], [40, 260], [380, 260]]])
         one, two = (cv2.perspectiveTransform(here, m) for m in (beside, begun))
         assert np.abs(one - two).max() < 1.5
-    assert known == 2
 
 
 def test_a_survey_survives_json_and_is_remembered_until_a_file_changes(tmp_path: Path) -> None:
