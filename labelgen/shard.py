@@ -21,6 +21,7 @@ from h5py.h5s import ALL
 from labelgen.arrays import Array
 from labelgen.augment import Sample
 from labelgen.errors import UserError
+from labelgen.fletcher import with_checksum
 from labelgen.format import IMAGES, Layout
 
 COMPRESSION = ("none", "gzip", "bitshuffle")
@@ -63,7 +64,7 @@ def filters_of(dataset: h5py.Dataset) -> tuple[object, ...]:
 
 
 class Encoder:
-    """Samples as HDF5 stores them, made in memory.
+    """Samples as HDF5 stores them, made in memory; by HDF5 where they are compressed.
 
     Parameters
     ----------
@@ -94,6 +95,11 @@ class Encoder:
 
     def encode(self, sample: Mapping[str, Array]) -> Chunks:
         """The chunks of one sample, of its `inputs`, `label` and `weight`."""
+        if self.layout.compress == "none":
+            return {
+                name: (0, with_checksum(np.asarray(sample[name], kind).tobytes()))
+                for name, (_, kind) in self.layout.images().items()
+            }
         if self.made and self.made % ANEW == 0:
             self._memory.close()
             self._open()

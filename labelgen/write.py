@@ -22,8 +22,8 @@ from labelgen.format import BRANCHES, COLUMNS, IMAGES, Layout, attributes_digest
 from labelgen.shard import Chunks, filters
 
 COLUMN_ROWS = 4096
-AHEAD = 64
-"""Chunks of samples that may wait to be digested."""
+AHEAD = 16
+"""Samples that may wait to be digested."""
 
 
 class Samples(Protocol):
@@ -92,7 +92,7 @@ def join(
                 for name, (mask, data) in chunks.items():
                     dataset, rest = images[name]
                     dataset.write_direct_chunk((row, *rest), data, mask)
-                    digests.update(name, data)
+                digests.update(chunks)
                 row += 1
         names = np.array(
             [s.scene.encode() for s in sources], h5py.string_dtype("utf-8", scene_bytes)
@@ -117,11 +117,15 @@ class _Digests:
         self._thread = ThreadPoolExecutor(1)
         self._waiting: deque[Future[None]] = deque()
 
-    def update(self, name: str, data: bytes) -> None:
-        """Go on with the digest of an image; not far ahead of what is digested."""
-        self._waiting.append(self._thread.submit(self._digests[name].update, data))
+    def update(self, chunks: Chunks) -> None:
+        """Go on with the digests by a sample; not far ahead of what is digested."""
+        self._waiting.append(self._thread.submit(self._digest, chunks))
         if len(self._waiting) > AHEAD:
             self._waiting.popleft().result()
+
+    def _digest(self, chunks: Chunks) -> None:
+        for name, (_, data) in chunks.items():
+            self._digests[name].update(data)
 
     def noted(self) -> dict[str, str]:
         """The digests of all that was given."""

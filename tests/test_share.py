@@ -21,7 +21,6 @@ from labelgen.files import sha256
 from labelgen.format import COLUMNS, IMAGES, Dataset, info, read_header
 from labelgen.looks import alike, looks
 from labelgen.recipe import Patches, Recipe, load_recipe
-from labelgen.share.fletcher import fletcher32, is_sound
 from labelgen.share.merge import merge
 from labelgen.share.pack import pack
 from labelgen.share.sample import in_turn, sample
@@ -229,25 +228,6 @@ def test_a_damaged_sample_is_not_copied_as_if_it_were_sound(whole: Path, tmp_pat
         with pytest.raises(UserError, match=r"sample 2 is damaged .*verify"):
             copied(tmp_path / "copy.h5")
         assert sorted(p.name for p in tmp_path.iterdir()) == ["out.h5"]
-
-
-@pytest.mark.parametrize("size", [2, 3, 1000, 1001, 1 << 17])
-def test_the_checksum_is_the_one_of_hdf5(tmp_path: Path, size: int) -> None:
-    data = np.random.default_rng(size).integers(0, 256, size).astype(np.uint8)
-    with h5py.File(tmp_path / "x.h5", "w") as file:
-        file.create_dataset("x", data=data, chunks=(size,), fletcher32=True)
-        file.flush()
-        _, stored = file["x"].id.read_direct_chunk((0,))
-    assert is_sound(stored)
-    for at in (0, size - 1, size + 1):
-        assert not is_sound(stored[:at] + bytes([stored[at] ^ 1]) + stored[at + 1 :])
-
-
-def test_the_checksum_of_much_does_not_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = b"\xff\xfe" * 5000
-    expected = fletcher32(data)
-    monkeypatch.setattr("labelgen.share.fletcher.BLOCK", 64)
-    assert fletcher32(data) == expected
 
 
 def test_parts_of_another_dataset_are_not_overwritten(

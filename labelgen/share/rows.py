@@ -11,10 +11,10 @@ import numpy as np
 
 from labelgen.arrays import Array
 from labelgen.errors import UserError
+from labelgen.fletcher import is_sound
 from labelgen.format import BRANCHES, COLUMNS, DAMAGE, IMAGES, Dataset, Layout, scene_runs
 from labelgen.response import to_depth
 from labelgen.shard import Chunks, Encoder, filters_of
-from labelgen.share.fletcher import is_sound
 from labelgen.untrusted import one_line
 
 
