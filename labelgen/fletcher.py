@@ -1,4 +1,4 @@
-"""The checksum behind every chunk of a dataset, thrice as fast as HDF5 computes it.
+"""The checksum behind every chunk of a dataset, several times as fast as HDF5 computes it.
 
 HDF5's Fletcher-32 stands over the bytes as they are stored: a chunk that is not compressed can be
 made without HDF5, and any chunk be copied as it is and yet be known to be sound.
@@ -11,6 +11,7 @@ References
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 SUM = 4
@@ -48,9 +49,16 @@ def fletcher32(data: bytes) -> tuple[int, int]:
     upper one of a word.
     """
     count = -(-len(data) // 2)
+    if not count:
+        return 0, 0
     padded = data + bytes(-len(data) % (2 * ROW)) if len(data) % (2 * ROW) else data
     words = np.frombuffer(padded, "<u2").reshape(-1, ROW)
-    rows, columns = (words.sum(axis, dtype=np.int64) for axis in (1, 0))
+    # Sums of up to ROW words are below 2^24: single precision holds them exactly.
+    rows = cv2.reduce(words, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32F)[:, 0].astype(np.int64)
+    columns = np.zeros(ROW, np.int64)
+    for block in range(0, len(words), ROW):
+        some = cv2.reduce(words[block : block + ROW], 0, cv2.REDUCE_SUM, dtype=cv2.CV_32F)
+        columns += some[0].astype(np.int64)
     first = int(rows.sum())
     # A running sum counts a word as often as words from it on: all of them, less its place.
     places = ROW * int(np.arange(len(rows)) @ (rows % MODULUS))

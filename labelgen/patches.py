@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
 
 import cv2
 import numpy as np
 
-from labelgen.arrays import Mask, highest, share, single
+from labelgen.arrays import Float, Mask, highest, looked_up, share, single
 from labelgen.format import BRANCHES
 from labelgen.label import Label
 from labelgen.recipe import Patches, Recipe
@@ -148,11 +149,21 @@ class _Scores:
 
     def _slope(self, at: tuple[slice, slice]) -> float:
         """Mean steepness in mu-law per px of a part of the frame; 0 where it is not trusted."""
-        shown = mu_law(highest(single(self.label.stored[at])))
+        # Halves of at least 0 rise as their bits do, so that the bits can be looked up.
+        shown = looked_up(_shown_halves(), highest(self.label.stored[at].view(np.uint16)))
         slope = np.zeros_like(shown)
         slope[:, :-1] = cv2.absdiff(shown[:, 1:], shown[:, :-1])
         slope[:-1] = np.maximum(slope[:-1], cv2.absdiff(shown[1:], shown[:-1]))
         return float((slope * (self.label.weight[at] >= 128)).sum() / slope.size)
+
+
+@cache
+def _shown_halves() -> Float:
+    """In mu-law what each half of 0 to 1 stands for, by its bits; 0 beyond."""
+    shown = np.zeros(1 << 16, np.float32)
+    bits = np.arange(np.float16(1).view(np.uint16) + 1, dtype=np.uint16)
+    shown[bits] = mu_law(single(bits.view(np.float16)))
+    return shown
 
 
 def _branch(label: Label, at: tuple[slice, slice], recipe: Recipe) -> int:
