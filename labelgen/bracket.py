@@ -13,7 +13,7 @@ import numpy as np
 
 from labelgen.arrays import Array, Codes, Float, Mask
 from labelgen.errors import Rejected
-from labelgen.images import read_frames
+from labelgen.images import Frames, read_frames
 from labelgen.mask import painted, read_masks
 from labelgen.response import GAMMA22, Response, Stored, bit_depth, decode, to_depth
 
@@ -202,6 +202,7 @@ def load(
     bayer: str = "",
     noise: tuple[float, float] | None = None,
     masks: Sequence[Path] = (),
+    read: Frames | None = None,
 ) -> Stack:
     """Decode the frames in use; codes of another response than gamma 2.2 are recoded.
 
@@ -221,6 +222,8 @@ def load(
         Full well and read noise of the camera in electrons, where they are known.
     masks : sequence of Path
         Images of what must not be used.
+    read : Frames, optional
+        The frames, where they were decoded before.
 
     Returns
     -------
@@ -232,7 +235,7 @@ def load(
     Rejected
         A frame or a mask is damaged, or sizes differ.
     """
-    read = read_frames(paths, reference, bayer)
+    read = read or read_frames(paths, reference, bayer)
     codes, response = read.codes, Response("linear") if read.linear else response
     sizes = {c.shape[:2] for c in codes}
     if len(sizes) > 1:

@@ -176,7 +176,8 @@ def build(
     resumed = resume and work.exists()
     with workplace(work, out, overwrite):
         clock = [time.monotonic()]
-        surveys = survey_all(brackets, selection, known, work, engine, tell)
+        keep = backend not in CLUSTERS  # whose disks are far from where they work
+        surveys = survey_all(brackets, selection, known, work, engine, tell, keep)
         clock.append(time.monotonic())
         plan = Plan.of(raw, surveys, how, selection, labels, seed, compress)
         if out.exists() and not overwrite and not unfinished(work):

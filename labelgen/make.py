@@ -17,6 +17,7 @@ from labelgen.bracket import Stack
 from labelgen.errors import Rejected
 from labelgen.files import beside, publish, write_json
 from labelgen.format import BRANCHES, Layout
+from labelgen.kept import kept_in, take
 from labelgen.label import make_label
 from labelgen.looks import looks
 from labelgen.mask import around, painted
@@ -72,7 +73,8 @@ def make(task: Task) -> dict[str, Any]:
 
 def _make(task: Task) -> dict[str, Any]:
     found = task.found
-    stack = frames_of(found, task.reference)
+    read = take(kept_in(task.shard.parent, found.name), len(found.paths))
+    stack = frames_of(found, task.reference, read)
     labelled, patches, figures = _label(stack, task)
     if not patches:
         left = "left beside its masks" if stack.masked is not None else "trusted"

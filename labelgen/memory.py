@@ -34,6 +34,13 @@ def needed(pixels: int, frames: int, depth: int) -> float:
     return PROCESS + WORKING + pixels * (3 * depth / 8 * (frames + 1) + LABEL)
 
 
+def decoded(bracket: Bracket, frames: int) -> float | None:
+    """Bytes of so many decoded frames of a bracket; None if their size is not known."""
+    if bracket.size is None:
+        return None
+    return bracket.size[0] * bracket.size[1] * 3 * _depth(bracket) / 8 * frames
+
+
 def within(
     memory: float, brackets: Sequence[Bracket], frames: int, jobs: int | None, tell: Progress
 ) -> int:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import repeat
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,6 +18,7 @@ from labelgen.bracket import Bracket
 from labelgen.discover import read_groups, scan
 from labelgen.errors import UserError
 from labelgen.format import VERSION, Layout
+from labelgen.kept import places
 from labelgen.make import Task, make
 from labelgen.measure import calibrated, found_responses
 from labelgen.progress import Progress
@@ -190,15 +192,25 @@ def survey_all(
     work: Path,
     engine: Engine,
     tell: Progress,
+    keep: bool = False,
 ) -> list[Survey]:
-    """All brackets surveyed, and calibrated together, with the responses that are known, if any."""
+    """All brackets surveyed, and calibrated together, with the responses that are known, if any.
+
+    Decoded frames are kept if that is asked for, as many as there is room for (`labelgen.kept`).
+    """
     tell.start("survey", len(brackets))
-    task = partial(survey_cached, selection=selection, folder=work)
+    kept = places(brackets, selection.frames, work) if keep else repeat(None)
+    task = partial(_surveyed, selection=selection, folder=work)
     found: dict[int, Survey] = {}
-    for i, result in engine(task, brackets):
+    for i, result in engine(task, list(zip(brackets, kept, strict=False))):
         found[i] = result or Survey(brackets[i].name, rejected=DIED)
         tell.step(0, bool(found[i].rejected))
     return calibrated([found[i] for i in range(len(brackets))], known)
+
+
+def _surveyed(item: tuple[Bracket, Path | None], selection: Selection, folder: Path) -> Survey:
+    bracket, kept = item
+    return survey_cached(bracket, selection, folder, kept)
 
 
 def make_all(

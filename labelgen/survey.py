@@ -37,7 +37,8 @@ from labelgen.comparagram import Ridge, reduced, ridge
 from labelgen.errors import Rejected, UserError
 from labelgen.files import kind_of_file, read_hdr, sha256, write_json
 from labelgen.homography import chained
-from labelgen.images import read_frames
+from labelgen.images import Frames, read_frames
+from labelgen.kept import keep
 from labelgen.mask import read_masks
 from labelgen.noise import observe
 from labelgen.response import GAMMA22, Response, bit_depth
@@ -170,7 +171,7 @@ class Survey:
         return self.depth if self.response.name == GAMMA22.name else 16
 
 
-def survey(bracket: Bracket, selection: Selection) -> Survey:
+def survey(bracket: Bracket, selection: Selection, kept: Path | None = None) -> Survey:
     """Look at one bracket; whatever is wrong with it becomes the reason of its rejection.
 
     Parameters
@@ -179,14 +180,18 @@ def survey(bracket: Bracket, selection: Selection) -> Survey:
         As found by `labelgen.discover.scan`.
     selection : Selection
         What the dataset takes.
+    kept : Path, optional
+        A file to keep the frames in.
     """
     try:
-        return _survey(bracket, selection)
+        return _survey(bracket, selection, kept)
     except Rejected as e:
         return Survey(bracket.name, problems=bracket.problems, rejected=str(e))
 
 
-def survey_cached(bracket: Bracket, selection: Selection, folder: Path) -> Survey:
+def survey_cached(
+    bracket: Bracket, selection: Selection, folder: Path, kept: Path | None = None
+) -> Survey:
     """`survey`, remembered in a folder for as long as no file of the bracket changes."""
     stats = [f.path.stat() for f in bracket.frames if f.path.exists()]
     if selection.truth and bracket.truth and bracket.truth.exists():
@@ -203,7 +208,7 @@ def survey_cached(bracket: Bracket, selection: Selection, folder: Path) -> Surve
     memory = folder / f"survey-{key}.json"
     if memory.exists():
         return from_json(json.loads(memory.read_text()))
-    found = survey(bracket, selection)
+    found = survey(bracket, selection, kept)
     write_json(memory, to_json(found), indent=None)
     return found
 
@@ -259,7 +264,7 @@ def _look(codes: Codes, linear: bool) -> _Look:
     return _Look(size, bit_depth(codes), preview(codes), reduced(codes), noise)
 
 
-def _survey(bracket: Bracket, selection: Selection) -> Survey:
+def _survey(bracket: Bracket, selection: Selection, kept: Path | None) -> Survey:
     if len(bracket.frames) < 2:
         raise Rejected(
             "; ".join(bracket.problems) or f"{len(bracket.frames)} frame, at least 2 needed"
@@ -278,6 +283,8 @@ def _survey(bracket: Bracket, selection: Selection) -> Survey:
     ev_of = dict(zip(bracket.frames, exposures_of(bracket.frames), strict=True))
     evs = [ev_of[f] for f in frames]
     check_pixels([f.path.name for f in frames], evs, [look.preview for look in looks])
+    if kept:
+        keep(read, kept)
     shortest = min(ev_of.values())
     stated = tuple(ev - evs[0] for ev in evs)
     depth = max(look.depth for look in looks)
@@ -402,15 +409,15 @@ def as_record(found: Survey, relative: Sequence[str]) -> dict[str, Any]:
     return record
 
 
-def frames_of(found: Survey, reference: int) -> Stack:
-    """The pixels of the frames used, as `labelgen.bracket.load` has them.
+def frames_of(found: Survey, reference: int, read: Frames | None = None) -> Stack:
+    """The pixels of the frames used, as `labelgen.bracket.load` has them; decoded, or as `read`.
 
     Raises
     ------
     Rejected
         A frame or a mask is damaged, or sizes differ.
     """
-    how = found.response, found.bayer, found.noise, found.masks
+    how = found.response, found.bayer, found.noise, found.masks, read
     stack = load(found.paths, found.ev, reference, *how)
     # What is masked was in sight of the survey, and may not bear on any pixel.
     if found.seen is None or found.masks:

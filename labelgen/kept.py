@@ -1,0 +1,61 @@
+"""Frames that were decoded for the survey, kept until their bracket is made.
+
+Decoding twice is a tenth of the time of a build of 16-bit TIFFs, and more with camera RAW. As many
+brackets as the page cache of any machine holds are kept, in files of the build that is under way:
+those of an earlier one are never read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from labelgen.bracket import Bracket
+from labelgen.images import Frames
+from labelgen.memory import decoded
+
+MOST = 2e9
+"""Bytes of all that is kept."""
+LEAST_FREE = 20
+"""So many times what is kept has to be free on the disk."""
+
+
+def places(brackets: Sequence[Bracket], frames: int, folder: Path) -> Iterator[Path | None]:
+    """For each bracket the file to keep `frames` of it in; None where there is no more room."""
+    room = min(MOST, shutil.disk_usage(folder).free / LEAST_FREE)
+    for bracket in brackets:
+        size = decoded(bracket, frames)
+        fits = size is not None and size <= room
+        room -= size if fits and size else 0
+        yield kept_in(folder, bracket.name) if fits else None
+
+
+def kept_in(folder: Path, name: str) -> Path:
+    """The file that keeps the frames of a bracket; all such are removed when a build begins."""
+    return folder / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.frames.tmp"
+
+
+def keep(frames: Frames, path: Path) -> None:
+    """Write frames to a file, or not if that fails."""
+    try:
+        with path.open("wb") as file:
+            np.save(file, np.array([frames.linear, *frames.sampling]))
+            for codes in frames.codes:
+                np.save(file, codes)
+    except OSError:
+        path.unlink(missing_ok=True)
+
+
+def take(path: Path, count: int) -> Frames | None:
+    """So many frames that were kept, and are no longer; None if they are not there."""
+    if not path.exists():
+        return None
+    with path.open("rb") as file:
+        linear, down, across = np.load(file).tolist()
+        codes = tuple(np.load(file) for _ in range(count))
+    path.unlink()
+    return Frames(codes, bool(linear), (down, across))
