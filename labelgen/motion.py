@@ -16,6 +16,7 @@ from labelgen.align import Aligned
 from labelgen.arrays import Bytes, Float, Mask, looked_up
 from labelgen.recipe import Noise, Recipe
 from labelgen.refine import slopes
+from labelgen.regions import strips
 from labelgen.response import (
     Stored,
     bit_depth,
@@ -28,6 +29,8 @@ from labelgen.response import (
 
 WIDE = 3.0
 """Gaussians end at so many standard deviations."""
+SLOPE = 1
+"""px around a pixel that its slope depends on."""
 
 
 def variance(linear: Float, stored: Stored, noise: Noise) -> Float:
@@ -98,21 +101,28 @@ def moving(
     )
     width = 2 * int(np.ceil(WIDE * settings.smooth)) + 1
     size = (width, width), settings.smooth
-    moved = np.zeros(other.seen.shape, bool)
-    # Channel by channel: OpenCV is faster with planes, and they stay in the cache.
-    for own, others in zip(cv2.split(reference.codes), cv2.split(other.codes), strict=True):
-        one, allowed = shown(own, reference_ev, most), looked_up(spread, own)
-        allowed += looked_up(other_spread, others)
-        np.sqrt(allowed, out=allowed)
-        allowed += np.float32(settings.threshold)
-        if settings.gradient:
-            slope = gradient(cv2.GaussianBlur(one, *size))
-            slope *= np.float32(settings.gradient)
-            allowed += slope
-        one -= shown(others, other_ev, most)
-        difference = cv2.GaussianBlur(one, *size)
-        moved |= np.abs(difference, out=difference) > allowed
-    mask: Bytes = moved.view(np.uint8)
+
+    def differ(rows: slice) -> Mask:
+        moved = np.zeros(other.seen[rows].shape, bool)
+        codes = (cv2.split(frame.codes[rows]) for frame in (reference, other))
+        for own, others in zip(*codes, strict=True):
+            one, allowed = shown(own, reference_ev, most), looked_up(spread, own)
+            allowed += looked_up(other_spread, others)
+            np.sqrt(allowed, out=allowed)
+            allowed += np.float32(settings.threshold)
+            if settings.gradient:
+                slope = gradient(cv2.GaussianBlur(one, *size))
+                slope *= np.float32(settings.gradient)
+                allowed += slope
+            one -= shown(others, other_ev, most)
+            difference = cv2.GaussianBlur(one, *size)
+            moved |= np.abs(difference, out=difference) > allowed
+        return moved
+
+    # Strip by strip and channel by channel: all of it stays in the cache.
+    mask: Bytes = np.empty(other.seen.shape, np.uint8)
+    for strip, wide in strips(len(mask), width // 2 + SLOPE):
+        mask[strip] = differ(wide)[strip.start - wide.start : strip.stop - wide.start]
     if settings.speck > 1:
         mask = _opened(mask, settings.speck)
     if settings.close > 1:

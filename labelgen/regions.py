@@ -16,6 +16,8 @@ Borders: TypeAlias = tuple[list[int], list[int]]
 
 TILE = 1024
 """px: tiles have sides of at most about this."""
+STRIP = 128
+"""px: rows of a tile of which a few planes fit into the cache of a core."""
 LEAST_BOX = 128
 """px: boxes that are no larger are not split."""
 EACH_BOX = 160**2
@@ -33,6 +35,13 @@ def tiles(borders: Borders) -> Iterator[Region]:
     for top, bottom in sides(borders[0]):
         for left, right in sides(borders[1]):
             yield slice(top, bottom), slice(left, right)
+
+
+def strips(length: int, around: int) -> Iterator[tuple[slice, slice]]:
+    """Strips of a piece that has so many rows, and each with the rows around it."""
+    for top in range(0, length, STRIP):
+        bottom = min(top + STRIP, length)
+        yield slice(top, bottom), slice(max(top - around, 0), min(bottom + around, length))
 
 
 def widened(piece: Region, size: tuple[int, int], by: int) -> Region:
