@@ -43,12 +43,11 @@ KERNEL = 4
 class Displacement:
     """Where one frame shows what the reference shows.
 
-    `x` and `y` are (h, w) float32 in pixels of the full frame, from places of the reference, evenly
-    over the frame; `mean` is their mean length.
+    `field` is (h, w, 2) float32, x and y in pixels of the full frame, from places of the reference,
+    evenly over the frame; `mean` is its mean length.
     """
 
-    x: Float
-    y: Float
+    field: Float
     mean: float
 
 
@@ -121,11 +120,10 @@ def displacement(
             field = refined(*_shown_alike(small, i), field, settings.refine)
         if np.abs(field).max() < LEAST_SHIFT:
             return None
-    x, y = cv2.split(field)
-    x *= np.float32(size[1] / small.size[1])
-    y *= np.float32(size[0] / small.size[0])
-    length = np.hypot(x[::SPARSE, ::SPARSE], y[::SPARSE, ::SPARSE])
-    return Displacement(x, y, float(length.mean()))
+    scale = np.diag([size[1] / small.size[1], size[0] / small.size[0]])
+    full = np.asarray(cv2.transform(field, scale), np.float32)
+    x, y = cv2.split(full[::SPARSE, ::SPARSE])
+    return Displacement(full, float(np.hypot(x, y).mean()))
 
 
 def aligned(
@@ -163,7 +161,7 @@ def aligned(
     if found is None:
         taken: Array = np.ascontiguousarray(codes(at))
         return Aligned(taken, np.ones(taken.shape[:2], bool), 0.0)
-    (x, y), (height, width) = places(found, stack.size, at), stack.size
+    (x, y), (height, width) = places(found.field, stack.size, at), stack.size
     left, right, all_x = _reach(x, width)
     top, bottom, all_y = _reach(y, height)
     if all_x and all_y:
@@ -186,37 +184,32 @@ def _reach(places: Float, length: int) -> tuple[int, int, bool]:
     return max(low - KERNEL, 0), min(high + KERNEL + 1, length), inside
 
 
-def places(found: Displacement, size: tuple[int, int], at: Region) -> tuple[Float, Float]:
+def places(field: Float, size: tuple[int, int], at: Region) -> tuple[Float, Float]:
     """Where, x and y (h, w) float32, another frame shows a piece of the reference.
 
     Parameters
     ----------
-    found : Displacement
-        Of the other frame.
+    field : (k, l, 2) float32
+        Displacement in pixels of the full frame.
     size : (int, int)
         Height and width of the full frame.
     at : Region
         Rows and columns of the piece.
     """
     ys, xs = (np.arange(s.start, s.stop, dtype=np.float32) for s in at)
-    x, y = (_piece(plane, size, at) for plane in (found.x, found.y))
-    return x + xs, y + ys[:, None]
-
-
-def _piece(plane: Float, size: tuple[int, int], at: Region) -> Float:
-    """A piece of something (h, w) that lies evenly over a frame (H, W), pixel by pixel."""
-    if plane.shape == size:
-        return plane[at]
-    down, across = (k / n for k, n in zip(plane.shape, size, strict=True))
-    y, x = ((s.start + 0.5) * k - 0.5 for s, k in zip(at, (down, across), strict=True))
-    piece = cv2.warpAffine(
-        plane,
-        np.array([[across, 0, x], [0, down, y]]),
-        (at[1].stop - at[1].start, at[0].stop - at[0].start),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    return np.asarray(piece, np.float32)
+    if field.shape[:2] == size:
+        piece = field[at]
+    else:
+        down, across = (k / n for k, n in zip(field.shape[:2], size, strict=True))
+        y, x = ((s.start + 0.5) * k - 0.5 for s, k in zip(at, (down, across), strict=True))
+        piece = cv2.warpAffine(
+            field,
+            np.array([[across, 0, x], [0, down, y]]),
+            (len(xs), len(ys)),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+    return piece[..., 0] + xs, piece[..., 1] + ys[:, None]
 
 
 def reduced(stack: Stack, megapixels: float) -> Stack:

@@ -61,9 +61,7 @@ def measure_moves(stack: Stack, label: Label) -> Moves:
         if i == stack.reference:
             continue
         found = label.geometry[i]
-        if found:
-            x, y = (np.asarray(way * np.float32(zoom)) for way in (found.x, found.y))
-            found = Displacement(x, y, found.mean * zoom)
+        found = found and Displacement(found.field * np.float32(zoom), found.mean * zoom)
         frame = aligned(small, i, found, whole(small.size))
         agrees = (label.agrees >> np.uint16(i) & np.uint16(1)).astype(np.uint8)
         agrees = cv2.resize(agrees, small.size[::-1], interpolation=cv2.INTER_NEAREST)
