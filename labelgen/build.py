@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import shutil
 import time
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from labelgen.assemble import (
     PART_BYTES,
+    Assembly,
     Storage,
-    assemble,
     check_parts,
     disk_needed,
     parts_of,
@@ -29,7 +31,7 @@ from labelgen.files import check_room, write_json
 from labelgen.format import info
 from labelgen.measure import responses
 from labelgen.memory import within
-from labelgen.plan import Plan, find_brackets, make_all, nothing, sources_of, survey_all
+from labelgen.plan import Plan, find_brackets, make_all, nothing, source_of, survey_all
 from labelgen.progress import Progress, Silent
 from labelgen.recipe import Recipe, load_recipe
 from labelgen.survey import Selection
@@ -186,12 +188,6 @@ def build(
             return summary
         same_settings(work, asdict(storage) | {"fingerprint": plan.fingerprint})
         _check_disk(plan, out, work, part_bytes, tell)
-        tasks = plan.tasks(work)
-        records = make_all(tasks, work, engine, tell)
-        clock.append(time.monotonic())
-        sources = sources_of(tasks, records)
-        if not sources:
-            raise nothing(raw, {name: r["rejected"] for name, r in records.items()})
         given = {
             "reference": "auto" if reference == "auto" else "",
             "groups": groups.name if groups else "",
@@ -203,9 +199,22 @@ def build(
             "part_bytes": part_bytes if part_bytes != PART_BYTES else None,
         }
         options = {name: value for name, value in given.items() if value}
-        attributes = plan.attributes(records, license, citation, options)
+        attributes = plan.attributes(license, citation, options)
+        tasks, records = plan.tasks(work), dict[str, dict[str, Any]]()
+        longest = max(len(t.found.name.encode()) for t in tasks)
         old = parts_of(out)
-        assemble(sources, out, work, plan.layout, attributes, part_bytes, tell)
+        with (
+            Assembly(out, work, plan.layout, attributes, longest, part_bytes) as dataset,
+            closing(make_all(tasks, work, engine, tell)) as made,
+        ):
+            for task, record in made:
+                records[task.found.name] = record
+                if source := source_of(task, record):
+                    dataset.append(source)
+            clock.append(time.monotonic())
+            if not dataset.rows:
+                raise nothing(raw, {name: r["rejected"] for name, r in records.items()})
+            dataset.finish(plan.scenes(records), tell)
         if any("curves" in entry for entry in attributes["responses"].values()):
             write_json(out.with_name(f"{out.stem}.responses.json"), attributes["responses"])
         for path in old - parts_of(out):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from functools import cache, partial
 from pathlib import Path
@@ -30,7 +31,7 @@ def run(
     backend: str = "loky",
     scheduler: str = "",
     folder: Path | None = None,
-) -> Iterator[tuple[int, Result | None]]:
+) -> Generator[tuple[int, Result | None]]:
     """Apply a task to items in parallel; results come as they are done.
 
     A worker that dies (killed for memory, say) takes with it what it was doing, and locally the
@@ -116,10 +117,13 @@ def _pool(
         batch_size=1,
         max_nbytes=None,
     )
-    results: Iterator[tuple[int, Result]] = parallel(
-        joblib.delayed(_one)(task, os.getpid(), i, item) for i, item in items
-    )
-    return results
+    results = parallel(joblib.delayed(_one)(task, os.getpid(), i, item) for i, item in items)
+    try:
+        yield from results
+    finally:
+        with warnings.catch_warnings():  # of what is cancelled: who stops here knows
+            warnings.simplefilter("ignore", UserWarning)
+            results.close()
 
 
 def _one(task: Callable[[Item], Result], parent: int, i: int, item: Item) -> tuple[int, Result]:

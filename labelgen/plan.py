@@ -7,7 +7,8 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import repeat
@@ -30,7 +31,7 @@ from labelgen.survey import Selection, Survey, as_record, survey_cached
 from labelgen.untrusted import read_text
 from labelgen.versions import generator
 
-Engine: TypeAlias = Callable[..., Iterator[tuple[int, Any]]]
+Engine: TypeAlias = Callable[..., Generator[tuple[int, Any]]]
 """`labelgen.engine.run` for some workers: of a task and items."""
 Records: TypeAlias = Mapping[str, dict[str, Any]]
 """What came of every bracket that was made (`labelgen.make.make`), by name."""
@@ -111,10 +112,8 @@ class Plan:
         how = self.recipe, self.layout, self.selection.position, self.labels, self.seed
         return [Task(s, *how, work / f"{_key(s.name)}.shard") for s in self.usable]
 
-    def attributes(
-        self, records: Records, license: str, citation: str, options: dict[str, Any]
-    ) -> dict[str, Any]:
-        """Root attributes of the dataset."""
+    def attributes(self, license: str, citation: str, options: dict[str, Any]) -> dict[str, Any]:
+        """Root attributes of the dataset, but for `scenes`."""
         return {
             "format": "labelgen",
             "format_version": VERSION,
@@ -125,12 +124,15 @@ class Plan:
             "recipe": self.recipe.as_dict() | {"labels": self.labels, "seed": self.seed},
             "generator": generator(),
             "fingerprint": self.fingerprint,
-            "scenes": {s.name: self._scene(s, records.get(s.name, {})) for s in self.surveys},
             "responses": found_responses(self.usable),
             "license": license,
             "citation": citation,
             "options": options,
         }
+
+    def scenes(self, records: Records) -> dict[str, Any]:
+        """What the dataset says of every bracket, by what came of those that were made."""
+        return {s.name: self._scene(s, records.get(s.name, {})) for s in self.surveys}
 
     def _scene(self, found: Survey, record: dict[str, Any]) -> dict[str, Any]:
         """What the dataset says of a bracket."""
@@ -215,28 +217,32 @@ def _surveyed(item: tuple[Bracket, Path | None], selection: Selection, folder: P
 
 def make_all(
     tasks: Sequence[Task], work: Path, engine: Engine, tell: Progress
-) -> dict[str, dict[str, Any]]:
-    """The record of every bracket; those that an earlier run finished are not made again."""
-    records: dict[str, dict[str, Any]] = {}
-    for task in tasks:
-        if task.record.exists():
-            records[task.found.name] = json.loads(task.record.read_text())
-    left = [t for t in tasks if t.found.name not in records]
-    if records:
-        tell.remark(f"{len(records)} brackets are finished already, {len(left)} are left")
+) -> Generator[tuple[Task, dict[str, Any]]]:
+    """Every task with its record, in order, each as soon as those before it are made.
+
+    What an earlier run finished is not made again.
+    """
+    done = {i: json.loads(t.record.read_text()) for i, t in enumerate(tasks) if t.record.exists()}
+    left = [i for i in range(len(tasks)) if i not in done]
+    if done:
+        tell.remark(f"{len(done)} brackets are finished already, {len(left)} are left")
     tell.start("build", len(left))
-    for i, record in engine(make, left):
-        records[left[i].found.name] = record = record or {"rejected": DIED}
-        if "stopped" in record:
-            raise UserError(f"{work}: {record['stopped']}; mend that, then give --resume")
-        tell.step(record.get("rows", 0), "rejected" in record)
-    return records
+    with closing(engine(make, [tasks[i] for i in left])) as made:
+        for i, task in enumerate(tasks):
+            while i not in done:
+                k, record = next(made)
+                done[left[k]] = record = record or {"rejected": DIED}
+                if "stopped" in record:
+                    raise UserError(f"{work}: {record['stopped']}; mend that, then give --resume")
+                tell.step(record.get("rows", 0), "rejected" in record)
+            yield task, done.pop(i)
 
 
-def sources_of(tasks: Sequence[Task], records: Records) -> list[Source]:
-    """The shards of those brackets that gave samples."""
-    made = [(t, records[t.found.name]) for t in tasks]
-    return [Source(t.shard, t.found.name, r["rows"], t.found.ev) for t, r in made if "rows" in r]
+def source_of(task: Task, record: Mapping[str, Any]) -> Source | None:
+    """The shard of a bracket, if it gave samples."""
+    if "rows" not in record:
+        return None
+    return Source(task.shard, task.found.name, record["rows"], task.found.ev)
 
 
 def _key(name: str) -> str:

@@ -9,13 +9,13 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
-from labelgen.assemble import join_part
+from labelgen.assemble import Part
 from labelgen.engine import run
 from labelgen.errors import UserError
 from labelgen.files import publish
 from labelgen.format import DAMAGE, Header, compression_of, open_file, read_header
 from labelgen.measure import responses
-from labelgen.plan import Plan, find_brackets, make_all, sources_of, survey_all
+from labelgen.plan import Plan, find_brackets, make_all, source_of, survey_all
 from labelgen.progress import Progress, Silent
 from labelgen.recipe import Recipe
 from labelgen.survey import Selection
@@ -87,18 +87,21 @@ def repair(
             plan = _plan(path, header, raw, groups, response, bayer, work, engine, tell)
             wanted = {name for k in damaged.values() for name in scenes[k]}
             tasks = {t.found.name: t for t in plan.tasks(work) if t.found.name in wanted}
-            records = make_all(list(tasks.values()), work, engine, tell)
-            attributes = plan.attributes({}, header.license, header.citation, header.options)
+            made = {t.found.name: r for t, r in make_all(list(tasks.values()), work, engine, tell)}
+            attributes = plan.attributes(header.license, header.citation, header.options)
             longest = max(len(scene.encode()) for group in scenes for scene in group)
             for name, k in damaged.items():
-                sources = sources_of([tasks[scene] for scene in scenes[k]], records)
-                made = join_part(sources, k, name, work, plan.layout, attributes, longest)
-                if made != header.parts[k]:
+                with Part(work, plan.layout, longest, k) as part:
+                    for scene in scenes[k]:
+                        if source := source_of(tasks[scene], made[scene]):
+                            part.append(source)
+                    same = {"file": name} | part.finish(attributes) == header.parts[k]
+                if not same:
                     raise UserError(
                         f"{name}: made anew it differs from what the index says; "
                         "was the dataset built by another kind of processor?"
                     )
-                publish(work / name, path.with_name(name))
+                publish(part.path, path.with_name(name))
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return list(damaged)

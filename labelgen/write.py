@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
@@ -47,66 +47,88 @@ class Samples(Protocol):
         """Remove what was made only to be written."""
 
 
-def create(path: Path, layout: Layout, rows: int, **options: Any) -> h5py.File:
-    """A new file with empty image datasets of so many rows."""
-    # "earliest": readable by HDF5 1.8, and no times or addresses that differ between runs.
-    file = h5py.File(path, "w", libver=("earliest", "v108"), locking=False, **options)
-    for name, (shape, kind) in layout.images().items():
-        file.create_dataset(
-            name, (rows, *shape), kind, chunks=(1, *shape), **filters(layout.compress)
-        )
-    return file
+class Writer:
+    """A dataset file that is written bracket by bracket, chunk by chunk as stored.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write.
+    layout : Layout
+        Of all samples.
+    scene_bytes : int
+        Length of the longest scene name in UTF-8.
+    """
+
+    def __init__(self, path: Path, layout: Layout, scene_bytes: int) -> None:
+        self.rows, self._scene_bytes = 0, scene_bytes
+        self._sources: list[tuple[str, int]] = []
+        self._columns: dict[str, list[Array]] = {name: [] for name in COLUMNS if name != "scene"}
+        # "earliest": readable by HDF5 1.8, and no times or addresses that differ between runs.
+        self._file = h5py.File(path, "w", libver=("earliest", "v108"), locking=False)
+        self._digests = _Digests()
+        for name, (shape, kind) in layout.images().items():
+            how = filters(layout.compress)
+            rows = (0, *shape), (None, *shape), (1, *shape)
+            self._file.create_dataset(name, rows[0], kind, maxshape=rows[1], chunks=rows[2], **how)
+
+    def append(self, source: Samples) -> None:
+        """Write the samples of a bracket behind those of the others."""
+        end = self.rows + source.rows
+        for name in IMAGES:
+            self._file[name].resize(end, 0)
+        images = {
+            name: (self._file[name].id, (0,) * (self._file[name].ndim - 1)) for name in IMAGES
+        }
+        for row, chunks in zip(range(self.rows, end), source.chunks(), strict=True):
+            for name, (mask, data) in chunks.items():
+                dataset, rest = images[name]
+                dataset.write_direct_chunk((row, *rest), data, mask)
+            self._digests.update(chunks)
+        for name, values in source.columns().items():
+            self._columns[name].append(values)
+        self._sources.append((source.scene, source.rows))
+        self.rows = end
+
+    def finish(self, attributes: dict[str, Any]) -> None:
+        """Write the small columns, and root attributes; what is no number or string as JSON."""
+        kind = h5py.string_dtype("utf-8", self._scene_bytes)
+        names = np.array([scene.encode() for scene, _ in self._sources], kind)
+        small = {name: np.concatenate(values) for name, values in self._columns.items()}
+        small["scene"] = np.repeat(names, [rows for _, rows in self._sources])
+        noted = self._digests.noted()
+        for name in sorted(small):
+            write_column(self._file, name, small[name])
+            noted[name] = column_digest(small[name])
+        self._file["branch"].attrs["names"] = list(BRANCHES)
+        write_attributes(self._file, attributes)
+        noted["attributes"] = attributes_digest(self._file)
+        self._file.attrs["digests"] = json.dumps(noted)
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file, finished or not."""
+        self._digests.close()
+        self._file.close()
 
 
 def join(
-    sources: Sequence[Samples],
+    sources: Iterable[Samples],
     path: Path,
     layout: Layout,
     attributes: dict[str, Any],
     scene_bytes: int,
 ) -> None:
-    """Write one file from samples, chunk by chunk as stored, without decoding.
-
-    Parameters
-    ----------
-    sources : sequence of Samples
-        In the order of the rows.
-    path : Path
-        The file to write.
-    layout : Layout
-        Of all of them.
-    attributes : dict
-        Root attributes; what is no number or string is stored as JSON.
-    scene_bytes : int
-        Length of the longest scene name in UTF-8.
-    """
-    rows = sum(s.rows for s in sources)
-    columns: dict[str, list[Array]] = {name: [] for name in COLUMNS if name != "scene"}
-    with create(path, layout, rows) as out, _Digests() as digests:
-        images = {name: (out[name].id, (0,) * (out[name].ndim - 1)) for name in IMAGES}
-        row = 0
+    """Write one file from samples, in the order of the rows; parameters as of `Writer`."""
+    with Writer(path, layout, scene_bytes) as out:
         for source in sources:
-            for name, values in source.columns().items():
-                columns[name].append(values)
-            for chunks in source.chunks():
-                for name, (mask, data) in chunks.items():
-                    dataset, rest = images[name]
-                    dataset.write_direct_chunk((row, *rest), data, mask)
-                digests.update(chunks)
-                row += 1
-        names = np.array(
-            [s.scene.encode() for s in sources], h5py.string_dtype("utf-8", scene_bytes)
-        )
-        small = {name: np.concatenate(values) for name, values in columns.items()}
-        small["scene"] = np.repeat(names, [s.rows for s in sources])
-        noted = digests.noted()
-        for name in sorted(small):
-            write_column(out, name, small[name])
-            noted[name] = column_digest(small[name])
-        out["branch"].attrs["names"] = list(BRANCHES)
-        write_attributes(out, attributes)
-        noted["attributes"] = attributes_digest(out)
-        out.attrs["digests"] = json.dumps(noted)
+            out.append(source)
+        out.finish(attributes)
 
 
 class _Digests:
@@ -133,10 +155,8 @@ class _Digests:
             update.result()
         return {name: digest.hexdigest() for name, digest in self._digests.items()}
 
-    def __enter__(self) -> _Digests:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """End the thread."""
         self._thread.shutdown(cancel_futures=True)
 
 

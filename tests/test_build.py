@@ -234,12 +234,17 @@ def test_overwrite_replaces_parts_by_a_single_file(raw: Path, tmp_path: Path, bu
 
 KILLED = """
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from labelgen import build
 class Tell:
-    def start(self, stage, total): print(stage, flush=True)
-    def step(self, samples, rejected): print("done", flush=True)
+    def start(self, stage, total):
+        print(stage, flush=True)
+        self.stage = stage
+    def step(self, samples, rejected):
+        print("done", flush=True)
+        time.sleep(self.stage == "join")  # the next step takes no time
     def remark(self, text): pass
 build.build(Path(sys.argv[1]), Path(sys.argv[2]), jobs=int(sys.argv[3]),
             part_bytes=int(sys.argv[4]), resume=True, progress=Tell())
