@@ -29,7 +29,7 @@ from labelgen.arrays import (
 )
 from labelgen.bracket import Stack
 from labelgen.chroma import finer
-from labelgen.homography import exposed, find_homography, mean
+from labelgen.homography import exposed, find_homography, mean, rough_flow
 from labelgen.refine import ENOUGH, SPARSE, refined
 from labelgen.response import FULL, decode, shown, to_depth
 
@@ -260,8 +260,8 @@ def find_flow(stack: Stack, i: int, variational: int, rough: bool = False) -> Fl
     variational : int
         Iterations of the variational refinement at each scale.
     rough : bool
-        With fewer patches and steps, and at half the resolution of frames that have enough pixels
-        (`refine.ENOUGH`): as good for guesses.
+        By fewer patches and steps, without refinement, and at half the resolution of frames that
+        have enough pixels (`refine.ENOUGH`): as good for guesses.
 
     Returns
     -------
@@ -269,9 +269,10 @@ def find_flow(stack: Stack, i: int, variational: int, rough: bool = False) -> Fl
         x and y displacement in pixels.
     """
     most = max(stack.ev[i], stack.ev[stack.reference])
-    pair = [exposed(stack.codes[k], most - stack.ev[k]) for k in (stack.reference, i)]
-    presets = cv2.DISOPTICAL_FLOW_PRESET_MEDIUM, cv2.DISOPTICAL_FLOW_PRESET_FAST
-    dis = cv2.DISOpticalFlow_create(presets[rough])
-    dis.setFinestScale(1 if rough and pair[0].size > ENOUGH else 0)
+    here, there = (exposed(stack.codes[k], most - stack.ev[k]) for k in (stack.reference, i))
+    if rough:
+        return rough_flow(here, there, int(here.size > ENOUGH))
+    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    dis.setFinestScale(0)
     dis.setVariationalRefinementIterations(variational)
-    return np.asarray(dis.calc(*pair, None), np.float32)
+    return np.asarray(dis.calc(here, there, None), np.float32)

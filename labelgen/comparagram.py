@@ -22,7 +22,6 @@ from labelgen.arrays import (
     Float,
     Mask,
     Packed,
-    highest,
     median,
     power,
     shrunk,
@@ -30,7 +29,7 @@ from labelgen.arrays import (
 from labelgen.bracket import Stack
 from labelgen.homography import UNIT, at_size, match
 from labelgen.recipe import Align
-from labelgen.response import GAMMA, to_depth
+from labelgen.response import GAMMA, decode, to_depth
 
 MEGAPIXELS = 0.4
 """Frames are looked at reduced to this: noise averages out, and nothing is lost for a curve."""
@@ -42,6 +41,8 @@ FLAT = 0.08
 """A place is flat if its codes (0..1) differ by less: misalignment and blur don't show there."""
 LEAST_CODE, MOST_CODE = 0.008, 0.9965
 """No pixel of a place is darker in the shorter frame, or brighter in the longer one."""
+TOP = 65535
+"""The highest code."""
 LEAST_COUNT = 20
 """A bin with fewer places says nothing."""
 SUBSET = 4
@@ -78,12 +79,12 @@ class Ridge:
         return tuple(tuple(round(float(v), 5) for v in row) for row in zip(*columns, strict=True))
 
 
-def ridge(frames: Sequence[Float], ev: Sequence[float]) -> tuple[Ridge, list[Array | None]]:
+def ridge(frames: Sequence[Codes], ev: Sequence[float]) -> tuple[Ridge, list[Array | None]]:
     """The ridges of the comparagrams of neighbouring frames, and the geometry found for them.
 
     Parameters
     ----------
-    frames : sequence of (h, w, 3) float32
+    frames : sequence of (h, w, 3) uint16
         What `reduced` makes of the frames, shortest exposure first, all of one size.
     ev : sequence of float
         Stated exposures in stops; only alignment makes use of them.
@@ -106,35 +107,33 @@ def ridge(frames: Sequence[Float], ev: Sequence[float]) -> tuple[Ridge, list[Arr
     return Ridge.of(rows), steps
 
 
-def reduced(codes: Codes) -> Float:
-    """Codes (H, W, 3) uint8 or uint16 as (h, w, 3) float32 of 0..1, at working size."""
+def reduced(codes: Codes) -> Codes:
+    """Codes (H, W, 3) uint8 or uint16 as (h, w, 3) uint16, at working size."""
     h, w = codes.shape[:2]
-    if size := working_size((h, w), MEGAPIXELS):
-        codes = shrunk(to_depth(codes, 16), size)
-    return codes.astype(np.float32) * np.float32(1 / np.iinfo(codes.dtype).max)
+    deep, size = to_depth(codes, 16), working_size((h, w), MEGAPIXELS)
+    return shrunk(deep, size) if size else deep
 
 
-def _aligned(short: Float, long: Float, step: float) -> tuple[Float, Array | None]:
-    """The shorter frame as the longer one sees it, -1 where it does not reach, and by what map.
+def _aligned(short: Codes, long: Codes, step: float) -> tuple[Codes, Array | None]:
+    """The shorter frame as the longer one sees it, 0 where it does not reach, and by what map.
 
     It is taken as it is unless a homography makes the codes of the frames fit one curve better,
     whatever that curve is: the response is not known yet.
     """
-    pair = tuple(np.rint(np.float32(65535) * x).astype(np.uint16) for x in (short, long))
-    matrix = match(Stack(pair, (0.0, step), 1), 0, Align(features=FEATURES))
+    matrix = match(Stack((short, long), (0.0, step), 1), 0, Align(features=FEATURES))
     if matrix is None:
         return short, None
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     size = short.shape[1::-1]
-    moved = cv2.warpPerspective(short, matrix, size, flags=flags, borderValue=(-1, -1, -1))
-    inside = ~highest(moved < 0)
+    moved: Codes = cv2.warpPerspective(short, matrix, size, flags=flags)
+    inside = cv2.warpPerspective(np.ones(short.shape[:2], np.uint8), matrix, size, flags=flags) > 0
     better = _scatter(moved, long, inside) < _scatter(short, long, inside)
     return (moved, matrix) if better else (short, None)
 
 
-def _scatter(short: Float, long: Float, where: Mask) -> float:
+def _scatter(short: Codes, long: Codes, where: Mask) -> float:
     """How far the green codes of one frame are off a curve over those of the other (mean)."""
-    x, y = (frame[..., 1][where][::SUBSET] for frame in (short, long))
+    x, y = (frame[..., 1][where][::SUBSET] * np.float32(1 / TOP) for frame in (short, long))
     exposed = (x > LEAST_CODE) & (y < MOST_CODE)
     if exposed.sum() < LEAST_COUNT:
         return np.inf
@@ -143,7 +142,7 @@ def _scatter(short: Float, long: Float, where: Mask) -> float:
     return float(np.minimum(np.abs(x - curve[at]), FLAT).mean())
 
 
-def _ridge(short: Float, long: Float) -> list[tuple[float, ...]]:
+def _ridge(short: Codes, long: Codes) -> list[tuple[float, ...]]:
     """Rows of (channel, short, long, spread, count) of two aligned frames."""
     window = np.ones((WINDOW, WINDOW), np.uint8)
     at = np.s_[WINDOW // 2 :: STRIDE, WINDOW // 2 :: STRIDE]
@@ -151,11 +150,11 @@ def _ridge(short: Float, long: Float) -> list[tuple[float, ...]]:
     for channel, pair in enumerate(zip(cv2.split(short), cv2.split(long), strict=True)):
         lows = [cv2.erode(x, window)[at] for x in pair]
         highs = [cv2.dilate(x, window)[at] for x in pair]
-        flat = (lows[0] >= LEAST_CODE) & (highs[1] < MOST_CODE)
+        flat = (lows[0] >= LEAST_CODE * TOP) & (highs[1] < MOST_CODE * TOP)
         for low, high in zip(lows, highs, strict=True):
-            flat &= high - low < FLAT
+            flat &= high - low < FLAT * TOP
         # Noise is of the light: means of codes would be too dark where it is strong.
-        lights = (cv2.blur(power(np.maximum(x, 0), GAMMA), (WINDOW, WINDOW))[at] for x in pair)
+        lights = (cv2.blur(decode(x), (WINDOW, WINDOW))[at] for x in pair)
         means = (power(np.maximum(light[flat], 0), 1 / GAMMA) for light in lights)
         rows += [(channel, *row) for row in _bins(*means)]
     return rows

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen import recipe
-from labelgen.arrays import Array, Bytes, Codes, highest, shrunk
+from labelgen.arrays import Array, Bytes, Codes, Float, highest, shrunk
 from labelgen.bracket import Stack
 from labelgen.refine import ENOUGH
 from labelgen.response import GAMMA, mu_law, shown
@@ -32,6 +32,8 @@ EVERY = 3
 """Agreement is measured at every third pixel in each direction."""
 FINEST = 2
 """Scale at which the flow ends: at a quarter of the resolution."""
+STRIDE = 6
+"""px between the patches of 8 px that flow is made of."""
 STEP = 8
 """px between the vectors of flow that a homography is fitted to."""
 LEAST_TEXTURE = 4.0
@@ -110,9 +112,7 @@ def _by_flow(stack: Stack, i: int, inlier: float) -> tuple[Array | None, float]:
     most, pair = max(stack.ev[i], stack.ev[stack.reference]), (stack.reference, i)
     small = (shrunk(stack.codes[j], (width // k, height // k)) for j in pair)
     here, there = (_equalised(c, most - stack.ev[j]) for c, j in zip(small, pair, strict=True))
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    dis.setFinestScale(FINEST - (k - 1))  # vectors as dense as those of the whole frame
-    flow = dis.calc(here, there, None)
+    flow = rough_flow(here, there, FINEST - (k - 1))  # vectors as dense as of the whole frame
     step = STEP // k
     ys, xs = (np.arange(step // 2, n, step) for n in here.shape)
     light = here.astype(np.float32)
@@ -122,6 +122,19 @@ def _by_flow(stack: Stack, i: int, inlier: float) -> tuple[Array | None, float]:
     points = np.dstack(np.meshgrid(xs, ys)).astype(np.float32)[textured]
     one, two = (k * p + np.float32((k - 1) / 2) for p in (points, points + flow[at][textured]))
     return _fitted(one, two, inlier)
+
+
+def rough_flow(here: Bytes, there: Bytes, finest: int) -> Float:
+    """Flow from one grey picture (H, W) to another, (H, W, 2) px, ending at some scale.
+
+    Of sparse patches and few steps: as good as denser ones where most of it is to be followed, or
+    only a guess is made of it.
+    """
+    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    dis.setFinestScale(finest)
+    dis.setPatchStride(STRIDE)
+    dis.setVariationalRefinementIterations(0)
+    return np.asarray(dis.calc(here, there, None), np.float32)
 
 
 def _by_features(stack: Stack, i: int, settings: recipe.Align) -> Array | None:

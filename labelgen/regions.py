@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import TypeAlias
@@ -14,8 +15,8 @@ from labelgen.arrays import Mask, Region, whole
 Borders: TypeAlias = tuple[list[int], list[int]]
 """Borders in y and in x, first 0, last the height or width."""
 
-TILE = 1024
-"""px: tiles have sides of at most about this."""
+TILE = 1_600_000
+"""Pixels that a tile has at most, about."""
 STRIP = 128
 """px: rows of a tile of which a few planes fit into the cache of a core."""
 LEAST_BOX = 128
@@ -26,14 +27,17 @@ EACH_BOX = 160**2
 
 def tiles(borders: Borders) -> Iterator[Region]:
     """Pieces of about one size that cover a frame, of whole cells, whose borders are given."""
+    lengths, counts = [axis[-1] for axis in borders], [1, 1]
+    while math.prod(lengths) > TILE * math.prod(counts):
+        longer = lengths[1] * counts[0] >= lengths[0] * counts[1]
+        counts[longer] += 1
 
-    def sides(of_cells: list[int]) -> list[tuple[int, int]]:
-        count = -(-of_cells[-1] // TILE)
+    def sides(of_cells: list[int], count: int) -> list[tuple[int, int]]:
         last = len(of_cells) - 1
         return list(pairwise(of_cells[round(k * last / count)] for k in range(count + 1)))
 
-    for top, bottom in sides(borders[0]):
-        for left, right in sides(borders[1]):
+    for top, bottom in sides(borders[0], counts[0]):
+        for left, right in sides(borders[1], counts[1]):
             yield slice(top, bottom), slice(left, right)
 
 

@@ -252,7 +252,7 @@ class _Look:
     size: tuple[int, int]
     depth: int
     preview: Float
-    codes: Float
+    codes: Codes
     noise: Packed
 
 

@@ -15,7 +15,7 @@ from labelgen.fusion import denoised, fuse_triangle, fuse_variance
 from labelgen.label import make_label, picture
 from labelgen.patches import choose
 from labelgen.recipe import DEFAULT, RECIPES, SELFHDR, SSHDR, Recipe
-from labelgen.regions import tiles
+from labelgen.regions import TILE, tiles
 from labelgen.response import encode
 from labelgen.simulate import Simulated
 from labelgen.trust import NOTHING, REFERENCE, STATIC, cells, trust_clipped
@@ -351,7 +351,7 @@ def test_a_label_does_not_show_its_tiles(
     dynamic: Simulated, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = make_label(stack_of(dynamic), recipe)
-    monkeypatch.setattr("labelgen.regions.TILE", 144)
+    monkeypatch.setattr("labelgen.regions.TILE", 144 * 144)
     borders = cells(dynamic.truth.shape[:2], recipe.patches.size)
     assert len(list(tiles(borders))) > 4
     pieces = make_label(stack_of(dynamic), recipe)
@@ -362,13 +362,16 @@ def test_a_label_does_not_show_its_tiles(
 @pytest.mark.parametrize("size", [(100, 90), (1000, 1500), (5774, 8660)])
 def test_tiles_cover_a_frame_once_with_whole_cells(size: tuple[int, int]) -> None:
     ys, xs = borders = cells(size, 128)
-    covered = np.zeros(size, np.uint8)
+    covered, areas = np.zeros(size, np.uint8), []
     for y, x in tiles(borders):
         covered[y, x] += 1
+        areas.append((y.stop - y.start) * (x.stop - x.start))
         assert {y.start, y.stop} <= set(ys)
         assert {x.start, x.stop} <= set(xs)
-        assert max(y.stop - y.start, x.stop - x.start) <= 1024 + 128
     assert (covered == 1).all()
+    # Whole cells, so that some are larger than others.
+    assert max(areas) <= 1.2 * TILE
+    assert min(areas) >= min(covered.size, 0.5 * TILE)
 
 
 def test_figures_tell_how_large_is_what_moves() -> None:
