@@ -44,7 +44,7 @@ STAGES = {
     "choose patches": "patches.py:choose",
     "augment": "augment.py:make_samples",
     "write": "shard.py:append",
-    "join": "assemble.py:assemble",
+    "join": "assemble.py:append",
 }
 
 

@@ -20,6 +20,9 @@ from labelgen.memory import decoded
 
 MOST = 2e9
 """Bytes of all that is kept."""
+WORTH = 1e-9
+"""Seconds a byte that decoding has to take: less, as of TIFF that is not compressed, is no more
+than writing and reading again."""
 LEAST_FREE = 20
 """So many times what is kept has to be free on the disk."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -38,7 +39,7 @@ from labelgen.errors import Rejected, UserError
 from labelgen.files import kind_of_file, read_hdr, sha256, write_json
 from labelgen.homography import chained
 from labelgen.images import Frames, read_frames
-from labelgen.kept import keep
+from labelgen.kept import WORTH, keep
 from labelgen.mask import read_masks
 from labelgen.noise import observe
 from labelgen.response import GAMMA22, Response, bit_depth
@@ -276,14 +277,16 @@ def _survey(bracket: Bracket, selection: Selection, kept: Path | None) -> Survey
         raise Rejected(f"no {TRUTH} beside its frames")
     if selection.reference is None:
         frames = _best_exposed(distinct_exposures(bracket), selection)
+    began = time.thread_time()
     read = read_frames([f.path for f in frames], selection.position, selection.bayer)
+    spent = time.thread_time() - began
     looks = [_look(codes, read.linear) for codes in read.codes]
     _check_sizes(frames, [look.size for look in looks], selection.patch)
     idle = [m.name for m in bracket.masks if not np.any(read_masks([m], looks[0].size))]
     ev_of = dict(zip(bracket.frames, exposures_of(bracket.frames), strict=True))
     evs = [ev_of[f] for f in frames]
     check_pixels([f.path.name for f in frames], evs, [look.preview for look in looks])
-    if kept:
+    if kept and spent > WORTH * sum(codes.nbytes for codes in read.codes):
         keep(read, kept)
     shortest = min(ev_of.values())
     stated = tuple(ev - evs[0] for ev in evs)

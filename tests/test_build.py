@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -230,6 +231,23 @@ def test_overwrite_replaces_parts_by_a_single_file(raw: Path, tmp_path: Path, bu
     build(raw, out, jobs=1, overwrite=True)
     assert {p.name for p in tmp_path.iterdir()} == {"out.h5", "out.times.json"}
     assert digest(out) == digest(built)
+
+
+def test_brackets_are_joined_while_others_are_made(raw: Path, tmp_path: Path) -> None:
+    """The file grows with every bracket, in its folder of what is unfinished."""
+    sizes = []
+
+    class Tell(Silent):
+        def step(self, samples: int, rejected: bool) -> None:
+            if samples:
+                joined = tmp_path / "out.h5.partial" / "part-00000.tmp"
+                sizes.append(joined.stat().st_size if joined.exists() else 0)
+
+    summary = build(raw, tmp_path / "out.h5", jobs=1, progress=Tell())
+    assert len(sizes) == summary.used == 4
+    assert sizes[0] == 0
+    assert all(after - before > 1e6 for before, after in pairwise(sizes))
+    assert sizes[-1] > summary.bytes / 3
 
 
 KILLED = """
