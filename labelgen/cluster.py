@@ -137,8 +137,9 @@ class _Dask:
 
         done = as_completed(submitted(AHEAD * self.workers), loop=self.client.loop)
         for future in done:
-            yield self._result(future, numbers.pop(future.key))
-            done.update(submitted(1))
+            i = numbers.pop(future.key)
+            done.update(submitted(1))  # first: who takes results may be long about it
+            yield self._result(future, i)
 
     def _result(self, future: Any, i: int) -> Item:
         from distributed import KilledWorker
@@ -199,8 +200,9 @@ class _Ray:
         submit(AHEAD * self.workers)
         while numbers:
             [ready], _ = self.ray.wait(list(numbers))
-            yield self._result(ready, numbers.pop(ready))
+            i = numbers.pop(ready)
             submit(1)
+            yield self._result(ready, i)
 
     def _result(self, reference: Any, i: int) -> Item:
         errors = self.ray.exceptions
