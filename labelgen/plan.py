@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 from labelgen.bracket import Bracket
 from labelgen.discover import read_groups, scan
 from labelgen.errors import UserError
+from labelgen.files import write_json
 from labelgen.format import VERSION, Layout
 from labelgen.kept import places
 from labelgen.make import Task, make
@@ -234,6 +235,8 @@ def make_all(
                 done[left[k]] = record = record or {"rejected": DIED}
                 if "stopped" in record:
                     raise UserError(f"{work}: {record['stopped']}; mend that, then give --resume")
+                if not (path := tasks[left[k]].record).exists():
+                    write_json(path, record)  # or --resume might find more in a part that is noted
                 tell.step(record.get("rows", 0), "rejected" in record)
             yield task, done.pop(i)
 

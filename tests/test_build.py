@@ -13,9 +13,11 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import h5py
@@ -25,8 +27,10 @@ import pytest
 from labelgen.augment import Sample
 from labelgen.build import Summary, build
 from labelgen.discover import scan
+from labelgen.engine import run
 from labelgen.errors import UserError
 from labelgen.format import BRANCHES, Dataset, info
+from labelgen.make import make
 from labelgen.progress import Silent
 from labelgen.recipe import DEFAULT, SSHDR
 from labelgen.response import decode
@@ -336,6 +340,40 @@ def test_a_killed_overwrite_is_resumed_and_not_taken_for_the_old_dataset(
     build(raw, out, jobs=1, limit=1, seed=4, resume=True)
     assert digest(out) == digest(tmp_path / "wanted.h5")
     assert not work.exists()
+
+
+def test_what_killed_its_worker_stays_out_of_a_build_that_is_resumed(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part may be noted already, and its samples gone, in which it would have had a place."""
+
+    def deadly(
+        task: Callable[..., Any], items: Sequence[Any], **options: Any
+    ) -> Iterator[tuple[int, Any]]:
+        first = task is make
+        if first:
+            yield 0, None
+        for i, result in run(task, items[first:], **options):
+            yield i + first, result
+
+    class Killed(BaseException):
+        pass
+
+    class Tell(Silent):
+        def start(self, stage: str, total: int) -> None:
+            if stage == "join":
+                raise Killed
+
+    out = tmp_path / "out.h5"
+    with monkeypatch.context() as patch:
+        patch.setattr("labelgen.build.run", deadly)
+        with pytest.raises(Killed):
+            build(raw, out, jobs=1, part_bytes=8 << 20, progress=Tell())
+    build(raw, out, jobs=1, part_bytes=8 << 20, resume=True)
+    assert verify(out) == []
+    [(name, reason)] = info(out)["rejected"].items()
+    assert name == "five"
+    assert "its worker died twice" in reason
 
 
 def test_only_datasets_are_overwritten_and_only_their_own_parts(raw: Path, tmp_path: Path) -> None:
