@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from labelgen.engine import Engine
 from labelgen.errors import UserError
 from labelgen.files import publish, sha256, write_json
 from labelgen.format import Layout, read_header
@@ -100,6 +101,9 @@ class Assembly:
         Size above which the dataset is split, between brackets.
     remedy : str
         What to do once a disk that is full has room.
+    engine : Engine, optional
+        Workers that write all parts but the first, once everything is made: when there are so many
+        that one process would be longer about it. The bytes are the same.
 
     Raises
     ------
@@ -116,50 +120,58 @@ class Assembly:
         scene_bytes: int,
         part_bytes: int,
         remedy: str = "--resume",
+        engine: Engine | None = None,
     ) -> None:
-        self.out, self.attributes, self.remedy = out, attributes, remedy
-        self._new = partial(Part, work, layout, scene_bytes)
-        self._most, self._work = part_bytes // layout.sample_bytes, work
-        self._parts: list[dict[str, Any]] = []
-        self._part: Part | None = None
-        self.rows = 0
+        self.out, self.attributes, self.remedy, self.rows = out, attributes, remedy, 0
+        self._work, self._layout, self._scene_bytes = work, layout, scene_bytes
+        self._most, self._engine = part_bytes // layout.sample_bytes, engine
+        self._parts: list[Part] = []
 
     def append(self, source: Samples) -> None:
         """Write the samples of a bracket, in the order of the rows."""
         with self._reported():
-            if self._part and self._part.rows + source.rows > self._most:
-                self._parts.append(self._part.finish(self.attributes))
-                self._part = None
-            self._part = self._part or self._new(len(self._parts))
-            self._part.append(source)
+            if not self._parts or self._parts[-1].rows + source.rows > self._most:
+                if self._parts and not self._engine:
+                    self._parts[-1].finish(self.attributes)
+                number = len(self._parts)
+                part = Part(self._work, self._layout, self._scene_bytes, number)
+                if not (number and self._engine):
+                    part.begin()
+                self._parts.append(part)
+            self._parts[-1].append(source)
             self.rows += source.rows
 
     def finish(self, scenes: dict[str, Any], tell: Progress) -> None:
         """Give all files their names; the one that users pass on comes last."""
+        whole = self.attributes | {"scenes": scenes}
         with self._reported():
-            assert self._part is not None
-            tell.start("join", len(self._parts) + 1)
-            whole = self.attributes | {"scenes": scenes}
-            if not self._parts:
-                publish(self._part.whole(whole), self.out)
+            tell.start("join", len(self._parts))
+            if len(self._parts) == 1:
+                publish(self._parts[0].whole(whole), self.out)
                 tell.step(0, False)
                 return
-            self._parts.append(self._part.finish(self.attributes))
-            self._name(whole, tell)
+            for part in self._parts[:1] if self._engine else self._parts:
+                part.finish(self.attributes)
+                tell.step(0, False)
+            if self._engine:
+                task = partial(_finish, attributes=self.attributes)
+                for _, failure in self._engine(task, self._parts[1:]):
+                    if failure != "":
+                        raise OSError(failure or "a worker died")
+                    tell.step(0, False)
+            self._name([part.finish(self.attributes) for part in self._parts], whole)
 
-    def _name(self, attributes: dict[str, Any], tell: Progress) -> None:
-        count, part = len(self._parts), self._part
-        assert part is not None
+    def _name(self, entries: Sequence[dict[str, Any]], attributes: dict[str, Any]) -> None:
         parts = [
-            {"file": part_name(self.out, k, count)} | entry for k, entry in enumerate(self._parts)
+            {"file": part_name(self.out, k, len(entries))} | entry
+            for k, entry in enumerate(entries)
         ]
         index = self._work / "index.tmp"
-        write_index(index, parts, part.layout, attributes, part.scene_bytes)
+        write_index(index, parts, self._layout, attributes, self._scene_bytes)
         self.out.unlink(missing_ok=True)  # an old index must not stand beside new parts
-        for k, entry in enumerate(parts):
-            if (made := part_path(self._work, k)).exists():
-                publish(made, self.out.with_name(entry["file"]))
-            tell.step(0, False)
+        for part, entry in zip(self._parts, parts, strict=True):
+            if part.path.exists():
+                publish(part.path, self.out.with_name(entry["file"]))
         publish(index, self.out)
 
     @contextlib.contextmanager
@@ -167,19 +179,33 @@ class Assembly:
         """What is done on a disk; a failure is said on one line."""
         try:
             yield
-        except (OSError, RuntimeError) as e:  # h5py has both for a disk that is full
-            number = re.search(r"errno = (\d+)", str(e))
-            reason = os.strerror(int(number[1])) if number else getattr(e, "strerror", None) or e
+        except (OSError, RuntimeError) as e:
             raise UserError(
-                f"{self.out}: cannot be written ({reason}); mend that, then {self.remedy}"
+                f"{self.out}: cannot be written ({_reason(e)}); mend that, then {self.remedy}"
             ) from e
 
     def __enter__(self) -> Assembly:
         return self
 
     def __exit__(self, *reason: object) -> None:
-        if self._part:
-            self._part.__exit__(*reason)
+        for part in self._parts:
+            part.__exit__(*reason)
+
+
+def _reason(error: OSError | RuntimeError) -> str:
+    """Why a file cannot be written; h5py has both errors for a disk that is full."""
+    number = re.search(r"errno = (\d+)", str(error))
+    return os.strerror(int(number[1])) if number else getattr(error, "strerror", None) or str(error)
+
+
+def _finish(part: Part, attributes: dict[str, Any]) -> str:
+    """`Part.finish` as a task of workers: why it failed, or nothing."""
+    try:
+        with part:
+            part.finish(attributes)
+    except (OSError, RuntimeError) as e:
+        return _reason(e)
+    return ""
 
 
 def assemble(
@@ -204,11 +230,6 @@ def assemble(
         dataset.finish(attributes["scenes"], tell)
 
 
-def part_path(work: Path, number: int) -> Path:
-    """A part that is made, before it gets its name."""
-    return work / f"part-{number:05d}.h5"
-
-
 class Part:
     """One part of a dataset on its way; one that was finished before is not written again.
 
@@ -226,22 +247,27 @@ class Part:
 
     def __init__(self, work: Path, layout: Layout, scene_bytes: int, number: int) -> None:
         self.layout, self.scene_bytes, self.number = layout, scene_bytes, number
-        self.path = part_path(work, number)
-        self.note = self.path.with_suffix(".json")
-        self.temporary = self.path.with_suffix(".tmp")
+        self.path = work / f"part-{number:05d}.h5"
+        self.temporary, self.note = (self.path.with_suffix(s) for s in (".tmp", ".json"))
         self.rows, self.sources = 0, list[Samples]()
-        done = self.note.exists()
-        self._file = None if done else Writer(self.temporary, layout, scene_bytes)
+        self._file: Writer | None = None
+
+    def begin(self) -> None:
+        """Write samples as they come from now on, and those that have come."""
+        if not self._file and not self.note.exists():
+            self._file = Writer(self.temporary, self.layout, self.scene_bytes)
+            for source in self.sources:
+                self._file.append(source)
 
     def append(self, source: Samples) -> None:
-        """Write the samples of a bracket."""
+        """Add the samples of a bracket, in the order of the rows."""
         if self._file:
             self._file.append(source)
         self.sources.append(source)
         self.rows += source.rows
 
     def finish(self, attributes: dict[str, Any]) -> dict[str, Any]:
-        """Note the part, and free the samples.
+        """Write and note the part, and free the samples.
 
         Parameters
         ----------
@@ -253,19 +279,18 @@ class Part:
         dict
             What an index says of it, but for its name: "rows", "bytes", "sha256".
         """
-        if self._file is None:
-            return dict(json.loads(self.note.read_text()))
-        self.whole(attributes | {"part": self.number})
-        size, digest = self.temporary.stat().st_size, sha256(self.temporary)
-        part = {"rows": self.rows, "bytes": size, "sha256": digest}
-        publish(self.temporary, self.path)
-        write_json(self.note, part)
-        for source in self.sources:
-            source.free()
-        return part
+        if not self.note.exists():
+            self.whole(attributes | {"part": self.number})
+            size, digest = self.temporary.stat().st_size, sha256(self.temporary)
+            publish(self.temporary, self.path)
+            write_json(self.note, {"rows": self.rows, "bytes": size, "sha256": digest})
+            for source in self.sources:
+                source.free()
+        return dict(json.loads(self.note.read_text()))
 
     def whole(self, attributes: dict[str, Any]) -> Path:
-        """Write the rest of the file, with just these attributes; where it is."""
+        """Write all of the file, with just these attributes; where it is."""
+        self.begin()
         assert self._file is not None
         with self._file as out:
             out.finish(attributes)

@@ -25,7 +25,7 @@ from labelgen.assemble import (
 )
 from labelgen.cluster import CLUSTERS
 from labelgen.ended import asked_for, is_done, note
-from labelgen.engine import BACKENDS, run
+from labelgen.engine import BACKENDS, are_many, run
 from labelgen.errors import UserError
 from labelgen.files import check_room, write_json
 from labelgen.format import info
@@ -203,8 +203,10 @@ def build(
         tasks, records = plan.tasks(work), dict[str, dict[str, Any]]()
         longest = max(len(t.found.name.encode()) for t in tasks)
         old = parts_of(out)
+        joiners = engine if are_many(backend, jobs) else None
+        how_stored = plan.layout, attributes, longest, part_bytes
         with (
-            Assembly(out, work, plan.layout, attributes, longest, part_bytes) as dataset,
+            Assembly(out, work, *how_stored, engine=joiners) as dataset,
             closing(make_all(tasks, work, engine, tell)) as made,
         ):
             for task, record in made:

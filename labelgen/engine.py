@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from functools import cache, partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import joblib
 
@@ -20,8 +20,17 @@ from labelgen.worker import prepare
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+Engine: TypeAlias = Callable[..., Generator[tuple[int, Any]]]
+"""`run` for some workers: of a task and items."""
 LOCAL = ("loky", "threading")
+FEW = 12
+"""Workers that together take longer to make brackets than one process to join them."""
 BACKENDS = (*LOCAL, *cluster.CLUSTERS)
+
+
+def are_many(backend: str, jobs: int | None) -> bool:
+    """Whether there are so many workers that what one process does takes longer than all else."""
+    return backend in cluster.CLUSTERS or (jobs or joblib.cpu_count()) > FEW
 
 
 def run(

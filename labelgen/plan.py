@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 
 from labelgen.bracket import Bracket
 from labelgen.discover import read_groups, scan
+from labelgen.engine import Engine
 from labelgen.errors import UserError
 from labelgen.files import write_json
 from labelgen.format import VERSION, Layout
@@ -32,8 +33,6 @@ from labelgen.survey import Selection, Survey, as_record, survey_cached
 from labelgen.untrusted import read_text
 from labelgen.versions import generator
 
-Engine: TypeAlias = Callable[..., Generator[tuple[int, Any]]]
-"""`labelgen.engine.run` for some workers: of a task and items."""
 Records: TypeAlias = Mapping[str, dict[str, Any]]
 """What came of every bracket that was made (`labelgen.make.make`), by name."""
 OF_LABEL = 600

@@ -37,6 +37,7 @@ from labelgen.response import decode
 from labelgen.shard import Shard
 from labelgen.simulate import write_bracket
 from labelgen.verify import verify
+from labelgen.write import Writer
 
 from .conftest import EV, make_scene
 
@@ -140,6 +141,50 @@ def test_bytes_do_not_depend_on_workers(
 ) -> None:
     build(raw, tmp_path / "out.h5", jobs=jobs, backend=backend)
     assert digest(tmp_path / "out.h5") == digest(built)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {path.name: digest(path) for path in folder.glob("*.h5")}
+
+
+@pytest.mark.parametrize(("jobs", "backend"), [(1, "loky"), (2, "loky"), (2, "threading")])
+def test_parts_are_the_same_by_whichever_process_they_are_joined(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int, backend: str
+) -> None:
+    """Where there are many workers, the parts but the first are theirs."""
+    one, other = tmp_path / "one", tmp_path / "other"
+    for few, folder in ((12, one), (0, other)):
+        folder.mkdir()
+        monkeypatch.setattr("labelgen.engine.FEW", few)
+        build(raw, folder / "out.h5", jobs=jobs, backend=backend, part_bytes=8 << 20)
+    assert len(digests(one)) > 3
+    assert digests(one) == digests(other)
+
+
+def test_a_part_that_a_worker_cannot_write_is_written_by_the_next_build(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("labelgen.engine.FEW", 0)
+    one, other = tmp_path / "one", tmp_path / "other"
+    for folder in (one, other):
+        folder.mkdir()
+    with monkeypatch.context() as patch:
+        write = Writer.finish
+
+        def full(writer: Writer, attributes: dict[str, Any]) -> None:
+            if attributes.get("part") == 2:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            write(writer, attributes)
+
+        patch.setattr(Writer, "finish", full)
+        with pytest.raises(
+            UserError, match=r"\(No space left on device\); mend that, then --resume"
+        ):
+            build(raw, one / "out.h5", jobs=1, part_bytes=8 << 20)
+    assert not (one / "out.h5").exists()
+    build(raw, one / "out.h5", jobs=1, part_bytes=8 << 20, resume=True)
+    build(raw, other / "out.h5", jobs=1, part_bytes=8 << 20)
+    assert digests(one) == digests(other)
 
 
 def test_parts_hold_what_a_single_file_holds(built: Path, raw: Path, tmp_path: Path) -> None:

@@ -157,6 +157,19 @@ def test_a_dataset_made_by_a_cluster_has_the_same_bytes(
     assert Path("far.h5").read_bytes() == Path("local.h5").read_bytes()
 
 
+def test_parts_that_a_cluster_joins_have_the_same_bytes(
+    cluster: tuple[str, str], raw: Path, tmp_path: Path
+) -> None:
+    backend, address = cluster
+    near, far = tmp_path / "near", tmp_path / "far"
+    for folder, how in ((near, {"jobs": 1}), (far, {"backend": backend, "scheduler": address})):
+        folder.mkdir()
+        build(raw, folder / "out.h5", part_bytes=8 << 20, **how)
+    one, other = ({p.name: p.read_bytes() for p in f.glob("*.h5")} for f in (near, far))
+    assert len(one) > 3
+    assert one == other
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "nowhere:x", "a:99999"])
 def test_a_ray_cluster_that_is_not_there_is_one_line(
     address: str, monkeypatch: pytest.MonkeyPatch
