@@ -141,8 +141,11 @@ class Assembly:
             self._parts[-1].append(source)
             self.rows += source.rows
 
-    def finish(self, scenes: dict[str, Any], tell: Progress) -> None:
-        """Give all files their names; the one that users pass on comes last."""
+    def finish(self, scenes: dict[str, Any] | str, tell: Progress) -> None:
+        """Give all files their names; the one that users pass on comes last.
+
+        `scenes` is the root attribute, as it is or as JSON.
+        """
         whole = self.attributes | {"scenes": scenes}
         with self._reported():
             tell.start("join", len(self._parts))

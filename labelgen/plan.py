@@ -102,10 +102,13 @@ class Plan:
             "frames": self.selection.frames,
             "reference": self.selection.position,
             "depth": self.layout.depth,
-            "scenes": {s.name: as_record(s, self._files(s)) for s in self.surveys},
             "responses": found_responses(self.usable),
         }
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+        for found in self.surveys:  # one by one: of thousands, all at once would take much memory
+            record = {found.name: as_record(found, self._files(found))}
+            digest.update(json.dumps(record, sort_keys=True).encode())
+        return digest.hexdigest()
 
     def tasks(self, work: Path) -> list[Task]:
         """One task for every usable bracket, with its shard in a folder."""
@@ -130,9 +133,16 @@ class Plan:
             "options": options,
         }
 
-    def scenes(self, records: Records) -> dict[str, Any]:
-        """What the dataset says of every bracket, by what came of those that were made."""
-        return {s.name: self._scene(s, records.get(s.name, {})) for s in self.surveys}
+    def scenes(self, records: Records) -> str:
+        """What the dataset says of every bracket, by what came of those that were made: JSON.
+
+        Not as objects, which of thousands would take three times the memory.
+        """
+        scenes = (
+            f"{json.dumps(s.name)}: {json.dumps(self._scene(s, records.get(s.name, {})))}"
+            for s in self.surveys
+        )
+        return f"{{{', '.join(scenes)}}}"
 
     def _scene(self, found: Survey, record: dict[str, Any]) -> dict[str, Any]:
         """What the dataset says of a bracket."""
