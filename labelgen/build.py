@@ -7,6 +7,7 @@ record per finished bracket. What is there is whole, so a killed build goes on w
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
@@ -187,7 +188,9 @@ def build(
             shutil.rmtree(work)
             return summary
         same_settings(work, asdict(storage) | {"fingerprint": plan.fingerprint})
-        _check_disk(plan, out, work, part_bytes, tell)
+        joiners = engine if are_many(backend, jobs) else None
+        # Many workers join many parts at once.
+        _check_disk(plan, out, work, sys.maxsize if joiners else part_bytes, tell)
         given = {
             "reference": "auto" if reference == "auto" else "",
             "groups": groups.name if groups else "",
@@ -203,7 +206,6 @@ def build(
         tasks, records = plan.tasks(work), dict[str, dict[str, Any]]()
         longest = max(len(t.found.name.encode()) for t in tasks)
         old = parts_of(out)
-        joiners = engine if are_many(backend, jobs) else None
         how_stored = plan.layout, attributes, longest, part_bytes
         with (
             Assembly(out, work, *how_stored, engine=joiners) as dataset,
