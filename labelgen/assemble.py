@@ -131,15 +131,18 @@ class Assembly:
         """Write the samples of a bracket, in the order of the rows."""
         with self._reported():
             if not self._parts or self._parts[-1].rows + source.rows > self._most:
-                if self._parts and not self._engine:
-                    self._parts[-1].finish(self.attributes)
-                number = len(self._parts)
-                part = Part(self._work, self._layout, self._scene_bytes, number)
-                if not (number and self._engine):
-                    part.begin()
-                self._parts.append(part)
+                self._begin_part()
             self._parts[-1].append(source)
             self.rows += source.rows
+
+    def _begin_part(self) -> None:
+        """Go on with another part; where workers write the others, the first alone is written here."""
+        if self._parts and not self._engine:
+            self._parts[-1].finish(self.attributes)
+        part = Part(self._work, self._layout, self._scene_bytes, len(self._parts))
+        if not self._parts or not self._engine:
+            part.begin()
+        self._parts.append(part)
 
     def finish(self, scenes: dict[str, Any] | str, tell: Progress) -> None:
         """Give all files their names; the one that users pass on comes last.

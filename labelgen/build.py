@@ -206,9 +206,9 @@ def build(
         tasks, records = plan.tasks(work), dict[str, dict[str, Any]]()
         longest = max(len(t.found.name.encode()) for t in tasks)
         old = parts_of(out)
-        how_stored = plan.layout, attributes, longest, part_bytes
+        stored = plan.layout, attributes, longest, part_bytes
         with (
-            Assembly(out, work, *how_stored, engine=joiners) as dataset,
+            Assembly(out, work, *stored, engine=joiners) as dataset,
             closing(make_all(tasks, work, engine, tell)) as made,
         ):
             for task, record in made:

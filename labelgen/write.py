@@ -67,23 +67,27 @@ class Writer:
         # "earliest": readable by HDF5 1.8, and no times or addresses that differ between runs.
         self._file = h5py.File(path, "w", libver=("earliest", "v108"), locking=False)
         self._digests = _Digests()
-        for name, (shape, kind) in layout.images().items():
-            how = filters(layout.compress)
-            rows = (0, *shape), (None, *shape), (1, *shape)
-            self._file.create_dataset(name, rows[0], kind, maxshape=rows[1], chunks=rows[2], **how)
+        self._images: dict[str, h5py.Dataset] = {
+            name: self._file.create_dataset(
+                name,
+                (0, *shape),
+                kind,
+                maxshape=(None, *shape),
+                chunks=(1, *shape),
+                **filters(layout.compress),
+            )
+            for name, (shape, kind) in layout.images().items()
+        }
 
     def append(self, source: Samples) -> None:
         """Write the samples of a bracket behind those of the others."""
         end = self.rows + source.rows
-        for name in IMAGES:
-            self._file[name].resize(end, 0)
-        images = {
-            name: (self._file[name].id, (0,) * (self._file[name].ndim - 1)) for name in IMAGES
-        }
+        for image in self._images.values():
+            image.resize(end, 0)
         for row, chunks in zip(range(self.rows, end), source.chunks(), strict=True):
             for name, (mask, data) in chunks.items():
-                dataset, rest = images[name]
-                dataset.write_direct_chunk((row, *rest), data, mask)
+                image = self._images[name]
+                image.id.write_direct_chunk((row, *(0,) * (image.ndim - 1)), data, mask)
             self._digests.update(chunks)
         for name, values in source.columns().items():
             self._columns[name].append(values)
