@@ -136,7 +136,7 @@ class Assembly:
             self.rows += source.rows
 
     def _begin_part(self) -> None:
-        """Go on with another part; where workers write the others, the first alone is written here."""
+        """Go on with another part, written here if it is the first, or workers don't write them."""
         if self._parts and not self._engine:
             self._parts[-1].finish(self.attributes)
         part = Part(self._work, self._layout, self._scene_bytes, len(self._parts))
