@@ -1,8 +1,7 @@
 """Frames that were decoded for the survey, kept until their bracket is made.
 
-Decoding twice is a tenth of the time of a build of 16-bit TIFFs, and more with camera RAW. As many
-brackets as the page cache of any machine holds are kept, in files of the build that is under way:
-those of an earlier one are never read.
+Decoding them again takes a tenth of the time of a build of compressed 16-bit TIFFs. No more is kept
+than a machine's cache of files has room for, and by one build: what an earlier one kept is not read.
 """
 
 from __future__ import annotations
