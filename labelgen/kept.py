@@ -1,7 +1,7 @@
 """Frames that were decoded for the survey, kept until their bracket is made.
 
-Decoding them again takes a tenth of the time of a build of compressed 16-bit TIFFs. No more is kept
-than a machine's cache of files has room for, and by one build: what an earlier one kept is not read.
+Decoding them again takes a tenth of the time of a build of compressed 16-bit TIFFs. No more is
+kept than a machine's cache of files has room for; what an earlier build kept is never read.
 """
 
 from __future__ import annotations
