@@ -167,7 +167,9 @@ class _Digests:
 def write_column(file: h5py.File, name: str, values: Array) -> None:
     """Write a small column, 4,096 rows a chunk."""
     chunks = (min(COLUMN_ROWS, len(values)), *values.shape[1:])
-    file.create_dataset(name, data=values, chunks=chunks, fletcher32=True)
+    # At once: when Python lets go of a dataset, and HDF5 finds it a place in the file, a profiler
+    # may delay, as Dask's does.
+    file.create_dataset(name, data=values, chunks=chunks, fletcher32=True).flush()
 
 
 def write_attributes(file: h5py.File, attributes: dict[str, Any]) -> None:

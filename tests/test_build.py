@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +38,7 @@ from labelgen.response import decode
 from labelgen.shard import Shard
 from labelgen.simulate import write_bracket
 from labelgen.verify import verify
-from labelgen.write import Writer
+from labelgen.write import Writer, write_column
 
 from .conftest import EV, make_scene
 
@@ -740,6 +741,36 @@ def test_the_expected_size_is_an_upper_bound(built: Path) -> None:
     expected, needed = disk_needed([(200, 280)] * 4, DEFAULT, Layout(3, 128, 16), 8 << 30)
     assert built.stat().st_size <= 1.05 * expected
     assert needed == 2 * expected
+
+
+def test_bytes_do_not_depend_on_a_profiler_that_looks_on(tmp_path: Path) -> None:
+    """One that holds on to frames keeps datasets open for longer, as that of Dask's does."""
+    columns = {name: np.arange(20, dtype=np.int32) * k for k, name in enumerate("abcde")}
+    looking = threading.Event()
+
+    def look() -> None:
+        held: list[object] = []
+        while not looking.is_set():
+            held = [*held[-40:], sys._current_frames()]
+            time.sleep(0)
+
+    def written() -> str:
+        with h5py.File(tmp_path / "x.h5", "w", libver=("earliest", "v108")) as file:
+            for name, values in columns.items():
+                write_column(file, name, values)
+        return digest(tmp_path / "x.h5")
+
+    alone, interval = written(), sys.getswitchinterval()
+    profiler = threading.Thread(target=look)
+    profiler.start()
+    sys.setswitchinterval(1e-5)
+    try:
+        watched = {written() for _ in range(60)}
+    finally:
+        sys.setswitchinterval(interval)
+        looking.set()
+        profiler.join()
+    assert watched == {alone}
 
 
 def test_time_is_not_in_the_file(raw: Path, tmp_path: Path) -> None:
