@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 import cv2
 import numpy as np
 
-from labelgen.arrays import Codes, Float, Region, highest
+from labelgen.arrays import Codes, Float, Region, highest, rounded
 from labelgen.response import Sampling, to_depth
 
 TO_JPEG = np.array(
@@ -62,7 +62,7 @@ def finer(codes: Codes, at: Region, sampling: Sampling, radius: int) -> Codes:
     kept = near[y, x].copy()
     change = _lost(near.astype(np.float32) / np.float32(65535), sampling, radius)[y, x]
     change[highest(kept) >= CLIPPED * 65535] = 0
-    return np.clip(np.rint(kept + 65535 * change), 0, 65535).astype(np.uint16)
+    return rounded(kept + 65535 * change)
 
 
 def doubt(code: Float, sampling: Sampling) -> Float:

@@ -52,6 +52,11 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def key_of(text: str) -> str:
+    """What stands for a text, of any length and with any characters, in the name of a file."""
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
 def sync(path: Path) -> None:
     """Force a file or a folder to disk, so that a power cut can't undo what follows."""
     fd = os.open(path, os.O_RDONLY)

@@ -6,7 +6,6 @@ kept than a machine's cache of files has room for; what an earlier build kept is
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from labelgen.bracket import Bracket
+from labelgen.files import key_of
 from labelgen.images import Frames
 from labelgen.memory import decoded
 
@@ -38,7 +38,7 @@ def places(brackets: Sequence[Bracket], frames: int, folder: Path) -> Iterator[P
 
 def kept_in(folder: Path, name: str) -> Path:
     """The file that keeps the frames of a bracket; all such are removed when a build begins."""
-    return folder / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.frames.tmp"
+    return folder / f"{key_of(name)}.frames.tmp"
 
 
 def keep(frames: Frames, path: Path) -> None:

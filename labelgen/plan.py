@@ -19,7 +19,7 @@ from labelgen.bracket import Bracket
 from labelgen.discover import read_groups, scan
 from labelgen.engine import Engine
 from labelgen.errors import UserError
-from labelgen.files import write_json
+from labelgen.files import key_of, write_json
 from labelgen.format import VERSION, Layout
 from labelgen.kept import places
 from labelgen.make import Task, make
@@ -113,7 +113,7 @@ class Plan:
     def tasks(self, work: Path) -> list[Task]:
         """One task for every usable bracket, with its shard in a folder."""
         how = self.recipe, self.layout, self.selection.position, self.labels, self.seed
-        return [Task(s, *how, work / f"{_key(s.name)}.shard") for s in self.usable]
+        return [Task(s, *how, work / f"{key_of(s.name)}.shard") for s in self.usable]
 
     def attributes(self, license: str, citation: str, options: dict[str, Any]) -> dict[str, Any]:
         """Root attributes of the dataset, but for `scenes`."""
@@ -255,10 +255,6 @@ def source_of(task: Task, record: Mapping[str, Any]) -> Source | None:
     if "rows" not in record:
         return None
     return Source(task.shard, task.found.name, record["rows"], task.found.ev)
-
-
-def _key(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()[:24]
 
 
 def nothing(raw: Path, reasons: dict[str, str]) -> UserError:

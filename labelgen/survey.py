@@ -8,7 +8,6 @@ seen of all.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -36,7 +35,7 @@ from labelgen.calibrate import View
 from labelgen.check import check_pixels, preview, well_exposed
 from labelgen.comparagram import Ridge, reduced, ridge
 from labelgen.errors import Rejected, UserError
-from labelgen.files import kind_of_file, read_hdr, sha256, write_json
+from labelgen.files import key_of, kind_of_file, read_hdr, sha256, write_json
 from labelgen.homography import chained
 from labelgen.images import Frames, read_frames
 from labelgen.kept import WORTH, keep
@@ -205,7 +204,7 @@ def survey_cached(
         *(raw.version_of(name) for name in ("pillow", "pillow-heif", "rawpy")),
         *(f"{s.st_size} {s.st_mtime_ns}" for s in stats),
     ]
-    key = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:24]
+    key = key_of("\n".join(facts))
     memory = folder / f"survey-{key}.json"
     if memory.exists():
         return from_json(json.loads(memory.read_text()))

@@ -364,6 +364,16 @@ def test_killed_and_resumed_gives_the_same_bytes(
             assert digest(path) == digest(tmp_path / path.name)
 
 
+class Killed(BaseException):
+    """Ends a build as a signal does."""
+
+
+class UntilTheJoin(Silent):
+    def start(self, stage: str, total: int) -> None:
+        if stage == "join":
+            raise Killed
+
+
 def test_a_killed_overwrite_is_resumed_and_not_taken_for_the_old_dataset(
     raw: Path, tmp_path: Path
 ) -> None:
@@ -372,16 +382,8 @@ def test_a_killed_overwrite_is_resumed_and_not_taken_for_the_old_dataset(
     build(raw, tmp_path / "wanted.h5", jobs=1, limit=1, seed=4)
     work = tmp_path / "out.h5.partial"
 
-    class Killed(BaseException):
-        pass
-
-    class Tell(Silent):
-        def start(self, stage: str, total: int) -> None:
-            if stage == "join":
-                raise Killed
-
     with pytest.raises(Killed):
-        build(raw, out, jobs=1, limit=1, seed=4, overwrite=True, progress=Tell())
+        build(raw, out, jobs=1, limit=1, seed=4, overwrite=True, progress=UntilTheJoin())
     assert work.exists()
     build(raw, out, jobs=1, limit=1, seed=4, resume=True)
     assert digest(out) == digest(tmp_path / "wanted.h5")
@@ -402,19 +404,11 @@ def test_what_killed_its_worker_stays_out_of_a_build_that_is_resumed(
         for i, result in run(task, items[first:], **options):
             yield i + first, result
 
-    class Killed(BaseException):
-        pass
-
-    class Tell(Silent):
-        def start(self, stage: str, total: int) -> None:
-            if stage == "join":
-                raise Killed
-
     out = tmp_path / "out.h5"
     with monkeypatch.context() as patch:
         patch.setattr("labelgen.build.run", deadly)
         with pytest.raises(Killed):
-            build(raw, out, jobs=1, part_bytes=8 << 20, progress=Tell())
+            build(raw, out, jobs=1, part_bytes=8 << 20, progress=UntilTheJoin())
     build(raw, out, jobs=1, part_bytes=8 << 20, resume=True)
     assert verify(out) == []
     [(name, reason)] = info(out)["rejected"].items()
