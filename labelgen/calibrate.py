@@ -313,16 +313,37 @@ def _as_response(theta: Array) -> Response:
 
 def _columns(code: Array, channel: Array, size: int) -> Array:
     """Design (M, size) of log2 light at codes (M,) of channels (M,)."""
-    from scipy.interpolate import BSpline  # slow to import, and workers have no use for it
-
-    knots = np.concatenate([[0.0] * 3, KNOTS, [1.0] * 3])
-    spline = BSpline.design_matrix(np.sqrt(np.clip(code, 0, 1)), knots, 3).toarray()[:, :-1]
+    spline = splines(np.sqrt(np.clip(code, 0, 1)))[:, :-1]
     columns = np.zeros((len(code), size))
     columns[:, 0] = GAMMA * np.log2(np.maximum(code, 1e-4))
     for c in range(3):
         at = channel == c
         columns[at, 1 + c * SPLINES : 1 + (c + 1) * SPLINES] = spline[at]
     return columns
+
+
+def splines(at: Array) -> Array:
+    """Cubic B-splines over `KNOTS`, by recursion (de Boor 1972, doi:10.1016/0021-9045(72)90080-9).
+
+    Not by SciPy, which takes as long to import as a worker takes to start.
+
+    Parameters
+    ----------
+    at : (M,) float64
+        Positions, 0 to 1.
+
+    Returns
+    -------
+    (M, SPLINES + 1) float64
+    """
+    knots = np.pad(KNOTS, 3, "edge")
+    piece = np.clip(np.searchsorted(KNOTS, at, "right"), 1, len(KNOTS) - 1) + 2
+    basis = (np.arange(len(knots) - 1) == piece[:, None]).astype(float)
+    for degree in range(1, 4):
+        width = knots[degree:] - knots[:-degree]
+        along = (at[:, None] - knots[:-degree]) / np.where(width > 0, width, np.inf)
+        basis = along[:, :-1] * basis[:, :-1] + (1 - along[:, 1:]) * basis[:, 1:]
+    return basis
 
 
 def _design(view: View) -> tuple[Array, Array, Array, Array, Ridge]:

@@ -66,6 +66,16 @@ def sync(path: Path) -> None:
         os.close(fd)
 
 
+def let_go(file: int) -> None:
+    """Begin to bring an open file to disk, and forget what is there: nobody reads it again soon.
+
+    Then there is little left to wait for when it is done, and the machine's cache of files has
+    room for what is read.
+    """
+    if hasattr(os, "posix_fadvise"):  # not on macOS nor Windows
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def check_new(path: Path) -> None:
     """Refuse to write over something, before the work for it is done.
 

@@ -188,8 +188,6 @@ def _line(
 
     Errors are in proportion to the variance; rows above the line are textured and lose weight.
     """
-    from scipy.optimize import nnls  # slow to import, and workers have no use for it
-
     columns = np.stack([light, np.ones_like(light)], 1)
     model, weight = variance + rounding, np.minimum(count, 50.0)
     trust, black = weight, 0.0
@@ -199,12 +197,36 @@ def _line(
         if black:
             rows = np.vstack([rows, (0, np.sqrt(BLACK) / black)])
             seen = np.append(seen, np.sqrt(BLACK))
-        (gain, floor), _ = nnls(rows, seen)
+        gain, floor = nonnegative(rows, seen)
         model = columns @ (gain, floor) + rounding
         off = np.log((variance + rounding) / model)
         trust = weight / (1 + np.square(off / TOLERANCE))
         black = (Noise().read * gain) ** 2
     return float(gain), float(floor), float(np.median(np.abs(off)))
+
+
+def nonnegative(rows: Array, seen: Array) -> Array:
+    """Least squares of which neither number is below 0.
+
+    Not by SciPy, which takes as long to import as a worker takes to start.
+
+    Parameters
+    ----------
+    rows : (N, 2) float64
+        The design, not negative.
+    seen : (N,) float64
+        What it is fitted to.
+
+    Returns
+    -------
+    (2,) float64
+    """
+    both = np.linalg.lstsq(rows, seen)[0]
+    if both.min() >= 0:
+        return np.asarray(both)
+    pull = np.maximum(rows.T @ seen, 0)
+    alone = pull / np.square(rows).sum(0)
+    return np.where(pull * alone == np.max(pull * alone), alone, 0.0)
 
 
 def _light(level: Array, response: Response) -> tuple[Array, Array]:

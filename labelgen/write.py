@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 
 from labelgen.arrays import Array
+from labelgen.files import let_go
 from labelgen.format import BRANCHES, COLUMNS, IMAGES, Layout, attributes_digest, column_digest
 from labelgen.shard import Chunks, filters
 
@@ -93,6 +94,7 @@ class Writer:
             self._columns[name].append(values)
         self._sources.append((source.scene, source.rows))
         self.rows = end
+        let_go(self._file.id.get_vfd_handle())
 
     def finish(self, attributes: dict[str, Any]) -> None:
         """Write the small columns, and root attributes; what is no number or string as JSON."""

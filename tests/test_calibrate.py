@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.interpolate import BSpline
 
-from labelgen.calibrate import Calibration, View, calibrate, exposures
+from labelgen.calibrate import KNOTS, Calibration, View, calibrate, exposures, splines
 from labelgen.comparagram import Ridge
 from labelgen.response import GAMMA, GAMMA22, Response
 
@@ -169,3 +170,9 @@ def test_ridges_survive_as_rows(films: list[View]) -> None:
     rows = films[0].ridge.rows()
     assert len(rows) > 60
     assert Ridge.of(rows).rows() == rows
+
+
+def test_splines_are_those_of_scipy() -> None:
+    at = np.concatenate([np.linspace(0, 1, 501), KNOTS, KNOTS[1:-1] - 1e-9])
+    want = BSpline.design_matrix(at, np.pad(KNOTS, 3, "edge"), 3).toarray()
+    np.testing.assert_allclose(splines(at), want, atol=1e-14)

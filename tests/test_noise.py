@@ -9,13 +9,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from scipy.optimize import nnls
 
 from labelgen.arrays import Packed, packed
 from labelgen.bracket import load
 from labelgen.discover import scan
 from labelgen.measure import calibrated, with_noise
 from labelgen.motion import variance
-from labelgen.noise import PIXELS, fit, observe
+from labelgen.noise import PIXELS, fit, nonnegative, observe
 from labelgen.recipe import DEFAULT, SSHDR, Noise
 from labelgen.response import GAMMA, GAMMA22, SAMPLES, Response, Stored
 from labelgen.simulate import write_bracket
@@ -231,3 +232,14 @@ def test_noise_beyond_the_defaults_is_no_motion(noisy: Path, tmp_path: Path) -> 
     after = label(noisy, tmp_path / "own", recipe=replace(fixed, noise=DEFAULT.noise))
     assert after["noise"]["full_well"] == pytest.approx(2500, rel=0.25)
     assert after["static"] > before["static"] + 0.01
+
+
+def test_a_line_that_may_not_fall_is_that_of_scipy() -> None:
+    rng, ends = np.random.default_rng(5), set[tuple[bool, ...]]()
+    for _ in range(300):
+        rows = np.abs(rng.normal(size=(20, 2)))
+        seen = rows @ rng.normal(size=2) + rng.normal(size=20)
+        want = nnls(rows, seen)[0]
+        ends.add(tuple((want > 0).tolist()))
+        np.testing.assert_allclose(nonnegative(rows, seen), want, atol=1e-12)
+    assert len(ends) == 4, "either one, both and none of them 0"
