@@ -16,7 +16,7 @@ from typing import Any
 from labelgen.engine import Engine
 from labelgen.errors import UserError
 from labelgen.files import publish, sha256, write_json
-from labelgen.format import Layout, read_header
+from labelgen.format import DAMAGE, Layout, listed_parts
 from labelgen.patches import most_samples
 from labelgen.progress import Progress
 from labelgen.recipe import Recipe
@@ -60,8 +60,8 @@ def disk_needed(
 def parts_of(out: Path) -> set[Path]:
     """The parts that an existing dataset has beside it; none if it is one file or not there."""
     try:
-        names = [Path(p["file"]).name for p in read_header(out).parts]
-    except UserError:
+        names = [Path(p["file"]).name for p in listed_parts(out)]
+    except (UserError, *DAMAGE):
         return set()
     # A copied index names the parts of the dataset that it was copied from.
     return {out.with_name(name) for name in names if name.startswith(f"{out.stem}-")}

@@ -9,12 +9,12 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections import Counter
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from labelgen.assemble import (
     PART_BYTES,
@@ -29,7 +29,7 @@ from labelgen.ended import asked_for, is_done, note
 from labelgen.engine import BACKENDS, are_many, run
 from labelgen.errors import UserError
 from labelgen.files import check_room, write_json
-from labelgen.format import info
+from labelgen.format import BRANCHES, info
 from labelgen.measure import responses
 from labelgen.memory import within
 from labelgen.plan import Plan, find_brackets, make_all, nothing, source_of, survey_all
@@ -203,22 +203,24 @@ def build(
         }
         options = {name: value for name, value in given.items() if value}
         attributes = plan.attributes(license, citation, options)
-        tasks, records = plan.tasks(work), dict[str, dict[str, Any]]()
-        longest = max(len(t.found.name.encode()) for t in tasks)
+        longest = max(len(s.name.encode()) for s in plan.usable)
+        branches, reasons = Counter[str](), dict[str, str]()
         old = parts_of(out)
         stored = plan.layout, attributes, longest, part_bytes
         with (
             Assembly(out, work, *stored, engine=joiners) as dataset,
-            closing(make_all(tasks, work, engine, tell)) as made,
+            closing(make_all(plan.tasks(work), work, engine, tell)) as made,
         ):
             for task, record in made:
-                records[task.found.name] = record
                 if source := source_of(task, record):
                     dataset.append(source)
+                    branches.update(record["branches"])
+                else:
+                    reasons[task.found.name] = record["rejected"]
             clock.append(time.monotonic())
             if not dataset.rows:
-                raise nothing(raw, {name: r["rejected"] for name, r in records.items()})
-            dataset.finish(plan.scenes(records), tell)
+                raise nothing(raw, reasons.values())
+            dataset.finish(plan.scenes(work), tell)
         if any("curves" in entry for entry in attributes["responses"].values()):
             write_json(out.with_name(f"{out.stem}.responses.json"), attributes["responses"])
         for path in old - parts_of(out):
@@ -227,8 +229,7 @@ def build(
         times = dict(zip(("survey", "make", "join"), seconds, strict=True))
         note(out, asked, plan.fingerprint, resumed, times)
     shutil.rmtree(work)
-    problems = {s.name: s.problems for s in plan.usable if s.problems}
-    return replace(_summary(out), problems=problems)
+    return _made(out, plan, branches, reasons)
 
 
 def _check(
@@ -287,7 +288,29 @@ def _check_disk(plan: Plan, out: Path, work: Path, part_bytes: int, tell: Progre
     check_room(out.parent, needed, remedy)
 
 
+def _made(out: Path, plan: Plan, branches: Counter[str], reasons: dict[str, str]) -> Summary:
+    """What was made: samples by branch, and why of some brackets none were."""
+    rejected, problems = dict[str, str](), dict[str, tuple[str, ...]]()
+    for found in plan.surveys:
+        if reason := found.rejected or reasons.get(found.name):
+            rejected[found.name] = reason
+        elif found.problems:
+            problems[found.name] = found.problems
+    files = {out, *parts_of(out)}
+    return Summary(
+        out,
+        {name: branches[name] for name in BRANCHES if branches[name]},
+        len(plan.surveys) - len(rejected),
+        rejected,
+        sum(path.stat().st_size for path in files),
+        max(1, len(files) - 1),
+        plan.fingerprint,
+        problems,
+    )
+
+
 def _summary(out: Path) -> Summary:
+    """What a dataset says of itself."""
     inside = info(out)
     return Summary(
         out,

@@ -18,6 +18,7 @@ import numpy as np
 from labelgen.arrays import Array, median
 from labelgen.comparagram import Ridge
 from labelgen.response import GAMMA, GAMMA22, SAMPLES, Response
+from labelgen.shelf import Each
 
 Values: TypeAlias = Sequence[float] | Array
 """Exposures or offsets (F,) in stops."""
@@ -117,7 +118,7 @@ def calibrate(
     Parameters
     ----------
     views : sequence of View
-        All brackets.
+        All brackets; each is asked for a few times, and not kept.
     known : mapping of str to Response, optional
         Responses by camera that are given; "*" stands for every other camera.
 
@@ -126,11 +127,12 @@ def calibrate(
     list of Calibration
         One for each view.
     """
-    known, found = known or {}, dict[int, Calibration]()
-    for key in dict.fromkeys(v.key for v in views):
-        group = [i for i, v in enumerate(views) if v.key == key]
+    known, found, groups = known or {}, dict[int, Calibration](), dict[str, list[int]]()
+    for i, view in enumerate(views):
+        groups.setdefault(view.key, []).append(i)
+    for key, group in groups.items():
         given = known.get(key, known.get("*"))
-        results = _group([views[i] for i in group], given)
+        results = _group(Each(views.__getitem__, group), given)
         found |= dict(zip(group, results, strict=True))
     return [found[i] for i in range(len(views))]
 
@@ -150,7 +152,7 @@ def _group(views: Sequence[View], given: Response | None) -> list[Calibration]:
     alone = {i: c for i, c in alone.items() if c.response != common}
     if alone:  # they bent the common curve
         rest = [i for i in range(len(views)) if i not in alone]
-        common = fit_response(_some([views[i] for i in rest])) or common
+        common = fit_response(_some(Each(views.__getitem__, rest))) or common
         for i in rest:
             found[i] = exposures(views[i], common)
     return [alone.get(i, c) for i, c in enumerate(found)]
@@ -158,8 +160,8 @@ def _group(views: Sequence[View], given: Response | None) -> list[Calibration]:
 
 def _some(views: Sequence[View]) -> Sequence[View]:
     """At most `MOST_BRACKETS` of those that tell anything, spread over all."""
-    told = [v for v in views if len(v.ridge.pair)]
-    return told[:: -(-len(told) // MOST_BRACKETS) or 1]
+    told = [i for i, v in enumerate(views) if len(v.ridge.pair)]
+    return [views[i] for i in told[:: -(-len(told) // MOST_BRACKETS) or 1]]
 
 
 def _alone(view: View, common: Calibration) -> Calibration:

@@ -52,7 +52,7 @@ def run(
     task : callable
         Of one item. It must not raise, nor return None.
     items : sequence
-        What to work on.
+        What to work on; asked for one after another, shortly before it is handed out.
     jobs : int or None
         Workers; 1 works in this process (locally). None takes all there are.
     backend : {"loky", "threading", "dask", "ray"}
@@ -91,42 +91,45 @@ def run(
             yield _one(task, os.getpid(), i, item)
         return
     # joblib keeps at most 2 * jobs items under way, and hands them out in order.
-    yield from _surviving(partial(_pool, task, jobs, backend), items, 2 * jobs)
+    yield from _surviving(partial(_pool, task, items, jobs, backend), len(items), 2 * jobs)
 
 
 def _surviving(
-    pool: Callable[[Sequence[tuple[int, Item]]], Iterator[tuple[int, Result]]],
-    items: Sequence[Item],
-    under_way: int,
+    pool: Callable[[Sequence[int]], Iterator[tuple[int, Result]]], count: int, under_way: int
 ) -> Iterator[tuple[int, Result | None]]:
     """Results of a pool that breaks when a worker dies, and is begun anew for the rest."""
-    waiting = dict(enumerate(items))
+    waiting = dict.fromkeys(range(count))
     while waiting:
         try:
-            for i, result in pool(list(waiting.items())):
+            for i, result in pool(list(waiting)):
                 del waiting[i]
                 yield i, result
         except BrokenExecutor:
             for i in list(waiting)[:under_way]:
-                item = waiting.pop(i)
+                del waiting[i]
                 try:
-                    yield next(pool([(i, item)]))
+                    yield next(pool([i]))
                 except BrokenExecutor:
                     yield i, None
 
 
 def _pool(
-    task: Callable[[Item], Result], jobs: int, backend: str, items: Sequence[tuple[int, Item]]
+    task: Callable[[Item], Result],
+    items: Sequence[Item],
+    jobs: int,
+    backend: str,
+    numbers: Sequence[int],
 ) -> Iterator[tuple[int, Result]]:
+    """Results for the items of some numbers."""
     parallel = joblib.Parallel(
-        n_jobs=min(jobs, max(2, len(items))),
+        n_jobs=min(jobs, max(2, len(numbers))),
         backend=backend,
         return_as="generator_unordered",
         pre_dispatch="2*n_jobs",
         batch_size=1,
         max_nbytes=None,
     )
-    results = parallel(joblib.delayed(_one)(task, os.getpid(), i, item) for i, item in items)
+    results = parallel(joblib.delayed(_one)(task, os.getpid(), i, items[i]) for i in numbers)
     try:
         yield from results
     finally:

@@ -54,6 +54,8 @@ DAMAGE = (
     MemoryError,
 )
 """What h5py, numpy and json raise on damaged files (RecursionError is a RuntimeError)."""
+PIECE = 1 << 20
+"""Characters of a text that are digested at once."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +101,28 @@ def column_digest(values: Array) -> str:
 
 
 def attributes_digest(file: h5py.File) -> str:
-    """SHA-256 of all root attributes but the digests themselves."""
-    values = {k: _plain(v) for k, v in file.attrs.items() if k != "digests"}
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    """SHA-256 of all root attributes but the digests themselves, as JSON with sorted keys.
+
+    Text is taken by pieces: of thousands of brackets it is long, and JSON of it longer.
+    """
+    digest, before = hashlib.sha256(b"{"), ""
+    for name in sorted(file.attrs.keys() - {"digests"}):
+        digest.update(f"{before}{json.dumps(name)}: ".encode())
+        for piece in _as_json(_plain(file.attrs[name])):
+            digest.update(piece.encode())
+        before = ", "
+    digest.update(b"}")
+    return digest.hexdigest()
+
+
+def _as_json(value: Any) -> Iterator[str]:
+    if not isinstance(value, str):
+        yield json.dumps(value)
+        return
+    yield '"'
+    for start in range(0, len(value), PIECE):
+        yield json.dumps(value[start : start + PIECE])[1:-1]
+    yield '"'
 
 
 def _plain(value: Any) -> Any:
@@ -200,6 +221,19 @@ def read_header(path: Path) -> Header:
             f"{path}: damaged root attributes ({one_line(e)}); copy or build it again"
         ) from e
     return header
+
+
+def listed_parts(path: Path) -> list[dict[str, Any]]:
+    """What an index says of its parts, without a look at what else it holds; [] of one file.
+
+    Raises
+    ------
+    UserError, or one of `DAMAGE`
+        Not a dataset, or a damaged one.
+    """
+    with open_file(path) as file:
+        parts: list[dict[str, Any]] = json.loads(file.attrs.get("parts", "[]"))
+    return parts
 
 
 def _check_header(header: Header, path: Path) -> None:

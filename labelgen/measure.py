@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,7 +18,7 @@ import numpy as np
 
 from labelgen.arrays import Bytes, Packed, packed
 from labelgen.bracket import Bracket, distinct_exposures
-from labelgen.calibrate import Calibration, calibrate
+from labelgen.calibrate import Calibration, View, calibrate
 from labelgen.engine import run
 from labelgen.errors import Rejected, UserError
 from labelgen.format import read_header
@@ -25,6 +26,7 @@ from labelgen.noise import fit
 from labelgen.progress import Progress, Silent
 from labelgen.recipe import Recipe
 from labelgen.response import GAMMA22, NAMED, Response
+from labelgen.shelf import Each, Shelf
 from labelgen.survey import MOST_FRAMES, UNKNOWN, Selection, Survey, response_name, survey
 from labelgen.untrusted import NOT_JSON, read_json
 
@@ -36,7 +38,7 @@ NOTABLE_EV = 0.15
 
 def calibrated(
     surveys: Sequence[Survey], known: Mapping[str, Response] | None = None
-) -> list[Survey]:
+) -> Sequence[Survey]:
     """Surveys with response and noise of their cameras, and exposures corrected by the pixels.
 
     The reference keeps its stated exposure, and with it the scale of radiance; the others are
@@ -48,27 +50,37 @@ def calibrated(
         Of all brackets; those that were rejected stay as they are.
     known : mapping of str to Response, optional
         Responses that are given, by `labelgen.survey.camera_key`; "*" is every other camera.
+
+    Returns
+    -------
+    sequence of Survey
+        Each is made of what was found whenever it is asked for: there may be thousands.
     """
-    views = {
-        s.name: replace(s.seen.view(), key=_key(s.seen.key, s.name, known or {}))
-        for s in surveys
-        if s.seen
-    }
-    # Light itself was looked at as gamma 2.2, which needs no estimate.
-    light = {s.seen.key: GAMMA22 for s in surveys if s.seen and s.linear}
-    calibrations = calibrate(list(views.values()), {**(known or {}), **light})
-    found = dict(zip(views, calibrations, strict=True))
-    known_now = with_noise(
-        [_calibrated(s, s.seen.used, found[s.name]) if s.seen else s for s in surveys]
-    )
-    # What told it is most of what is remembered of a bracket, and goes with every task.
-    return [
-        replace(s, seen=replace(s.seen, rows=packed([]), noise=())) if s.seen else s
-        for s in known_now
-    ]
+    given, at = dict(known or {}), list[int]()
+    for i, s in enumerate(surveys):
+        if s.seen:
+            at.append(i)
+            if s.linear:  # light itself was looked at as gamma 2.2, which needs no estimate
+                given[s.seen.key] = GAMMA22
+    views = Each(lambda i: _view(surveys[i], known or {}), at)
+    found = dict(zip(at, calibrate(views, given), strict=True))
+    corrected = Each(lambda i: _calibrated(surveys[i], found.get(i)), range(len(surveys)))
+    return Each(_without_rows, with_noise(corrected))
 
 
-def with_noise(surveys: Sequence[Survey]) -> list[Survey]:
+def _view(found: Survey, known: Mapping[str, Response]) -> View:
+    assert found.seen
+    return replace(found.seen.view(), key=_key(found.seen.key, found.name, known))
+
+
+def _without_rows(found: Survey) -> Survey:
+    """Without what told response and noise: the most of a survey, which goes with every task."""
+    if not found.seen:
+        return found
+    return replace(found, seen=replace(found.seen, rows=packed([]), noise=()))
+
+
+def with_noise(surveys: Sequence[Survey]) -> Sequence[Survey]:
     """Surveys, their response known, with the noise of their camera at the ISO of the reference.
 
     Parameters
@@ -78,14 +90,19 @@ def with_noise(surveys: Sequence[Survey]) -> list[Survey]:
     """
     pools: dict[_Pool, Packed] = {}
     for s in surveys:
-        if s.seen:
-            for iso, rows in zip(s.seen.iso, s.seen.noise, strict=True):
-                pools.setdefault(_pool(s, iso), packed([])).extend(rows)
-    found = {pool: fit(rows, pool.response, pool.bits) for pool, rows in pools.items()}
-    return [
-        replace(s, noise=found[_pool(s, s.seen.iso[s.seen.used[s.reference]])]) if s.seen else s
-        for s in surveys
-    ]
+        for pool, rows in _rows(s).items():
+            if not pool.alone:
+                pools.setdefault(pool, packed([])).extend(rows)
+    shared = {pool: fit(rows, pool.response, pool.bits) for pool, rows in pools.items()}
+
+    def of(found: Survey) -> tuple[float, float] | None:
+        if not found.seen:
+            return None
+        pool = _pool(found, found.seen.iso[found.seen.used[found.reference]])
+        return fit(_rows(found)[pool], pool.response, pool.bits) if pool.alone else shared[pool]
+
+    noise = [of(s) for s in surveys]
+    return Each(lambda i: replace(surveys[i], noise=noise[i]), range(len(noise)))
 
 
 class _Pool(NamedTuple):
@@ -96,6 +113,15 @@ class _Pool(NamedTuple):
     response: Response
     bits: int
     alone: str
+
+
+def _rows(found: Survey) -> dict[_Pool, Packed]:
+    """What the frames of a bracket show of their noise, by pool."""
+    pools: dict[_Pool, Packed] = {}
+    if found.seen:
+        for iso, rows in zip(found.seen.iso, found.seen.noise, strict=True):
+            pools.setdefault(_pool(found, iso), packed([])).extend(rows)
+    return pools
 
 
 def _pool(found: Survey, iso: float) -> _Pool:
@@ -113,7 +139,10 @@ def _key(camera: str, name: str, known: Mapping[str, Response]) -> str:
     return own[0] if len(own) == 1 else camera
 
 
-def _calibrated(found: Survey, used: Sequence[int], calibration: Calibration) -> Survey:
+def _calibrated(found: Survey, calibration: Calibration | None) -> Survey:
+    if not found.seen or not calibration:
+        return found
+    used = found.seen.used
     steps = [calibration.correction(i, used[found.reference]) for i in used]
     told = not calibration.assumed  # by a curve that is assumed pixels would correct nothing
     kept = [d if told and abs(d) > LEAST_EV else 0.0 for d, _ in steps]
@@ -155,12 +184,13 @@ def checked(
         Of each bracket: "response", "misfit" (codes of 255) and "measured_ev" (stops, by frame,
         None where pixels can't tell; the middle frame keeps its stated exposure).
     """
-    surveys, tell = dict[int, Survey](), progress or Silent()
+    surveys, tell = Shelf[Survey](), progress or Silent()
     tell.start("check", len(brackets))
     for i, result in run(partial(_survey_whole, bayer=bayer), brackets, jobs or joblib.cpu_count()):
-        surveys[i] = result or Survey(brackets[i].name, rejected="its worker died; out of memory?")
-        tell.step(0, bool(surveys[i].rejected))
-    found = calibrated([surveys[i] for i in range(len(brackets))])
+        one = result or Survey(brackets[i].name, rejected="its worker died; out of memory?")
+        surveys.put(i, one)
+        tell.step(0, bool(one.rejected))
+    found = calibrated(surveys)
     return [_with_problems(b, s) for b, s in zip(brackets, found, strict=True)], [
         _finding(b, s) for b, s in zip(brackets, found, strict=True)
     ]
@@ -189,7 +219,7 @@ def _finding(bracket: Bracket, found: Survey) -> dict[str, Any]:
         for path, ev in zip(found.paths, found.measured, strict=False)
     }
     return {
-        "response": response_name(found) if found.seen else None,
+        "response": response_name(found.response, found.assumed) if found.seen else None,
         "misfit": found.misfit,
         "measured_ev": [measured.get(f.path) for f in bracket.frames],
     }
@@ -211,30 +241,29 @@ def found_responses(surveys: Sequence[Survey]) -> dict[str, Any]:
     "misfit" (median over them, in codes of 255). A bracket that the curve of its camera does not
     fit has an entry of its own, named after it.
     """
-    by_camera: dict[str, list[Survey]] = {}
-    for found in surveys:
-        if found.seen:
-            by_camera.setdefault(found.seen.key, []).append(found)
+    by_camera: dict[str, list[tuple[str, tuple[Response, bool], float | None]]] = {}
+    for s in surveys:
+        if s.seen:
+            one = s.name, (s.response, s.assumed), s.misfit
+            by_camera.setdefault(s.seen.key, []).append(one)
     entries: dict[str, Any] = {}
     for key, group in by_camera.items():
-        kinds = [(s.response, s.assumed) for s in group]
-        common = max(kinds, key=kinds.count)
-        for found, kind in zip(group, kinds, strict=True):
-            name = key if kind == common else f"{key}: {found.name}"
-            alike = [s for s, k in zip(group, kinds, strict=True) if k == kind]
-            entries.setdefault(name, _entry(alike if kind == common else [found]))
+        [(common, _)] = Counter(kind for _, kind, _ in group).most_common(1)
+        for name, kind, misfit in group:
+            if kind != common:
+                entries[f"{key}: {name}"] = _entry(*kind, [misfit])
+            elif key not in entries:
+                entries[key] = _entry(*kind, [m for _, k, m in group if k == common])
     return entries
 
 
-def _entry(alike: Sequence[Survey]) -> dict[str, Any]:
-    misfits = [s.misfit for s in alike if s.misfit is not None]
-    misfit = round(float(np.median(misfits)), 3) if misfits else None
-    response = alike[0].response.as_json()
+def _entry(response: Response, assumed: bool, misfits: Sequence[float | None]) -> dict[str, Any]:
+    told = [misfit for misfit in misfits if misfit is not None]
     return {
-        "name": response_name(alike[0]),
-        "brackets": len(alike),
-        "misfit": misfit,
-        **{k: v for k, v in response.items() if k != "name"},
+        "name": response_name(response, assumed),
+        "brackets": len(misfits),
+        "misfit": round(float(np.median(told)), 3) if told else None,
+        **{k: v for k, v in response.as_json().items() if k != "name"},
     }
 
 

@@ -7,13 +7,13 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import repeat
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from labelgen.bracket import Bracket
 from labelgen.discover import read_groups, scan
@@ -29,12 +29,11 @@ from labelgen.recipe import Recipe
 from labelgen.response import Response
 from labelgen.safe_hdf5 import MOST_TEXT
 from labelgen.shard import Source
+from labelgen.shelf import Each, Shelf
 from labelgen.survey import Selection, Survey, as_record, survey_cached
 from labelgen.untrusted import read_text
 from labelgen.versions import generator
 
-Records: TypeAlias = Mapping[str, dict[str, Any]]
-"""What came of every bracket that was made (`labelgen.make.make`), by name."""
 OF_LABEL = 600
 """Bytes that are noted of a label, about."""
 DIED = "its worker died twice, the second time alone: out of memory? try fewer --jobs"
@@ -72,11 +71,13 @@ class Plan:
         UserError
             None of them can be used, or there are too many for one dataset.
         """
-        depths = [s.codes_depth for s in surveys if not s.rejected]
-        if not depths:
-            raise nothing(raw, {s.name: s.rejected for s in surveys})
-        layout = Layout(selection.frames, recipe.patches.size, max(depths), compress)
-        text = sum(len(str(as_record(s, [str(p) for p in s.paths]))) + OF_LABEL for s in surveys)
+        depth = text = 0
+        for s in surveys:
+            depth = max(depth, 0 if s.rejected else s.codes_depth)
+            text += len(str(as_record(s, [str(p) for p in s.paths]))) + OF_LABEL
+        if not depth:
+            raise nothing(raw, (s.rejected for s in surveys))
+        layout = Layout(selection.frames, recipe.patches.size, depth, compress)
         if text > MOST_TEXT:
             raise UserError(
                 f"{raw}: what a dataset notes of {len(surveys)} brackets is "
@@ -85,10 +86,16 @@ class Plan:
             )
         return Plan(raw, surveys, recipe, selection, layout, labels, seed)
 
-    @property
-    def usable(self) -> list[Survey]:
+    @cached_property
+    def usable(self) -> Sequence[Survey]:
         """Those that were not rejected."""
-        return [s for s in self.surveys if not s.rejected]
+        numbers = [i for i, s in enumerate(self.surveys) if not s.rejected]
+        return Each(self.surveys.__getitem__, numbers)
+
+    @cached_property
+    def responses(self) -> dict[str, Any]:
+        """Of all cameras (`labelgen.measure.found_responses`)."""
+        return found_responses(self.usable)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -102,18 +109,21 @@ class Plan:
             "frames": self.selection.frames,
             "reference": self.selection.position,
             "depth": self.layout.depth,
-            "responses": found_responses(self.usable),
+            "responses": self.responses,
         }
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
-        for found in self.surveys:  # one by one: of thousands, all at once would take much memory
+        for found in self.surveys:
             record = {found.name: as_record(found, self._files(found))}
             digest.update(json.dumps(record, sort_keys=True).encode())
         return digest.hexdigest()
 
-    def tasks(self, work: Path) -> list[Task]:
+    def tasks(self, work: Path) -> Sequence[Task]:
         """One task for every usable bracket, with its shard in a folder."""
+        return Each(partial(self._task, work=work), self.usable)
+
+    def _task(self, found: Survey, work: Path) -> Task:
         how = self.recipe, self.layout, self.selection.position, self.labels, self.seed
-        return [Task(s, *how, work / f"{key_of(s.name)}.shard") for s in self.usable]
+        return Task(found, *how, work / f"{key_of(found.name)}.shard")
 
     def attributes(self, license: str, citation: str, options: dict[str, Any]) -> dict[str, Any]:
         """Root attributes of the dataset, but for `scenes`."""
@@ -127,26 +137,29 @@ class Plan:
             "recipe": self.recipe.as_dict() | {"labels": self.labels, "seed": self.seed},
             "generator": generator(),
             "fingerprint": self.fingerprint,
-            "responses": found_responses(self.usable),
+            "responses": self.responses,
             "license": license,
             "citation": citation,
             "options": options,
         }
 
-    def scenes(self, records: Records) -> str:
-        """What the dataset says of every bracket, by what came of those that were made: JSON.
+    def scenes(self, work: Path) -> str:
+        """What the dataset says of every bracket, by the records of those that were made: JSON.
 
         Not as objects, which of thousands would take three times the memory.
         """
-        scenes = (
-            f"{json.dumps(s.name)}: {json.dumps(self._scene(s, records.get(s.name, {})))}"
-            for s in self.surveys
-        )
-        return f"{{{', '.join(scenes)}}}"
+        text = bytearray()
+        for found in self.surveys:
+            text += b", " if text else b"{"
+            text += json.dumps({found.name: self._scene(found, work)})[1:-1].encode()
+        return (text + b"}").decode()
 
-    def _scene(self, found: Survey, record: dict[str, Any]) -> dict[str, Any]:
+    def _scene(self, found: Survey, work: Path) -> dict[str, Any]:
         """What the dataset says of a bracket."""
         entry = as_record(found, self._files(found))
+        if found.rejected:
+            return entry
+        record = json.loads(self._task(found, work).record.read_text())
         if "rejected" in record:
             return {"rejected": record["rejected"]} | entry
         return entry | {k: v for k, v in record.items() if k != "rows"}
@@ -157,12 +170,12 @@ class Plan:
 
 def find_brackets(
     raw: Path, groups: Path | None, exclude: Path | None, limit: int | None, tell: Progress
-) -> tuple[list[Bracket], dict[str, int]]:
+) -> tuple[Sequence[Bracket], dict[str, int]]:
     """The brackets below RAW, or as listed, less those that are excluded; the first so many.
 
     Returns
     -------
-    brackets : list of Bracket
+    brackets : sequence of Bracket
         Those that are left.
     excluded : dict
         How many were left out by each name or pattern of the list `exclude`.
@@ -179,7 +192,7 @@ def find_brackets(
     names = Counter(b.name for b in brackets)
     if len(names) < len(brackets):
         raise UserError(f"{raw}: two brackets are named '{names.most_common(1)[0][0]}'; rename one")
-    return brackets[:limit], excluded
+    return Shelf.of(brackets[:limit]), excluded
 
 
 def _patterns(exclude: Path) -> list[str]:
@@ -205,7 +218,7 @@ def survey_all(
     engine: Engine,
     tell: Progress,
     keep: bool = False,
-) -> list[Survey]:
+) -> Sequence[Survey]:
     """All brackets surveyed, and calibrated together, with the responses that are known, if any.
 
     Decoded frames are kept if that is asked for, as many as there is room for (`labelgen.kept`).
@@ -213,11 +226,12 @@ def survey_all(
     tell.start("survey", len(brackets))
     kept = places(brackets, selection.frames, work) if keep else repeat(None)
     task = partial(_surveyed, selection=selection, folder=work)
-    found: dict[int, Survey] = {}
-    for i, result in engine(task, list(zip(brackets, kept, strict=False))):
-        found[i] = result or Survey(brackets[i].name, rejected=DIED)
-        tell.step(0, bool(found[i].rejected))
-    return calibrated([found[i] for i in range(len(brackets))], known)
+    found = Shelf[Survey]()
+    for i, result in engine(task, Shelf.of(zip(brackets, kept, strict=False))):
+        survey = result or Survey(brackets[i].name, rejected=DIED)
+        found.put(i, survey)
+        tell.step(0, bool(survey.rejected))
+    return calibrated(found, known)
 
 
 def _surveyed(item: tuple[Bracket, Path | None], selection: Selection, folder: Path) -> Survey:
@@ -232,22 +246,23 @@ def make_all(
 
     What an earlier run finished is not made again.
     """
-    done = {i: json.loads(t.record.read_text()) for i, t in enumerate(tasks) if t.record.exists()}
+    done = {i for i, task in enumerate(tasks) if task.record.exists()}
     left = [i for i in range(len(tasks)) if i not in done]
     if done:
         tell.remark(f"{len(done)} brackets are finished already, {len(left)} are left")
     tell.start("build", len(left))
-    with closing(engine(make, [tasks[i] for i in left])) as made:
+    with closing(engine(make, Each(tasks.__getitem__, left))) as made:
         for i, task in enumerate(tasks):
             while i not in done:
                 k, record = next(made)
-                done[left[k]] = record = record or {"rejected": DIED}
+                done.add(left[k])
+                record = record or {"rejected": DIED}
                 if "stopped" in record:
                     raise UserError(f"{work}: {record['stopped']}; mend that, then give --resume")
                 if not (path := tasks[left[k]].record).exists():
                     write_json(path, record)  # or --resume might find more in a part that is noted
                 tell.step(record.get("rows", 0), "rejected" in record)
-            yield task, done.pop(i)
+            yield task, json.loads(task.record.read_text())
 
 
 def source_of(task: Task, record: Mapping[str, Any]) -> Source | None:
@@ -257,7 +272,8 @@ def source_of(task: Task, record: Mapping[str, Any]) -> Source | None:
     return Source(task.shard, task.found.name, record["rows"], task.found.ev)
 
 
-def nothing(raw: Path, reasons: dict[str, str]) -> UserError:
-    """The error for brackets of which none can be used, by their reasons."""
-    common = "; ".join(f"{reason} ({n})" for reason, n in Counter(reasons.values()).most_common(3))
-    return UserError(f"{raw}: none of {len(reasons)} brackets can be used: {common}")
+def nothing(raw: Path, reasons: Iterable[str]) -> UserError:
+    """The error for brackets of which none can be used, for one reason each."""
+    counts = Counter(reasons)
+    common = "; ".join(f"{reason} ({n})" for reason, n in counts.most_common(3))
+    return UserError(f"{raw}: none of {counts.total()} brackets can be used: {common}")

@@ -81,7 +81,7 @@ def label(
         "frames": [p.name for p in found.paths],
         "ev": list(found.ev),
         "stated": list(found.stated),
-        "response": response_name(found),
+        "response": response_name(found.response, found.assumed),
         "misfit": found.misfit,
         "noise": noise_record(found),
         "origin": list(found.origins),

@@ -366,9 +366,9 @@ def _check_sizes(frames: Sequence[Frame], sizes: Sequence[tuple[int, int]], patc
         raise Rejected(f"{sizes[0][1]}x{sizes[0][0]} px, smaller than a patch of {patch} px")
 
 
-def response_name(found: Survey) -> str:
+def response_name(response: Response, assumed: bool) -> str:
     """The response of a bracket in words."""
-    return f"{found.response.name} (assumed)" if found.assumed else found.response.name
+    return f"{response.name} (assumed)" if assumed else response.name
 
 
 def noise_record(found: Survey) -> dict[str, float] | None:
@@ -390,7 +390,7 @@ def as_record(found: Survey, relative: Sequence[str]) -> dict[str, Any]:
         )
     ]
     record: dict[str, Any] = {"frames": frames, "size": list(found.size), "depth": found.depth}
-    record |= {"camera": found.camera, "response": response_name(found)}
+    record |= {"camera": found.camera, "response": response_name(found.response, found.assumed)}
     if found.misfit is not None:
         record["misfit"] = found.misfit
     if found.noise:

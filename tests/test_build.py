@@ -401,7 +401,7 @@ def test_what_killed_its_worker_stays_out_of_a_build_that_is_resumed(
         first = task is make
         if first:
             yield 0, None
-        for i, result in run(task, items[first:], **options):
+        for i, result in run(task, list(items)[first:], **options):
             yield i + first, result
 
     out = tmp_path / "out.h5"

@@ -166,7 +166,7 @@ def surveyed(
         Whether a bracket without its truth is rejected.
     """
     selection = Selection(config.frames, config.reference, patch=1, truth=truth)
-    return calibrated([survey(b, selection) for b in brackets], known)
+    return list(calibrated([survey(b, selection) for b in brackets], known))
 
 
 def read(found: Survey) -> Stack:
