@@ -239,7 +239,7 @@ def displaced(size: tuple[int, int], matrix: Array | None) -> Float:
 
 def _shown_alike(stack: Stack, i: int) -> tuple[Float, Float]:
     """The reference and frame i in grey, (H, W) mu-law, clipped as the longer of the two clips."""
-    most = max(stack.ev[i], stack.ev[stack.reference])
+    most = stack.longer(i)
     reference, other = (
         mean(shown(stack.codes[k], stack.ev[k], most)) for k in (stack.reference, i)
     )
@@ -268,7 +268,7 @@ def find_flow(stack: Stack, i: int, variational: int, rough: bool = False) -> Fl
     (H, W, 2) float32
         x and y displacement in pixels.
     """
-    most = max(stack.ev[i], stack.ev[stack.reference])
+    most = stack.longer(i)
     here, there = (exposed(stack.codes[k], most - stack.ev[k]) for k in (stack.reference, i))
     if rough:
         return rough_flow(here, there, int(here.size > ENOUGH))

@@ -97,6 +97,10 @@ class Stack:
         h, w, _ = self.codes[0].shape
         return h, w
 
+    def longer(self, i: int) -> float:
+        """Exposure (stops) of the longer of frame i and the reference: both clip as it does."""
+        return max(self.ev[i], self.ev[self.reference])
+
     def linear(self, i: int) -> Float:
         """Frame i as (H, W, 3) float32 linear light, 1.0 where that frame clips."""
         return decode(self.codes[i])

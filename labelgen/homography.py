@@ -109,7 +109,7 @@ def _by_flow(stack: Stack, i: int, inlier: float) -> tuple[Array | None, float]:
     """A homography, and the share of the vectors of textured places that follow it."""
     height, width = stack.size
     k = 1 if height * width <= ENOUGH else 2
-    most, pair = max(stack.ev[i], stack.ev[stack.reference]), (stack.reference, i)
+    most, pair = stack.longer(i), (stack.reference, i)
     small = (shrunk(stack.codes[j], (width // k, height // k)) for j in pair)
     here, there = (_equalised(c, most - stack.ev[j]) for c, j in zip(small, pair, strict=True))
     flow = rough_flow(here, there, FINEST - (k - 1))  # vectors as dense as of the whole frame
@@ -196,7 +196,7 @@ def _disagreement(stack: Stack, i: int, matrix: Array) -> float:
     moved = cv2.remap(stack.codes[i], there, None, cv2.INTER_LINEAR)
     x, y = cv2.split(there)
     fair = (x >= 0) & (x <= w - 1) & (y >= 0) & (y <= h - 1)
-    most = max(stack.ev[i], stack.ev[stack.reference])
+    most = stack.longer(i)
     ref, other = (
         shown(codes, stack.ev[k], most) for codes, k in ((here, stack.reference), (moved, i))
     )

@@ -71,7 +71,7 @@ def measure_moves(stack: Stack, label: Label) -> Moves:
         if not large:
             continue
         # Both as the longer of the two shows them, so that both clip alike.
-        top = max(ev, stack.ev[stack.reference])
+        top = stack.longer(i)
         pair = small.linear(stack.reference), frame.linear
         gains = (np.float32(2.0 ** (top - e)) for e in (stack.ev[stack.reference], ev))
         way, explained = _flow(*map(_grey, pair, gains))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
@@ -121,20 +121,6 @@ class Writer:
         """Close the file, finished or not."""
         self._digests.close()
         self._file.close()
-
-
-def join(
-    sources: Iterable[Samples],
-    path: Path,
-    layout: Layout,
-    attributes: dict[str, Any],
-    scene_bytes: int,
-) -> None:
-    """Write one file from samples, in the order of the rows; parameters as of `Writer`."""
-    with Writer(path, layout, scene_bytes) as out:
-        for source in sources:
-            out.append(source)
-        out.finish(attributes)
 
 
 class _Digests:

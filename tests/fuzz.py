@@ -228,7 +228,8 @@ def datasets(folder: Path, frames: int = 2) -> list[Path]:
     from labelgen.format import Layout
     from labelgen.patches import Patch
     from labelgen.shard import Shard, Source
-    from labelgen.write import join
+
+    from .datasets import joined
 
     rng, made = np.random.default_rng(3), []
     head: dict[str, Any] = {"format": "labelgen", "format_version": 1, "frames": frames}
@@ -246,7 +247,7 @@ def datasets(folder: Path, frames: int = 2) -> list[Path]:
                 shard.append(Sample(codes, label, weight, Patch(k, 0, 0, 0), 0))
         made.append(folder / f"{compress}.h5")
         source = Source(folder / "shard", "one", 3, (0.0, 2.0))
-        join([source], made[-1], layout, head, 8)
+        joined([source], made[-1], layout, head)
     return made
 
 

@@ -19,7 +19,9 @@ from labelgen.augment import Sample
 from labelgen.format import Layout
 from labelgen.patches import Patch
 from labelgen.shard import Shard, Source
-from labelgen.write import join, part_name, write_index
+from labelgen.write import part_name, write_index
+
+from .datasets import joined
 
 MEMORY = 3 << 30
 ROWS = 4
@@ -42,11 +44,11 @@ def dataset(folder: Path, compress: str = "none", parts: int = 1) -> Path:
         sources.append(Source(folder / f"{k}.shard", f"scene{k}", ROWS, (0.0, 2.0)))
     path = folder / "out.h5"
     if parts == 1:
-        join(sources, path, layout, head, 8)
+        joined(sources, path, layout, head)
         return path
     for k, source in enumerate(sources):
         file = folder / part_name(path, k, parts)
-        join([source], file, layout, head, 8)
+        joined([source], file, layout, head)
         size = file.stat().st_size
         listed.append({"file": file.name, "rows": ROWS, "bytes": size, "sha256": ""})
     write_index(path, listed, layout, head, 8)

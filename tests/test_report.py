@@ -34,8 +34,8 @@ from labelgen.report.overview import rejects
 from labelgen.report.pictures import radiance_uri
 from labelgen.report.text import even, shown
 from labelgen.shard import Shard, Source
-from labelgen.write import join
 from tests.conftest import psnr_mu
+from tests.datasets import joined
 
 SIDE = 32
 EV = (0.0, 2.0, 4.0)
@@ -84,7 +84,7 @@ def fake(path: Path, names: tuple[str, ...], rejected: dict[str, str] | None = N
     head |= {"patch": SIDE, "encoding": "gamma2.2", "recipe": {"name": names[0]}, "scenes": scenes}
     head |= {"license": names[0], "citation": "", "generator": "test", "fingerprint": "f" * 64}
     head |= {"responses": {names[0]: {"name": "gamma2.2", "brackets": 1, "misfit": None}}}
-    join(sources, path, layout, head, max(len(name.encode()) for name in names))
+    joined(sources, path, layout, head)
     return path
 
 

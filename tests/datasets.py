@@ -1,0 +1,20 @@
+"""Datasets of samples that no build has made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from labelgen.format import Layout
+from labelgen.write import Samples, Writer
+
+
+def joined(
+    sources: Sequence[Samples], path: Path, layout: Layout, attributes: dict[str, Any]
+) -> None:
+    """One file of samples, in the order of the rows, with just these root attributes."""
+    with Writer(path, layout, max(len(s.scene.encode()) for s in sources)) as out:
+        for source in sources:
+            out.append(source)
+        out.finish(attributes)
