@@ -26,7 +26,7 @@ from labelgen.assemble import (
 )
 from labelgen.cluster import CLUSTERS
 from labelgen.ended import asked_for, is_done, note
-from labelgen.engine import BACKENDS, are_many, run
+from labelgen.engine import BACKENDS, Engine, are_many, run
 from labelgen.errors import UserError
 from labelgen.files import check_room, write_json
 from labelgen.format import BRANCHES, info
@@ -203,23 +203,11 @@ def build(
         }
         options = {name: value for name, value in given.items() if value}
         attributes = plan.attributes(license, citation, options)
-        longest = max(len(s.name.encode()) for s in plan.usable)
-        branches, reasons = Counter[str](), dict[str, str]()
-        old = parts_of(out)
-        stored = plan.layout, attributes, longest, part_bytes
-        with (
-            Assembly(out, work, *stored, engine=joiners) as dataset,
-            closing(make_all(plan.tasks(work), work, engine, tell)) as made,
-        ):
-            for task, record in made:
-                if source := source_of(task, record):
-                    dataset.append(source)
-                    branches.update(record["branches"])
-                else:
-                    reasons[task.found.name] = record["rejected"]
+        old, longest = parts_of(out), max(len(s.name.encode()) for s in plan.usable)
+        dataset = Assembly(out, work, plan.layout, attributes, longest, part_bytes, engine=joiners)
+        with dataset:
+            branches, reasons = _make(plan, work, engine, dataset, tell)
             clock.append(time.monotonic())
-            if not dataset.rows:
-                raise nothing(raw, reasons.values())
             dataset.finish(plan.scenes(work), tell)
         if any("curves" in entry for entry in attributes["responses"].values()):
             write_json(out.with_name(f"{out.stem}.responses.json"), attributes["responses"])
@@ -229,7 +217,24 @@ def build(
         times = dict(zip(("survey", "make", "join"), seconds, strict=True))
         note(out, asked, plan.fingerprint, resumed, times)
     shutil.rmtree(work)
-    return _made(out, plan, branches, reasons)
+    return _summed_up(out, plan, branches, reasons)
+
+
+def _make(
+    plan: Plan, work: Path, engine: Engine, dataset: Assembly, tell: Progress
+) -> tuple[Counter[str], dict[str, str]]:
+    """Make all brackets and join them: samples by branch, and of which brackets there are none."""
+    branches, reasons = Counter[str](), dict[str, str]()
+    with closing(make_all(plan.tasks(work), work, engine, tell)) as made:
+        for task, record in made:
+            if source := source_of(task, record):
+                dataset.append(source)
+                branches.update(record["branches"])
+            else:
+                reasons[task.found.name] = record["rejected"]
+    if not dataset.rows:
+        raise nothing(plan.raw, reasons.values())
+    return branches, reasons
 
 
 def _check(
@@ -288,7 +293,7 @@ def _check_disk(plan: Plan, out: Path, work: Path, part_bytes: int, tell: Progre
     check_room(out.parent, needed, remedy)
 
 
-def _made(out: Path, plan: Plan, branches: Counter[str], reasons: dict[str, str]) -> Summary:
+def _summed_up(out: Path, plan: Plan, branches: Counter[str], reasons: dict[str, str]) -> Summary:
     """What was made: samples by branch, and why of some brackets none were."""
     rejected, problems = dict[str, str](), dict[str, tuple[str, ...]]()
     for found in plan.surveys:
