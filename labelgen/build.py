@@ -1,7 +1,7 @@
 """Build a dataset: survey all brackets, make each one, join.
 
 Everything unfinished lives in ``OUT.h5.partial`` beside the output: the surveys, a shard and a
-record per finished bracket. What is there is whole, so a killed build goes on where it was.
+record per finished bracket, so that a killed build goes on where it was.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 from collections import Counter
@@ -15,7 +16,7 @@ import numpy as np
 from labelgen.augment import Labelled, make_samples
 from labelgen.bracket import Stack
 from labelgen.errors import Rejected
-from labelgen.files import beside, publish, write_json
+from labelgen.files import beside, write_json
 from labelgen.format import BRANCHES, Layout
 from labelgen.kept import kept_in, take
 from labelgen.label import make_label
@@ -25,7 +26,7 @@ from labelgen.measure import trusted
 from labelgen.moves import NO_MOVES, measure_moves
 from labelgen.patches import Patch, choose, clear_of, grid, variants
 from labelgen.recipe import Recipe
-from labelgen.shard import Shard
+from labelgen.shard import Shard, is_whole
 from labelgen.survey import Survey, frames_of, read_truth
 
 
@@ -71,6 +72,15 @@ def make(task: Task) -> dict[str, Any]:
     return record
 
 
+def is_made(task: Task) -> bool:
+    """Whether a bracket that has its record needs not be made again.
+
+    The record is on the disk, but its shard may not be, if the power went.
+    """
+    record = json.loads(task.record.read_text())
+    return "rows" not in record or is_whole(task.shard, record["rows"])
+
+
 def _make(task: Task) -> dict[str, Any]:
     found = task.found
     read = take(kept_in(task.shard.parent, found.name), len(found.paths))
@@ -97,7 +107,7 @@ def _make(task: Task) -> dict[str, Any]:
         ):
             shard.append(sample)
             counts[BRANCHES[sample.patch.branch]] += 1
-    publish(temporary, task.shard)
+    temporary.replace(task.shard)  # its bytes reach the disk when they may: see `is_made`
     return {
         "rows": counts.total(),
         "branches": dict(sorted(counts.items())),

@@ -22,7 +22,7 @@ from labelgen.errors import UserError
 from labelgen.files import key_of, write_json
 from labelgen.format import VERSION, Layout
 from labelgen.kept import places
-from labelgen.make import Task, make
+from labelgen.make import Task, is_made, make
 from labelgen.measure import calibrated, found_responses
 from labelgen.progress import Progress
 from labelgen.recipe import Recipe
@@ -152,7 +152,8 @@ class Plan:
         for found in self.surveys:
             text += b", " if text else b"{"
             text += json.dumps({found.name: self._scene(found, work)})[1:-1].encode()
-        return (text + b"}").decode()
+        text += b"}"
+        return text.decode()
 
     def _scene(self, found: Survey, work: Path) -> dict[str, Any]:
         """What the dataset says of a bracket."""
@@ -244,9 +245,15 @@ def make_all(
 ) -> Generator[tuple[Task, dict[str, Any]]]:
     """Every task with its record, in order, each as soon as those before it are made.
 
-    What an earlier run finished is not made again.
+    What an earlier run finished is not made again, if it is whole.
     """
-    done = {i for i, task in enumerate(tasks) if task.record.exists()}
+    done = set[int]()
+    if noted := [i for i, task in enumerate(tasks) if task.record.exists()]:
+        for k, whole in engine(is_made, Each(tasks.__getitem__, noted)):
+            if whole:
+                done.add(noted[k])
+            else:
+                tasks[noted[k]].record.unlink()
     left = [i for i in range(len(tasks)) if i not in done]
     if done:
         tell.remark(f"{len(done)} brackets are finished already, {len(left)} are left")

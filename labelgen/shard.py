@@ -21,12 +21,15 @@ from h5py.h5s import ALL
 from labelgen.arrays import Array
 from labelgen.augment import Sample
 from labelgen.errors import UserError
-from labelgen.fletcher import with_checksum
+from labelgen.fletcher import is_sound, with_checksum
 from labelgen.format import IMAGES, Layout
+from labelgen.untrusted import NOT_JSON
 
 COMPRESSION = ("none", "gzip", "bitshuffle")
 LENGTH = 8
 """Bytes of the length of the table."""
+JOINED = b"joined"
+"""All that is left of a shard once it is in a part that is on the disk."""
 ANEW = 64
 """Samples after which the memory to encode in is given back, of which HDF5 makes holes."""
 
@@ -215,6 +218,26 @@ class StoredShard:
         self.file.close()
 
 
+def is_whole(path: Path, rows: int) -> bool:
+    """Whether a shard of so many samples is there, and sound, or has been joined.
+
+    Shards are not brought to the disk when they are written, so that a power cut can take of them
+    what it likes.
+    """
+    try:
+        if path.stat().st_size == len(JOINED) and path.read_bytes() == JOINED:
+            return True
+        with StoredShard(path) as shard:
+            count = 0
+            for chunks in shard:
+                if not all(is_sound(data) for _, data in chunks.values()):
+                    return False
+                count += 1
+    except (OSError, *NOT_JSON):
+        return False
+    return count == rows
+
+
 @dataclass(frozen=True)
 class Source:
     """A shard to join: its file, the name of its bracket, its rows and frames' exposures."""
@@ -235,5 +258,5 @@ class Source:
             yield from shard
 
     def free(self) -> None:
-        """Remove what has been joined."""
-        self.path.unlink()
+        """Give back the room of what has been joined."""
+        self.path.write_bytes(JOINED)

@@ -374,6 +374,29 @@ class UntilTheJoin(Silent):
             raise Killed
 
 
+def test_shards_that_a_power_cut_took_are_made_again(
+    raw: Path, built: Path, tmp_path: Path
+) -> None:
+    """They are not brought to the disk when they are written; records are."""
+    out, work, remarks = tmp_path / "out.h5", tmp_path / "out.h5.partial", list[str]()
+    with pytest.raises(Killed):
+        build(raw, out, jobs=1, progress=UntilTheJoin())
+    cut, holed, gone, _ = sorted(work.glob("*.shard"))
+    os.truncate(cut, cut.stat().st_size // 2)
+    with holed.open("r+b") as file:  # as file systems leave blocks that were never written
+        file.seek(4096)
+        file.write(bytes(4096))
+    gone.unlink()
+
+    class Tell(Silent):
+        def remark(self, text: str) -> None:
+            remarks.append(text)
+
+    build(raw, out, jobs=1, resume=True, progress=Tell())
+    assert "1 brackets are finished already, 3 are left" in remarks
+    assert digest(out) == digest(built)
+
+
 def test_a_killed_overwrite_is_resumed_and_not_taken_for_the_old_dataset(
     raw: Path, tmp_path: Path
 ) -> None:
