@@ -25,6 +25,8 @@ IMAGE_SUFFIXES = frozenset(
 )
 
 
+BLOCK = 2**17
+"""Bytes of a file that are digested at once: they stay in the cache."""
 HEAD_BYTES, RUN = 2**16, 64
 """Where the size of a Radiance file stands, and how many values two bytes of it can stand for."""
 RESOLUTION = re.compile(rb"^#\?.*?\n[-+]Y (\d{1,7}) [-+]X (\d{1,7})\n", re.DOTALL)
@@ -45,10 +47,10 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
 
 def sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as f:
-        while block := f.read(1 << 20):
-            digest.update(block)
+    digest, block = hashlib.sha256(), bytearray(BLOCK)
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(block):
+            digest.update(memoryview(block)[:count])
     return digest.hexdigest()
 
 
