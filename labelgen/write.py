@@ -64,7 +64,9 @@ class Writer:
     def __init__(self, path: Path, layout: Layout, scene_bytes: int) -> None:
         self.rows, self._scene_bytes = 0, scene_bytes
         self._sources: list[tuple[str, int]] = []
-        self._columns: dict[str, list[Array]] = {name: [] for name in COLUMNS if name != "scene"}
+        # As bytes: of thousands of brackets, each an array of its own would be most of it.
+        self._columns = {name: bytearray() for name in COLUMNS if name != "scene"}
+        self._kinds: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}
         # "earliest": readable by HDF5 1.8, and no times or addresses that differ between runs.
         self._file = h5py.File(path, "w", libver=("earliest", "v108"), locking=False)
         self._digests = _Digests()
@@ -91,16 +93,20 @@ class Writer:
                 image.id.write_direct_chunk((row, *(0,) * (image.ndim - 1)), data, mask)
             self._digests.update(chunks)
         for name, values in source.columns().items():
-            self._columns[name].append(values)
+            self._columns[name] += values.tobytes()
+            self._kinds[name] = values.dtype, values.shape[1:]
         self._sources.append((source.scene, source.rows))
         self.rows = end
         let_go(self._file.id.get_vfd_handle())
 
     def finish(self, attributes: dict[str, Any]) -> None:
         """Write the small columns, and root attributes; what is no number or string as JSON."""
-        kind = h5py.string_dtype("utf-8", self._scene_bytes)
-        names = np.array([scene.encode() for scene, _ in self._sources], kind)
-        small = {name: np.concatenate(values) for name, values in self._columns.items()}
+        text = h5py.string_dtype("utf-8", self._scene_bytes)
+        names = np.array([scene.encode() for scene, _ in self._sources], text)
+        small: dict[str, Array] = {
+            name: np.frombuffer(self._columns[name], kind).reshape(-1, *shape)
+            for name, (kind, shape) in self._kinds.items()
+        }
         small["scene"] = np.repeat(names, [rows for _, rows in self._sources])
         noted = self._digests.noted()
         for name in sorted(small):
