@@ -179,8 +179,7 @@ def build(
     resumed = resume and work.exists()
     with workplace(work, out, overwrite):
         clock = [time.monotonic()]
-        keep = backend not in CLUSTERS  # whose disks are far from where they work
-        surveys = survey_all(brackets, selection, known, work, engine, tell, keep)
+        surveys = survey_all(brackets, selection, known, work, engine, tell, keep=True)
         clock.append(time.monotonic())
         plan = Plan.of(raw, surveys, how, selection, labels, seed, compress)
         if out.exists() and not overwrite and not unfinished(work):

@@ -53,11 +53,12 @@ def keep(frames: Frames, path: Path) -> None:
 
 
 def take(path: Path, count: int) -> Frames | None:
-    """So many frames that were kept, and are no longer; None if they are not there."""
-    if not path.exists():
+    """So many frames that were kept, and are no longer; None if they are not there and whole."""
+    try:
+        with path.open("rb") as file:
+            linear, down, across = np.load(file).tolist()
+            codes = tuple(np.load(file) for _ in range(count))
+        path.unlink()
+    except (OSError, EOFError, ValueError):  # as one who died while keeping them leaves them
         return None
-    with path.open("rb") as file:
-        linear, down, across = np.load(file).tolist()
-        codes = tuple(np.load(file) for _ in range(count))
-    path.unlink()
     return Frames(codes, bool(linear), (down, across))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -39,6 +40,15 @@ def test_frames_are_taken_once_as_they_were_kept(tmp_path: Path, frames: Frames)
 def test_what_cannot_be_kept_is_decoded_again(tmp_path: Path) -> None:
     path = tmp_path / "no such folder" / "a.frames.tmp"
     keep(some_frames(np.uint8), path)
+    assert take(path, 3) is None
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
+def test_what_was_not_kept_to_the_end_is_decoded_again(tmp_path: Path, share: float) -> None:
+    """Whoever kept it may have been killed over it."""
+    path = kept_in(tmp_path, "a")
+    keep(some_frames(np.uint16), path)
+    os.truncate(path, int(share * path.stat().st_size))
     assert take(path, 3) is None
 
 
