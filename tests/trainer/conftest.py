@@ -17,7 +17,8 @@ from labelgen.format import Layout
 from labelgen.patches import Patch
 from labelgen.response import encode
 from labelgen.shard import Shard, Source
-from labelgen.write import join, part_name, write_index
+from labelgen.write import part_name, write_index
+from tests.datasets import joined
 from trainer.fit import fit
 
 MakeDataset = Callable[..., Path]
@@ -90,12 +91,12 @@ def make_dataset(tmp_path: Path) -> MakeDataset:
             sources.append(Source(shard_path, f"scene{i}", rows, tuple(evs)))
         path, head = tmp_path / name, attributes(len(evs), reference, patch, fingerprint)
         if parts == 1:
-            join(sources, path, layout, head, 8)
+            joined(sources, path, layout, head)
             return path
         listed = []
         for n, group in enumerate(np.array_split(np.arange(4), parts)):
             file = tmp_path / part_name(path, n, parts)
-            join([sources[i] for i in group], file, layout, head, 8)
+            joined([sources[i] for i in group], file, layout, head)
             rows = sum(sources[i].rows for i in group)
             size = file.stat().st_size
             listed.append({"file": file.name, "rows": rows, "bytes": size, "sha256": ""})
