@@ -245,7 +245,7 @@ def test_resume_with_nothing_to_do_looks_at_no_pixel(
     build(photos, out, jobs=1, limit=2)
     before = out.read_bytes()
 
-    def looked(*_: object) -> None:
+    def looked(*_: object, **__: object) -> None:
         raise AssertionError("a survey")
 
     with monkeypatch.context() as patch:
