@@ -21,7 +21,7 @@ from h5py.h5s import ALL
 from labelgen.arrays import Array
 from labelgen.augment import Sample
 from labelgen.errors import UserError
-from labelgen.fletcher import is_sound, with_checksum
+from labelgen.fletcher import SUM, is_sound, with_checksum
 from labelgen.format import IMAGES, Layout
 from labelgen.untrusted import NOT_JSON
 
@@ -137,7 +137,7 @@ class Shard:
 
     def __init__(self, path: Path, layout: Layout) -> None:
         self.encoder, self.file = Encoder(layout), path.open("wb")
-        self.chunks: list[list[tuple[int, int]]] = []
+        self.chunks: list[list[tuple[int, int, int]]] = []
         self.origin: list[tuple[int, int]] = []
         self.branch: list[int] = []
         self.variant: list[int] = []
@@ -153,7 +153,7 @@ class Shard:
         chunks = self.encoder.encode({name: getattr(sample, name) for name in IMAGES})
         for _, data in chunks.values():
             self.file.write(data)
-        self.chunks.append([(mask, len(data)) for mask, data in chunks.values()])
+        self.chunks.append([(m, len(data), _checksum(data)) for m, data in chunks.values()])
         self.origin.append((sample.patch.y, sample.patch.x))
         self.branch.append(sample.patch.branch)
         self.variant.append(sample.variant)
@@ -195,7 +195,7 @@ class StoredShard:
         length = int.from_bytes(self.file.read(LENGTH), "little")
         self.file.seek(end - length)
         table: dict[str, Any] = json.loads(self.file.read(length))
-        self.chunks: list[list[tuple[int, int]]] = table["chunks"]
+        self.chunks: list[list[tuple[int, int, int]]] = table["chunks"]
         self.columns: dict[str, Array] = {
             "origin": np.array(table["origin"], np.int32).reshape(-1, 2),
             "branch": np.array(table["branch"], np.uint8),
@@ -208,14 +208,29 @@ class StoredShard:
         for stored in self.chunks:
             yield {
                 name: (mask, self.file.read(size))
-                for name, (mask, size) in zip(IMAGES, stored, strict=True)
+                for name, (mask, size, _) in zip(IMAGES, stored, strict=True)
             }
+
+    def is_intact(self) -> bool:
+        """Whether every chunk is as its checksum says, and that as the table says.
+
+        Of zeros, as file systems leave what was never written, the checksum is 0, and right.
+        """
+        return all(
+            is_sound(data) and _checksum(data) == checksum
+            for chunks, stored in zip(self, self.chunks, strict=True)
+            for (_, data), (*_, checksum) in zip(chunks.values(), stored, strict=True)
+        )
 
     def __enter__(self) -> StoredShard:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.file.close()
+
+
+def _checksum(stored: bytes) -> int:
+    return int.from_bytes(stored[-SUM:], "little")
 
 
 def is_whole(path: Path, rows: int) -> bool:
@@ -228,14 +243,9 @@ def is_whole(path: Path, rows: int) -> bool:
         if path.stat().st_size == len(JOINED) and path.read_bytes() == JOINED:
             return True
         with StoredShard(path) as shard:
-            count = 0
-            for chunks in shard:
-                if not all(is_sound(data) for _, data in chunks.values()):
-                    return False
-                count += 1
+            return len(shard.chunks) == rows and shard.is_intact()
     except (OSError, *NOT_JSON):
         return False
-    return count == rows
 
 
 @dataclass(frozen=True)

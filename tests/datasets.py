@@ -11,10 +11,14 @@ from labelgen.write import Samples, Writer
 
 
 def joined(
-    sources: Sequence[Samples], path: Path, layout: Layout, attributes: dict[str, Any]
+    sources: Sequence[Samples],
+    path: Path,
+    layout: Layout,
+    attributes: dict[str, Any],
+    scene_bytes: int,
 ) -> None:
-    """One file of samples, in the order of the rows, with just these root attributes."""
-    with Writer(path, layout, max(len(s.scene.encode()) for s in sources)) as out:
+    """One file of samples, in the order of the rows; parameters as of `labelgen.write.Writer`."""
+    with Writer(path, layout, scene_bytes) as out:
         for source in sources:
             out.append(source)
         out.finish(attributes)

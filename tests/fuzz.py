@@ -247,7 +247,7 @@ def datasets(folder: Path, frames: int = 2) -> list[Path]:
                 shard.append(Sample(codes, label, weight, Patch(k, 0, 0, 0), 0))
         made.append(folder / f"{compress}.h5")
         source = Source(folder / "shard", "one", 3, (0.0, 2.0))
-        joined([source], made[-1], layout, head)
+        joined([source], made[-1], layout, head, 8)
     return made
 
 

@@ -44,11 +44,11 @@ def dataset(folder: Path, compress: str = "none", parts: int = 1) -> Path:
         sources.append(Source(folder / f"{k}.shard", f"scene{k}", ROWS, (0.0, 2.0)))
     path = folder / "out.h5"
     if parts == 1:
-        joined(sources, path, layout, head)
+        joined(sources, path, layout, head, 8)
         return path
     for k, source in enumerate(sources):
         file = folder / part_name(path, k, parts)
-        joined([source], file, layout, head)
+        joined([source], file, layout, head, 8)
         size = file.stat().st_size
         listed.append({"file": file.name, "rows": ROWS, "bytes": size, "sha256": ""})
     write_index(path, listed, layout, head, 8)

@@ -35,7 +35,7 @@ from labelgen.make import make
 from labelgen.progress import Silent
 from labelgen.recipe import DEFAULT, SSHDR
 from labelgen.response import decode
-from labelgen.shard import Shard
+from labelgen.shard import Shard, StoredShard
 from labelgen.simulate import write_bracket
 from labelgen.verify import verify
 from labelgen.write import Writer, write_column
@@ -374,27 +374,36 @@ class UntilTheJoin(Silent):
             raise Killed
 
 
+@pytest.mark.parametrize("compress", ["none", "gzip"])
+@pytest.mark.parametrize("whole", [False, True])
 def test_shards_that_a_power_cut_took_are_made_again(
-    raw: Path, built: Path, tmp_path: Path
+    raw: Path, tmp_path: Path, whole: bool, compress: str
 ) -> None:
-    """They are not brought to the disk when they are written; records are."""
+    """They are not brought to the disk when they are written; records are.
+
+    What was never written, within a chunk or a sample as a whole, is zeros.
+    """
+    build(raw, tmp_path / "whole.h5", jobs=1, compress=compress)
     out, work, remarks = tmp_path / "out.h5", tmp_path / "out.h5.partial", list[str]()
     with pytest.raises(Killed):
-        build(raw, out, jobs=1, progress=UntilTheJoin())
+        build(raw, out, jobs=1, compress=compress, progress=UntilTheJoin())
     cut, holed, gone, _ = sorted(work.glob("*.shard"))
     os.truncate(cut, cut.stat().st_size // 2)
-    with holed.open("r+b") as file:  # as file systems leave blocks that were never written
-        file.seek(4096)
-        file.write(bytes(4096))
+    with StoredShard(holed) as shard:
+        sample = sum(size for _, size, _ in shard.chunks[0])
+    with holed.open("r+b") as file:
+        start, size = (0, sample) if whole else (4096, 4096)
+        file.seek(start)
+        file.write(bytes(size))
     gone.unlink()
 
     class Tell(Silent):
         def remark(self, text: str) -> None:
             remarks.append(text)
 
-    build(raw, out, jobs=1, resume=True, progress=Tell())
+    build(raw, out, jobs=1, compress=compress, resume=True, progress=Tell())
     assert "1 brackets are finished already, 3 are left" in remarks
-    assert digest(out) == digest(built)
+    assert digest(out) == digest(tmp_path / "whole.h5")
 
 
 def test_a_killed_overwrite_is_resumed_and_not_taken_for_the_old_dataset(

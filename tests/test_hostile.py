@@ -80,7 +80,7 @@ def test_a_chunk_that_inflates_to_gigabytes_is_not_inflated(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("lists", "said", "most"),
     [
-        (110_000_000, "330,031,400 bytes are no samples, expected few; refused, get it from", 400),
+        (110_000_000, "330,031,392 bytes are no samples, expected few; refused, get it from", 400),
         (25_000_000, "attribute 'scenes' is larger than 64 MiB; refused", 600),
     ],
 )

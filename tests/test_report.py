@@ -84,7 +84,7 @@ def fake(path: Path, names: tuple[str, ...], rejected: dict[str, str] | None = N
     head |= {"patch": SIDE, "encoding": "gamma2.2", "recipe": {"name": names[0]}, "scenes": scenes}
     head |= {"license": names[0], "citation": "", "generator": "test", "fingerprint": "f" * 64}
     head |= {"responses": {names[0]: {"name": "gamma2.2", "brackets": 1, "misfit": None}}}
-    joined(sources, path, layout, head)
+    joined(sources, path, layout, head, max(len(name.encode()) for name in names))
     return path
 
 

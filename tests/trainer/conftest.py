@@ -91,12 +91,12 @@ def make_dataset(tmp_path: Path) -> MakeDataset:
             sources.append(Source(shard_path, f"scene{i}", rows, tuple(evs)))
         path, head = tmp_path / name, attributes(len(evs), reference, patch, fingerprint)
         if parts == 1:
-            joined(sources, path, layout, head)
+            joined(sources, path, layout, head, 8)
             return path
         listed = []
         for n, group in enumerate(np.array_split(np.arange(4), parts)):
             file = tmp_path / part_name(path, n, parts)
-            joined([sources[i] for i in group], file, layout, head)
+            joined([sources[i] for i in group], file, layout, head, 8)
             rows = sum(sources[i].rows for i in group)
             size = file.stat().st_size
             listed.append({"file": file.name, "rows": rows, "bytes": size, "sha256": ""})
