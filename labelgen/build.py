@@ -210,13 +210,14 @@ def build(
             dataset.finish(plan.scenes(work), tell)
         if any("curves" in entry for entry in attributes["responses"].values()):
             write_json(out.with_name(f"{out.stem}.responses.json"), attributes["responses"])
-        for path in old - parts_of(out):
+        parts = parts_of(out)
+        for path in old - parts:
             path.unlink(missing_ok=True)
         seconds = [round(b - a, 3) for a, b in pairwise([*clock, time.monotonic()])]
         times = dict(zip(("survey", "make", "join"), seconds, strict=True))
         note(out, asked, plan.fingerprint, resumed, times)
     shutil.rmtree(work)
-    return _summed_up(out, plan, branches, reasons)
+    return _summed_up(out, parts, plan, branches, reasons)
 
 
 def _make(
@@ -292,22 +293,23 @@ def _check_disk(plan: Plan, out: Path, work: Path, part_bytes: int, tell: Progre
     check_room(out.parent, needed, remedy)
 
 
-def _summed_up(out: Path, plan: Plan, branches: Counter[str], reasons: dict[str, str]) -> Summary:
-    """What was made: samples by branch, and why of some brackets none were."""
+def _summed_up(
+    out: Path, parts: set[Path], plan: Plan, branches: Counter[str], reasons: dict[str, str]
+) -> Summary:
+    """What `_summary` would say, without reading again what a dataset notes of all brackets."""
     rejected, problems = dict[str, str](), dict[str, tuple[str, ...]]()
     for found in plan.surveys:
         if reason := found.rejected or reasons.get(found.name):
             rejected[found.name] = reason
         elif found.problems:
             problems[found.name] = found.problems
-    files = {out, *parts_of(out)}
     return Summary(
         out,
         {name: branches[name] for name in BRANCHES if branches[name]},
         len(plan.surveys) - len(rejected),
         rejected,
-        sum(path.stat().st_size for path in files),
-        max(1, len(files) - 1),
+        sum(path.stat().st_size for path in (out, *parts)),
+        len(parts) or 1,
         plan.fingerprint,
         problems,
     )
