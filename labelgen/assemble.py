@@ -144,7 +144,7 @@ class Assembly:
             part.begin()
         self._parts.append(part)
 
-    def finish(self, scenes: dict[str, Any] | str, tell: Progress) -> None:
+    def finish(self, scenes: dict[str, Any] | bytes, tell: Progress) -> None:
         """Give all files their names; the one that users pass on comes last.
 
         `scenes` is the root attribute, as it is or as JSON.

@@ -26,7 +26,7 @@ from labelgen.assemble import (
 )
 from labelgen.cluster import CLUSTERS
 from labelgen.ended import asked_for, is_done, note
-from labelgen.engine import BACKENDS, Engine, are_many, run
+from labelgen.engine import BACKENDS, Engine, are_many, dismiss, run
 from labelgen.errors import UserError
 from labelgen.files import check_room, write_json
 from labelgen.format import BRANCHES, info
@@ -206,6 +206,8 @@ def build(
         dataset = Assembly(out, work, plan.layout, attributes, longest, part_bytes, engine=joiners)
         with dataset:
             branches, reasons = _make(plan, work, engine, dataset, tell)
+            if not joiners:
+                dismiss(jobs, backend)
             clock.append(time.monotonic())
             dataset.finish(plan.scenes(work), tell)
         if any("curves" in entry for entry in attributes["responses"].values()):

@@ -191,14 +191,14 @@ def exposures(view: View, response: Response, assumed: bool = False) -> Calibrat
         here = ridge.pair == pair
         step, weight = _location(rest[here], variance[here])
         off[here] = np.abs(rest[here] - step) / slope[here]
-        common = COMMON_ERROR * float(np.average(slope[here], weights=weight))
+        common = COMMON_ERROR * _mean(slope[here], weight)
         trust = 1 / (INDEPENDENT / weight.sum() + common**2 + EV_ERROR**2)
         between = np.eye(count)[pair + 1] - np.eye(count)[pair]
         normal += trust * np.outer(between, between)
         right += trust * step * between
         linked[pair] = True
     covariance = np.linalg.inv(normal)
-    misfit = float(np.median(off) * 255) if len(off) else None
+    misfit = median(off) * 255 if len(off) else None
     offset = tuple((covariance @ right).tolist())
     return Calibration(response, assumed, offset, covariance, tuple(linked), misfit)
 
@@ -209,7 +209,7 @@ def _location(rest: Array, variance: Array) -> tuple[float, Array]:
     for k in range(ROUNDS):
         weight, scale = _weights(rest - step, variance, k, scale)
         if not weight.any():  # all are far away: start from their middle
-            return float(np.median(rest)), 1 / (variance + np.var(rest))
+            return median(rest), 1 / (variance + np.var(rest))
         last, step = step, float((weight * rest).sum() / weight.sum())
         if k >= len(ANNEALED) and abs(step - last) < SETTLED_EV:
             break
@@ -280,8 +280,9 @@ def free_response(views: Sequence[View]) -> Response:
             variance = _variance(ridge, np.maximum(slopes @ theta, 1))
             weight, scales[n] = _weights(left, variance, k, scales[n])
             inverse = np.linalg.inv(_information(frames, weight))
-            pull, cross = -frames.T @ (weight * stated), (rises * weight[:, None]).T @ frames
-            normal += (rises * weight[:, None]).T @ rises - cross @ inverse @ cross.T
+            weighted = (rises * weight[:, None]).T
+            pull, cross = -frames.T @ (weight * stated), weighted @ frames
+            normal += weighted @ rises - cross @ inverse @ cross.T
             right += rises.T @ (weight * stated) + cross @ inverse @ pull
             steps = _steps(evs[n], offsets[n])
             gauge += cross @ inverse @ steps
@@ -297,9 +298,9 @@ def free_response(views: Sequence[View]) -> Response:
 
 def _steps(ev: Array, offset: Array) -> Array:
     """Stated exposures (F,) about their mean; frames of large offset count less (Huber)."""
-    rest = np.abs(offset - np.median(offset))
+    rest = np.abs(offset - median(offset))
     weight = np.minimum(1, HUBER_EV / np.maximum(rest, 1e-9))
-    return np.asarray(weight * (ev - np.average(ev, weights=weight)))
+    return np.asarray(weight * (ev - _mean(ev, weight)))
 
 
 def _as_response(theta: Array) -> Response:
@@ -399,6 +400,11 @@ def _weights(left: Array, variance: Array, k: int, scale: float) -> tuple[Array,
     return weight, max(1.0, 1.4826 * median(z))
 
 
+def _mean(values: Array, weight: Array) -> float:
+    """Weighted mean of numbers (N,). Twice NumPy's speed on a few."""
+    return float((values * weight).sum() / weight.sum())
+
+
 def _information(frames: Array, weight: Array) -> Array:
     """Normal matrix (F, F) of the offsets of one bracket, with the prior that they are small."""
     return np.asarray(frames.T @ (weight[:, None] * frames) + np.eye(frames.shape[1]) / PRIOR_EV**2)
@@ -412,10 +418,10 @@ def _power(evs: Sequence[Values], offsets: Sequence[Values]) -> float:
         for ev, offset in zip(evs, offsets, strict=True):
             stated, measured = np.asarray(ev), np.add(ev, offset)
             rest = power * measured - stated
-            rest = rest - np.median(rest)
+            rest = rest - median(rest)
             weight = np.minimum(1, HUBER_EV / np.maximum(np.abs(rest), 1e-9))
-            stated = stated - np.average(stated, weights=weight)
-            measured = measured - np.average(measured, weights=weight)
+            stated = stated - _mean(stated, weight)
+            measured = measured - _mean(measured, weight)
             above += float((weight * measured * stated).sum())
             below += float((weight * measured * measured).sum())
         power = above / max(below, 1e-9)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from labelgen.header import Header, read_header
 from labelgen.marks import exact_ev
 from labelgen.progress import Progress, Silent
 from labelgen.raw import prefer_raw, readable
+from labelgen.shelf import Each, Shelf
 from labelgen.untrusted import NOT_JSON, brief, read_json
 
 
@@ -46,23 +48,51 @@ def scan(raw: Path, *, progress: Progress | None = None) -> list[Bracket]:
     UserError
         `raw` is no folder, or no image is below it.
     """
+    return list(found_below(raw, progress=progress))
+
+
+def found_below(raw: Path, *, progress: Progress | None = None) -> Sequence[Bracket]:
+    """What `scan` finds, each bracket read from a file whenever it is asked for.
+
+    Of thousands, the list takes more memory than all the rest of a build.
+    """
     if not raw.is_dir():
         what = "not a folder" if raw.exists() else "no such folder"
         raise UserError(f"{raw}: {what}; give the folder that holds your brackets")
-    brackets, seen, tell = list[Bracket](), set[tuple[int, int]](), progress or Silent()
+    tell = progress or Silent()
     tell.start("scan", 0)
+    found, called, own = Shelf[Bracket](), list[str](), set[int]()
+    for i, bracket in enumerate(_below(raw, tell)):
+        found.append(bracket)
+        called.append(bracket.name)
+        if bracket.folder == raw:
+            own.add(i)
+    if not found:
+        kinds = " ".join(sorted(IMAGE_SUFFIXES))
+        raise UserError(f"{raw}: no images below it; expected folders with {kinds}")
+    names, masked = _distinct(called, own), with_masks(found)
 
-    def unreadable(error: OSError) -> None:
+    def named(i: int) -> Bracket:
+        return replace(masked[i], name=names[i])
+
+    return Each(named, sorted(range(len(names)), key=lambda i: natural_key(names[i])))
+
+
+def _below(raw: Path, tell: Progress) -> Iterator[Bracket]:
+    """All brackets, folder by folder."""
+    seen, unreadable = set[tuple[int, int]](), list[Bracket]()
+
+    def note(error: OSError) -> None:
         folder = Path(error.filename)
         name = _printable(folder.relative_to(raw).as_posix())
-        brackets.append(Bracket(name, folder, (), problems=("folder cannot be read",)))
+        unreadable.append(Bracket(name, folder, (), problems=("folder cannot be read",)))
 
-    for folder, subfolders, names in os.walk(raw, onerror=unreadable, followlinks=True):
+    for folder, subfolders, names in os.walk(raw, onerror=note, followlinks=True):
         here = Path(folder)
         try:
             stat = here.stat()
         except OSError as e:
-            unreadable(e)
+            note(e)
             continue
         if (stat.st_dev, stat.st_ino) in seen:  # a link to where we have been
             subfolders.clear()
@@ -78,12 +108,9 @@ def scan(raw: Path, *, progress: Progress | None = None) -> list[Bracket]:
             found = _brackets(here, images, raw.resolve().name if relative == "." else relative)
             if remark:
                 found[0] = replace(found[0], problems=(remark, *found[0].problems))
-            brackets += found
+            yield from found
             tell.step(0, False)
-    if not brackets:
-        kinds = " ".join(sorted(IMAGE_SUFFIXES))
-        raise UserError(f"{raw}: no images below it; expected folders with {kinds}")
-    return sorted(with_masks(_distinct(brackets, raw)), key=lambda b: natural_key(b.name))
+    yield from unreadable
 
 
 def _brackets(folder: Path, names: list[str], name: str) -> list[Bracket]:
@@ -106,21 +133,19 @@ def _printable(name: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
-def _distinct(brackets: list[Bracket], raw: Path) -> list[Bracket]:
-    """Brackets of names that differ: RAW itself may be called as one of its folders is."""
-    seen, found = Counter(b.name for b in brackets), list[Bracket]()
-    used = {b.name for b in brackets}
-    for bracket in brackets:
-        name = bracket.name
+def _distinct(names: Sequence[str], at_root: Container[int]) -> list[str]:
+    """Names that differ: RAW itself, where those of some numbers are, may be called as a folder."""
+    seen, used, distinct = Counter(names), set(names), list[str]()
+    for i, name in enumerate(names):
         if seen[name] > 1:
             seen[name] -= 1
-            if bracket.folder == raw and "/" not in name:
+            if i in at_root and "/" not in name:
                 name = "."
             while name in used:
                 name += "~"
             used.add(name)
-        found.append(replace(bracket, name=name))
-    return found
+        distinct.append(name)
+    return distinct
 
 
 def as_json(brackets: list[Bracket], raw: Path) -> list[dict[str, Any]]:

@@ -29,11 +29,16 @@ def asked_for(brackets: Sequence[Bracket], *settings: Any) -> str:
     *settings
         Whatever else decides the dataset, each with a `repr` that tells it.
     """
-    facts = [generator(), *map(repr, settings)]
+    digest = hashlib.sha256()
+
+    def add(*facts: str) -> None:
+        digest.update("".join(f"{fact}\n" for fact in facts).encode("utf-8", "replace"))
+
+    add(generator(), *map(repr, settings))
     for bracket in brackets:
         files = [*(f.path for f in bracket.frames), bracket.truth, *bracket.masks]
-        facts += [repr(bracket), *(_from_outside(path) for path in files if path)]
-    return hashlib.sha256("\n".join(facts).encode("utf-8", "replace")).hexdigest()
+        add(repr(bracket), *(_from_outside(path) for path in files if path))
+    return digest.hexdigest()
 
 
 def _from_outside(path: Path) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 import joblib
+from joblib.externals.loky import get_reusable_executor
 
 from labelgen import cluster
 from labelgen.worker import prepare
@@ -92,6 +93,15 @@ def run(
         return
     # joblib keeps at most 2 * jobs items under way, and hands them out in order.
     yield from _surviving(partial(_pool, task, items, jobs, backend), len(items), 2 * jobs)
+
+
+def dismiss(jobs: int | None, backend: str) -> None:
+    """Let go of processes that `run` keeps for what comes next, and of what they hold.
+
+    Otherwise they do so when this process ends, which waits for them, or after minutes.
+    """
+    if backend == "loky" and jobs != 1:
+        get_reusable_executor().shutdown(wait=False)
 
 
 def _surviving(

@@ -14,6 +14,7 @@ from labelgen.files import IMAGE_SUFFIXES, natural_key
 from labelgen.grouping import Group, Photo, split
 from labelgen.header import Header, read_header
 from labelgen.mask import called, is_mask, whose
+from labelgen.shelf import Each
 
 NO_INPUTS = ("ref", "truth")
 """Folders inside of a bracket that hold no inputs."""
@@ -103,29 +104,37 @@ def read_folder(images: Sequence[Path], name: str) -> list[Bracket]:
     return _named(found, name)
 
 
-def with_masks(brackets: Sequence[Bracket]) -> list[Bracket]:
+def with_masks(brackets: Sequence[Bracket]) -> Sequence[Bracket]:
     """Brackets with the masks of their folders: rather one too many than one that is overlooked.
 
     A mask that is not called after a file of a bracket holds for all brackets of its folder.
     """
-    files = [[f.path for f in b.frames] for b in brackets]
-    taken: dict[Path, set[str]] = {}
-    for paths in files:
-        for path in paths if len(paths) > 1 else ():
-            taken.setdefault(path.parent, set()).update(called([path.name]))
-    masks = {folder: sorted(_masks_in(folder)) for folder in taken}
+    masks, taken = dict[Path, list[str]](), dict[Path, set[str]]()
+    with_none: Path | None = None  # that of the bracket before, as a rule
+    for bracket in brackets:
+        for path in (f.path for f in bracket.frames if len(bracket.frames) > 1):
+            folder = path.parent
+            if folder == with_none:
+                continue
+            if folder not in masks:
+                if not (here := sorted(_masks_in(folder))):
+                    with_none = folder
+                    continue
+                masks[folder] = here
+            taken.setdefault(folder, set()).update(called([path.name]))
 
-    def of(paths: Sequence[Path]) -> Iterator[Path]:
+    def of(bracket: Bracket) -> Iterator[Path]:
+        paths = [f.path for f in bracket.frames]
         own = called(path.name for path in paths)
         for folder in dict.fromkeys(path.parent for path in paths):
             for name in masks.get(folder, ()):
                 if whose(name) in own or whose(name) not in taken[folder]:
                     yield folder / name
 
-    return [
-        replace(bracket, masks=tuple(of(paths)))
-        for bracket, paths in zip(brackets, files, strict=True)
-    ]
+    def masked(bracket: Bracket) -> Bracket:
+        return replace(bracket, masks=tuple(of(bracket)))
+
+    return Each(masked, brackets) if masks else brackets
 
 
 def _masks_in(folder: Path) -> list[str]:

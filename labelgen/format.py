@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from bisect import bisect_right
-from collections.abc import Iterator
+from codecs import getincrementaldecoder
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -101,14 +102,19 @@ def column_digest(values: Array) -> str:
 
 
 def attributes_digest(file: h5py.File) -> str:
-    """SHA-256 of all root attributes but the digests themselves, as JSON with sorted keys.
+    """SHA-256 of all root attributes but the digests themselves (`digest_of`)."""
+    return digest_of(file.attrs)
+
+
+def digest_of(attributes: Mapping[str, Any]) -> str:
+    """SHA-256 of root attributes but `digests`, as JSON with sorted keys; bytes are UTF-8.
 
     Text is taken by pieces: of thousands of brackets it is long, and JSON of it longer.
     """
     digest, before = hashlib.sha256(b"{"), ""
-    for name in sorted(file.attrs.keys() - {"digests"}):
+    for name in sorted(attributes.keys() - {"digests"}):
         digest.update(f"{before}{json.dumps(name)}: ".encode())
-        for piece in _as_json(_plain(file.attrs[name])):
+        for piece in _as_json(_plain(attributes[name])):
             digest.update(piece.encode())
         before = ", "
     digest.update(b"}")
@@ -116,12 +122,14 @@ def attributes_digest(file: h5py.File) -> str:
 
 
 def _as_json(value: Any) -> Iterator[str]:
-    if not isinstance(value, str):
+    if not isinstance(value, str | bytes):
         yield json.dumps(value)
         return
+    utf8 = getincrementaldecoder("utf-8")()
     yield '"'
     for start in range(0, len(value), PIECE):
-        yield json.dumps(value[start : start + PIECE])[1:-1]
+        piece = value[start : start + PIECE]
+        yield json.dumps(utf8.decode(piece) if isinstance(piece, bytes) else piece)[1:-1]
     yield '"'
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
+import io
 import json
 import os
 from collections import Counter
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from labelgen.bracket import Bracket
-from labelgen.discover import read_groups, scan
+from labelgen.discover import found_below, read_groups
 from labelgen.engine import Engine
 from labelgen.errors import UserError
 from labelgen.files import key_of, write_json
@@ -143,17 +144,17 @@ class Plan:
             "options": options,
         }
 
-    def scenes(self, work: Path) -> str:
+    def scenes(self, work: Path) -> bytes:
         """What the dataset says of every bracket, by the records of those that were made: JSON.
 
         Not as objects, which of thousands would take three times the memory.
         """
-        text = bytearray()
+        text, before = io.BytesIO(), b"{"
         for found in self.surveys:
-            text += b", " if text else b"{"
-            text += json.dumps({found.name: self._scene(found, work)})[1:-1].encode()
-        text += b"}"
-        return text.decode()
+            text.write(before + json.dumps({found.name: self._scene(found, work)})[1:-1].encode())
+            before = b", "
+        text.write(b"}")
+        return text.getvalue()  # not copied
 
     def _scene(self, found: Survey, work: Path) -> dict[str, Any]:
         """What the dataset says of a bracket."""
@@ -181,19 +182,20 @@ def find_brackets(
     excluded : dict
         How many were left out by each name or pattern of the list `exclude`.
     """
-    brackets, excluded = read_groups(groups, raw) if groups else scan(raw), dict[str, int]()
+    brackets = Shelf.of(read_groups(groups, raw)) if groups else found_below(raw)
+    names, excluded = [b.name for b in brackets], dict[str, int]()
+    left = list(range(len(names)))
     for pattern in _patterns(exclude) if exclude else ():
-        kept = [b for b in brackets if not _is_called(b.name, pattern)]
-        excluded[pattern] = len(brackets) - len(kept)
-        if not excluded[pattern]:
+        out = {i for i in left if _is_called(names[i], pattern)}
+        left, excluded[pattern] = [i for i in left if i not in out], len(out)
+        if not out:
             tell.remark(f"{exclude}: '{pattern}' matches no bracket")
-        brackets = kept
-    if not brackets:
+    if not left:
         raise UserError(f"{raw}: no bracket is left to build from")
-    names = Counter(b.name for b in brackets)
-    if len(names) < len(brackets):
-        raise UserError(f"{raw}: two brackets are named '{names.most_common(1)[0][0]}'; rename one")
-    return Shelf.of(brackets[:limit]), excluded
+    name, times = Counter(names[i] for i in left).most_common(1)[0]
+    if times > 1:
+        raise UserError(f"{raw}: two brackets are named '{name}'; rename one")
+    return Each(brackets.__getitem__, left[:limit]), excluded
 
 
 def _patterns(exclude: Path) -> list[str]:

@@ -248,7 +248,7 @@ def is_whole(path: Path, rows: int) -> bool:
         return False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Source:
     """A shard to join: its file, the name of its bracket, its rows and frames' exposures."""
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from labelgen.arrays import Array
 from labelgen.files import let_go
-from labelgen.format import BRANCHES, COLUMNS, IMAGES, Layout, attributes_digest, column_digest
+from labelgen.format import BRANCHES, COLUMNS, IMAGES, Layout, column_digest, digest_of
 from labelgen.shard import Chunks, filters
 
 COLUMN_ROWS = 4096
@@ -113,8 +113,7 @@ class Writer:
             write_column(self._file, name, small[name])
             noted[name] = column_digest(small[name])
         self._file["branch"].attrs["names"] = list(BRANCHES)
-        write_attributes(self._file, attributes)
-        noted["attributes"] = attributes_digest(self._file)
+        noted["attributes"] = write_attributes(self._file, attributes)
         self._file.attrs["digests"] = json.dumps(noted)
 
     def __enter__(self) -> Writer:
@@ -166,10 +165,22 @@ def write_column(file: h5py.File, name: str, values: Array) -> None:
     file.create_dataset(name, data=values, chunks=chunks, fletcher32=True).flush()
 
 
-def write_attributes(file: h5py.File, attributes: dict[str, Any]) -> None:
-    """Write root attributes; long JSON as variable-length strings, which may exceed 64 KB."""
-    for name, value in sorted(attributes.items()):  # as they are read again, so that bytes agree
-        file.attrs[name] = value if isinstance(value, int | str) else json.dumps(value)
+def write_attributes(file: h5py.File, attributes: dict[str, Any]) -> str:
+    """Write root attributes, and return their digest.
+
+    What is no number or text is written as JSON. Text has variable length, since of fixed length
+    64 KB are the most; bytes are UTF-8 already.
+    """
+    stored = {
+        name: value if isinstance(value, int | str | bytes) else json.dumps(value)
+        for name, value in sorted(attributes.items())  # as they are read again: bytes agree
+    }
+    for name, value in stored.items():
+        if isinstance(value, bytes):
+            file.attrs.create(name, value, dtype=h5py.string_dtype())
+        else:
+            file.attrs[name] = value
+    return digest_of(stored)
 
 
 def part_name(index: Path, number: int, count: int) -> str:
@@ -201,8 +212,8 @@ def write_index(
         for name, (shape, kind) in kinds.items():
             _create_virtual(out, name, shape, kind, parts)
         out["branch"].attrs["names"] = list(BRANCHES)
-        write_attributes(out, attributes | {"parts": list(parts)})
-        out.attrs["digests"] = json.dumps({"attributes": attributes_digest(out)})
+        digest = write_attributes(out, attributes | {"parts": list(parts)})
+        out.attrs["digests"] = json.dumps({"attributes": digest})
 
 
 def _create_virtual(

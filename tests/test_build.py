@@ -462,7 +462,7 @@ def test_only_datasets_are_overwritten_and_only_their_own_parts(raw: Path, tmp_p
 def test_brackets_of_one_name_are_refused(raw: Path, tmp_path: Path) -> None:
     twice = scan(raw)[:1] * 2
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("labelgen.plan.scan", lambda _: twice)
+        patch.setattr("labelgen.plan.found_below", lambda _: twice)
         with pytest.raises(UserError, match="two brackets are named 'five'"):
             build(raw, tmp_path / "out.h5", jobs=1)
 
