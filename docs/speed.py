@@ -36,6 +36,7 @@ from labelgen.simulate import simulate
 LABELGEN = Path(sys.executable).with_name("labelgen")
 SIZE = 1000, 1500
 EV = 0.0, 2.0, 4.0
+ROUNDS = 3
 STAGES = {
     "survey": "survey.py:survey_cached",
     "decode": "bracket.py:load",
@@ -86,15 +87,21 @@ def recipe(folder: Path, variants: int) -> Path:
     return path
 
 
-def run(raw: Path, out: Path, *options: object, threads: int = 1) -> tuple[float, float, float]:
-    """Build; seconds of processor time, of the wall, and the peak of a process in MB."""
+def begin(raw: Path, out: Path, *options: object) -> subprocess.Popen[bytes]:
+    """Begin to build."""
     command = [str(LABELGEN), "build", str(raw), str(out), "--overwrite", *map(str, options)]
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or every process compiles its modules anew
+    return subprocess.Popen(command, env=environment, stdout=-3, stderr=-3)
+
+
+def run(raw: Path, out: Path, *options: object) -> tuple[float, float, float]:
+    """Build; seconds of processor time, of the wall, and the peak of a process in MB."""
     began = time.monotonic()
-    process = subprocess.Popen(command, env=environment, stdout=-3, stderr=-3)
+    process = begin(raw, out, *options)
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, command
+    assert process.returncode == 0, process.args
     return used.ru_utime + used.ru_stime, time.monotonic() - began, used.ru_maxrss / 1e3
 
 
@@ -189,10 +196,29 @@ def stages(work: Path, count: int) -> None:
 
 
 def jobs(work: Path, count: int) -> None:
-    """Two workers against one."""
-    raw = brackets(work / "raw", count, SIZE)
-    walls = [run(raw, work / "out.h5", "--jobs", n)[1] for n in (1, 2)]
-    print(f"\n--jobs 2 is {walls[0] / walls[1]:.2f} times as fast as --jobs 1 ({count} brackets)")
+    """Two workers against one, and against two builds that have nothing to do with each other."""
+    raw, one = brackets(work / "raw", count, SIZE), recipe(work, 1)
+    print("\n| alone, s | two side by side, s | --jobs 2, s | times as fast | side by side |")
+    print("|---|---|---|---|---|")
+
+    def wall(*workers: int) -> float:
+        os.sync()  # nobody else's writing
+        began = time.monotonic()
+        builds = [
+            begin(raw, work / f"out{k}.h5", "--jobs", n, "--recipe", one)
+            for k, n in enumerate(workers)
+        ]
+        ended = [build.wait() for build in builds]
+        assert not any(ended)
+        return time.monotonic() - began
+
+    for _ in range(ROUNDS):
+        alone, beside, two = wall(1), wall(1, 1), wall(2)
+        print(
+            f"| {alone:.1f} | {beside:.1f} | {two:.1f} | {alone / two:.2f} "
+            f"| {2 * alone / beside:.2f} |",
+            flush=True,
+        )
 
 
 def sizes(work: Path, _: int) -> None:
@@ -262,17 +288,16 @@ def dask(work: Path, count: int) -> None:
         where = address.read_text().split('"address": "')[1].split('"')[0]
         time.sleep(5)
         outs = [work / "loky.h5", work / "dask.h5"]
-        walls = [
-            run(raw, outs[0], "--jobs", 2)[1],
-            run(raw, outs[1], "--backend", "dask", "--scheduler", where)[1],
-        ]
+        ratios = []
+        for _ in range(ROUNDS):
+            loky = run(raw, outs[0], "--jobs", 2)[1]
+            ratios.append(run(raw, outs[1], "--backend", "dask", "--scheduler", where)[1] / loky)
     finally:
         for process in processes:
             process.terminate()
     digests = [hashlib.sha256(out.read_bytes()).hexdigest() for out in outs]
-    print(
-        f"\nDask takes {walls[1] / walls[0]:.2f} of the time of loky, two workers each; the files"
-    )
+    listed = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+    print(f"\nDask takes {listed} of the time of loky, two workers each; the files")
     print(f"are {'the same' if digests[0] == digests[1] else 'NOT THE SAME'}")
 
 
