@@ -249,13 +249,7 @@ def make_all(
 
     What an earlier run finished is not made again, if it is whole.
     """
-    done = set[int]()
-    if noted := [i for i, task in enumerate(tasks) if task.record.exists()]:
-        for k, whole in engine(is_made, Each(tasks.__getitem__, noted)):
-            if whole:
-                done.add(noted[k])
-            else:
-                tasks[noted[k]].record.unlink()
+    done = _made_before(tasks, engine, tell)
     left = [i for i in range(len(tasks)) if i not in done]
     if done:
         tell.remark(f"{len(done)} brackets are finished already, {len(left)} are left")
@@ -272,6 +266,21 @@ def make_all(
                     write_json(path, record)  # or --resume might find more in a part that is noted
                 tell.step(record.get("rows", 0), "rejected" in record)
             yield task, json.loads(task.record.read_text())
+
+
+def _made_before(tasks: Sequence[Task], engine: Engine, tell: Progress) -> set[int]:
+    """Which brackets an earlier run finished; what is not whole of one is as if it had not."""
+    done, noted = set[int](), [i for i, task in enumerate(tasks) if task.record.exists()]
+    if not noted:
+        return done
+    tell.start("check", len(noted))
+    for k, whole in engine(is_made, Each(tasks.__getitem__, noted)):
+        if whole:
+            done.add(noted[k])
+        else:
+            tasks[noted[k]].record.unlink()
+        tell.step(0, False)
+    return done
 
 
 def source_of(task: Task, record: Mapping[str, Any]) -> Source | None:

@@ -397,12 +397,18 @@ def test_shards_that_a_power_cut_took_are_made_again(
         file.write(bytes(size))
     gone.unlink()
 
+    stages = list[tuple[str, int]]()
+
     class Tell(Silent):
+        def start(self, stage: str, total: int) -> None:
+            stages.append((stage, total))
+
         def remark(self, text: str) -> None:
             remarks.append(text)
 
     build(raw, out, jobs=1, compress=compress, resume=True, progress=Tell())
     assert "1 brackets are finished already, 3 are left" in remarks
+    assert stages[-3:] == [("check", 4), ("build", 3), ("join", 1)]
     assert digest(out) == digest(tmp_path / "whole.h5")
 
 
