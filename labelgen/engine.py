@@ -101,7 +101,7 @@ def dismiss(jobs: int | None, backend: str) -> None:
     Otherwise they do so when this process ends, which waits for them, or after minutes.
     """
     if backend == "loky" and jobs != 1:
-        get_reusable_executor().shutdown(wait=False)
+        get_reusable_executor(reuse=True).shutdown(wait=False)
 
 
 def _surviving(

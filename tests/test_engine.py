@@ -7,13 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from labelgen.build import build
-from labelgen.engine import run
+from labelgen.engine import dismiss, run
 from labelgen.errors import UserError
 from labelgen.files import sha256
 
@@ -57,6 +57,28 @@ def test_nothing_to_do() -> None:
     assert list(run(square, [], 2)) == []
 
 
+def worker(_: int) -> int:
+    return os.getpid()
+
+
+def until(condition: Callable[[], bool]) -> bool:
+    return any(condition() or time.sleep(0.1) for _ in range(300))
+
+
+def are_there(processes: Iterable[int]) -> bool:
+    return any(Path(f"/proc/{pid}").exists() for pid in processes)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks at /proc")
+def test_workers_are_let_go_and_come_again() -> None:
+    workers = set(dict(run(worker, range(6), 2)).values())
+    assert os.getpid() not in workers
+    assert are_there(workers)
+    dismiss(2, "loky")
+    assert until(lambda: not are_there(workers))
+    assert not workers & set(dict(run(worker, range(6), 2)).values())
+
+
 def patient(folder: str) -> None:
     (Path(folder) / str(os.getpid())).touch()
     time.sleep(60)
@@ -72,15 +94,12 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
         [sys.executable, "-c", code, str(tmp_path)], cwd=Path(__file__).parents[1]
     )
 
-    def until(condition: Callable[[], bool]) -> bool:
-        return any(condition() or time.sleep(0.1) for _ in range(300))
-
     assert until(lambda: len(list(tmp_path.iterdir())) == 2)
     workers = [int(path.name) for path in tmp_path.iterdir()]
     assert parent.pid not in workers
     parent.kill()
     parent.wait()
-    assert until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+    assert until(lambda: not are_there(workers))
 
 
 @pytest.fixture(scope="module")
