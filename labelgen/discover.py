@@ -52,9 +52,10 @@ def scan(raw: Path, *, progress: Progress | None = None) -> list[Bracket]:
 
 
 def found_below(raw: Path, *, progress: Progress | None = None) -> Sequence[Bracket]:
-    """What `scan` finds, each bracket read from a file whenever it is asked for.
+    """What `scan` finds, in its order, each bracket read from a file whenever it is asked for.
 
-    Of thousands, the list takes more memory than all the rest of a build.
+    Of thousands, the list takes more memory than all the rest of a build. Parameters and errors
+    are those of `scan`.
     """
     if not raw.is_dir():
         what = "not a folder" if raw.exists() else "no such folder"
