@@ -206,10 +206,9 @@ def build(
         dataset = Assembly(out, work, plan.layout, attributes, longest, part_bytes, engine=joiners)
         with dataset:
             branches, reasons = _make(plan, work, engine, dataset, tell)
-            if not joiners:
-                dismiss(jobs, backend)
             clock.append(time.monotonic())
             dataset.finish(plan.scenes(work), tell)
+        dismiss(jobs, backend)
         if any("curves" in entry for entry in attributes["responses"].values()):
             write_json(out.with_name(f"{out.stem}.responses.json"), attributes["responses"])
         parts = parts_of(out)

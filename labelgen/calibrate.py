@@ -210,7 +210,7 @@ def _location(rest: Array, variance: Array) -> tuple[float, Array]:
         weight, scale = _weights(rest - step, variance, k, scale)
         if not weight.any():  # all are far away: start from their middle
             return median(rest), 1 / (variance + np.var(rest))
-        last, step = step, float((weight * rest).sum() / weight.sum())
+        last, step = step, _mean(rest, weight)
         if k >= len(ANNEALED) and abs(step - last) < SETTLED_EV:
             break
     return step, weight

@@ -163,7 +163,7 @@ class _Digests:
 def _bound_index(file: h5py.File) -> None:
     """Have HDF5 hold little of the index of chunks: of a file that grows the end is enough.
 
-    By itself it takes 3 kB more for each bracket. The bytes are the same.
+    By itself it holds nearly all: 13 MB, not 7, of 60,000 samples. The bytes are the same.
     """
     settings = file.id.get_mdc_config()
     settings.set_initial_size = True
