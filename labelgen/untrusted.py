@@ -45,7 +45,7 @@ def read_text(path: Path, most: int = MOST_LIST) -> str:
         with path.open("rb") as file:
             data = file.read(most + 1)
     except OSError as e:
-        raise UserError(f"{path}: {e.strerror or e}") from e
+        raise UserError(f"{path}: {e.strerror or e}; give a file that can be read") from e
     if len(data) > most:
         raise UserError(f"{path}: larger than {most >> 20} MiB, which none of its kind is")
     return data.decode("utf-8")
