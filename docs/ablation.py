@@ -21,10 +21,10 @@ from pathlib import Path
 import cv2
 from joblib import Parallel, delayed
 
-from labelgen.bracket import Bracket
-from labelgen.discover import scan
-from labelgen.recipe import Recipe, load_recipe
-from labelgen.single import label
+from labelgen.core.bracket import Bracket
+from labelgen.core.recipe import Recipe, load_recipe
+from labelgen.discovery.scan import scan
+from labelgen.pipeline.label_bracket import label
 
 PARTS = {
     "as it is": {},

@@ -23,18 +23,21 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from room import photographed
 
-from labelgen import light, motion
-from labelgen.align import align
-from labelgen.arrays import Array, Bytes, Float
-from labelgen.augment import Augmentation, Labelled, Sample, augmented, draw_homography, with_pieces
-from labelgen.bracket import Stack
-from labelgen.cues import Cues, see
-from labelgen.fusion import KNEE, fuse_variance, triangle
-from labelgen.label import Label, make_label, picture
-from labelgen.moves import measure_moves
-from labelgen.patches import Patch, choose
-from labelgen.recipe import DEFAULT, RECIPES
-from labelgen.response import GAMMA, Stored, decode, mu_law
+from labelgen.alignment.align import align
+from labelgen.core.arrays import Array, Bytes, Float
+from labelgen.core.bracket import Stack
+from labelgen.core.recipe import DEFAULT, RECIPES
+from labelgen.core.response import GAMMA, Stored, decode, mu_law
+from labelgen.dataset.sample import Patch, Sample
+from labelgen.labels import motion
+from labelgen.labels.cues import Cues, see
+from labelgen.labels.fusion import KNEE, fuse_variance, triangle
+from labelgen.labels.label import Label, make_label
+from labelgen.pipeline.label_bracket import picture
+from labelgen.samples import illumination
+from labelgen.samples.augment import Augmentation, Labelled, augmented, draw_homography, with_pieces
+from labelgen.samples.motion_stats import measure_moves
+from labelgen.samples.patches import choose
 
 FOLDER = Path(__file__).parent / "images"
 PAPER, INK, RED, YELLOW, BLUE = "#16191e", "#e4e7eb", "#ff5a4a", "#ffd83a", "#5b8cff"
@@ -281,10 +284,10 @@ def lights(stack: Stack, label: Label) -> Figure:
     patch = Patch(0, 66, 290, 0)
     draws = {
         "taken": None,
-        "edge": light.Gain(2.6, light.Edge(0.6, 8.0, 40.0)),
-        "spot": light.Gain(3.0, light.Spot((4.0, -20.0), (26.0, 40.0), 0.5)),
-        "clouds": light.Gain(
-            2.4, light.Clouds(((0.05, 0.06, 0.4), (-0.09, 0.03, 2.0), (0.02, -0.11, 5.0)))
+        "edge": illumination.Gain(2.6, illumination.Edge(0.6, 8.0, 40.0)),
+        "spot": illumination.Gain(3.0, illumination.Spot((4.0, -20.0), (26.0, 40.0), 0.5)),
+        "clouds": illumination.Gain(
+            2.4, illumination.Clouds(((0.05, 0.06, 0.4), (-0.09, 0.03, 2.0), (0.02, -0.11, 5.0)))
         ),
     }
     figure, axes = panels(2, 8, 1.0)

@@ -26,9 +26,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from trainer.data import PatchDataset
-from trainer.feed import feed
-from trainer.order import Order
+from trainer.data.dataset import PatchDataset
+from trainer.data.prefetch import feed
+from trainer.data.sampling import Order
 
 NAMES = ("inputs", "label", "weight")
 MEMCPY = "memcpy of the same bytes"

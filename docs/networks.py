@@ -22,12 +22,12 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from labelgen.bracket import Stack
+from labelgen.core.bracket import Stack
 from trainer import models
 from trainer.checkpoint import load_model
-from trainer.evaluate import evaluate
-from trainer.fit import fit
-from trainer.tiles import OVERVIEW, picture
+from trainer.evaluation.evaluate import evaluate
+from trainer.evaluation.tiling import OVERVIEW, picture
+from trainer.training.fit import fit
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -49,7 +49,7 @@ class Network:
 
 
 def cost(name: str) -> tuple[int, float]:
-    """Parameters, and TFLOP for three frames of SIZE, as `trainer.tiles.picture` makes them."""
+    """Parameters, and TFLOP for three frames of SIZE, as `picture` makes them."""
     model = models.build(name, 3, 1).eval()
     zoom = (OVERVIEW / (SIZE[0] * SIZE[1])) ** 0.5
     with (

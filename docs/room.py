@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from labelgen.arrays import Float
-from labelgen.bracket import Stack
+from labelgen.core.arrays import Float
+from labelgen.core.bracket import Stack
 from labelgen.simulate import MARGIN, Scene, render
 
 SIZE = 384, 576

@@ -26,11 +26,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from labelgen.align import working_size
-from labelgen.arrays import Float
-from labelgen.build import build
-from labelgen.progress import Silent
-from labelgen.recipe import DEFAULT
+from labelgen.alignment.align import working_size
+from labelgen.core.arrays import Float
+from labelgen.core.progress import Silent
+from labelgen.core.recipe import DEFAULT
+from labelgen.pipeline.build import build
 from labelgen.simulate import simulate
 
 LABELGEN = Path(sys.executable).with_name("labelgen")

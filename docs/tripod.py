@@ -17,16 +17,18 @@ import cv2
 import numpy as np
 from joblib import Parallel, delayed
 
-from labelgen.align import align
-from labelgen.bracket import Stack, load
-from labelgen.cues import Cues
-from labelgen.discover import scan
-from labelgen.fusion import fuse_variance
-from labelgen.label import make_label
-from labelgen.measure import calibrated, trusted
-from labelgen.recipe import DEFAULT
-from labelgen.response import mu_law
-from labelgen.survey import Selection, Survey, survey
+from labelgen.alignment.align import align
+from labelgen.calibration.cameras import calibrated
+from labelgen.calibration.survey import Selection, Survey, survey
+from labelgen.core.bracket import Stack
+from labelgen.core.recipe import DEFAULT
+from labelgen.core.response import mu_law
+from labelgen.discovery.scan import scan
+from labelgen.labels.cues import Cues
+from labelgen.labels.fusion import fuse_variance
+from labelgen.labels.label import make_label
+from labelgen.photos.stack import load
+from labelgen.pipeline.bracket_task import trusted
 
 FRAMES, MIDDLE, TAKEN = 9, 4, (1, 4, 7)
 

@@ -16,12 +16,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from labelgen.arrays import Array, Codes, Float, Mask
-from labelgen.bracket import MOST_EV, TRUTH
-from labelgen.errors import Rejected, UserError
-from labelgen.files import read_hdr, write_bytes, write_hdr, write_png
-from labelgen.progress import Progress, Silent
-from labelgen.response import encode
+from labelgen.core.arrays import Array, Codes, Float, Mask
+from labelgen.core.bracket import MOST_EV, TRUTH
+from labelgen.core.errors import Rejected, UserError
+from labelgen.core.files import write_bytes
+from labelgen.core.progress import Progress, Silent
+from labelgen.core.response import encode
+from labelgen.photos.pictures import read_hdr, write_hdr, write_png
 
 MARGIN = 64
 """Pixels around a frame that the moving camera may see."""

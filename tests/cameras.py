@@ -9,9 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from labelgen.calibrate import View
-from labelgen.comparagram import reduced, ridge
-from labelgen.response import GAMMA
+from labelgen.calibration.calibrate import View
+from labelgen.calibration.comparagram import reduced, ridge
+from labelgen.core.response import GAMMA
 from labelgen.simulate import Simulated, write_bracket
 
 from .conftest import EV, make_scene

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from labelgen.bracket import Stack
+from labelgen.core.bracket import Stack
 from labelgen.simulate import MARGIN, Scene, Simulated, invent, render, write_bracket
 
 EV = (0.0, 2.0, 4.0)

@@ -26,11 +26,11 @@ from typing import Any
 import h5py
 import numpy as np
 
-from labelgen.build import build
-from labelgen.errors import UserError
-from labelgen.format import COLUMNS, IMAGES, read_header
+from labelgen.core.errors import UserError
+from labelgen.dataset.format import COLUMNS, IMAGES, read_header
+from labelgen.dataset.verify import verify
+from labelgen.pipeline.build import build
 from labelgen.simulate import simulate
-from labelgen.verify import verify
 
 Damage = Callable[[Path], Any]
 PART_BYTES = 8 << 20

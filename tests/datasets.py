@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from labelgen.format import Layout
-from labelgen.write import Samples, Writer
+from labelgen.dataset.format import Layout
+from labelgen.dataset.writer import Samples, Writer
 
 
 def joined(
@@ -17,7 +17,7 @@ def joined(
     attributes: dict[str, Any],
     scene_bytes: int,
 ) -> None:
-    """One file of samples, in the order of the rows; parameters as of `labelgen.write.Writer`."""
+    """One file of samples, in the order of the rows; parameters as of `Writer`."""
     with Writer(path, layout, scene_bytes) as out:
         for source in sources:
             out.append(source)

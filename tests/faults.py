@@ -24,9 +24,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
+from labelgen.dataset.verify import verify
 from labelgen.simulate import simulate
-from labelgen.verify import verify
 
 LABELGEN = Path(sys.executable).with_name("labelgen")
 VICTIMS = "parent", "worker", "all"

@@ -35,7 +35,7 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from labelgen.errors import Rejected, UserError
+from labelgen.core.errors import Rejected, UserError
 
 MEMORY, HANG_S = 4 << 30, 10
 LIMITS = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 0x7FFFFFFFFFFFFFFF)
@@ -99,8 +99,8 @@ def bracket(folder: Path, count: int = 3) -> list[Path]:
 
 def of_lists(folder: Path) -> Target:
     """exposure.txt and its kin."""
-    from labelgen.exposures import EV_LISTS, FILE_LISTS, TIME_LISTS, read_exposures
-    from labelgen.header import read_header
+    from labelgen.discovery.exposure_lists import EV_LISTS, FILE_LISTS, TIME_LISTS, read_exposures
+    from labelgen.photos.header import read_header
 
     frames = bracket(folder / "bracket")
     headers = [read_header(f) for f in frames]
@@ -124,8 +124,8 @@ def of_photos(folder: Path) -> Target:
     """Headers, EXIF, maker notes and pixels of photos."""
     from PIL import Image, TiffImagePlugin
 
-    from labelgen.decode import decode_photo
-    from labelgen.header import read_header
+    from labelgen.photos.decode import decode_photo
+    from labelgen.photos.header import read_header
 
     exif = Image.Exif()
     exif[0x010F], exif[0x0110], exif[0x0112] = "Canon", "EOS", 6
@@ -171,7 +171,7 @@ def note() -> bytes:
 
 def of_notes(folder: Path) -> Target:
     """Maker notes by themselves."""
-    from labelgen.makernote import read_bracketing
+    from labelgen.photos.makernote import read_bracketing
 
     entry = b"\x00\x11\x03\x00\x01\x00\x00\x00\x01\x00\x00\x00"
     fuji = b"FUJIFILM\x0c\x00\x00\x00\x01\x00" + entry
@@ -188,7 +188,7 @@ def of_notes(folder: Path) -> Target:
 
 def of_tiff(folder: Path) -> Target:
     """Directories of TIFF, by themselves."""
-    from labelgen.tiff import check_directories, layout
+    from labelgen.photos.tiff import check_directories, layout
 
     values = np.zeros((24, 32, 3), np.uint16)
     seeds = [cv2.imencode(".tif", v)[1].tobytes() for v in (values, values.astype(np.float32))]
@@ -203,7 +203,7 @@ def of_tiff(folder: Path) -> Target:
 
 def of_radiance(folder: Path) -> Target:
     """Truths: Radiance and OpenEXR."""
-    from labelgen.files import read_hdr, write_exr, write_hdr
+    from labelgen.photos.pictures import read_hdr, write_exr, write_hdr
 
     picture = np.random.default_rng(1).random((16, 24, 3)).astype(np.float32)
     write_hdr(folder / "a.hdr", picture)
@@ -224,10 +224,9 @@ def of_radiance(folder: Path) -> Target:
 
 def datasets(folder: Path, frames: int = 2) -> list[Path]:
     """Small datasets: one file of each compression."""
-    from labelgen.augment import Sample
-    from labelgen.format import Layout
-    from labelgen.patches import Patch
-    from labelgen.shard import Shard, Source
+    from labelgen.dataset.format import Layout
+    from labelgen.dataset.sample import Patch, Sample
+    from labelgen.dataset.shard import Shard, Source
 
     from .datasets import joined
 
@@ -253,9 +252,9 @@ def datasets(folder: Path, frames: int = 2) -> list[Path]:
 
 def of_datasets(folder: Path) -> Target:
     """Datasets: info, verify, and what training reads."""
-    from labelgen.format import info
-    from labelgen.verify import verify
-    from trainer import data as module
+    from labelgen.dataset.format import info
+    from labelgen.dataset.verify import verify
+    from trainer.data import dataset as module
 
     module.PAUSES_S = ()
 
@@ -273,7 +272,7 @@ def of_datasets(folder: Path) -> Target:
 
 def of_shared(folder: Path) -> Target:
     """Datasets: what cards, splits and exports read of them."""
-    from labelgen.format import Dataset
+    from labelgen.dataset.format import Dataset
     from labelgen.share.facts import Facts
     from labelgen.share.listed import Listed
     from labelgen.share.markdown import readme
@@ -295,7 +294,7 @@ def of_shared(folder: Path) -> Target:
 
 def of_texts(folder: Path) -> Target:
     """What a dataset notes: values of any kind, where the file itself is sound."""
-    from labelgen.format import info
+    from labelgen.dataset.format import info
     from labelgen.report import report
     from labelgen.share.card import card
 
@@ -358,7 +357,7 @@ def of_offers(folder: Path) -> Target:
 
 def of_recipes(folder: Path) -> Target:
     """Recipes as TOML."""
-    from labelgen.recipe import RECIPES, load_recipe
+    from labelgen.core.recipe import RECIPES, load_recipe
 
     return Target(
         [r.as_toml().encode() for r in RECIPES.values()],
@@ -369,7 +368,8 @@ def of_recipes(folder: Path) -> Target:
 
 def of_groups(folder: Path) -> Target:
     """groups.json."""
-    from labelgen.discover import as_json, read_groups, scan
+    from labelgen.discovery.groups_file import as_json, read_groups
+    from labelgen.discovery.scan import scan
 
     raw = folder / "raw"
     for name in ("one", "two"):
@@ -381,7 +381,7 @@ def of_groups(folder: Path) -> Target:
 
 def of_responses(folder: Path) -> Target:
     """Responses of cameras."""
-    from labelgen.measure import responses
+    from labelgen.calibration.cameras import responses
 
     curve = [k / 255 for k in range(256)]
     stored = {"a": {"name": "srgb"}, "b": {"name": "estimated", "curves": [curve] * 3}}

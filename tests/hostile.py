@@ -15,11 +15,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from labelgen.augment import Sample
-from labelgen.format import Layout
-from labelgen.patches import Patch
-from labelgen.shard import Shard, Source
-from labelgen.write import part_name, write_index
+from labelgen.dataset.format import Layout
+from labelgen.dataset.sample import Patch, Sample
+from labelgen.dataset.shard import Shard, Source
+from labelgen.dataset.writer import part_name, write_index
 
 from .datasets import joined
 
@@ -225,7 +224,7 @@ import {library}
 mapped, before = (now("VmSize:"), now("VmHWM:")) if "{library}" != "sys" else (0, 0)
 most = {memory} + (mapped << 20)
 resource.setrlimit(resource.RLIMIT_AS, (most, most))
-from labelgen.errors import Rejected, UserError
+from labelgen.core.errors import Rejected, UserError
 path = Path(sys.argv[1])
 try:
     {code}

@@ -17,19 +17,20 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from labelgen.calibration.cameras import responses
 from labelgen.cli import main
-from labelgen.decode import decode_photo
-from labelgen.discover import read_groups, scan
-from labelgen.errors import Rejected, UserError
-from labelgen.exposures import EV_LISTS, TIME_LISTS, read_exposures
-from labelgen.files import read_hdr
-from labelgen.format import Dataset, info
-from labelgen.header import read_header
-from labelgen.makernote import read_bracketing
-from labelgen.measure import responses
-from labelgen.recipe import load_recipe
-from labelgen.tiff import check_directories, layout
-from labelgen.verify import verify
+from labelgen.core.errors import Rejected, UserError
+from labelgen.core.recipe import load_recipe
+from labelgen.dataset.format import Dataset, info
+from labelgen.dataset.verify import verify
+from labelgen.discovery.exposure_lists import EV_LISTS, TIME_LISTS, read_exposures
+from labelgen.discovery.groups_file import read_groups
+from labelgen.discovery.scan import scan
+from labelgen.photos.decode import decode_photo
+from labelgen.photos.header import read_header
+from labelgen.photos.makernote import read_bracketing
+from labelgen.photos.pictures import read_hdr
+from labelgen.photos.tiff import check_directories, layout
 
 from . import hostile
 
@@ -68,7 +69,8 @@ def test_datasets_of_other_shapes_and_types(
 def test_a_chunk_that_inflates_to_gigabytes_is_not_inflated(tmp_path: Path) -> None:
     path = hostile.bomb(tmp_path)
     said, megabytes = hostile.limited(
-        "from labelgen.format import Dataset; d = Dataset(path); print(d.image('label', 1).shape)\n"
+        "from labelgen.dataset.format import Dataset; d = Dataset(path)\n"
+        "    print(d.image('label', 1).shape)\n"
         "    try: d.image('label', 0)\n"
         "    except OSError as e: print(e)",
         path,
@@ -92,7 +94,7 @@ def test_root_attributes_of_hundreds_of_megabytes_are_not_parsed(
     with h5py.File(path, "r+") as file:
         del file.attrs["scenes"]
         file.attrs["scenes"] = "[" + "[]," * lists + "[]]"
-    found, megabytes = hostile.limited("from labelgen.format import info; info(path)", path)
+    found, megabytes = hostile.limited("from labelgen.dataset.format import info; info(path)", path)
     assert said in found
     assert megabytes < most
 
@@ -317,7 +319,7 @@ def test_values_that_overlap_are_not_read_again_and_again(tmp_path: Path) -> Non
     path = tmp_path / "a.tif"
     path.write_bytes(overlap)
     said, megabytes = hostile.limited(
-        "from labelgen.header import read_header; print(read_header(path).size)", path
+        "from labelgen.photos.header import read_header; print(read_header(path).size)", path
     )
     assert said == "None"
     assert megabytes < 300
@@ -328,7 +330,7 @@ def test_exif_that_overlaps_is_no_exif(tmp_path: Path) -> None:
     image = Image.fromarray(np.zeros((8, 8, 3), np.uint8))
     block = tiff_of([(700 + k, 7, 1 << 20, 8) for k in range(4000)], bytes(1 << 20))
     image.save(tmp_path / "a.png", exif=block)
-    code = "from labelgen.header import read_header; print(read_header(path).size)"
+    code = "from labelgen.photos.header import read_header; print(read_header(path).size)"
     said, megabytes = hostile.limited(code, tmp_path / "a.png")
     assert said == "(8, 8)"
     assert megabytes < 300

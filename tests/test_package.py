@@ -10,7 +10,9 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_nothing_of_labelgen_imports_torch_or_trainer() -> None:
-    modules = [f"labelgen.{p.stem}" for p in Path(labelgen.__file__).parent.glob("*.py")]
+    package = Path(labelgen.__file__).parent
+    files = [path.relative_to(package.parent).with_suffix("") for path in package.rglob("*.py")]
+    modules = [".".join(file.parts).removesuffix(".__init__") for file in files]
     code = (
         f"import sys; [__import__(m) for m in {modules!r}]; "
         "sys.exit(any(m.split('.')[0] in ('torch', 'trainer') for m in sys.modules))"

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from labelgen.build import build
-from labelgen.discover import scan
-from labelgen.single import label
-from labelgen.verify import verify
+from labelgen.dataset.verify import verify
+from labelgen.discovery.scan import scan
+from labelgen.pipeline.build import build
+from labelgen.pipeline.label_bracket import label
 
 
 def test_exposures_are_those_checked_by_hand(real: Path) -> None:

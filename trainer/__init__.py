@@ -1,8 +1,8 @@
 """Train deghosting networks on labelgen's datasets, and turn brackets into HDR pictures.
 
 Each command of the ``trainer`` program is one function of the same name and defaults:
-`trainer.fit.fit`, `trainer.evaluate.evaluate`, `trainer.predict.predict`. Networks are in
-`trainer.models`, the samples for a loop of your own in `trainer.data`.
+`fit`, `evaluate`, `predict`. Networks are in
+`trainer.models`, the samples for a loop of your own in `trainer.data.dataset`.
 """
 
 DISTRIBUTION = "labelgen"

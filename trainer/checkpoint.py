@@ -14,10 +14,10 @@ from zipfile import ZIP_STORED, ZipFile
 import torch
 from torch import nn
 
-from labelgen.errors import UserError
-from labelgen.files import publish, write_bytes, write_json
-from labelgen.response import Response
-from labelgen.untrusted import (
+from labelgen.core.errors import UserError
+from labelgen.core.files import publish, write_bytes, write_json
+from labelgen.core.response import Response
+from labelgen.core.validation import (
     MOST_JSON,
     NOT_JSON,
     a_bool,
@@ -30,7 +30,9 @@ from labelgen.untrusted import (
     read_text,
 )
 from trainer import models
-from trainer.losses import LOSSES
+
+LOSSES = ("mu-l1", "l1")
+
 
 CONFIG, LAST, METRICS = "config.json", "last.pt", "metrics.jsonl"
 CURVES, PICTURES, EVENTS = "curves.png", "pictures", "events"
@@ -57,7 +59,7 @@ MOST_NAME = 200
 
 @dataclass(frozen=True)
 class Config:
-    """All that decides the weights of a run; the defaults are those of `trainer.fit.fit`.
+    """All that decides the weights of a run; the defaults are those of `trainer.training.fit.fit`.
 
     `frames`, `reference`, `patch`, `samples` and `fingerprint` are those of the dataset; `lr` is
     the highest learning rate, reached after `warmup` steps.
@@ -113,7 +115,7 @@ def write_config(run: Path, config: Config, responses: dict[str, Any]) -> None:
 
 def read_responses(run: Path) -> dict[str, Response]:
     """Responses of the cameras that the dataset of a run knew by name."""
-    from labelgen.measure import known_cameras  # slow to import, and fit needs none
+    from labelgen.calibration.cameras import known_cameras
 
     try:
         return known_cameras(read_json(run / CONFIG).get("responses", {}))

@@ -16,9 +16,10 @@ import trainer
 from labelgen.cli.completion import completion_of, files, names_or_files
 from labelgen.cli.help import Group
 from labelgen.cli.options import json_option, response_option
-from labelgen.cli.terminal import Bar, echo, echo_json
-from labelgen.errors import UserError
-from trainer.stop import Stopped
+from labelgen.cli.terminal import Bar
+from labelgen.cli.text import echo, echo_json
+from labelgen.core.errors import UserError
+from trainer.interrupt import Stopped
 
 INSTALL = (
     "trainer needs torch: pip install 'labelgen[trainer]' "
@@ -166,8 +167,8 @@ def fit(data: tuple[str, ...], run: Path, as_json: bool, **options: Any) -> None
     Of several datasets each is trained on whole, or is a share of the samples: a.h5 b.h5:0.3.
     With several GPUs: torchrun --nproc-per-node 2 -m -- trainer fit out.h5 --run run
     """
-    from trainer.fit import fit as job
-    from trainer.mixture import parse
+    from trainer.data.mixture import parse
+    from trainer.training.fit import fit as job
 
     job([parse(name) for name in data], run, **options)
     if as_json and os.environ.get("RANK", "0") == "0":
@@ -202,7 +203,7 @@ def evaluate(runs: tuple[Path, ...], scenes: Path, as_json: bool, **options: Any
 
     One run is shown scene by scene; of several, the means and what each gains over the first.
     """
-    from trainer.evaluate import compare
+    from trainer.evaluation.evaluate import compare
     from trainer.views import show_comparison, show_scenes
 
     with Bar() as bar:
@@ -239,7 +240,7 @@ def predict(
     run: Path, brackets: tuple[Path, ...], out: Path, as_json: bool, **options: Any
 ) -> None:
     """Turn BRACKETS, folders of photos, into OUT/<name>/pred.hdr and pred.png."""
-    from trainer.predict import predict as job
+    from trainer.evaluation.predict import predict as job
 
     made: list[str] = []
     with Bar() as bar:
@@ -259,7 +260,7 @@ def predict(
 @json_option
 def export(run: Path, out: Path, as_json: bool, **options: Any) -> None:
     """Write RUN as an ONNX file OUT, for frames of any size in steps of 8 px (lean)."""
-    from trainer.export import export as job
+    from trainer.evaluation.export import export as job
 
     with Bar() as bar:
         bar.start("export", 0)
@@ -290,7 +291,7 @@ def export(run: Path, out: Path, as_json: bool, **options: Any) -> None:
 @json_option
 def bench(data: Path, as_json: bool, **options: Any) -> None:
     """Say how fast samples of DATA are read and trained on, and which of them bounds."""
-    from trainer.bench import bench as job
+    from trainer.training.bench import bench as job
     from trainer.views import show_rates
 
     with Bar() as bar:

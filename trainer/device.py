@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 
 BACKENDS = {"cpu": "gloo", "mps": "gloo", "cuda": "cpu:gloo,cuda:nccl"}
 """How processes on a kind of device talk to each other."""

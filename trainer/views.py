@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from labelgen.cli.tables import Cell, Line, Table, show
-from trainer.evaluate import as_comparison, as_table, figure, gains, how
+from labelgen.cli.show import show
+from labelgen.cli.tables import Cell, Line, Table
+from trainer.evaluation.evaluate import as_comparison, as_table, figure, gains, how
 
 
 def show_scenes(result: dict[str, Any]) -> None:
-    """The figures of `trainer.evaluate.evaluate`, scene by scene."""
+    """The figures of `trainer.evaluation.evaluate.evaluate`, scene by scene."""
     names = list(result["mean"])
     rows = [[scene, *_figures(names, row)] for scene, row in result["scenes"].items()]
     rows.append([Line("mean", "bold"), *_figures(names, result["mean"], "bold")])
@@ -19,7 +20,7 @@ def show_scenes(result: dict[str, Any]) -> None:
 
 
 def show_comparison(results: dict[str, dict[str, Any]]) -> None:
-    """The means of `trainer.evaluate.compare`, and how far each run is from the first."""
+    """The means of `compare`, and how far each run is from the first."""
     first = next(iter(results))
     names = list(results[first]["mean"])
     means = [[run, *_figures(names, result["mean"])] for run, result in results.items()]
@@ -41,7 +42,7 @@ def show_comparison(results: dict[str, dict[str, Any]]) -> None:
 
 
 def show_rates(found: Mapping[str, Any]) -> None:
-    """What `trainer.bench.bench` measured."""
+    """What `trainer.training.bench.bench` measured."""
     how_fast = {
         "loader": f"{found['loader']:.1f} samples/s",
         "model": f"{found['model']:.1f} samples/s, forward and backward on {found['device']}",

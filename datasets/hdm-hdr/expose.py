@@ -18,9 +18,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from labelgen.arrays import Float
-from labelgen.errors import Rejected
-from labelgen.files import natural_key, read_hdr, write_bytes, write_hdr
+from labelgen.core.arrays import Float
+from labelgen.core.errors import Rejected
+from labelgen.core.files import natural_key, write_bytes
+from labelgen.photos.pictures import read_hdr, write_hdr
 from labelgen.simulate import Scene, expose
 
 BORDER = 10

@@ -31,7 +31,7 @@ def files(_: click.Context, __: click.Parameter, incomplete: str) -> list[Comple
 
 def recipe_names() -> dict[str, str]:
     """The recipes that ship, and what each is."""
-    from labelgen.recipe import RECIPES
+    from labelgen.core.recipe import RECIPES
 
     return {recipe.name: recipe.summary for recipe in RECIPES.values()}
 

@@ -18,7 +18,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from labelgen.cli.tables import Cell, Line, Table
-from labelgen.cli.terminal import printable
+from labelgen.cli.text import printable
 
 NARROWEST = 12
 """Columns that a column of texts keeps, however narrow the terminal."""

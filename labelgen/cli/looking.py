@@ -15,8 +15,10 @@ from labelgen.cli.options import (
     overwrite_option,
     response_option,
 )
-from labelgen.cli.tables import Line, show
-from labelgen.cli.terminal import Bar, echo, echo_json
+from labelgen.cli.show import show
+from labelgen.cli.tables import Line
+from labelgen.cli.terminal import Bar
+from labelgen.cli.text import echo, echo_json
 from labelgen.cli.views import show_inside
 
 
@@ -30,8 +32,8 @@ from labelgen.cli.views import show_inside
 @json_option
 def info(dataset: Path, as_json: bool) -> None:
     """What is inside a dataset."""
-    from labelgen.format import info as inside
-    from labelgen.plot import response_lines
+    from labelgen.cli.response_plot import response_lines
+    from labelgen.dataset.format import info as inside
 
     table = inside(dataset)
     if as_json:
@@ -57,13 +59,13 @@ def info(dataset: Path, as_json: bool) -> None:
 @json_option
 def verify(dataset: Path, repair: Path | None, as_json: bool, **options: Any) -> None:
     """Check every byte of a dataset; perhaps make anew what is damaged."""
-    from labelgen.format import info as inside
-    from labelgen.verify import verify as check
+    from labelgen.dataset.format import info as inside
+    from labelgen.dataset.verify import verify as check
 
     repaired: list[str] = []
     with Bar() as bar:
         if repair:
-            from labelgen.repair import repair as make_anew  # all of a build
+            from labelgen.pipeline.repair import repair as make_anew
 
             repaired = make_anew(dataset, repair, progress=bar, **options)
         wrong = check(dataset, progress=bar)

@@ -21,10 +21,12 @@ from labelgen.cli.options import (
     reference_option,
     response_option,
 )
-from labelgen.cli.tables import Table, show
-from labelgen.cli.terminal import Bar, echo, echo_json, echo_lines
+from labelgen.cli.show import show
+from labelgen.cli.tables import Table
+from labelgen.cli.terminal import Bar
+from labelgen.cli.text import echo, echo_json, echo_lines
 from labelgen.cli.views import show_brackets, show_label, show_summary
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 
 
 @command(
@@ -51,15 +53,15 @@ def scan(
     as_json: bool,
 ) -> None:
     """Find the brackets below a folder: frames, exposures and where they came from."""
-    from labelgen import discover
-    from labelgen.files import check_parent, write_json
-    from labelgen.measure import checked
+    from labelgen.core.files import check_parent, write_json
+    from labelgen.discovery import groups_file, scan
+    from labelgen.pipeline.check_brackets import checked
 
     with Bar() as bar:
-        brackets, findings = discover.scan(raw, progress=bar), list[dict[str, Any]]()
+        brackets, findings = scan.scan(raw, progress=bar), list[dict[str, Any]]()
         if check:
             brackets, findings = checked(brackets, bayer, progress=bar)
-    listed = discover.as_json(brackets, raw)
+    listed = groups_file.as_json(brackets, raw)
     for entry, finding in zip(listed, findings, strict=False):
         entry |= {k: v for k, v in finding.items() if k != "measured_ev"}
         for frame, ev in zip(entry["frames"], finding["measured_ev"], strict=True):
@@ -142,7 +144,7 @@ def build(
     **options: Any,
 ) -> None:
     """Make a dataset from a folder of brackets: the main job."""
-    from labelgen.build import build as build_dataset
+    from labelgen.pipeline.build import build as build_dataset
 
     with Bar() as bar:
         summary = build_dataset(
@@ -191,7 +193,7 @@ def _as_json(summary: Any) -> dict[str, Any]:
 @json_option
 def label(bracket: Path, out: Path, as_json: bool, **options: Any) -> None:
     """Label one bracket, full frame, into pictures to look at."""
-    from labelgen.single import label as label_bracket
+    from labelgen.pipeline.label_bracket import label as label_bracket
 
     record = label_bracket(bracket, out, **options)
     if as_json:
@@ -210,7 +212,7 @@ def label(bracket: Path, out: Path, as_json: bool, **options: Any) -> None:
 @json_option
 def recipes(name: str | None, as_json: bool) -> None:
     """List the recipes, or print one as TOML (to edit and give to --recipe)."""
-    from labelgen.recipe import RECIPES, load_recipe
+    from labelgen.core.recipe import RECIPES, load_recipe
 
     if name:
         recipe = load_recipe(name)
@@ -286,7 +288,7 @@ def simulate(sources: Path, out: Path, as_json: bool, **options: Any) -> None:
 @json_option
 def demo(folder: Path, overwrite: bool, as_json: bool) -> None:
     """Simulate a few brackets and build a dataset from them: no data, no torch needed."""
-    from labelgen.demo import demo as run_demo
+    from labelgen.pipeline.demo import demo as run_demo
 
     with Bar() as bar:
         summary = run_demo(folder, overwrite=overwrite, progress=bar)

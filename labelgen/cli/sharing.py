@@ -18,7 +18,8 @@ from labelgen.cli.options import (
     overwrite_option,
     part_size_option,
 )
-from labelgen.cli.terminal import Bar, echo, echo_json
+from labelgen.cli.terminal import Bar
+from labelgen.cli.text import echo, echo_json
 
 
 @command(
@@ -50,7 +51,7 @@ from labelgen.cli.terminal import Bar, echo, echo_json
 @json_option
 def card(dataset: Path, overwrite: bool, as_json: bool, **said: str) -> None:
     """Write what goes with a dataset: README.md, croissant.json, recipe.toml, SHA256SUMS."""
-    from labelgen.format import read_header
+    from labelgen.dataset.format import read_header
     from labelgen.share.card import card as write_card
     from labelgen.share.card import check_card
     from labelgen.share.facts import Facts
@@ -262,7 +263,7 @@ def _tell(
     as_json: bool, made: dict[str, Path], scenes: dict[str, list[list[str]]] | None = None
 ) -> None:
     """What datasets were made, by what they are for; with their scenes, lists of brackets."""
-    from labelgen.format import info
+    from labelgen.dataset.format import info
 
     tables = {what: info(path) for what, path in made.items()}
     names = "samples", "bytes", "parts", "fingerprint"

@@ -6,63 +6,18 @@ gets plain lines.
 
 from __future__ import annotations
 
-import json
-import math
-import os
 import sys
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, TextIO
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
 from labelgen.cli.help import Group
-from labelgen.errors import UserError
+from labelgen.cli.text import echo, is_terminal, printable
+from labelgen.core.errors import UserError
 
 if TYPE_CHECKING:
     from labelgen.cli.drawn import LiveBar
-
-
-def printable(text: str) -> str:
-    """A text on one line; what could steer a terminal, in a name say, is an escape sequence."""
-    return "".join(c if c.isprintable() else _escaped(c) for c in text)
-
-
-def echo(text: str, err: bool = False) -> None:
-    """Print a line; what could steer a terminal, in a name say, is shown as an escape sequence."""
-    line, encoding = printable(text), getattr(sys.stderr if err else sys.stdout, "encoding", None)
-    if encoding:  # of a locale that cannot write all names
-        line = line.encode(encoding, "backslashreplace").decode(encoding)
-    click.echo(line, err=err)
-
-
-def echo_lines(text: str) -> None:
-    """Print a text of several lines."""
-    for line in text.removesuffix("\n").split("\n"):
-        echo(line)
-
-
-def echo_json(value: Any) -> None:
-    """Print a value as JSON that every reader takes: what is not finite is null."""
-    echo_lines(json.dumps(_finite(value), indent=1, allow_nan=False))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode()
-
-
-def is_terminal(stream: TextIO | None) -> bool:
-    """Whether tables and bars can be drawn on a stream: a terminal that knows their signs."""
-    if stream is None or os.environ.get("TERM", "") in ("dumb", "unknown"):
-        return False
-    return stream.isatty() and (stream.encoding or "").lower().startswith("utf")
 
 
 class Commands(Group):

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labelgen.cli.tables import Cell, Line, Table, show
+from labelgen.cli.show import show
+from labelgen.cli.tables import Cell, Line, Table
 
 if TYPE_CHECKING:
-    from labelgen.bracket import Bracket
-    from labelgen.build import Summary
+    from labelgen.core.bracket import Bracket
+    from labelgen.pipeline.build import Summary
 
 BAR = 30
 """Columns of the bar of everything."""

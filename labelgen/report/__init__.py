@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from labelgen.errors import UserError
-from labelgen.files import check_parent, write_bytes
-from labelgen.format import DAMAGE, Dataset
-from labelgen.format import info as inside
-from labelgen.progress import Progress, Silent
+from labelgen.core.errors import UserError
+from labelgen.core.files import check_parent, write_bytes
+from labelgen.core.progress import Progress, Silent
+from labelgen.core.validation import one_line
+from labelgen.dataset.format import DAMAGE, Dataset
+from labelgen.dataset.format import info as inside
 from labelgen.report.entries import Entry, Rows
 from labelgen.report.gallery import brackets
 from labelgen.report.overview import charts, rejects, times
 from labelgen.report.render import page
-from labelgen.untrusted import one_line
 
 __all__ = ["Report", "report"]
 

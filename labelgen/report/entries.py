@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from labelgen.arrays import Array
-from labelgen.format import Dataset, scene_runs
-from labelgen.untrusted import a_number, a_table, a_text, a_whole
+from labelgen.core.arrays import Array
+from labelgen.core.validation import a_number, a_table, a_text, a_whole
+from labelgen.dataset.format import Dataset, scene_runs
 
 SHARES = ("trusted", "static", "reference", "moving", "clipped", "dark")
-"""Figures of a label that are shares of the frame (`labelgen.label.Label.figures`)."""
+"""Figures of a label that are shares of the frame (`labelgen.labels.label.Label.figures`)."""
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from labelgen.arrays import Array
-from labelgen.format import BRANCHES, Dataset
-from labelgen.progress import Progress
+from labelgen.core.arrays import Array
+from labelgen.core.progress import Progress
+from labelgen.dataset.format import BRANCHES, Dataset
 from labelgen.report.entries import Entry, Rows
 from labelgen.report.mosaic import (
     MOST_FRAMES,

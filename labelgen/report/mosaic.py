@@ -14,11 +14,11 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 
-from labelgen.arrays import Array, Bytes, Float
-from labelgen.format import BRANCHES, Dataset
+from labelgen.core.arrays import Array, Bytes, Float
+from labelgen.core.response import GAMMA, decode, encode, mu_law
+from labelgen.dataset.format import BRANCHES, Dataset
 from labelgen.report.entries import Entry, Rows
 from labelgen.report.text import even
-from labelgen.response import GAMMA, decode, encode, mu_law
 
 Images: TypeAlias = tuple[Array, Array, Array]
 """Inputs, label and weight of a sample."""

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from markupsafe import escape
 
-from labelgen.errors import UserError
-from labelgen.format import BRANCHES, Dataset, times_path
+from labelgen.core.errors import UserError
+from labelgen.core.validation import NOT_JSON, a_number, read_json
+from labelgen.dataset.format import BRANCHES, Dataset, times_path
 from labelgen.report.entries import SHARES, Entry, Rows
 from labelgen.report.text import MOST, even, shown
-from labelgen.untrusted import NOT_JSON, a_number, read_json
 
 MOST_SAMPLES, MOST_BYTES = 256, 1 << 30
 """Samples whose labels and weights are read for the plots, and bytes of them."""

@@ -15,8 +15,8 @@ import io
 import numpy as np
 from PIL import Image
 
-from labelgen.arrays import Array, Bytes, Codes, Float
-from labelgen.response import to_depth
+from labelgen.core.arrays import Array, Bytes, Codes, Float
+from labelgen.core.response import to_depth
 
 PER_STOP = 68
 """Steps a stop: 1022 of them are 15.03 stops. `viewer.js` has the same number."""

@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from labelgen.format import Header
+from labelgen.dataset.format import Header
 from labelgen.report.entries import Entry
 from labelgen.report.overview import Group, remarks
 from labelgen.report.text import shown
@@ -42,7 +42,7 @@ def page(
     name : str
         Name of the dataset file.
     about : dict
-        As `labelgen.format.info`.
+        As `labelgen.dataset.format.info`.
     header : Header
         Of the dataset.
     used : sequence of Entry

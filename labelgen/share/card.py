@@ -14,16 +14,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from labelgen.errors import UserError
-from labelgen.files import write_bytes, write_json
-from labelgen.format import Dataset
-from labelgen.recipe import Recipe
-from labelgen.safe_hdf5 import PART
+from labelgen.core.errors import UserError
+from labelgen.core.files import write_bytes, write_json
+from labelgen.core.recipe import Recipe
+from labelgen.core.validation import one_line
+from labelgen.dataset.format import Dataset
+from labelgen.dataset.safe_hdf5 import PART
 from labelgen.share.facts import Facts
 from labelgen.share.listed import CROISSANT, HDF5, README, RECIPE, SUMS, Listed, check_name
 from labelgen.share.markdown import readme
 from labelgen.share.rows import refuse_part
-from labelgen.untrusted import one_line
 
 KINDS = {".md": "text/markdown", ".toml": "application/toml"}
 OF_HDF5 = "application/x-hdf5"

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import labelgen
-from labelgen.errors import UserError
-from labelgen.untrusted import a_text, one_line, read_toml
+from labelgen.core.errors import UserError
+from labelgen.core.validation import a_text, one_line, read_toml
 
 ENTRY = "set.toml"
 

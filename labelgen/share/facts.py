@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from datetime import date as Date
 
-from labelgen.errors import UserError
-from labelgen.format import Header
+from labelgen.core.errors import UserError
+from labelgen.dataset.format import Header
 
 PEOPLE = {
     "": "not stated",

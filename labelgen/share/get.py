@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from labelgen.errors import UserError
-from labelgen.files import publish, sha256, take, write_bytes
-from labelgen.progress import Progress, Silent
-from labelgen.safe_hdf5 import PART
+from labelgen.core.errors import UserError
+from labelgen.core.files import publish, sha256, take, write_bytes
+from labelgen.core.progress import Progress, Silent
+from labelgen.dataset.safe_hdf5 import PART
 from labelgen.share import remote
 from labelgen.share.listed import CROISSANT, HDF5, SUMS, UNFINISHED, Listed
 from labelgen.share.offer import Offer, folder_of, look

@@ -26,12 +26,13 @@ from typing import Any, TypeAlias
 import cv2
 import numpy as np
 
-from labelgen.arrays import Array, Codes
-from labelgen.errors import UserError
-from labelgen.files import beside, check_parent, check_room, hdr, png, sync, write_through
-from labelgen.format import BRANCHES, IMAGES, Dataset, name_of
-from labelgen.progress import Progress, Silent
-from labelgen.response import to_depth
+from labelgen.core.arrays import Array, Codes
+from labelgen.core.errors import UserError
+from labelgen.core.files import beside, check_parent, check_room, sync, write_through
+from labelgen.core.progress import Progress, Silent
+from labelgen.core.response import to_depth
+from labelgen.dataset.format import BRANCHES, IMAGES, Dataset, name_of
+from labelgen.photos.pictures import hdr, png
 from labelgen.share.rows import Opened, sound
 
 LAYOUTS = ("webdataset", "sig17")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from labelgen.files import sha256
-from labelgen.untrusted import brief
+from labelgen.core.files import sha256
+from labelgen.core.validation import brief
 
 README, CROISSANT, RECIPE, SUMS = "README.md", "croissant.json", "recipe.toml", "SHA256SUMS"
 """What lies beside a dataset that is shared."""

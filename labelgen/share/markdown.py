@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from labelgen.errors import UserError
-from labelgen.format import BRANCHES, DAMAGE, Dataset, Header
+from labelgen.core.errors import UserError
+from labelgen.core.validation import one_line
+from labelgen.dataset.format import BRANCHES, DAMAGE, Dataset, Header
 from labelgen.share.facts import PEOPLE, Facts
 from labelgen.share.listed import Listed
-from labelgen.untrusted import one_line
 
 MOST_LOOKED_AT = 512
 """Samples whose weights are read, evenly over all."""

@@ -9,10 +9,10 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from labelgen.assemble import PART_BYTES
-from labelgen.errors import UserError
-from labelgen.format import Dataset, Header, Layout
-from labelgen.progress import Progress
+from labelgen.core.errors import UserError
+from labelgen.core.progress import Progress
+from labelgen.dataset.assemble import PART_BYTES
+from labelgen.dataset.format import Dataset, Header, Layout
 from labelgen.share.remake import attributes_of, check_target, derived, write_rows
 from labelgen.share.rows import Opened
 

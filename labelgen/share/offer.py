@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
+from labelgen.core.validation import NOT_JSON, a_table, a_text, brief, one_line
 from labelgen.share import remote
 from labelgen.share.catalog import find
 from labelgen.share.listed import CROISSANT, HDF5, SUMS, Listed, check_name
-from labelgen.untrusted import NOT_JSON, a_table, a_text, brief, one_line
 
 MOST_SUMS, MOST_CROISSANT = 1 << 20, 1 << 24
 """Bytes of the lists."""

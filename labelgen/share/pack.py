@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from labelgen.assemble import PART_BYTES
-from labelgen.errors import UserError
-from labelgen.format import Dataset
-from labelgen.progress import Progress
+from labelgen.core.errors import UserError
+from labelgen.core.progress import Progress
+from labelgen.dataset.assemble import PART_BYTES
+from labelgen.dataset.format import Dataset
 from labelgen.share.remake import attributes_of, write_rows
 from labelgen.share.rows import Opened
 

@@ -13,14 +13,14 @@ from typing import Any
 import h5py
 import numpy as np
 
-from labelgen.assemble import PART_BYTES, assemble, check_parts, parts_of
-from labelgen.errors import UserError
-from labelgen.files import check_room
-from labelgen.format import Dataset, Layout
-from labelgen.progress import Progress, Silent
-from labelgen.safe_hdf5 import MOST_TEXT
+from labelgen.core.errors import UserError
+from labelgen.core.files import check_room
+from labelgen.core.progress import Progress, Silent
+from labelgen.dataset.assemble import PART_BYTES, assemble, check_parts, parts_of
+from labelgen.dataset.format import Dataset, Layout
+from labelgen.dataset.safe_hdf5 import MOST_TEXT
+from labelgen.dataset.staging import check_place, refuse_to_overwrite, unfinished, workplace
 from labelgen.share.rows import Kept
-from labelgen.workplace import check_place, refuse_to_overwrite, unfinished, workplace
 
 
 def attributes_of(data: Dataset) -> dict[str, Any]:

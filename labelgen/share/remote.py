@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
+from labelgen.core.validation import one_line
 from labelgen.share.listed import CROISSANT, HDF5, README, RECIPE, SUMS
-from labelgen.untrusted import one_line
 
 AT_ONCE = 1 << 20
 CONNECT_S, SILENT_S = 30, 60

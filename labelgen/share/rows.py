@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import h5py
 import numpy as np
 
-from labelgen.arrays import Array
-from labelgen.errors import UserError
-from labelgen.fletcher import is_sound
-from labelgen.format import BRANCHES, COLUMNS, DAMAGE, IMAGES, Dataset, Layout, scene_runs
-from labelgen.response import to_depth
-from labelgen.shard import Chunks, Encoder, filters_of
-from labelgen.untrusted import one_line
+from labelgen.core.arrays import Array
+from labelgen.core.errors import UserError
+from labelgen.core.response import to_depth
+from labelgen.core.validation import one_line
+from labelgen.dataset.fletcher32 import is_sound
+from labelgen.dataset.format import BRANCHES, COLUMNS, DAMAGE, IMAGES, Dataset, Layout, scene_runs
+from labelgen.dataset.shard import Chunks, Encoder, filters_of
 
 
 def refuse_part(data: Dataset) -> None:
@@ -95,7 +95,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class Kept:
-    """Rows of one bracket of a dataset, to be written into another (`labelgen.write.Samples`).
+    """Rows of one bracket of a dataset, to be written into another (`Samples`).
 
     `numbers` (N,) int are the rows; `scene` is the name the bracket gets there. Samples are copied
     as they are stored where the `layout` of both is the same.

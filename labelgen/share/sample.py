@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from labelgen.arrays import Array
-from labelgen.errors import UserError
-from labelgen.format import Dataset
-from labelgen.progress import Progress
+from labelgen.core.arrays import Array
+from labelgen.core.errors import UserError
+from labelgen.core.progress import Progress
+from labelgen.dataset.format import Dataset
 from labelgen.share.pack import WHOLE
 from labelgen.share.remake import check_target, write_some
 from labelgen.share.rows import Opened

@@ -12,11 +12,11 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from labelgen.assemble import PART_BYTES
-from labelgen.errors import UserError
-from labelgen.format import Dataset, Header, name_of
-from labelgen.looks import alike
-from labelgen.progress import Progress
+from labelgen.core.errors import UserError
+from labelgen.core.progress import Progress
+from labelgen.dataset.assemble import PART_BYTES
+from labelgen.dataset.format import Dataset, Header, name_of
+from labelgen.dataset.scene_hash import alike
 from labelgen.share.remake import check_target, remove, write_some
 from labelgen.share.rows import Opened
 
@@ -36,7 +36,7 @@ def split(
     """Split a dataset between scenes, of which each falls on one side with all its brackets.
 
     Brackets are of one scene if they share a photo, if their references look alike
-    (`labelgen.looks`; where a build noted it), or if `same` says so.
+    (`labelgen.dataset.scene_hash`; where a build noted it), or if `same` says so.
 
     Parameters
     ----------

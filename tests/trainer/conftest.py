@@ -11,15 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from labelgen.augment import Sample
-from labelgen.files import write_hdr
-from labelgen.format import Layout
-from labelgen.patches import Patch
-from labelgen.response import encode
-from labelgen.shard import Shard, Source
-from labelgen.write import part_name, write_index
+from labelgen.core.response import encode
+from labelgen.dataset.format import Layout
+from labelgen.dataset.sample import Patch, Sample
+from labelgen.dataset.shard import Shard, Source
+from labelgen.dataset.writer import part_name, write_index
+from labelgen.photos.pictures import write_hdr
 from tests.datasets import joined
-from trainer.fit import fit
+from trainer.training.fit import fit
 
 MakeDataset = Callable[..., Path]
 MakeScene = Callable[..., Path]

@@ -15,7 +15,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.trainer.conftest import MakeDataset, MakeScene
-from trainer import bench, cli, evaluate, export, fit, predict
+from trainer import cli
+from trainer.evaluation import evaluate, export, predict
+from trainer.training import bench, fit
 
 WITHOUT_TORCH = """
 import sys
@@ -67,7 +69,8 @@ def test_another_package_of_the_name_is_noticed(
 
 
 def test_labelgen_does_not_need_the_trainer() -> None:
-    source = "import sys, labelgen.format, labelgen.discover, labelgen.write; print([*sys.modules])"
+    modules = "labelgen.dataset.format, labelgen.discovery.scan, labelgen.dataset.writer"
+    source = f"import sys, {modules}; print([*sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", source], capture_output=True, text=True, check=True
     )

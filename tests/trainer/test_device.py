@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 from tests.trainer.conftest import MakeDataset
 from trainer import device as devices
-from trainer.data import PatchDataset
-from trainer.feed import feed
+from trainer.data.dataset import PatchDataset
+from trainer.data.prefetch import feed
 
 CUDA = torch.device("cuda", 0)
 

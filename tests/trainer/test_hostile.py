@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from labelgen.errors import UserError
-from trainer import data as module
+from labelgen.core.errors import UserError
 from trainer.checkpoint import (
     Config,
     load,
@@ -26,7 +25,8 @@ from trainer.checkpoint import (
     restore,
     write_config,
 )
-from trainer.data import PatchDataset
+from trainer.data import dataset as module
+from trainer.data.dataset import PatchDataset
 from trainer.models import build
 
 from .. import hostile
@@ -56,7 +56,7 @@ def test_datasets_that_training_does_not_read(
 def test_a_chunk_that_inflates_to_gigabytes_is_not_inflated(tmp_path: Path) -> None:
     path = hostile.bomb(tmp_path)
     said, megabytes = hostile.limited(
-        "import trainer.data as m; m.PAUSES_S = (); d = m.PatchDataset(path)\n"
+        "import trainer.data.dataset as m; m.PAUSES_S = (); d = m.PatchDataset(path)\n"
         "    print(len(d[1])); d[0]",
         path,
         60,

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from tests.terminals import on_terminal, plain
 from tests.trainer.conftest import MakeDataset, MakeScene
 from trainer import cli, models
-from trainer.fit import fit
+from trainer.training.fit import fit
 from trainer.views import show_comparison, show_rates, show_scenes
 
 

@@ -1,7 +1,7 @@
 """Deghosting networks.
 
 Each is a torch Module made from the number of frames and the index of the reference, that takes
-(B, F, 6, H, W) float32 of `trainer.data.network_input` and returns (B, 3, H, W) float32 linear
+(B, F, 6, H, W) float32 of `network_input` and returns (B, 3, H, W) float32 linear
 radiance in the geometry of the reference. It says with `stride` of what number the height and
 width must be multiples (1 where it says nothing), and with `reach` how far a pixel of the result
 sees (64 where it says nothing).
@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 from trainer.models.ahdrnet import AHDRNet
 from trainer.models.hdr_transformer import HDRTransformer
 from trainer.models.lean import Lean

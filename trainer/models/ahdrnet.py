@@ -109,7 +109,7 @@ class AHDRNet(nn.Module):
         Parameters
         ----------
         inputs : (B, F, 6, H, W) float32
-            As `trainer.data.network_input` makes them.
+            As `trainer.data.dataset.network_input` makes them.
 
         Returns
         -------

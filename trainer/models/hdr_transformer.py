@@ -176,7 +176,7 @@ class HDRTransformer(nn.Module):
         Parameters
         ----------
         inputs : (B, F, 6, H, W) float32
-            As `trainer.data.network_input` makes them; H and W are multiples of `stride`.
+            As `trainer.data.dataset.network_input` makes them; H and W are multiples of `stride`.
 
         Returns
         -------

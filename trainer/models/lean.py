@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labelgen.response import GAMMA
-from trainer.losses import inverse_mu_law, mu_law
-from trainer.models.align import Align, conv, inside, warp
-from trainer.models.camera import camera_flow, combined, sharpened
+from labelgen.core.response import GAMMA
+from trainer.models.camera_motion import camera_flow, combined, sharpened
 from trainer.models.inputs import check_frames
+from trainer.models.mu_law import inverse_mu_law, mu_law
+from trainer.models.optical_flow import Align, conv, inside, warp
 from trainer.models.output import Output
 
 CLIP_FROM, CLIP_TO = 0.90, 0.98
@@ -122,7 +122,7 @@ class Lean(nn.Module):
         Parameters
         ----------
         inputs : (B, F, 6, H, W) float32
-            As `trainer.data.network_input` makes them; H and W are multiples of `stride`.
+            As `trainer.data.dataset.network_input` makes them; H and W are multiples of `stride`.
         camera : (B, F - 1, 2, H, W) float32, optional
             How the camera moved, as `overview` finds it, if more is known than these pixels tell.
 

@@ -1,0 +1,1 @@
+"""Where each frame shows what the reference frame shows."""

@@ -1,0 +1,1 @@
+"""What the pixels of all brackets say of their cameras: response, noise, true exposures."""

@@ -1,0 +1,1 @@
+"""What all steps speak in: arrays, brackets, recipes, responses, files, errors."""

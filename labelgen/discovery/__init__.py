@@ -1,0 +1,1 @@
+"""Which photos form a bracket, and at which exposures they were taken."""

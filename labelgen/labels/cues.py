@@ -1,0 +1,57 @@
+"""The motion and the exposure cue of a piece of a bracket, in the geometry of its reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from labelgen.alignment.align import Aligned, Displacement, aligned
+from labelgen.core.arrays import Mask, Region
+from labelgen.core.bracket import Stack
+from labelgen.core.recipe import Recipe
+from labelgen.labels.exposure import clipped, dark
+from labelgen.labels.motion import moving
+
+
+@dataclass(frozen=True)
+class Cues:
+    """What the frames say of motion and exposure, in the geometry of the reference.
+
+    `aligned` are F frames; `agrees` F masks (H, W), False where a frame shows something else
+    than the reference or does not reach; `clipped` and `dark` (H, W) bool are of the reference,
+    which is frame `reference`.
+    """
+
+    aligned: tuple[Aligned, ...]
+    agrees: tuple[Mask, ...]
+    clipped: Mask
+    dark: Mask
+    reference: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        h, w = self.clipped.shape
+        return h, w
+
+    @property
+    def still(self) -> Mask:
+        """(H, W) bool: all frames agree."""
+        return np.logical_and.reduce(self.agrees)
+
+
+def see(stack: Stack, geometry: Sequence[Displacement | None], at: Region, recipe: Recipe) -> Cues:
+    """Bring a piece of all frames into the geometry of the reference and take both cues."""
+    ref, ev = stack.reference, stack.ev
+    chroma = recipe.fusion.chroma
+    frames = tuple(aligned(stack, i, found, at, chroma) for i, found in enumerate(geometry))
+    agrees = tuple(
+        np.ones(frame.seen.shape, bool)
+        if i == ref
+        else ~moving(frames[ref], ev[ref], frame, ev[i], stack.stored, recipe)
+        for i, frame in enumerate(frames)
+    )
+    level, settings = frames[ref].level, recipe.exposure
+    return Cues(frames, agrees, clipped(level, settings), dark(level, settings), ref)

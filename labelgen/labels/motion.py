@@ -1,0 +1,160 @@
+"""Motion cue: where a frame, aligned, does not agree with the reference.
+
+SS-HDR (arXiv 2203.12311) takes the difference of exposure-normalised frames outside of clipped
+pixels; SelfHDR (arXiv 2310.01840) takes it in the mu-law domain. Here what noise, quantisation
+and a small misalignment explain is allowed on top.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from labelgen.alignment.align import Aligned
+from labelgen.alignment.refine import slopes
+from labelgen.core.arrays import Bytes, Float, Mask, looked_up
+from labelgen.core.recipe import Noise, Recipe
+from labelgen.core.response import (
+    Stored,
+    bit_depth,
+    clipped_codes,
+    decode,
+    every_code,
+    mu_law_slope,
+    shown,
+)
+from labelgen.core.tiles import strips
+
+WIDE = 3.0
+"""Gaussians end at so many standard deviations."""
+SLOPE = 1
+"""px around a pixel that its slope depends on."""
+
+
+def variance(linear: Float, stored: Stored, noise: Noise) -> Float:
+    """Variance of linear light in one frame: photons, read-out and quantisation.
+
+    Parameters
+    ----------
+    linear : (...) float32
+        Linear light, 1.0 where the frame clips.
+    stored : Stored
+        How the camera stored its codes.
+    noise : Noise
+        Full well and read noise in electrons (Hasinoff 2010, doi:10.1109/CVPR.2010.5540167),
+        where `stored` does not tell or is not asked.
+
+    Returns
+    -------
+    (...) float32
+        In units of linear light squared.
+    """
+    step = stored.code_width(linear)
+    full_well, read = noise.full_well, noise.read
+    if stored.noise and noise.estimate == "brackets":
+        full_well, read = stored.noise
+    floor = np.float32((read / full_well) ** 2)
+    codes = 1 / 12 + (noise.lossy**2 if stored.lossy else 0)
+    return linear * np.float32(1 / full_well) + floor + step * step * np.float32(codes)
+
+
+def moving(
+    reference: Aligned,
+    reference_ev: float,
+    other: Aligned,
+    other_ev: float,
+    stored: Stored,
+    recipe: Recipe,
+) -> Mask:
+    """Pixels at which an aligned frame does not show what the reference shows.
+
+    Both are compared as the longer of the two sees them: where that one clips, the shorter has
+    to be at its clip or above.
+
+    Parameters
+    ----------
+    reference : Aligned
+        The reference.
+    reference_ev, other_ev : float
+        Exposures in stops relative to the shortest frame of the bracket.
+    other : Aligned
+        The other frame in the geometry of the reference.
+    stored : Stored
+        How the camera stored the codes.
+    recipe : Recipe
+        Its motion and noise settings.
+
+    Returns
+    -------
+    (H, W) bool
+        True where it moved, or where the frame does not reach.
+    """
+    settings = recipe.motion
+    most = max(reference_ev, other_ev)
+    # Averaging over the Gaussian divides independent noise by 2 sqrt(pi) sigma.
+    sigmas = settings.sigmas / (2 * np.sqrt(np.pi) * settings.smooth)
+    spread, other_spread = (
+        _spread(bit_depth(frame.codes), ev, most, stored, recipe.noise) * np.float32(sigmas**2)
+        for frame, ev in ((reference, reference_ev), (other, other_ev))
+    )
+    width = 2 * int(np.ceil(WIDE * settings.smooth)) + 1
+    size = (width, width), settings.smooth
+
+    def differ(rows: slice) -> Mask:
+        moved = np.zeros(other.seen[rows].shape, bool)
+        codes = (cv2.split(frame.codes[rows]) for frame in (reference, other))
+        for own, others in zip(*codes, strict=True):
+            one, allowed = shown(own, reference_ev, most), looked_up(spread, own)
+            allowed += looked_up(other_spread, others)
+            np.sqrt(allowed, out=allowed)
+            allowed += np.float32(settings.threshold)
+            if settings.gradient:
+                slope = gradient(cv2.GaussianBlur(one, *size))
+                slope *= np.float32(settings.gradient)
+                allowed += slope
+            one -= shown(others, other_ev, most)
+            difference = cv2.GaussianBlur(one, *size)
+            moved |= np.abs(difference, out=difference) > allowed
+        return moved
+
+    # Strip by strip and channel by channel: all of it stays in the cache.
+    mask: Bytes = np.empty(other.seen.shape, np.uint8)
+    for strip, wide in strips(len(mask), width // 2 + SLOPE):
+        mask[strip] = differ(wide)[strip.start - wide.start : strip.stop - wide.start]
+    if settings.speck > 1:
+        mask = _opened(mask, settings.speck)
+    if settings.close > 1:
+        mask = np.asarray(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, _disc(settings.close)), np.uint8)
+    if settings.grow > 1:
+        mask = np.asarray(cv2.dilate(mask, _disc(settings.grow)), np.uint8)
+    return mask.view(bool) | ~other.seen
+
+
+@lru_cache(maxsize=32)
+def _spread(depth: int, ev: float, most: float, stored: Stored, noise: Noise) -> Float:
+    """Variance in mu-law of every code, as `shown` shows it."""
+    slope = mu_law_slope(clipped_codes(depth, ev, most)) * np.float32(2.0**-ev)
+    return variance(decode(every_code(depth)), stored, noise) * np.square(slope)
+
+
+def _opened(mask: Bytes, width: int) -> Bytes:
+    """Without what is narrower than `width`. OpenCV's own opening moves a mask if that is even."""
+    square = np.ones((width, width), np.uint8)
+    at, mirrored = width // 2, width - 1 - width // 2
+    eroded = cv2.erode(mask, square, anchor=(at, at))
+    return np.asarray(cv2.dilate(eroded, square, anchor=(mirrored, mirrored)), np.uint8)
+
+
+def gradient(image: Float) -> Float:
+    """Magnitude of the change per pixel of an image (H, W) float32, same shape."""
+    x, y = slopes(image)  # OpenCV's magnitude differs in the last bits between threads
+    x *= x
+    y *= y
+    x += y
+    return np.sqrt(x, out=x)
+
+
+def _disc(width: int) -> Bytes:
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))

@@ -1,0 +1,195 @@
+"""Which pixels of a label can be trusted, and how much.
+
+SS-HDR (arXiv 2203.12311) trusts whole cells, SelfHDR (arXiv 2310.01840) pixels at which label and
+reference differ little; trust by the evidence that a pixel stood still is ours.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from labelgen.alignment.chroma_upsampling import doubt
+from labelgen.core.arrays import Array, Float, Mask, highest, power
+from labelgen.core.recipe import Fusion, Recipe
+from labelgen.core.response import GAMMA, Sampling, mu_law, mu_law_slope
+from labelgen.core.tiles import boxes, widened, within
+from labelgen.labels.cues import Cues
+from labelgen.labels.fusion import triangle
+from labelgen.labels.motion import gradient
+
+NOTHING, STATIC, REFERENCE = np.uint8(0), np.uint8(1), np.uint8(2)
+"""How a pixel got its label: not at all, from all frames, from what agrees with the reference."""
+
+SLOPE_BORDER = 1
+"""px around a pixel that its slope depends on."""
+LEAST_EVIDENCE = 1e-3
+"""With less around it (share of the pixels, both ways) a pixel is trusted as if it stood still."""
+
+
+def cells(size: tuple[int, int], patch: int) -> tuple[list[int], list[int]]:
+    """Borders of the grid of co-located cells, as many as patches of that size cover the frame.
+
+    Parameters
+    ----------
+    size : (int, int)
+        Height and width in pixels.
+    patch : int
+        Side of a patch in pixels; cells are at most that large.
+
+    Returns
+    -------
+    ys, xs : list of int
+        Borders in pixels, first 0, last the height or width.
+
+    Examples
+    --------
+    >>> ys, xs = cells((1000, 1500), 128)
+    >>> len(ys) - 1, len(xs) - 1, xs[1]
+    (8, 12, 125)
+    """
+    ys, xs = ([round(k * n / -(-n // patch)) for k in range(-(-n // patch) + 1)] for n in size)
+    return ys, xs
+
+
+def trust_cells(cues: Cues, borders: tuple[list[int], list[int]], recipe: Recipe) -> Array:
+    """SS-HDR: cells static in all frames, or well exposed in the reference, or rejected.
+
+    Parameters
+    ----------
+    cues : Cues
+        Both cues.
+    borders : (list of int, list of int)
+        Of the cells in y and x, first 0, last the height or width of the cues.
+    recipe : Recipe
+        Its motion and exposure settings.
+
+    Returns
+    -------
+    (H, W) uint8
+        STATIC, REFERENCE or NOTHING, equal within a cell.
+    """
+    ys, xs = borders
+
+    def shares(mask: Mask) -> Array:
+        rows = np.add.reduceat(mask.astype(np.float64), ys[:-1], 0)
+        return np.asarray(np.add.reduceat(rows, xs[:-1], 1) / np.outer(np.diff(ys), np.diff(xs)))
+
+    static = np.logical_and.reduce([shares(~a) <= recipe.motion.cell_share for a in cues.agrees])
+    exposed = (shares(cues.clipped) <= recipe.exposure.clipped_share) & (
+        shares(cues.dark) <= recipe.exposure.dark_share
+    )
+    kind = np.where(static, STATIC, np.where(exposed, REFERENCE, NOTHING))
+    return kind.repeat(np.diff(ys), 0).repeat(np.diff(xs), 1)
+
+
+def trust_difference(fused: Float, reference: Float, code: Float, recipe: Recipe) -> Array:
+    """SelfHDR: label and reference, both times the triangle of the reference, agree in mu-law.
+
+    Parameters
+    ----------
+    fused, reference : (H, W, 3) float32
+        Radiance, 1.0 where the shortest frame clips.
+    code : (H, W, 3) float32
+        Code of the reference, 0 to 1.
+    recipe : Recipe
+        Its fusion settings.
+
+    Returns
+    -------
+    (H, W) uint8
+        STATIC or NOTHING. What the reference clips is trusted, whatever it is.
+    """
+    difference = np.abs(mu_law(fused) - mu_law(reference)) * triangle(code)
+    return np.where(highest(difference) <= recipe.fusion.difference, STATIC, NOTHING)
+
+
+def trust_clipped(cues: Cues, fused: Float, settings: Fusion) -> Float:
+    """How much to trust shorter frames where the reference clips, and so cannot contradict them.
+
+    Two things lower it. A bright thing may have moved there unseen: what is known of the pixels
+    around speaks for or against that. And an error of the geometry, which frames that agree with
+    an unclipped reference cannot have, shows at edges.
+
+    Parameters
+    ----------
+    cues : Cues
+        Both cues.
+    fused : (H, W, 3) float32
+        Radiance of the label.
+    settings : Fusion
+        Its `doubt`, `around`, `misplaced` and `tolerance`.
+
+    Returns
+    -------
+    (H, W) float32
+        0 to 1; 1 wherever the reference is not clipped.
+    """
+    trust = np.ones(cues.clipped.shape, np.float32)
+    # What the shortest frame clips is 1.0, whatever it is.
+    if cues.reference == 0 or not cues.clipped.any():
+        return trust
+    shorter = range(cues.reference)
+    reaches = np.logical_and.reduce([cues.aligned[i].seen for i in shorter])
+    agrees = np.logical_and.reduce([cues.agrees[i] for i in shorter])
+    speak = reaches & ~agrees, agrees & ~cues.clipped
+    moved, still = (_around(mask, settings.around) for mask in speak)
+    stood = (still + LEAST_EVIDENCE) / (still + settings.doubt * moved + LEAST_EVIDENCE)
+    for box in boxes(cues.clipped, SLOPE_BORDER):
+        wide = widened(box, cues.clipped.shape, SLOPE_BORDER)
+        slope = _steepest(mu_law(fused[wide]))[within(box, wide)]
+        exact = _tolerated(slope * np.float32(settings.misplaced), settings)
+        np.copyto(trust[box], stood[box] * exact, where=cues.clipped[box])
+    return trust
+
+
+def _steepest(image: Float) -> Float:
+    """Magnitude (H, W) of the change per pixel of (H, W, 3), of the channel where it is largest."""
+    return np.maximum.reduce([gradient(channel) for channel in cv2.split(image)])
+
+
+def _around(mask: Mask, sigma: float) -> Float:
+    """Share (H, W) of a mask around every pixel: Gaussians of one and two sigma, added.
+
+    At a fraction of the size, as far as the narrower one still is wide.
+    """
+    h, w = mask.shape
+    k = max(1, int(sigma / 2))
+    small = cv2.resize(
+        mask.astype(np.float32), (-(-w // k), -(-h // k)), interpolation=cv2.INTER_AREA
+    )
+    shares = sum(cv2.GaussianBlur(small, (0, 0), s * sigma / k) for s in (1, 2))
+    return np.asarray(cv2.resize(shares, (w, h), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def trust_colour(fused: Float, gain: float, sampling: Sampling, settings: Fusion) -> Float:
+    """How much to trust colour that was stored at half the resolution, and made finer since.
+
+    All frames share that error, so that no comparison of them shows it.
+
+    Parameters
+    ----------
+    fused : (H, W, 3) float32
+        Radiance of the label.
+    gain : float
+        Exposure of the reference relative to the shortest frame, as a factor.
+    sampling : (int, int)
+        Rows and columns that share a colour difference.
+    settings : Fusion
+        Its `tolerance`.
+
+    Returns
+    -------
+    (H, W) float32
+        0 to 1.
+    """
+    code = power(fused * np.float32(gain), 1 / GAMMA)
+    # What one code is in mu-law: its slope over radiance times the slope of the decoding.
+    slope = mu_law_slope(fused) * np.float32(GAMMA / gain) * np.maximum(code, 1e-3) ** (GAMMA - 1)
+    wrong = highest(doubt(code, sampling) * slope)
+    return _tolerated(wrong, settings)
+
+
+def _tolerated(wrong: Float, settings: Fusion) -> Float:
+    """Trust (H, W) in spite of an error (H, W) in mu-law: half at the tolerance."""
+    return np.asarray(1 / (1 + np.square(wrong * np.float32(1 / settings.tolerance))), np.float32)

@@ -1,0 +1,158 @@
+"""Pictures that we write or that hold radiance: PNG, Radiance HDR, OpenEXR."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from labelgen.core.arrays import Array, Bytes, Codes, Float
+from labelgen.core.errors import Rejected, UserError
+from labelgen.core.files import beside, publish, write_bytes
+from labelgen.core.response import mu_law
+from labelgen.photos.limits import MOST_BYTES, RAW_SUFFIXES, check_size
+
+IMAGE_SUFFIXES = frozenset(
+    {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".webp", ".avif", ".heic", ".heif", ".hif"}
+    | RAW_SUFFIXES
+)
+HEAD_BYTES, RUN = 2**16, 64
+"""Where the size of a Radiance file stands, and how many values two bytes of it can stand for."""
+RESOLUTION = re.compile(rb"^#\?.*?\n[-+]Y (\d{1,7}) [-+]X (\d{1,7})\n", re.DOTALL)
+
+
+def png(image: Codes) -> bytes:
+    """A (H, W) or (H, W, 3) RGB image, uint8 or uint16, as PNG."""
+    bgr: Array = image if image.ndim == 2 else np.ascontiguousarray(image[..., ::-1])
+    ok, data = cv2.imencode(".png", bgr)
+    if not ok:
+        raise UserError(f"a picture of {bgr.shape[1]} x {bgr.shape[0]} px can't be encoded as PNG")
+    return data.tobytes()
+
+
+def write_png(path: Path, image: Bytes) -> None:
+    """Write a (H, W) or (H, W, 3) RGB uint8 image as PNG."""
+    write_bytes(path, png(image))
+
+
+def read_hdr(path: Path) -> Float:
+    """Read a Radiance or OpenEXR file as (H, W, 3) float32 linear RGB.
+
+    Raises
+    ------
+    Rejected
+        The file is missing, damaged, too large or not finite; or it is OpenEXR and the library
+        for that is not installed.
+    """
+    if not path.is_file():
+        raise Rejected(f"{path.name}: not found")
+    radiance = _read_exr(path) if path.suffix.lower() == ".exr" else _read_radiance(path)
+    if not np.isfinite(radiance).all():
+        raise Rejected(f"{path.name}: not finite")
+    return radiance
+
+
+def _read_radiance(path: Path) -> Float:
+    if path.stat().st_size > MOST_BYTES:
+        raise Rejected(f"{path.name}: larger than {MOST_BYTES >> 30} GiB")
+    data = np.fromfile(path, np.uint8)
+    said = RESOLUTION.search(data[:HEAD_BYTES].tobytes())
+    try:
+        if said is None:
+            raise Rejected("cannot be decoded as a Radiance image")
+        height, width = int(said[1]), int(said[2])
+        check_size(height, width)
+        if 4 * height * width > RUN * len(data):
+            raise Rejected(f"claims {width}x{height} px, more than its {len(data)} bytes can hold")
+    except Rejected as e:
+        raise Rejected(f"{path.name}: {e}") from e
+    try:
+        bgr = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        bgr = None
+    if bgr is None or bgr.ndim != 3:
+        raise Rejected(f"{path.name}: cannot be decoded as a Radiance image")
+    return np.ascontiguousarray(bgr[..., 2::-1], np.float32)
+
+
+def _read_exr(path: Path) -> Float:
+    """Red, green and blue of an OpenEXR file; other channels are left out."""
+    try:
+        import OpenEXR
+    except ImportError as e:
+        raise Rejected(f"{path.name}: OpenEXR is missing: pip install 'labelgen[raw]'") from e
+    try:
+        with OpenEXR.File(str(path), header_only=True) as file:
+            for part in file.parts:  # all of which are decoded, and all of their channels
+                (left, top), (right, bottom) = part.header["dataWindow"]
+                fours = -(-len(part.header["channels"]) // 4) * len(file.parts)
+                check_size(int(bottom) - int(top) + 1, (int(right) - int(left) + 1) * fours)
+        with OpenEXR.File(str(path), separate_channels=True) as file:
+            channels = file.channels()
+            planes = [np.asarray(channels[c].pixels, np.float32) for c in ("R", "G", "B")]
+    except Rejected as e:
+        raise Rejected(f"{path.name}: {e}") from e
+    except (RuntimeError, ValueError, KeyError, IndexError, TypeError) as e:
+        raise Rejected(f"{path.name}: cannot be decoded as OpenEXR with R, G and B") from e
+    return np.dstack(planes)
+
+
+def write_hdr(path: Path, radiance: Float) -> None:
+    """Write a Radiance file (`hdr`)."""
+    write_bytes(path, hdr(radiance))
+
+
+def hdr(radiance: Float) -> bytes:
+    """A picture as Radiance RGBE, mantissas rounded.
+
+    OpenCV's writer truncates them, which darkens the picture by 0.4 % of the largest channel.
+
+    Parameters
+    ----------
+    radiance : (H, W, 3) float32
+        Linear RGB, finite; negative values become 0.
+    """
+    rgb = np.maximum(radiance, 0).astype(np.float64)
+    # The exponent is of the largest channel after rounding: 255.7 / 256 carries to the next power.
+    peak = rgb.max(-1) * (1 + 0.5 / 256)
+    _, exponent = np.frexp(peak)
+    exponent = np.maximum(exponent, -127)
+    mantissa = np.clip(np.rint(np.ldexp(rgb, 8 - exponent[..., None])), 0, 255)
+    lit = mantissa.max(-1) > 0
+    rgbe = np.concatenate([mantissa, np.where(lit, exponent + 128, 0)[..., None]], -1)
+    header = f"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y {rgb.shape[0]} +X {rgb.shape[1]}\n"
+    return header.encode() + rgbe.astype(np.uint8).tobytes()
+
+
+def write_exr(path: Path, radiance: Float) -> None:
+    """Write an OpenEXR file of halves, losslessly compressed.
+
+    Parameters
+    ----------
+    path : Path
+        Where to write.
+    radiance : (H, W, 3) float32
+        Linear RGB, finite.
+
+    Raises
+    ------
+    UserError
+        The library OpenEXR is missing.
+    """
+    try:
+        import OpenEXR
+    except ImportError:
+        raise UserError(f"{path}: OpenEXR is missing: pip install 'labelgen[raw]'") from None
+    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+    pixels = np.ascontiguousarray(radiance, np.float16)
+    temporary = beside(path)
+    with OpenEXR.File(header, {"RGB": pixels}) as file:
+        file.write(str(temporary))
+    publish(temporary, path)
+
+
+def tone_mapped(radiance: Float) -> Bytes:
+    """(H, W, 3) float32 radiance as uint8 RGB to look at: mu-law of what is at most 1."""
+    return np.rint(255 * mu_law(np.clip(radiance, 0, 1))).astype(np.uint8)

@@ -1,0 +1,72 @@
+"""Load the pixels of a bracket."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from labelgen.core.bracket import LOSSY, Stack, painted
+from labelgen.core.errors import Rejected
+from labelgen.core.response import GAMMA22, Response, Stored, bit_depth
+from labelgen.photos.frames import Frames, read_frames
+from labelgen.photos.masks import read_masks
+
+
+def load(
+    paths: Sequence[Path],
+    ev: Sequence[float],
+    reference: int,
+    response: Response = GAMMA22,
+    bayer: str = "",
+    noise: tuple[float, float] | None = None,
+    masks: Sequence[Path] = (),
+    read: Frames | None = None,
+) -> Stack:
+    """Decode the frames in use; codes of another response than gamma 2.2 are recoded.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        F files, shortest exposure first.
+    ev : sequence of float
+        Their exposures in stops relative to the shortest as stated.
+    reference : int
+        Index of the reference among them.
+    response : Response
+        Of the camera.
+    bayer : str
+        Colour filters of images with a single channel, as in `labelgen.photos.frames.read_frames`.
+    noise : tuple of float, optional
+        Full well and read noise of the camera in electrons, where they are known.
+    masks : sequence of Path
+        Images of what must not be used.
+    read : Frames, optional
+        The frames, where they were decoded before.
+
+    Returns
+    -------
+    Stack
+        All frames with the same bit depth, in gamma 2.2.
+
+    Raises
+    ------
+    Rejected
+        A frame or a mask is damaged, or sizes differ.
+    """
+    read = read or read_frames(paths, reference, bayer)
+    codes, response = read.codes, Response("linear") if read.linear else response
+    sizes = {c.shape[:2] for c in codes}
+    if len(sizes) > 1:
+        listed = ", ".join(
+            f"{p.name} {c.shape[1]}x{c.shape[0]}" for p, c in zip(paths, codes, strict=True)
+        )
+        raise Rejected(f"frames differ in size: {listed}")
+    bits = max(bit_depth(c) for c in codes)
+    recoded = tuple(response.recode(c) for c in codes)
+    lossy = any(p.suffix.lower() in LOSSY for p in paths)
+    stored = Stored(response, bits, lossy, noise, read.sampling)
+    masked = read_masks(masks, sizes.pop())
+    if masked is not None:
+        recoded = tuple(painted(c, masked) for c in recoded)
+    stack = Stack(recoded, tuple(map(float, ev)), reference, stored, masked)
+    return stack.to_depth(max(bit_depth(c) for c in recoded))

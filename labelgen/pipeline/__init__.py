@@ -1,0 +1,1 @@
+"""A whole build: plan, tasks, workers and clusters, resume and repair."""

@@ -1,0 +1,33 @@
+"""The main job on brackets that it simulates itself: no data needed, and no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from labelgen.core.progress import Progress
+from labelgen.pipeline.build import Summary, build
+from labelgen.simulate import simulate
+
+
+def demo(
+    folder: Path = Path("demo"), *, overwrite: bool = False, progress: Progress | None = None
+) -> Summary:
+    """Simulate four brackets into ``folder/raw`` and build ``folder/out.h5`` from them.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is not there.
+    overwrite : bool
+        Replace an earlier demo.
+    progress : Progress, optional
+        Told what happens.
+
+    Raises
+    ------
+    UserError
+        There is a demo already.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    simulate(None, folder / "raw", scenes=4, overwrite=overwrite, progress=progress)
+    return build(folder / "raw", folder / "out.h5", overwrite=overwrite, progress=progress)

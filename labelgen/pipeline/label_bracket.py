@@ -1,0 +1,148 @@
+"""Label one bracket, full frame, into files to look at: what the tool believes of a photo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from labelgen.calibration.cameras import calibrated, responses
+from labelgen.calibration.survey import Selection, frames_of, response_name, survey
+from labelgen.calibration.survey_records import noise_record
+from labelgen.core.arrays import Bytes, Float
+from labelgen.core.bracket import Bracket
+from labelgen.core.errors import Rejected, UserError
+from labelgen.core.files import natural_key, write_json
+from labelgen.core.recipe import Recipe, load_recipe
+from labelgen.discovery.folder import by_exposure
+from labelgen.discovery.scan import scan
+from labelgen.labels.label import Label, make_label
+from labelgen.photos.pictures import tone_mapped, write_hdr, write_png
+from labelgen.pipeline.bracket_task import trusted
+
+FILES = ("label.hdr", "label.png", "weight.png", "cues.png", "label.json")
+
+
+def label(
+    bracket: Path,
+    out: Path,
+    *,
+    recipe: str | Recipe = "default",
+    frames: int = 3,
+    reference: int | str | None = None,
+    ev: Sequence[float] | None = None,
+    response: str = "auto",
+    bayer: str = "",
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Label one bracket with the pixels that `labelgen.pipeline.build.build` would use.
+
+    Writes ``label.hdr`` (radiance, 1.0 where the shortest frame clips), ``label.png`` (the same,
+    tone-mapped), ``weight.png`` (8 bit), ``cues.png`` (what the cues saw) and ``label.json``.
+
+    Parameters
+    ----------
+    bracket : Path
+        Folder of the frames.
+    out : Path
+        Folder to write to; made if it is not there.
+    recipe, frames, reference, response, bayer
+        As in `build`; "auto" sees this bracket alone, a dataset has seen all of the camera.
+    ev : sequence of float, optional
+        Exposures in stops of all files in natural order, instead of what lists and EXIF say.
+    overwrite : bool
+        Replace results that are there.
+
+    Returns
+    -------
+    dict
+        What ``label.json`` holds: frames used, their exposures, recipe, and figures of the label.
+
+    Raises
+    ------
+    UserError
+        Results are there already, or the bracket cannot be used; with the reason.
+    """
+    plan = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    there = [name for name in FILES if (out / name).exists()]
+    if there and not overwrite:
+        raise UserError(f"{out / there[0]}: exists; give --overwrite to replace it, or another -o")
+    if out.resolve() == bracket.resolve():
+        raise UserError(f"{out}: holds the frames; give another folder, or -o {out / 'label'}")
+    selection = Selection.of(frames, reference, patch=1, bayer=bayer)
+    [found] = calibrated([survey(_one(bracket, ev), selection)], responses(response))
+    if found.rejected:
+        raise UserError(f"{bracket}: {found.rejected}")
+    try:
+        stack = frames_of(found, selection.position)
+    except Rejected as e:
+        raise UserError(f"{bracket}: {e}") from e
+    made = make_label(stack, plan)
+    made = replace(made, weight=trusted(made.weight, found, plan))
+    record: dict[str, Any] = {
+        "recipe": plan.name,
+        "frames": [p.name for p in found.paths],
+        "ev": list(found.ev),
+        "stated": list(found.stated),
+        "response": response_name(found.response, found.assumed),
+        "misfit": found.misfit,
+        "noise": noise_record(found),
+        "origin": list(found.origins),
+        "reference": selection.position,
+        "size": list(found.size),
+        "camera": found.camera,
+        "problems": list(found.problems),
+        **({"masks": [m.name for m in found.masks]} if found.masks else {}),
+        **made.figures(),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    radiance = made.radiance
+    write_hdr(out / "label.hdr", radiance)
+    write_png(out / "label.png", tone_mapped(radiance))
+    write_png(out / "weight.png", made.weight)
+    write_png(out / "cues.png", picture(made, stack.radiance(stack.reference)))
+    write_json(out / "label.json", record)
+    return record
+
+
+def _one(folder: Path, ev: Sequence[float] | None) -> Bracket:
+    """The bracket in a folder, with exposures given by hand if there are any."""
+    here = [b for b in scan(folder) if b.folder == folder]
+    if not here:
+        raise UserError(f"{folder}: holds no images itself; give the folder of one bracket")
+    if len(here) > 1:
+        raise UserError(
+            f"{folder}: holds {len(here)} brackets or single photos; put those of one into a folder"
+        )
+    if ev is None:
+        return here[0]
+    return with_ev(here[0], ev)
+
+
+def with_ev(bracket: Bracket, ev: Sequence[float]) -> Bracket:
+    """A bracket with exposures (stops) given for its files in natural order."""
+    frames = sorted(bracket.frames, key=lambda f: natural_key(f.path.name))
+    if len(ev) != len(frames):
+        raise UserError(f"--ev has {len(ev)} values, {bracket.folder} {len(frames)} images")
+    stated = tuple(replace(f, ev=float(e), origin="--ev") for f, e in zip(frames, ev, strict=True))
+    return by_exposure(replace(bracket, frames=stated), [])
+
+
+def picture(label: Label, reference: Float) -> Bytes:
+    """What the cues saw, to look at: (H, W, 3) uint8 RGB.
+
+    The reference in grey under colours: red moved, yellow clipped in the reference, blue too
+    dark there; dimmed where the label is not trusted.
+    """
+    grey = tone_mapped(reference).mean(-1, keepdims=True).repeat(3, -1) * 0.75
+    for mask, colour in (
+        (label.dark, (40, 90, 255)),
+        (label.clipped, (255, 220, 0)),
+        (~label.still, (255, 40, 30)),
+    ):
+        grey[mask] = 0.5 * grey[mask] + 0.5 * np.array(colour)
+    grey *= 0.35 + 0.65 * (label.weight[..., None] / np.float32(255))
+    return np.rint(grey).astype(np.uint8)

@@ -1,0 +1,163 @@
+"""Make the damaged parts of a dataset anew, from the brackets they were made of."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from functools import partial
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import Any
+
+from labelgen.calibration.cameras import responses
+from labelgen.calibration.survey import Selection
+from labelgen.core.errors import UserError
+from labelgen.core.files import publish
+from labelgen.core.progress import Progress, Silent
+from labelgen.core.recipe import Recipe
+from labelgen.dataset.assemble import Part
+from labelgen.dataset.format import DAMAGE, Header, compression_of, open_file, read_header
+from labelgen.dataset.staging import workplace
+from labelgen.dataset.verify import verify_index, verify_part
+from labelgen.discovery.select import find_brackets
+from labelgen.pipeline.executor import run
+from labelgen.pipeline.plan import Plan, source_of
+from labelgen.pipeline.stages import make_all, survey_all
+
+
+def repair(
+    path: Path,
+    raw: Path,
+    *,
+    groups: Path | None = None,
+    response: str = "auto",
+    bayer: str = "",
+    jobs: int | None = None,
+    progress: Progress | None = None,
+) -> list[str]:
+    """Make those parts of a dataset anew that are missing, short, foreign or changed.
+
+    A part takes its place only if it is, byte for byte, what the index says it was.
+
+    Parameters
+    ----------
+    path : Path
+        The index of a dataset in parts.
+    raw : Path
+        The brackets that it was built from.
+    groups, response, bayer
+        As they were given to `labelgen.pipeline.build.build`.
+    jobs : int, optional
+        Workers; all cores by default.
+    progress : Progress, optional
+        Told what happens.
+
+    Returns
+    -------
+    list of str
+        The parts that were made anew; empty if nothing was wrong.
+
+    Raises
+    ------
+    UserError
+        The index itself is damaged, or the dataset is a single file; other brackets, options or
+        versions than those it was built with.
+    """
+    tell, header = progress or Silent(), read_header(path)
+    if not header.parts:
+        raise UserError(f"{path}: is one file, which can't be mended; 'build --overwrite' it")
+    if header.derived:
+        raise UserError(
+            f"{path}: was made of other datasets; mend those, and make it of them again"
+        )
+    if wrong := verify_index(path, header):
+        raise UserError(f"{wrong[0]}: the index can't be mended; 'build --overwrite' it")
+    damaged = {
+        part["file"]: k
+        for k, part in enumerate(header.parts)
+        if verify_part(path.parent, part, header)
+    }
+    if not damaged:
+        return []
+    work = path.with_name(path.name + ".partial")
+    if work.exists():
+        raise UserError(f"{work}: an unfinished build; end it by 'build --resume' first")
+    scenes = _scenes_of_parts(path, header)
+    engine = partial(run, jobs=jobs)
+    try:
+        with workplace(work, path, overwrite=False):
+            plan = _plan(path, header, raw, groups, response, bayer, work, engine, tell)
+            wanted = {name for k in damaged.values() for name in scenes[k]}
+            tasks = {t.found.name: t for t in plan.tasks(work) if t.found.name in wanted}
+            made = {t.found.name: r for t, r in make_all(list(tasks.values()), work, engine, tell)}
+            attributes = plan.attributes(header.license, header.citation, header.options)
+            longest = max(len(scene.encode()) for group in scenes for scene in group)
+            for name, k in damaged.items():
+                with Part(work, plan.layout, longest, k) as part:
+                    for scene in scenes[k]:
+                        if source := source_of(tasks[scene], made[scene]):
+                            part.append(source)
+                    same = {"file": name} | part.finish(attributes) == header.parts[k]
+                if not same:
+                    raise UserError(
+                        f"{name}: made anew it differs from what the index says; "
+                        "was the dataset built by another kind of processor?"
+                    )
+                publish(part.path, path.with_name(name))
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return list(damaged)
+
+
+def _scenes_of_parts(path: Path, header: Header) -> list[list[str]]:
+    """The brackets that gave the rows of each part; parts are split between brackets."""
+    given = [
+        (name, sum(scene["branches"].values()))
+        for name, scene in header.scenes.items()
+        if "branches" in scene
+    ]
+    ends = {0: 0} | {end: i for i, end in enumerate(accumulate(n for _, n in given), 1)}
+    try:
+        at = [ends[row] for row in accumulate((p["rows"] for p in header.parts), initial=0)]
+    except KeyError:
+        raise UserError(f"{path}: its parts and brackets differ; 'build --overwrite' it") from None
+    return [[name for name, _ in given[first:last]] for first, last in pairwise(at)]
+
+
+def _plan(
+    path: Path,
+    header: Header,
+    raw: Path,
+    groups: Path | None,
+    response: str,
+    bayer: str,
+    work: Path,
+    engine: Any,
+    tell: Progress,
+) -> Plan:
+    """The plan that a dataset was made by."""
+    settings = dict(header.recipe)
+    labels, seed = settings.pop("labels"), settings.pop("seed")
+    recipe, compress = Recipe.from_dict(settings, f"{path}: its recipe"), _compression(path, header)
+    every, _ = find_brackets(raw, groups, None, None, tell)
+    brackets = [b for b in every if b.name in header.scenes]
+    known = responses(response)
+    # Not every dataset says whether its references were looked for.
+    for reference in (header.reference, "auto"):
+        selection = Selection.of(header.frames, reference, header.patch, labels == "truth", bayer)
+        surveys = survey_all(brackets, selection, known, work, engine, tell)
+        plan = Plan.of(raw, surveys, recipe, selection, labels, seed, compress)
+        if plan.fingerprint == header.fingerprint:
+            return plan
+    raise UserError(
+        f"{path}: was built from other brackets, options or versions ({header.generator}); "
+        "give the same, or 'build --overwrite' it"
+    )
+
+
+def _compression(path: Path, header: Header) -> str:
+    """The filter of the first part that still tells."""
+    for part in header.parts:
+        with contextlib.suppress(UserError, *DAMAGE), open_file(path.with_name(part["file"])) as f:
+            return compression_of(f["inputs"])
+    raise UserError(f"{path}: none of its parts is left; 'build --overwrite' it")

@@ -1,0 +1,1 @@
+"""From a label to samples: patches, synthetic light, motion and moving objects."""

@@ -1,0 +1,1 @@
+"""The training loop, its losses, and what it writes while it runs."""

@@ -1,0 +1,96 @@
+"""How fast samples are read and how fast a network takes them, and so which of them bounds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from labelgen.core.errors import UserError
+from trainer import device as devices
+from trainer import models
+from trainer.data.dataset import PatchDataset, prepare
+from trainer.data.sampling import Order, turns
+from trainer.models.output import radiance_of
+from trainer.training import losses
+
+
+def bench(
+    data: Path,
+    *,
+    model: str = "lean",
+    batch: int = 8,
+    seconds: float = 5.0,
+    device: str | None = None,
+) -> dict[str, float | str]:
+    """Measure what `fit` does with a dataset, reading and training by themselves.
+
+    Parameters
+    ----------
+    data : Path
+        What `labelgen build` wrote.
+    model : str
+        The network, see `trainer.models.build`.
+    batch : int
+        Samples per step.
+    seconds : float
+        How long to measure each.
+    device : str, optional
+        "cpu", "cuda", "mps"; the fastest there is if left out.
+
+    Returns
+    -------
+    dict
+        "loader" and "model" in samples/s: rows of a shuffled epoch read by one thread, and whole
+        steps on samples that are there; "bound": which of them is slower; "device".
+
+    Raises
+    ------
+    UserError
+        Unusable dataset or settings.
+    """
+    if batch < 1:
+        raise UserError(f"--batch {batch}: expected at least 1")
+    if not 0 < seconds < float("inf"):
+        raise UserError(f"--seconds {seconds}: expected more than 0")
+    target = devices.pick(device)
+    with PatchDataset(data) as dataset:
+        head = dataset.header
+
+        order, arrays = Order([np.arange(len(dataset))], [None], 1), dataset.empty(batch)
+
+        def read(step: int) -> None:
+            dataset.fill(order.batch(step, batch), arrays)
+
+        network = models.build(model, head.frames, head.reference).to(target).train()
+        optimizer = torch.optim.AdamW(network.parameters(), 1e-4)
+        read(0)
+
+        def train(step: int) -> None:
+            samples = prepare(arrays, target, turns(1, step, batch))
+            with devices.autocast(target):
+                output = network(samples.inputs)
+            value = losses.loss("mu-l1", radiance_of(output), samples.label, samples.weight)
+            optimizer.zero_grad(set_to_none=True)
+            value.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            devices.synchronize(target)
+
+        rates = {
+            "loader": batch * steps_per_second(read, seconds),
+            "model": batch * steps_per_second(train, seconds),
+        }
+    return {**rates, "bound": min(rates, key=rates.__getitem__), "device": str(target)}
+
+
+def steps_per_second(work: Callable[[int], object], seconds: float) -> float:
+    """How often something can be done, after once that isn't counted."""
+    work(0)
+    began, done = time.perf_counter(), 0
+    while done == 0 or time.perf_counter() - began < seconds:
+        done += 1
+        work(done)
+    return done / (time.perf_counter() - began)

@@ -1,0 +1,99 @@
+"""Pictures of a run: what it makes of a few samples, and how its figures went."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from labelgen.core.arrays import Bytes
+from labelgen.core.files import write_bytes
+from labelgen.core.validation import a_number
+from labelgen.photos.pictures import png, tone_mapped
+from trainer import device as devices
+from trainer.checkpoint import CURVES, PICTURES, read_metrics
+from trainer.data.dataset import prepare
+from trainer.data.mixture import Mixture
+from trainer.training.holdout import spread
+
+SHOWN = 6
+"""Samples that are drawn, spread evenly over those that may be."""
+
+
+def draw_samples(
+    run: Path, step: int, model: nn.Module, data: Mixture, rows: NDArray[np.int64]
+) -> None:
+    """Write ``pictures/step_NNNNNNNN.png`` of a run: the same samples each time.
+
+    A row for each sample, as mu-law pictures: the reference frame, the label, its trust, and what
+    the network makes of it.
+
+    Parameters
+    ----------
+    run : Path
+        Its folder.
+    step : int
+        Steps so far.
+    model : Module
+        In evaluation mode.
+    data : Mixture
+        What is trained on.
+    rows : (N,) int64
+        Some of these are drawn.
+    """
+    device = next(model.parameters()).device
+    sheet = []
+    for row in spread(rows, SHOWN):
+        stored = data.batch(row[None])
+        sample = prepare(stored, device)
+        with torch.inference_mode(), devices.autocast(device):
+            made = model(sample.inputs)
+        seen = sample.inputs[:, data.reference, 3:]
+        frame, label, result = (_picture(image) for image in (seen, sample.label, made))
+        trust = np.repeat(stored["weight"][0][..., None], 3, 2)
+        sheet.append(np.concatenate([frame, label, trust, result], 1))
+    (run / PICTURES).mkdir(exist_ok=True)
+    write_bytes(run / PICTURES / f"step_{step:08}.png", png(np.concatenate(sheet)))
+
+
+def _picture(radiance: torch.Tensor) -> Bytes:
+    """Radiance (1, 3, H, W) as (H, W, 3) uint8."""
+    return tone_mapped(radiance[0].float().clamp(0, 1).movedim(0, -1).cpu().numpy())
+
+
+def draw_curves(run: Path) -> None:
+    """Write ``curves.png`` of a run, from its metrics: the loss, and PSNR-mu of validations.
+
+    Without matplotlib, as where torch alone was installed, there is none.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        return
+    from matplotlib.figure import Figure  # a second to import: not before the first step
+
+    lines = [figures for _, figures in read_metrics(run)]
+    figure = Figure(figsize=(10, 4), dpi=100, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    losses = [(m["step"], a_number(m["loss"])) for m in lines if "loss" in m]
+    left.semilogy(*zip(*losses, strict=True)) if losses else None
+    left.set(xlabel="step", ylabel="loss", title="training")
+    curves = {
+        "held out, against its labels": [
+            (m["step"], a_number(m["held_out"]["psnr_mu"])) for m in lines if "held_out" in m
+        ],
+        "scenes with truth": [
+            (m["step"], a_number(m["val"]["mean"]["psnr_mu"])) for m in lines if "val" in m
+        ],
+    }
+    for name, points in curves.items():
+        if points:
+            right.plot(*zip(*points, strict=True), marker="o", label=name)
+            right.legend()
+    right.set(xlabel="step", ylabel="PSNR-mu, dB", title="validation")
+    image = io.BytesIO()
+    figure.savefig(image, format="png")
+    write_bytes(run / CURVES, image.getvalue())
