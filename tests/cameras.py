@@ -13,8 +13,7 @@ from labelgen.calibration.calibrate import View
 from labelgen.calibration.comparagram import reduced, ridge
 from labelgen.core.response import GAMMA
 from labelgen.simulate import Simulated, write_bracket
-
-from .conftest import EV, make_scene
+from tests.conftest import EV, make_scene
 
 Curve = Callable[[np.ndarray], np.ndarray]
 """Codes (0..1) of light (0..1)."""

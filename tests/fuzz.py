@@ -227,8 +227,7 @@ def datasets(folder: Path, frames: int = 2) -> list[Path]:
     from labelgen.dataset.format import Layout
     from labelgen.dataset.sample import Patch, Sample
     from labelgen.dataset.shard import Shard, Source
-
-    from .datasets import joined
+    from tests.datasets import joined
 
     rng, made = np.random.default_rng(3), []
     head: dict[str, Any] = {"format": "labelgen", "format_version": 1, "frames": frames}

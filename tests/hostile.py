@@ -19,8 +19,7 @@ from labelgen.dataset.format import Layout
 from labelgen.dataset.sample import Patch, Sample
 from labelgen.dataset.shard import Shard, Source
 from labelgen.dataset.writer import part_name, write_index
-
-from .datasets import joined
+from tests.datasets import joined
 
 MEMORY = 3 << 30
 ROWS = 4

@@ -31,8 +31,7 @@ from labelgen.photos.header import read_header
 from labelgen.photos.makernote import read_bracketing
 from labelgen.photos.pictures import read_hdr
 from labelgen.photos.tiff import check_directories, layout
-
-from . import hostile
+from tests import hostile
 
 
 def lines_of(command: Callable[[], object]) -> list[str]:

@@ -7,8 +7,7 @@ import numpy as np
 
 from labelgen.alignment.refine import refined, sampled
 from labelgen.core.response import mu_law
-
-from .conftest import make_scene
+from tests.conftest import make_scene
 
 SIZE = 288, 400
 WINDOW = 12.0

@@ -11,9 +11,8 @@ from scipy.interpolate import BSpline
 from labelgen.calibration.calibrate import KNOTS, Calibration, View, calibrate, exposures, splines
 from labelgen.calibration.comparagram import Ridge
 from labelgen.core.response import GAMMA, GAMMA22, Response
-
-from .cameras import Curve, film, gamma22, power, scene, soft, srgb, view
-from .conftest import EV, make_scene
+from tests.cameras import Curve, film, gamma22, power, scene, soft, srgb, view
+from tests.conftest import EV, make_scene
 
 SEEDS = range(6)
 

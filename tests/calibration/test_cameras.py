@@ -25,9 +25,8 @@ from labelgen.photos.pictures import read_hdr
 from labelgen.pipeline.bracket_task import trusted
 from labelgen.pipeline.build import build
 from labelgen.pipeline.label_bracket import label
-
-from .cameras import film, gamma22, scene, write_stored
-from .conftest import EV
+from tests.cameras import film, gamma22, scene, write_stored
+from tests.conftest import EV
 
 WRONG = (0.0, 2.0, 4.4)
 

@@ -23,9 +23,8 @@ from labelgen.labels.motion import variance
 from labelgen.photos.stack import load
 from labelgen.pipeline.label_bracket import label
 from labelgen.simulate import write_bracket
-
-from .cameras import Curve, film, gamma22, power, soft, srgb
-from .conftest import EV, make_scene
+from tests.cameras import Curve, film, gamma22, power, soft, srgb
+from tests.conftest import EV, make_scene
 
 
 def steps(height: int = 512) -> np.ndarray:

@@ -15,8 +15,7 @@ from labelgen.core.errors import Rejected
 from labelgen.core.recipe import Align
 from labelgen.discovery.scan import scan
 from labelgen.simulate import write_bracket
-
-from .conftest import EV, make_scene
+from tests.conftest import EV, make_scene
 
 
 def ramp(ev: float, tone: float = 1.0) -> np.ndarray:

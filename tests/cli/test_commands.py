@@ -16,8 +16,7 @@ from labelgen.dataset.format import Dataset
 from labelgen.photos.pictures import read_hdr
 from labelgen.pipeline.build import build
 from labelgen.simulate import write_bracket
-
-from .conftest import EV, make_scene
+from tests.conftest import EV, make_scene
 
 
 def labelgen(*arguments: object) -> Result:

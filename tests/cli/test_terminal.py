@@ -25,10 +25,9 @@ from labelgen.cli.terminal import Bar, Commands
 from labelgen.cli.text import echo_json
 from labelgen.pipeline.build import build
 from labelgen.simulate import write_bracket
+from tests.conftest import EV, make_scene
+from tests.terminals import in_pty, on_terminal, plain
 from trainer.cli import cli as trainer
-
-from .conftest import EV, make_scene
-from .terminals import in_pty, on_terminal, plain
 
 LABELGEN = [sys.executable, "-c", "from labelgen.cli import main; main(prog_name='labelgen')"]
 DRAWN = set("─━╸╺▪")

@@ -22,8 +22,7 @@ from labelgen.photos.header import read_header
 from labelgen.pipeline.build import build
 from labelgen.pipeline.label_bracket import label
 from labelgen.simulate import write_bracket
-
-from .conftest import EV, make_scene
+from tests.conftest import EV, make_scene
 
 START = datetime(2024, 5, 1, 9, 0, tzinfo=timezone.utc)
 TAGS = {

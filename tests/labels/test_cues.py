@@ -18,8 +18,7 @@ from labelgen.core.response import Stored, encode
 from labelgen.labels.exposure import clipped, dark
 from labelgen.labels.motion import moving, variance
 from labelgen.simulate import Simulated
-
-from .conftest import EV, stack_of
+from tests.conftest import EV, stack_of
 
 OTHERS = (0, 2)
 SIXTEEN = Stored(bits=16)

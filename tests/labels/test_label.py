@@ -20,8 +20,7 @@ from labelgen.labels.trust import NOTHING, REFERENCE, STATIC, cells, trust_clipp
 from labelgen.pipeline.label_bracket import picture
 from labelgen.samples.patches import choose
 from labelgen.simulate import Simulated
-
-from .conftest import EV, make_scene, mu, psnr_mu, stack_of
+from tests.conftest import EV, make_scene, mu, psnr_mu, stack_of
 
 NOISY = replace(DEFAULT, noise=replace(DEFAULT.noise, full_well=3000.0, read=3.0))
 

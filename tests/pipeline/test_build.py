@@ -39,8 +39,7 @@ from labelgen.pipeline.bracket_task import make
 from labelgen.pipeline.build import Summary, build
 from labelgen.pipeline.executor import run
 from labelgen.simulate import write_bracket
-
-from .conftest import EV, make_scene
+from tests.conftest import EV, make_scene
 
 
 def digest(path: Path) -> str:

@@ -15,8 +15,7 @@ from labelgen.samples.augment import Labelled, draw_homography, make_samples
 from labelgen.samples.illumination import KINDS, Edge, Gain, Shape, Window, draw_gain
 from labelgen.samples.patches import grid
 from labelgen.simulate import Simulated
-
-from .conftest import EV, stack_of
+from tests.conftest import EV, stack_of
 
 PLAIN = replace(
     SSHDR,

@@ -19,8 +19,7 @@ from labelgen.samples.moving_objects import Piece, Scene, draw_pieces
 from labelgen.samples.patches import grid
 from labelgen.samples.shapes import outline
 from labelgen.simulate import Simulated
-
-from .conftest import EV, stack_of
+from tests.conftest import EV, stack_of
 
 SIDE = 64
 BARE = replace(

@@ -9,8 +9,7 @@ from labelgen.dataset.format import BRANCHES
 from labelgen.labels.label import Label, make_label
 from labelgen.samples.patches import between, choose, grid, most_samples, variants
 from labelgen.simulate import Simulated
-
-from .conftest import stack_of
+from tests.conftest import stack_of
 
 SMALL = replace(DEFAULT, patches=replace(DEFAULT.patches, size=64))
 

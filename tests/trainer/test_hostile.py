@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from labelgen.core.errors import UserError
+from tests import hostile
 from trainer.checkpoint import (
     Config,
     load,
@@ -28,8 +29,6 @@ from trainer.checkpoint import (
 from trainer.data import dataset as module
 from trainer.data.dataset import PatchDataset
 from trainer.models import build
-
-from .. import hostile
 
 CPU = torch.device("cpu")
 
