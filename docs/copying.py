@@ -15,9 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from labelgen.dataset.format import Dataset
+from labelgen.share.derive import attributes_of, write_rows
 from labelgen.share.pack import WHOLE, pack
-from labelgen.share.remake import attributes_of, write_rows
-from labelgen.share.rows import Opened
+from labelgen.share.rows import OpenDataset
 
 
 def seconds(work: Callable[[], None]) -> float:
@@ -30,7 +30,7 @@ def seconds(work: Callable[[], None]) -> float:
 def anew(path: Path, out: Path, compress: str) -> None:
     """A dataset with another filter: every sample decoded and encoded."""
     with Dataset(path) as data:
-        source = Opened.of(data)
+        source = OpenDataset.of(data)
         kept = source.runs(source.all, replace(source.layout, compress=compress))
         write_rows(kept, out, attributes_of(data), part_bytes=WHOLE, overwrite=True)
 

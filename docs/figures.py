@@ -23,27 +23,33 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from room import photographed
 
-from labelgen.alignment.align import align
+from labelgen.alignment.align import align_frame
 from labelgen.core.arrays import Array, Bytes, Float
 from labelgen.core.bracket import Stack
 from labelgen.core.recipe import DEFAULT, RECIPES
 from labelgen.core.response import GAMMA, Stored, decode, mu_law
 from labelgen.dataset.sample import Patch, Sample
 from labelgen.labels import motion
-from labelgen.labels.cues import Cues, see
-from labelgen.labels.fusion import KNEE, fuse_variance, triangle
+from labelgen.labels.cues import Cues, compute_cues
+from labelgen.labels.fusion import KNEE, fuse_variance, triangle_weight
 from labelgen.labels.label import Label, make_label
-from labelgen.pipeline.label_bracket import picture
+from labelgen.pipeline.label_bracket import cues_picture
 from labelgen.samples import illumination
-from labelgen.samples.augment import Augmentation, Labelled, augmented, draw_homography, with_pieces
-from labelgen.samples.motion_stats import measure_moves
-from labelgen.samples.patches import choose
+from labelgen.samples.augment import (
+    Augmentation,
+    LabelledBracket,
+    add_moving_objects,
+    augment,
+    draw_homography,
+)
+from labelgen.samples.motion_stats import measure_motion
+from labelgen.samples.patches import choose_patches
 
 FOLDER = Path(__file__).parent / "images"
 PAPER, INK, RED, YELLOW, BLUE = "#16191e", "#e4e7eb", "#ff5a4a", "#ffd83a", "#5b8cff"
 WRONG = 0.03
 """A trusted label is called wrong in figures from this error on, in mu-law."""
-MOST_BYTES = 200_000
+MAX_BYTES = 200_000
 WIDTH = 11.6
 """Inches at 100 dots."""
 
@@ -73,8 +79,8 @@ def main() -> None:
         plt.close(figure)
         size = path.stat().st_size
         print(f"{path}  {size / 1000:.0f} kB")
-        if size > MOST_BYTES:
-            sys.exit(f"{path}: more than {MOST_BYTES} bytes")
+        if size > MAX_BYTES:
+            sys.exit(f"{path}: more than {MAX_BYTES} bytes")
 
 
 def shown(codes: Array) -> Bytes:
@@ -119,7 +125,7 @@ def overview(stack: Stack, label: Label) -> Figure:
     names = ("short", "reference", "long")
     for axis, codes, name, ev in zip(axes[0], stack.codes, names, stack.ev, strict=True):
         put(axis, shown(codes), f"{name}, {ev:+.0f} EV")
-    cues = picture(label, stack.radiance(stack.reference))
+    cues = cues_picture(label, stack.radiance(stack.reference))
     put(axes[1, 0], cues, "cues: moved (red), clipped (yellow)")
     put(axes[1, 1], label.weight, "trust: a weight for every pixel")
     put(axes[1, 2], toned(label.radiance), "label: linear radiance, tone-mapped here")
@@ -140,13 +146,13 @@ def whole(stack: Stack) -> tuple[slice, slice]:
 
 def seen(stack: Stack, label: Label) -> Cues:
     """Both cues of the whole frame."""
-    return see(stack, label.geometry, whole(stack), DEFAULT)
+    return compute_cues(stack, label.geometry, whole(stack), DEFAULT)
 
 
 def ghosts(stack: Stack, label: Label, truth: Float) -> Figure:
     """What a merge of all frames makes of a walker, and what the label makes of her."""
     cues = seen(stack, label)
-    all_agree = replace(cues, agrees=tuple(np.ones_like(a) for a in cues.agrees))
+    all_agree = replace(cues, agrees=tuple(np.ones_like(a) for a in cues.static_frames))
     merged, _ = fuse_variance(all_agree, stack, DEFAULT)
     box = np.s_[70:326, 110:326]
     figure, axes = panels(1, 4, 256 / 216)
@@ -160,14 +166,14 @@ def ghosts(stack: Stack, label: Label, truth: Float) -> Figure:
 def motion_cue(stack: Stack, label: Label) -> Figure:
     """What is compared, what is allowed, what counts as moved: the long frame."""
     i, most = 2, stack.ev[2]
-    frame = align(stack, i, DEFAULT.align)
+    frame = align_frame(stack, i, DEFAULT.align)
     pair = [
         mu_law(np.minimum(decode(codes) * np.float32(2.0**-ev), np.float32(2.0**-most)))
         for codes, ev in ((stack.codes[1], stack.ev[1]), (frame.codes, most))
     ]
     scale = np.float32(255 / mu_law(np.float32(2.0**-most)))
     difference = cv2.GaussianBlur(np.abs(pair[0] - pair[1]).max(-1), (0, 0), DEFAULT.motion.smooth)
-    moved = ~seen(stack, label).agrees[i]
+    moved = ~seen(stack, label).static_frames[i]
     red = np.zeros((*stack.size, 3), np.uint8)
     red[..., 0] = np.clip(difference * 255 / 0.12, 0, 255)
     red[..., 1] = np.clip(difference * 255 / 0.12 - 120, 0, 255)
@@ -189,13 +195,13 @@ def weights() -> Figure:
     ev = (0.0, 2.0, 4.0)
     linear = [np.minimum(radiance * np.float32(2.0**e), 1) for e in ev]
     x = linear[1] ** (1 / GAMMA)
-    own = triangle(x)
+    own = triangle_weight(x)
     by_code = [np.where(x > 0.5, 1 - own, 0), own, np.where(x <= 0.5, 1 - own, 0)]
     stored = Stored(bits=16)
     raw = [
         4.0**e
         * np.clip((DEFAULT.exposure.clip - v ** (1 / GAMMA)) / KNEE, 0, 1)
-        / motion.variance(v, stored, replace(DEFAULT.noise, estimate="fixed"))
+        / motion.noise_variance(v, stored, replace(DEFAULT.noise, estimate="fixed"))
         for e, v in zip(ev, linear, strict=True)
     ]
     by_variance = [r / np.maximum(sum(raw), 1e-30) for r in raw]
@@ -258,7 +264,7 @@ def patches(stack: Stack, label: Label) -> Figure:
         (axes[0, 1], DEFAULT, "score: hard ones (yellow) more often, of the others some"),
     ):
         put(axis, toned(stack.radiance(1)) // 2, title)
-        for patch in choose(label, recipe):
+        for patch in choose_patches(label, recipe):
             colour = YELLOW if patch.hard else INK
             axis.add_patch(
                 Rectangle(
@@ -280,7 +286,7 @@ def strip(sample: Sample, ev: tuple[float, ...]) -> list[Bytes]:
 
 def lights(stack: Stack, label: Label) -> Figure:
     """One patch in four kinds of light."""
-    labelled = Labelled(stack, label.radiance, label.weight)
+    labelled = LabelledBracket(stack, label.radiance, label.weight)
     patch = Patch(0, 66, 290, 0)
     draws = {
         "taken": None,
@@ -293,7 +299,7 @@ def lights(stack: Stack, label: Label) -> Figure:
     figure, axes = panels(2, 8, 1.0)
     for k, (name, gain) in enumerate(draws.items()):
         row, first = divmod(k, 2)
-        sample = augmented(labelled, patch, 0, Augmentation(gain, (None,) * 3), DEFAULT, 16)
+        sample = augment(labelled, patch, 0, Augmentation(gain, (None,) * 3), DEFAULT, 16)
         titles = (f"{name}: short", "reference", "long", "label")
         for j, (image, title) in enumerate(zip(strip(sample, stack.ev), titles, strict=True)):
             put(axes[row, 4 * first + j], image, title)
@@ -302,14 +308,14 @@ def lights(stack: Stack, label: Label) -> Figure:
 
 def moves(stack: Stack, label: Label) -> Figure:
     """One patch with frames moved by homographies, and with pieces in front."""
-    labelled = Labelled(stack, label.radiance, label.weight, measure_moves(stack, label))
+    labelled = LabelledBracket(stack, label.radiance, label.weight, measure_motion(stack, label))
     patch = Patch(0, 190, 395, 0)
     rng = np.random.default_rng(12)
     maps = (draw_homography(rng, DEFAULT.warp), None, draw_homography(rng, DEFAULT.warp))
-    plain = augmented(labelled, patch, 0, Augmentation(None, (None,) * 3), DEFAULT, 16)
-    moved = augmented(labelled, patch, 0, Augmentation(None, maps), DEFAULT, 16)
+    plain = augment(labelled, patch, 0, Augmentation(None, (None,) * 3), DEFAULT, 16)
+    moved = augment(labelled, patch, 0, Augmentation(None, maps), DEFAULT, 16)
     settings = replace(DEFAULT, pieces=replace(DEFAULT.pieces, share=1.0))
-    pieces = with_pieces(np.random.default_rng(3), plain, labelled, settings)
+    pieces = add_moving_objects(np.random.default_rng(3), plain, labelled, settings)
     figure, axes = panels(1, 8, 1.0)
     for first, sample, name in ((0, moved, "warp"), (4, pieces, "pieces")):
         titles = (f"{name}: short", "reference", "long", "label")

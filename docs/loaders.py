@@ -27,7 +27,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from trainer.data.dataset import PatchDataset
-from trainer.data.prefetch import feed
+from trainer.data.prefetch import prefetch_batches
 from trainer.data.sampling import Order
 
 NAMES = ("inputs", "label", "weight")
@@ -55,7 +55,7 @@ def ours(path: Path, samples: int, batch: int) -> Batches:
     data = PatchDataset(path)
     order = Order([np.arange(samples)], [None], 1)
     steps = range(samples // batch)
-    return lambda: feed(
+    return lambda: prefetch_batches(
         data, lambda step: order.batch(step, batch), steps, batch, torch.device("cpu")
     )
 

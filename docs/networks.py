@@ -26,7 +26,7 @@ from labelgen.core.bracket import Stack
 from trainer import models
 from trainer.checkpoint import load_model
 from trainer.evaluation.evaluate import evaluate
-from trainer.evaluation.tiling import OVERVIEW, picture
+from trainer.evaluation.tiling import OVERVIEW, predict_full
 from trainer.training.fit import fit
 
 mpl.use("Agg")
@@ -49,7 +49,7 @@ class Network:
 
 
 def cost(name: str) -> tuple[int, float]:
-    """Parameters, and TFLOP for three frames of SIZE, as `picture` makes them."""
+    """Parameters, and TFLOP for three frames of SIZE, as `predict_full` makes them."""
     model = models.build(name, 3, 1).eval()
     zoom = (OVERVIEW / (SIZE[0] * SIZE[1])) ** 0.5
     with (
@@ -73,7 +73,7 @@ def seconds(run: Path) -> float:
     taken = []
     for _ in range(3):
         start = time.process_time()
-        picture(model, Stack(tuple(codes), (0.0, 2.0, 4.0), 1))
+        predict_full(model, Stack(tuple(codes), (0.0, 2.0, 4.0), 1))
         taken.append(time.process_time() - start)
     return min(taken)
 

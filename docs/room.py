@@ -13,7 +13,7 @@ import numpy as np
 
 from labelgen.core.arrays import Float
 from labelgen.core.bracket import Stack
-from labelgen.simulate import MARGIN, Scene, render
+from labelgen.simulate import MARGIN, SceneSettings, render
 
 SIZE = 384, 576
 """Height and width of a frame, px."""
@@ -27,7 +27,7 @@ FINE = 2
 
 def photographed(seed: int = 1, full_well: float = 12_000) -> tuple[Stack, Float]:
     """The bracket, and its true radiance (H, W, 3) float32, 1.0 where the shortest frame clips."""
-    scene = Scene(EV, shake=1.2, pieces=0, full_well=full_well)
+    scene = SceneSettings(EV, shake=1.2, pieces=0, full_well=full_well)
     seen = [
         render(np.random.default_rng([seed, i]), painted(STEP * (i - REFERENCE)), scene)
         for i in range(len(EV))

@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from joblib import Parallel, delayed
 
-from labelgen.alignment.align import align
-from labelgen.calibration.cameras import calibrated
+from labelgen.alignment.align import align_frame
+from labelgen.calibration.cameras import calibrate_surveys
 from labelgen.calibration.survey import Selection, Survey, survey
 from labelgen.core.bracket import Stack
 from labelgen.core.recipe import DEFAULT
@@ -27,8 +27,8 @@ from labelgen.discovery.scan import scan
 from labelgen.labels.cues import Cues
 from labelgen.labels.fusion import fuse_variance
 from labelgen.labels.label import make_label
-from labelgen.photos.stack import load
-from labelgen.pipeline.bracket_task import trusted
+from labelgen.photos.stack import load_stack
+from labelgen.pipeline.bracket_task import discount_weight
 
 FRAMES, MIDDLE, TAKEN = 9, 4, (1, 4, 7)
 
@@ -36,7 +36,7 @@ FRAMES, MIDDLE, TAKEN = 9, 4, (1, 4, 7)
 def compare(found: Survey) -> tuple[str, float, float]:
     """Name, trusted share, and PSNR-mu (dB) where trusted."""
     cv2.setNumThreads(1)
-    nine = load(found.paths, found.ev, MIDDLE, found.response, noise=found.noise)
+    nine = load_stack(found.paths, found.ev, MIDDLE, found.response, noise=found.noise)
     clip = nine.stored.response.clip(DEFAULT.exposure.clip)
     plain = replace(
         DEFAULT,
@@ -44,7 +44,7 @@ def compare(found: Survey) -> tuple[str, float, float]:
         fusion=replace(DEFAULT.fusion, misplaced=0.0, denoise=0.0),
     )
     every = np.ones(nine.size, bool)
-    frames = tuple(align(nine, i, DEFAULT.align) for i in range(FRAMES))
+    frames = tuple(align_frame(nine, i, DEFAULT.align) for i in range(FRAMES))
     fused, _ = fuse_variance(Cues(frames, (every,) * FRAMES, ~every, ~every, MIDDLE), nine, plain)
     first = found.ev[TAKEN[0]]
     stack = Stack(
@@ -54,7 +54,7 @@ def compare(found: Survey) -> tuple[str, float, float]:
         nine.source,
     )
     label = make_label(stack, DEFAULT)
-    sure = trusted(label.weight, found, DEFAULT) >= 128
+    sure = discount_weight(label.weight, found, DEFAULT) >= 128
     truth = np.clip(fused * np.float32(2.0**first), 0, 1)
     error = np.square(mu_law(label.radiance) - mu_law(truth))[sure].mean()
     return found.name, float(sure.mean()), float(-10 * np.log10(error))
@@ -71,7 +71,7 @@ def main() -> None:
     start = sys.argv[2] if len(sys.argv) > 2 else ""
     brackets = [b for b in scan(Path(sys.argv[1])) if b.name.startswith(start)]
     surveys = Parallel(-1)(delayed(look)(b) for b in brackets)
-    usable = [s for s in calibrated(surveys) if not s.rejected]
+    usable = [s for s in calibrate_surveys(surveys) if not s.rejected]
     rows = Parallel(-1)(delayed(compare)(s) for s in usable)
     print("| bracket | trusted | PSNR-mu where trusted |\n|---|---|---|")
     for name, share, quality in [*rows, ("mean", *np.mean([r[1:] for r in rows], 0))]:

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from labelgen.core.arrays import Array, Codes, Float, Mask
-from labelgen.core.bracket import MOST_EV, TRUTH
+from labelgen.core.bracket import MAX_EV, TRUTH
 from labelgen.core.errors import Rejected, UserError
 from labelgen.core.files import write_bytes
 from labelgen.core.progress import Progress, Silent
@@ -31,7 +31,7 @@ MARKER = "simulated.txt"
 
 
 @dataclass(frozen=True)
-class Scene:
+class SceneSettings:
     """What a simulated camera is pointed at, and how it exposes.
 
     `ev` are the exposures in stops; `shake` the standard deviation (px) of the camera's motion
@@ -66,7 +66,7 @@ class Simulated:
     moving: Mask
 
 
-def render(rng: np.random.Generator, radiance: Float, scene: Scene) -> Simulated:
+def render(rng: np.random.Generator, radiance: Float, scene: SceneSettings) -> Simulated:
     """Simulate one bracket.
 
     Parameters
@@ -98,7 +98,7 @@ def render(rng: np.random.Generator, radiance: Float, scene: Scene) -> Simulated
     return Simulated(tuple(codes), truth * np.float32(2.0**-above), moving[inner])
 
 
-def expose(rng: np.random.Generator, view: Float, stops: float, scene: Scene) -> Codes:
+def expose(rng: np.random.Generator, view: Float, stops: float, scene: SceneSettings) -> Codes:
     """One frame of a view: photon and read noise, clipping, gamma 2.2.
 
     Parameters
@@ -137,7 +137,7 @@ def _shaken(rng: np.random.Generator, view: Float, shake: float) -> Float:
 
 
 def _piece(
-    rng: np.random.Generator, radiance: Float, scene: Scene
+    rng: np.random.Generator, radiance: Float, scene: SceneSettings
 ) -> tuple[Float, Float, list[tuple[float, float]]]:
     """Texture (S, S, 3), alpha (S, S) and the place (y, x) in each frame of a moving thing."""
     h, w = radiance.shape[:2]
@@ -283,7 +283,7 @@ def simulate(
         shutil.rmtree(out)
     out.mkdir(parents=True)
     write_bytes(out / MARKER, b"Made by labelgen simulate, which may replace this folder.\n")
-    scene = Scene(tuple(ev), shake, pieces, full_well=full_well)
+    scene = SceneSettings(tuple(ev), shake, pieces, full_well=full_well)
     tell = progress or Silent()
     tell.start("simulate", scenes)
     made = []
@@ -312,7 +312,7 @@ def _check(
 ) -> None:
     """Refuse arguments that make no sense, each in one line."""
     rising = all(b > a for a, b in pairwise(ev)) and np.isfinite(ev).all()
-    if len(ev) < 2 or not rising or ev[-1] - ev[0] > MOST_EV:
+    if len(ev) < 2 or not rising or ev[-1] - ev[0] > MAX_EV:
         raise UserError("--ev takes at least two rising exposures in stops, such as 0,2,4")
     if not 128 <= min(size) <= max(size) <= 20_000:
         raise UserError("--size takes a height and a width of 128 to 20000 px")

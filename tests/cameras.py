@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from labelgen.calibration.calibrate import View
-from labelgen.calibration.comparagram import reduced, ridge
+from labelgen.calibration.comparagram import downsample_codes, find_ridge
 from labelgen.core.response import GAMMA
 from labelgen.simulate import Simulated, write_bracket
 from tests.conftest import EV, make_scene
@@ -73,5 +73,5 @@ def view(
     simulated: Simulated, curve: Curve, stated: Sequence[float] = EV, key: str = "camera"
 ) -> View:
     """What calibration is given of a bracket whose exposures are stated that way."""
-    frames = [reduced(codes) for codes in stored(simulated, curve)]
-    return View(key, tuple(stated), ridge(frames, stated)[0])
+    frames = [downsample_codes(codes) for codes in stored(simulated, curve)]
+    return View(key, tuple(stated), find_ridge(frames, stated)[0])

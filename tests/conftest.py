@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from labelgen.core.bracket import Stack
-from labelgen.simulate import MARGIN, Scene, Simulated, invent, render, write_bracket
+from labelgen.simulate import MARGIN, SceneSettings, Simulated, invent, render, write_bracket
 
 EV = (0.0, 2.0, 4.0)
 
@@ -17,7 +17,7 @@ EV = (0.0, 2.0, 4.0)
 def make_scene(seed: int = 0, size: tuple[int, int] = (288, 400), **settings: object) -> Simulated:
     rng = np.random.default_rng([99, seed])
     radiance = invent(rng, size[0] + 2 * MARGIN, size[1] + 2 * MARGIN)
-    return render(rng, radiance, Scene(**{"ev": EV, **settings}))  # type: ignore[arg-type]
+    return render(rng, radiance, SceneSettings(**{"ev": EV, **settings}))  # type: ignore[arg-type]
 
 
 def stack_of(simulated: Simulated, ev: tuple[float, ...] = EV) -> Stack:

@@ -27,7 +27,7 @@ import h5py
 import numpy as np
 
 from labelgen.core.errors import UserError
-from labelgen.dataset.format import COLUMNS, IMAGES, read_header
+from labelgen.dataset.format import COLUMNS, IMAGES, read_dataset_header
 from labelgen.dataset.verify import verify
 from labelgen.pipeline.build import build
 from labelgen.simulate import simulate
@@ -115,7 +115,7 @@ def cut(path: Path, count: int) -> None:
 
 def cases(index: Path, single: Path, other: Path) -> Iterator[tuple[str, Path, Path, Damage]]:
     """Kind, the dataset to copy, the file of it to damage, and how."""
-    parts = [index.with_name(p["file"]) for p in read_header(index).parts]
+    parts = [index.with_name(p["file"]) for p in read_dataset_header(index).parts]
     for dataset, file in ((single, single), (index, parts[0]), (index, parts[-1])):
         for name in (*IMAGES, *COLUMNS):
             for row in (0, 5, -1):

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from labelgen.dataset.format import Layout
+from labelgen.dataset.format import SampleLayout
 from labelgen.dataset.writer import Samples, Writer
 
 
 def joined(
     sources: Sequence[Samples],
     path: Path,
-    layout: Layout,
+    layout: SampleLayout,
     attributes: dict[str, Any],
     scene_bytes: int,
 ) -> None:

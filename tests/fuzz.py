@@ -100,10 +100,10 @@ def bracket(folder: Path, count: int = 3) -> list[Path]:
 def of_lists(folder: Path) -> Target:
     """exposure.txt and its kin."""
     from labelgen.discovery.exposure_lists import EV_LISTS, FILE_LISTS, TIME_LISTS, read_exposures
-    from labelgen.photos.header import read_header
+    from labelgen.photos.header import read_photo_header
 
     frames = bracket(folder / "bracket")
-    headers = [read_header(f) for f in frames]
+    headers = [read_photo_header(f) for f in frames]
     names = (*EV_LISTS, *FILE_LISTS, *TIME_LISTS, "exposures.npy")
 
     def read(path: Path) -> None:
@@ -125,7 +125,7 @@ def of_photos(folder: Path) -> Target:
     from PIL import Image, TiffImagePlugin
 
     from labelgen.photos.decode import decode_photo
-    from labelgen.photos.header import read_header
+    from labelgen.photos.header import read_photo_header
 
     exif = Image.Exif()
     exif[0x010F], exif[0x0110], exif[0x0112] = "Canon", "EOS", 6
@@ -153,7 +153,7 @@ def of_photos(folder: Path) -> Target:
         for named in (path, path.with_suffix(".heic"), path.with_suffix(".dng")):
             if named != path:
                 os.link(path, named)
-            read_header(named)
+            read_photo_header(named)
             if named != path:
                 named.unlink()
         decode_photo(path)
@@ -188,7 +188,7 @@ def of_notes(folder: Path) -> Target:
 
 def of_tiff(folder: Path) -> Target:
     """Directories of TIFF, by themselves."""
-    from labelgen.photos.tiff import check_directories, layout
+    from labelgen.photos.tiff import check_directories, read_layout
 
     values = np.zeros((24, 32, 3), np.uint16)
     seeds = [cv2.imencode(".tif", v)[1].tobytes() for v in (values, values.astype(np.float32))]
@@ -196,7 +196,7 @@ def of_tiff(folder: Path) -> Target:
     def read(path: Path) -> None:
         data = path.read_bytes()
         check_directories(data)
-        layout(data)
+        read_layout(data)
 
     return Target(seeds, "x.tif", read, 10_000)
 
@@ -224,9 +224,9 @@ def of_radiance(folder: Path) -> Target:
 
 def datasets(folder: Path, frames: int = 2) -> list[Path]:
     """Small datasets: one file of each compression."""
-    from labelgen.dataset.format import Layout
+    from labelgen.dataset.format import SampleLayout
     from labelgen.dataset.sample import Patch, Sample
-    from labelgen.dataset.shard import Shard, Source
+    from labelgen.dataset.shard import Shard, ShardSource
     from tests.datasets import joined
 
     rng, made = np.random.default_rng(3), []
@@ -236,7 +236,7 @@ def datasets(folder: Path, frames: int = 2) -> list[Path]:
     head |= {"scenes": {"one": {"size": [9, 9]}, "two": {"rejected": "too dark"}}}
     head["responses"] = {"Canon": {"name": "gamma2.2", "brackets": 2, "misfit": 0.5}}
     for compress in ("none", "gzip"):
-        layout = Layout(frames, 16, 8, compress)
+        layout = SampleLayout(frames, 16, 8, compress)
         with Shard(folder / "shard", layout) as shard:
             for k in range(3):
                 codes = rng.integers(0, 256, (frames, 16, 16, 3)).astype(np.uint8)
@@ -244,7 +244,7 @@ def datasets(folder: Path, frames: int = 2) -> list[Path]:
                 weight = np.full((16, 16), 255, np.uint8)
                 shard.append(Sample(codes, label, weight, Patch(k, 0, 0, 0), 0))
         made.append(folder / f"{compress}.h5")
-        source = Source(folder / "shard", "one", 3, (0.0, 2.0))
+        source = ShardSource(folder / "shard", "one", 3, (0.0, 2.0))
         joined([source], made[-1], layout, head, 8)
     return made
 
@@ -272,18 +272,18 @@ def of_datasets(folder: Path) -> Target:
 def of_shared(folder: Path) -> Target:
     """Datasets: what cards, splits and exports read of them."""
     from labelgen.dataset.format import Dataset
-    from labelgen.share.facts import Facts
-    from labelgen.share.listed import Listed
+    from labelgen.share.card_metadata import CardMetadata
+    from labelgen.share.manifest import ManifestEntry
     from labelgen.share.markdown import readme
-    from labelgen.share.rows import Opened
+    from labelgen.share.rows import OpenDataset
     from labelgen.share.split import scenes_of
 
     def read(path: Path) -> None:
         with Dataset(path) as data:
-            facts = Facts().completed(data.header)
-            readme(data, facts, [Listed("data.h5", 9, "0" * 64)], has_recipe=True)
+            facts = CardMetadata().completed(data.header)
+            readme(data, facts, [ManifestEntry("data.h5", 9, "0" * 64)], has_recipe=True)
             scenes_of(data.header, list(data.header.scenes))
-            source = Opened.of(data)
+            source = OpenDataset.of(data)
             for kept in source.runs(source.all, source.layout):
                 for _ in zip(range(3), kept.chunks(), strict=False):
                     pass
@@ -332,14 +332,14 @@ def of_texts(folder: Path) -> Target:
 def of_offers(folder: Path) -> Target:
     """The lists of a dataset that somebody offers: SHA256SUMS and croissant.json."""
     from labelgen.share.card import card
-    from labelgen.share.facts import Facts
-    from labelgen.share.offer import folder_of, look
+    from labelgen.share.card_metadata import CardMetadata
+    from labelgen.share.remote_manifest import folder_of, read_remote_manifest
 
     made = datasets(folder)[0]
     offered = folder / "offered"
     offered.mkdir(exist_ok=True)
     made = made.rename(offered / "out.h5")
-    card(made, Facts(license="CC0-1.0", origin="mine"), overwrite=True)
+    card(made, CardMetadata(license="CC0-1.0", origin="mine"), overwrite=True)
     sums, croissant = ((offered / n).read_bytes() for n in ("SHA256SUMS", "croissant.json"))
     digest = hashlib.sha256(croissant).hexdigest().encode()
 
@@ -349,7 +349,7 @@ def of_offers(folder: Path) -> Target:
             (offered / "croissant.json").write_bytes(data)
             data = sums.replace(digest, hashlib.sha256(data).hexdigest().encode())
         (offered / "SHA256SUMS").write_bytes(data)
-        folder_of(look(str(offered)))
+        folder_of(read_remote_manifest(str(offered)))
 
     return Target([sums, croissant], "list", read)
 
@@ -367,24 +367,24 @@ def of_recipes(folder: Path) -> Target:
 
 def of_groups(folder: Path) -> Target:
     """groups.json."""
-    from labelgen.discovery.groups_file import as_json, read_groups
+    from labelgen.discovery.groups_file import brackets_as_json, read_groups
     from labelgen.discovery.scan import scan
 
     raw = folder / "raw"
     for name in ("one", "two"):
         bracket(raw / name)
         (raw / name / "exposure.txt").write_text("0\n2\n4\n")
-    seed = json.dumps(as_json(scan(raw), raw), indent=1).encode()
+    seed = json.dumps(brackets_as_json(scan(raw), raw), indent=1).encode()
     return Target([seed], "groups.json", lambda path: read_groups(path, raw))
 
 
 def of_responses(folder: Path) -> Target:
     """Responses of cameras."""
-    from labelgen.calibration.cameras import responses
+    from labelgen.calibration.cameras import load_responses
 
     curve = [k / 255 for k in range(256)]
     stored = {"a": {"name": "srgb"}, "b": {"name": "estimated", "curves": [curve] * 3}}
-    return Target([json.dumps(stored).encode()], "r.json", lambda path: responses(str(path)))
+    return Target([json.dumps(stored).encode()], "r.json", lambda path: load_responses(str(path)))
 
 
 def of_runs(folder: Path) -> Target:

@@ -15,9 +15,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from labelgen.dataset.format import Layout
+from labelgen.dataset.format import SampleLayout
 from labelgen.dataset.sample import Patch, Sample
-from labelgen.dataset.shard import Shard, Source
+from labelgen.dataset.shard import Shard, ShardSource
 from labelgen.dataset.writer import part_name, write_index
 from tests.datasets import joined
 
@@ -27,7 +27,7 @@ ROWS = 4
 
 def dataset(folder: Path, compress: str = "none", parts: int = 1) -> Path:
     """A small valid dataset of two frames, 16 px."""
-    rng, layout = np.random.default_rng(3), Layout(2, 16, 8, compress)
+    rng, layout = np.random.default_rng(3), SampleLayout(2, 16, 8, compress)
     head: dict[str, Any] = {"format": "labelgen", "format_version": 1, "frames": 2, "reference": 1}
     head |= {"patch": 16, "encoding": "gamma2.2", "recipe": {"name": "default"}, "license": ""}
     head |= {"generator": "test", "fingerprint": "f" * 64, "scenes": {}, "citation": ""}
@@ -39,7 +39,7 @@ def dataset(folder: Path, compress: str = "none", parts: int = 1) -> Path:
                 label = rng.random((16, 16, 3)).astype(np.float16)
                 trust = np.full((16, 16), 255, np.uint8)
                 shard.append(Sample(codes, label, trust, Patch(row, 0, 0, 0), 0))
-        sources.append(Source(folder / f"{k}.shard", f"scene{k}", ROWS, (0.0, 2.0)))
+        sources.append(ShardSource(folder / f"{k}.shard", f"scene{k}", ROWS, (0.0, 2.0)))
     path = folder / "out.h5"
     if parts == 1:
         joined(sources, path, layout, head, 8)

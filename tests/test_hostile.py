@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from labelgen.calibration.cameras import responses
+from labelgen.calibration.cameras import load_responses
 from labelgen.cli import main
 from labelgen.core.errors import Rejected, UserError
 from labelgen.core.recipe import load_recipe
@@ -27,10 +27,10 @@ from labelgen.discovery.exposure_lists import EV_LISTS, TIME_LISTS, read_exposur
 from labelgen.discovery.groups_file import read_groups
 from labelgen.discovery.scan import scan
 from labelgen.photos.decode import decode_photo
-from labelgen.photos.header import read_header
+from labelgen.photos.header import read_photo_header
 from labelgen.photos.makernote import read_bracketing
 from labelgen.photos.pictures import read_hdr
-from labelgen.photos.tiff import check_directories, layout
+from labelgen.photos.tiff import check_directories, read_layout
 from tests import hostile
 
 
@@ -154,9 +154,9 @@ def test_pipes_and_devices_where_files_are_expected(tmp_path: Path) -> None:
         said = f"{toml}: not a file; expected text"
         assert lines_of(lambda t=toml: load_recipe(str(t))) == [said]  # type: ignore[misc]
         assert "not a file" in lines_of(lambda g=groups: read_groups(g, tmp_path))[0]  # type: ignore[misc]
-        assert "not a file" in lines_of(lambda g=groups: responses(str(g)))[0]  # type: ignore[misc]
-        assert read_header(photo).problem == read_header(raw).problem
-        assert read_header(photo).problem == "not a readable image (not a file)"
+        assert "not a file" in lines_of(lambda g=groups: load_responses(str(g)))[0]  # type: ignore[misc]
+        assert read_photo_header(photo).problem == read_photo_header(raw).problem
+        assert read_photo_header(photo).problem == "not a readable image (not a file)"
         assert lines_of(lambda p=photo: decode_photo(p)) == [f"{photo.name}: not a file"]  # type: ignore[misc]
         with pytest.raises(Rejected, match="not found"):
             read_hdr(place)
@@ -232,7 +232,7 @@ def test_groups_of_another_form(raw_folder: Path, text: str) -> None:
 )  # fmt: skip
 def test_lists_of_exposures_are_passed_over_with_a_remark(raw_folder: Path, data: bytes) -> None:
     files = sorted((raw_folder / "a").iterdir())
-    headers = [read_header(f) for f in files]
+    headers = [read_photo_header(f) for f in files]
     for name in (EV_LISTS[0], TIME_LISTS[0]):
         path = raw_folder / "a" / name
         path.write_bytes(data)
@@ -301,9 +301,9 @@ def test_directories_of_tiff(tmp_path: Path, data: bytes) -> None:
         said = str(e)
     # Where only what follows the directory is odd, it is a photo.
     assert re.fullmatch(r"\(8, 8\)|a\.tif: (claims|cannot be decoded).*", said)
-    assert read_header(path).size in (None, (8, 8))
+    assert read_photo_header(path).size in (None, (8, 8))
     path.rename(tmp_path / "a.dng")
-    assert read_header(tmp_path / "a.dng").size is None
+    assert read_photo_header(tmp_path / "a.dng").size is None
 
 
 def test_values_that_overlap_are_not_read_again_and_again(tmp_path: Path) -> None:
@@ -314,7 +314,7 @@ def test_values_that_overlap_are_not_read_again_and_again(tmp_path: Path) -> Non
     with pytest.raises(Rejected, match="directory is damaged"):
         check_directories(overlap)
     again = tiff_of([*SMALL[:3], *[(273, 1, 1 << 20, 8)] * count], bytes(1 << 20))
-    assert layout(again).width == 8
+    assert read_layout(again).width == 8
     path = tmp_path / "a.tif"
     path.write_bytes(overlap)
     said, megabytes = hostile.limited(
@@ -379,7 +379,9 @@ def test_sparse_files_of_a_terabyte_are_not_read(tmp_path: Path) -> None:
     for name in ("a.jpg", "a.hdr", "a.json", "a.toml"):
         (tmp_path / name).write_bytes(jpeg_of(8, 8))
         os.truncate(tmp_path / name, 1 << 40)
-    assert read_header(tmp_path / "a.jpg").problem == "not a readable image (larger than 4 GiB)"
+    assert (
+        read_photo_header(tmp_path / "a.jpg").problem == "not a readable image (larger than 4 GiB)"
+    )
     assert "larger than 4 GiB" in lines_of(lambda: decode_photo(tmp_path / "a.jpg"))[0]
     assert "larger than 4 GiB" in lines_of(lambda: read_hdr(tmp_path / "a.hdr"))[0]
     assert "larger than 64 MiB" in lines_of(lambda: read_groups(tmp_path / "a.json", tmp_path))[0]
@@ -407,7 +409,7 @@ def test_responses(tmp_path: Path, stored: object) -> None:
     path = tmp_path / "r.json"
     path.write_text(json.dumps(stored))
     said = f"{path}: expected responses as 'labelgen build' writes them"
-    assert lines_of(lambda: responses(str(path))) == [said]  # type: ignore[arg-type,return-value]
+    assert lines_of(lambda: load_responses(str(path))) == [said]  # type: ignore[arg-type,return-value]
 
 
 def test_names_can_not_steer_the_terminal(tmp_path: Path) -> None:

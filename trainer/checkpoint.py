@@ -15,16 +15,16 @@ import torch
 from torch import nn
 
 from labelgen.core.errors import UserError
-from labelgen.core.files import publish, write_bytes, write_json
+from labelgen.core.files import atomic_rename, write_bytes, write_json
 from labelgen.core.response import Response
 from labelgen.core.validation import (
-    MOST_JSON,
-    NOT_JSON,
-    a_bool,
-    a_number,
-    a_table,
-    a_text,
-    a_whole,
+    MAX_JSON,
+    PARSE_ERRORS,
+    expect_bool,
+    expect_integer,
+    expect_number,
+    expect_object,
+    expect_text,
     one_line,
     read_json,
     read_text,
@@ -38,10 +38,10 @@ CONFIG, LAST, METRICS = "config.json", "last.pt", "metrics.jsonl"
 CURVES, PICTURES, EVENTS = "curves.png", "pictures", "events"
 State = dict[str, Any]
 KINDS: dict[str, Callable[[Any], Any]] = {
-    "str": a_text,
-    "int": a_whole,
-    "float": a_number,
-    "bool": a_bool,
+    "str": expect_text,
+    "int": expect_integer,
+    "float": expect_number,
+    "bool": expect_bool,
 }
 """What a setting of each type has to be in config.json."""
 
@@ -53,7 +53,7 @@ class Stateful(Protocol):
         """Take over a state."""
 
 
-MOST_NAME = 200
+MAX_NAME = 200
 """Characters of the name of a network."""
 
 
@@ -93,7 +93,7 @@ class Config:
                 raise UserError(f"{option} {getattr(self, name)}: expected at least {limit}")
         if self.loss not in LOSSES:
             raise UserError(f"--loss {self.loss[:60]}: expected one of {', '.join(LOSSES)}")
-        if len(self.model) > MOST_NAME:
+        if len(self.model) > MAX_NAME:
             raise UserError(f"--model {self.model[:60]}: expected a name")
         if not 0 < self.lr < 1:
             raise UserError(f"--lr {self.lr}: expected more than 0 and less than 1")
@@ -115,11 +115,11 @@ def write_config(run: Path, config: Config, responses: dict[str, Any]) -> None:
 
 def read_responses(run: Path) -> dict[str, Response]:
     """Responses of the cameras that the dataset of a run knew by name."""
-    from labelgen.calibration.cameras import known_cameras
+    from labelgen.calibration.cameras import named_camera_responses
 
     try:
-        return known_cameras(read_json(run / CONFIG).get("responses", {}))
-    except (UserError, *NOT_JSON) as e:
+        return named_camera_responses(read_json(run / CONFIG).get("responses", {}))
+    except (UserError, *PARSE_ERRORS) as e:
         raise UserError(f"{run / CONFIG}: damaged ({one_line(e)}); train anew") from e
 
 
@@ -135,14 +135,14 @@ def read_config(run: Path) -> Config:
     if not path.exists():
         raise UserError(f"{run}: not a run ({CONFIG} is missing); 'trainer fit' makes one")
     try:
-        stored = a_table(read_json(path))
+        stored = expect_object(read_json(path))
         types = {f.name: str(f.type) for f in fields(Config)}
         # What earlier versions didn't know has the default that stands for how they trained.
         asked = [f.name for f in fields(Config) if f.name in stored or f.default is MISSING]
         return Config(**{name: KINDS[types[name]](stored[name]) for name in asked})
     except KeyError as e:
         raise UserError(f"{path}: damaged ({e} is missing); train anew") from e
-    except NOT_JSON as e:
+    except PARSE_ERRORS as e:
         raise UserError(f"{path}: damaged ({one_line(e)}); train anew") from e
 
 
@@ -156,11 +156,11 @@ def read_metrics(run: Path) -> list[tuple[bytes, dict[str, Any]]]:
     """
     path = run / METRICS
     try:
-        lines = read_text(path, MOST_JSON).encode().splitlines(keepends=True)
-        parsed = [(line, a_table(json.loads(line))) for line in lines if line.endswith(b"\n")]
+        lines = read_text(path, MAX_JSON).encode().splitlines(keepends=True)
+        parsed = [(line, expect_object(json.loads(line))) for line in lines if line.endswith(b"\n")]
         for _, figures in parsed:
-            a_whole(figures["step"])
-    except NOT_JSON as e:
+            expect_integer(figures["step"])
+    except PARSE_ERRORS as e:
         raise UserError(f"{path}: damaged ({one_line(e)}); remove it to go on") from e
     return parsed
 
@@ -216,7 +216,7 @@ def save(run: Path, state: State, keep: int = 1) -> None:
     temporary = run / (LAST + ".tmp")
     try:
         torch.save(state, temporary)
-        publish(temporary, run / LAST)
+        atomic_rename(temporary, run / LAST)
         if keep > 1:
             write_bytes(run / f"step_{state['step']:08}.pt", (run / LAST).read_bytes())
             for old in sorted(run.glob("step_*.pt"))[:-keep]:
@@ -239,7 +239,7 @@ def load(run: Path) -> State:
     try:
         _check_archive(path)
         # Tensors and plain values alone: a pickle that names anything else is refused.
-        state: State = a_table(torch.load(path, map_location="cpu", weights_only=True))
+        state: State = expect_object(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as e:  # torch raises many kinds for a damaged file
         raise UserError(f"{path}: not a whole checkpoint; train anew") from e
     return state
@@ -277,7 +277,7 @@ def restore(run: Path, state: State, **parts: Stateful) -> int:
         weights = [t for name in ("model", "ema") for t in state.get(name, {}).values()]
         if not all(t.isfinite().all() for t in weights if t.is_floating_point()):
             raise ValueError("weights that are not finite")
-        return a_whole(state["step"])
+        return expect_integer(state["step"])
     except Exception as e:  # by torch, of many kinds
         raise UserError(f"{run / LAST}: does not fit ({one_line(e)}); train anew") from e
 

@@ -167,10 +167,10 @@ def fit(data: tuple[str, ...], run: Path, as_json: bool, **options: Any) -> None
     Of several datasets each is trained on whole, or is a share of the samples: a.h5 b.h5:0.3.
     With several GPUs: torchrun --nproc-per-node 2 -m -- trainer fit out.h5 --run run
     """
-    from trainer.data.mixture import parse
+    from trainer.data.mixture import parse_mixture
     from trainer.training.fit import fit as job
 
-    job([parse(name) for name in data], run, **options)
+    job([parse_mixture(name) for name in data], run, **options)
     if as_json and os.environ.get("RANK", "0") == "0":
         from trainer.checkpoint import last_metrics
 

@@ -17,7 +17,7 @@ BACKENDS = {"cpu": "gloo", "mps": "gloo", "cuda": "cpu:gloo,cuda:nccl"}
 """How processes on a kind of device talk to each other."""
 
 
-def pick(name: str | None = None) -> torch.device:
+def pick_device(name: str | None = None) -> torch.device:
     """The device to compute on.
 
     Parameters
@@ -54,7 +54,7 @@ def autocast(device: torch.device) -> AbstractContextManager[object]:
     return nullcontext()
 
 
-def move(tensor: Tensor, device: torch.device) -> Tensor:
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """The tensor on `device`; copies to CUDA go through pinned memory and do not wait."""
     if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)

@@ -29,15 +29,15 @@ def rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
-def count() -> int:
+def world_size() -> int:
     """How many processes train together."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[None]:
+def process_group(device: torch.device) -> Iterator[None]:
     """While open, this process can talk to the others."""
-    if count() == 1:
+    if world_size() == 1:
         yield
         return
     devices.select(device)
@@ -48,24 +48,24 @@ def joined(device: torch.device) -> Iterator[None]:
         dist.init_process_group(devices.BACKENDS[device.type], timeout=PATIENCE)
     try:
         yield
-        wait()  # all leave together: the first process holds what the others still talk to
+        barrier()  # all leave together: the first process holds what the others still talk to
     finally:
         dist.destroy_process_group()
 
 
 def mean(value: Tensor) -> Tensor:
     """Mean of a tensor without gradient over all processes."""
-    if count() == 1:
+    if world_size() == 1:
         return value
     with _together():
         total = value.detach().clone()
         dist.all_reduce(total)
-    return total / count()
+    return total / world_size()
 
 
-def highest(value: int) -> int:
+def maximum(value: int) -> int:
     """The highest of what each process says, without waiting for its device."""
-    if count() == 1:
+    if world_size() == 1:
         return value
     with _together():
         found = torch.tensor(value)  # on the CPU
@@ -75,7 +75,7 @@ def highest(value: int) -> int:
 
 def average_gradients(network: nn.Module) -> None:
     """Give all processes the mean of their gradients, in one message."""
-    if count() == 1:
+    if world_size() == 1:
         return
     parameters = [p for p in network.parameters() if p.requires_grad]
     for p in parameters:
@@ -90,15 +90,15 @@ def average_gradients(network: nn.Module) -> None:
 
 def share_weights(network: nn.Module) -> None:
     """Begin with the weights of the first process: other CPUs may draw others."""
-    if count() > 1:
+    if world_size() > 1:
         with _together():
             for tensor in network.state_dict().values():
                 dist.broadcast(tensor, 0)
 
 
-def wait() -> None:
+def barrier() -> None:
     """Wait until all processes are here."""
-    highest(0)
+    maximum(0)
 
 
 @contextmanager

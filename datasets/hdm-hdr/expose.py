@@ -22,7 +22,7 @@ from labelgen.core.arrays import Float
 from labelgen.core.errors import Rejected
 from labelgen.core.files import natural_key, write_bytes
 from labelgen.photos.pictures import read_hdr, write_hdr
-from labelgen.simulate import Scene, expose
+from labelgen.simulate import SceneSettings, expose
 
 BORDER = 10
 """Pixels at the border of a frame that the reconstruction of the films left dark."""
@@ -62,7 +62,7 @@ def films(footage: Path) -> Iterator[tuple[str, list[Path]]]:
             yield name, found[name]
 
 
-def write(folder: Path, frames: list[Path], scene: Scene) -> None:
+def write(folder: Path, frames: list[Path], scene: SceneSettings) -> None:
     """One bracket in the SIGGRAPH'17 layout; its list of exposures is the last file written."""
     views = [read_frame(p) for p in frames]
     scale = 1 / max(float(np.quantile(views[1].max(-1), 1 - CLIPPED)), 1e-6)
@@ -88,7 +88,7 @@ def main() -> int:
     args = parser.parse_args()
     if min(args.every, args.gap) < 1 or not 0 < args.step <= 8:
         parser.error("--every and --gap take 1 or more, --step more than 0 and at most 8")
-    scene = Scene(ev=(0.0, args.step, 2 * args.step))
+    scene = SceneSettings(ev=(0.0, args.step, 2 * args.step))
     count = 0
     for name, frames in films(args.footage):
         for start in range(0, len(frames) - 2 * args.gap, args.every):

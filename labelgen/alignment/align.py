@@ -15,15 +15,25 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from labelgen.alignment.chroma_upsampling import finer
-from labelgen.alignment.homography import exposed, find_homography, mean, rough_flow
-from labelgen.alignment.refine import ENOUGH, SPARSE, refined
+from labelgen.alignment.chroma_upsampling import upsample_chroma
+from labelgen.alignment.homography import coarse_flow, find_homography, grey_at_exposure, to_grey
+from labelgen.alignment.refine import FULL_RESOLUTION_PIXELS, SUBSAMPLING, refine_displacement
 from labelgen.core import recipe
-from labelgen.core.arrays import Array, Codes, Float, Mask, Region, highest, rounded, shrunk, whole
+from labelgen.core.arrays import (
+    Array,
+    Codes,
+    Float,
+    Mask,
+    Region,
+    downsample,
+    full_region,
+    max_channel,
+    to_uint16,
+)
 from labelgen.core.bracket import Stack
-from labelgen.core.response import FULL, decode, shown, to_depth
+from labelgen.core.response import FULL, clipped_mu_law, decode, to_depth
 
-LEAST_SHIFT = 0.05
+MIN_SHIFT = 0.05
 """A refinement that moves nothing by more (px) is not worth resampling for."""
 KERNEL = 4
 """Pixels beside a place that the interpolation of codes looks at, and one to spare."""
@@ -62,10 +72,10 @@ class Aligned:
     @cached_property
     def level(self) -> Codes:
         """(H, W) the largest code of the three channels."""
-        return highest(self.codes)
+        return max_channel(self.codes)
 
 
-def align(stack: Stack, i: int, settings: recipe.Align) -> Aligned:
+def align_frame(stack: Stack, i: int, settings: recipe.Align) -> Aligned:
     """Frame i of a stack, whole, in the geometry of the reference.
 
     Parameters
@@ -82,21 +92,23 @@ def align(stack: Stack, i: int, settings: recipe.Align) -> Aligned:
     Aligned
         The frame as it is where aligning it would not improve anything.
     """
-    found = displacement(reduced(stack, settings.megapixels), i, stack.size, settings)
-    return aligned(stack, i, found, whole(stack.size))
+    found = find_displacement(downsample_stack(stack, settings.megapixels), i, stack.size, settings)
+    return align_region(stack, i, found, full_region(stack.size))
 
 
-def displacements(
+def find_displacements(
     small: Stack, size: tuple[int, int], settings: recipe.Align, rough: bool = False
 ) -> tuple[Displacement | None, ...]:
     """The geometry of all frames of a reduced stack, for frames of full size (H, W).
 
     None for those that are taken as they are. `rough` is dense flow for guesses, see `find_flow`.
     """
-    return tuple(displacement(small, i, size, settings, rough) for i in range(len(small.codes)))
+    return tuple(
+        find_displacement(small, i, size, settings, rough) for i in range(len(small.codes))
+    )
 
 
-def displacement(
+def find_displacement(
     small: Stack, i: int, size: tuple[int, int], settings: recipe.Align, rough: bool = False
 ) -> Displacement | None:
     """The geometry of frame i, found on a reduced stack, for frames of full size (H, W)."""
@@ -105,18 +117,18 @@ def displacement(
     if settings.method == "flow":
         field = find_flow(small, i, settings.variational, rough)
     else:
-        field = displaced(small.size, find_homography(small, i, settings))
+        field = homography_displacement(small.size, find_homography(small, i, settings))
         if settings.refine:
-            field = refined(*_shown_alike(small, i), field, settings.refine)
-        if np.abs(field).max() < LEAST_SHIFT:
+            field = refine_displacement(*_at_common_exposure(small, i), field, settings.refine)
+        if np.abs(field).max() < MIN_SHIFT:
             return None
     scale = np.diag([size[1] / small.size[1], size[0] / small.size[0]])
     full = np.asarray(cv2.transform(field, scale), np.float32)
-    x, y = cv2.split(full[::SPARSE, ::SPARSE])
+    x, y = cv2.split(full[::SUBSAMPLING, ::SUBSAMPLING])
     return Displacement(full, float(np.hypot(x, y).mean()))
 
 
-def aligned(
+def align_region(
     stack: Stack, i: int, found: Displacement | None, at: Region, chroma: int = 0
 ) -> Aligned:
     """A piece of frame i in the geometry of the reference.
@@ -146,14 +158,14 @@ def aligned(
         sampling = stack.stored.sampling
         if not chroma or sampling == FULL:
             return stack.codes[i][piece]
-        return finer(stack.codes[i], piece, sampling, chroma)
+        return upsample_chroma(stack.codes[i], piece, sampling, chroma)
 
     if found is None:
         taken: Array = np.ascontiguousarray(codes(at))
         return Aligned(taken, np.ones(taken.shape[:2], bool), 0.0)
-    (x, y), (height, width) = places(found.field, stack.size, at), stack.size
-    left, right, all_x = _reach(x, width)
-    top, bottom, all_y = _reach(y, height)
+    (x, y), (height, width) = sampling_positions(found.field, stack.size, at), stack.size
+    left, right, all_x = _source_range(x, width)
+    top, bottom, all_y = _source_range(y, height)
     if all_x and all_y:
         seen = np.ones(x.shape, bool)
     else:
@@ -163,10 +175,10 @@ def aligned(
     x -= np.float32(left)
     y -= np.float32(top)
     moved = cv2.remap(near, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    return Aligned(rounded(moved), seen, found.mean)
+    return Aligned(to_uint16(moved), seen, found.mean)
 
 
-def _reach(places: Float, length: int) -> tuple[int, int, bool]:
+def _source_range(places: Float, length: int) -> tuple[int, int, bool]:
     """The part of an axis that interpolation at some places looks at; whether all are on it."""
     ends = float(places.min()), float(places.max())
     low, high = (int(min(max(v, 0), length - 1)) for v in ends)
@@ -174,7 +186,7 @@ def _reach(places: Float, length: int) -> tuple[int, int, bool]:
     return max(low - KERNEL, 0), min(high + KERNEL + 1, length), inside
 
 
-def places(field: Float, size: tuple[int, int], at: Region) -> tuple[Float, Float]:
+def sampling_positions(field: Float, size: tuple[int, int], at: Region) -> tuple[Float, Float]:
     """Where, x and y (h, w) float32, another frame shows a piece of the reference.
 
     Parameters
@@ -202,12 +214,12 @@ def places(field: Float, size: tuple[int, int], at: Region) -> tuple[Float, Floa
     return piece[..., 0] + xs, piece[..., 1] + ys[:, None]
 
 
-def reduced(stack: Stack, megapixels: float) -> Stack:
+def downsample_stack(stack: Stack, megapixels: float) -> Stack:
     """The stack at a working size of at most so many megapixels, by averaging codes."""
     size = working_size(stack.size, megapixels)
     if size is None:
         return stack
-    return replace(stack, codes=tuple(shrunk(c, size) for c in stack.codes))
+    return replace(stack, codes=tuple(downsample(c, size) for c in stack.codes))
 
 
 def working_size(size: tuple[int, int], megapixels: float) -> tuple[int, int] | None:
@@ -217,7 +229,7 @@ def working_size(size: tuple[int, int], megapixels: float) -> tuple[int, int] | 
     return None if k >= 1 else (max(1, round(w * k)), max(1, round(h * k)))
 
 
-def displaced(size: tuple[int, int], matrix: Array | None) -> Float:
+def homography_displacement(size: tuple[int, int], matrix: Array | None) -> Float:
     """How far a homography moves every pixel: (H, W, 2) float32 px; zero without one."""
     if matrix is None:
         return np.zeros((*size, 2), np.float32)
@@ -227,11 +239,11 @@ def displaced(size: tuple[int, int], matrix: Array | None) -> Float:
     return np.asarray(there.reshape(here.shape) - here, np.float32)
 
 
-def _shown_alike(stack: Stack, i: int) -> tuple[Float, Float]:
+def _at_common_exposure(stack: Stack, i: int) -> tuple[Float, Float]:
     """The reference and frame i in grey, (H, W) mu-law, clipped as the longer of the two clips."""
-    most = stack.longer(i)
+    most = stack.longer_ev(i)
     reference, other = (
-        mean(shown(stack.codes[k], stack.ev[k], most)) for k in (stack.reference, i)
+        to_grey(clipped_mu_law(stack.codes[k], stack.ev[k], most)) for k in (stack.reference, i)
     )
     return reference, other
 
@@ -251,17 +263,19 @@ def find_flow(stack: Stack, i: int, variational: int, rough: bool = False) -> Fl
         Iterations of the variational refinement at each scale.
     rough : bool
         By fewer patches and steps, without refinement, and at half the resolution of frames that
-        have enough pixels (`refine.ENOUGH`): as good for guesses.
+        have enough pixels (`refine.FULL_RESOLUTION_PIXELS`): as good for guesses.
 
     Returns
     -------
     (H, W, 2) float32
         x and y displacement in pixels.
     """
-    most = stack.longer(i)
-    here, there = (exposed(stack.codes[k], most - stack.ev[k]) for k in (stack.reference, i))
+    most = stack.longer_ev(i)
+    here, there = (
+        grey_at_exposure(stack.codes[k], most - stack.ev[k]) for k in (stack.reference, i)
+    )
     if rough:
-        return rough_flow(here, there, int(here.size > ENOUGH))
+        return coarse_flow(here, there, int(here.size > FULL_RESOLUTION_PIXELS))
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     dis.setFinestScale(0)
     dis.setVariationalRefinementIterations(variational)

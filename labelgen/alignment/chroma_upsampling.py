@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 import cv2
 import numpy as np
 
-from labelgen.core.arrays import Codes, Float, Region, highest, rounded
+from labelgen.core.arrays import Codes, Float, Region, max_channel, to_uint16
 from labelgen.core.response import Sampling, to_depth
 
 TO_JPEG = np.array(
@@ -34,7 +34,7 @@ RESAMPLED = 2
 """px on each side by which the coding of colour spreads it."""
 
 
-def finer(codes: Codes, at: Region, sampling: Sampling, radius: int) -> Codes:
+def upsample_chroma(codes: Codes, at: Region, sampling: Sampling, radius: int) -> Codes:
     """A piece of a frame, its colour at full resolution.
 
     Parameters
@@ -60,12 +60,12 @@ def finer(codes: Codes, at: Region, sampling: Sampling, radius: int) -> Codes:
     y, x = (slice(s.start - a.start, s.stop - a.start) for s, a in zip(at, around, strict=True))
     near = to_depth(codes[around], 16)
     kept = near[y, x].copy()
-    change = _lost(near.astype(np.float32) / np.float32(65535), sampling, radius)[y, x]
-    change[highest(kept) >= CLIPPED * 65535] = 0
-    return rounded(kept + 65535 * change)
+    change = _lost_chroma(near.astype(np.float32) / np.float32(65535), sampling, radius)[y, x]
+    change[max_channel(kept) >= CLIPPED * 65535] = 0
+    return to_uint16(kept + 65535 * change)
 
 
-def doubt(code: Float, sampling: Sampling) -> Float:
+def chroma_uncertainty(code: Float, sampling: Sampling) -> Float:
     """By how much codes may be wrong since their colour was stored so, (H, W, 3) float32.
 
     What brightness does not explain of the colour around a pixel is lost, and what it does explain
@@ -79,10 +79,10 @@ def doubt(code: Float, sampling: Sampling) -> Float:
         Rows and columns that share a colour difference.
     """
     light, *colours = cv2.split(cv2.transform(code, TO_JPEG))
-    detail = light - _as_colour(light, sampling)
-    side = _side(NEAR)
+    detail = light - _resample_as_chroma(light, sampling)
+    side = _window_size(NEAR)
     wrong = np.zeros_like(code)
-    for channel, (colour, slope, common) in enumerate(_follow(light, colours, side), 1):
+    for channel, (colour, slope, common) in enumerate(_regress_on_luma(light, colours, side), 1):
         mean = cv2.blur(colour, side)
         left = cv2.blur(colour * colour, side) - mean * mean - slope * common
         given = np.abs(cv2.blur(slope, side) * detail)
@@ -90,22 +90,22 @@ def doubt(code: Float, sampling: Sampling) -> Float:
     return np.asarray(cv2.transform(wrong, np.abs(FROM_JPEG)), np.float32)
 
 
-def _lost(code: Float, sampling: Sampling, radius: int) -> Float:
+def _lost_chroma(code: Float, sampling: Sampling, radius: int) -> Float:
     """What codes (H, W, 3) of 0 to 1 have lost of their colour, (H, W, 3)."""
     light, *colours = cv2.split(cv2.transform(code, TO_JPEG))
-    shown = _as_colour(light, sampling)
-    side, detail = _side(radius), light - shown
+    shown = _resample_as_chroma(light, sampling)
+    side, detail = _window_size(radius), light - shown
     change = np.zeros_like(code)
-    for channel, (_, slope, _) in enumerate(_follow(shown, colours, side), 1):
+    for channel, (_, slope, _) in enumerate(_regress_on_luma(shown, colours, side), 1):
         change[..., channel] = cv2.blur(slope, side) * detail
     return np.asarray(cv2.transform(change, FROM_JPEG), np.float32)
 
 
-def _side(radius: int) -> tuple[int, int]:
+def _window_size(radius: int) -> tuple[int, int]:
     return 2 * radius + 1, 2 * radius + 1
 
 
-def _follow(
+def _regress_on_luma(
     light: Float, colours: Sequence[Float], side: tuple[int, int]
 ) -> Iterator[tuple[Float, Float, Float]]:
     """Each colour, its slope over brightness around pixels, and its covariance with it, (H, W)."""
@@ -116,7 +116,7 @@ def _follow(
         yield colour, common / variance, common
 
 
-def _as_colour(image: Float, sampling: Sampling) -> Float:
+def _resample_as_chroma(image: Float, sampling: Sampling) -> Float:
     """An image (H, W) as it would be if it were stored as colour is: reduced, then enlarged."""
     height, width = image.shape
     below, right = (-n % step for n, step in zip(image.shape, sampling, strict=True))

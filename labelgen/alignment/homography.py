@@ -15,14 +15,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.alignment.refine import ENOUGH
+from labelgen.alignment.refine import FULL_RESOLUTION_PIXELS
 from labelgen.core import recipe
-from labelgen.core.arrays import Array, Bytes, Codes, Float, highest, shrunk
+from labelgen.core.arrays import Array, Bytes, Codes, Float, downsample, max_channel
 from labelgen.core.bracket import Stack
-from labelgen.core.response import GAMMA, mu_law, shown
+from labelgen.core.response import GAMMA, clipped_mu_law, mu_law
 
-LEAST_MATCHES = 12
-LEAST_GAIN = 0.02
+MIN_MATCHES = 12
+MIN_GAIN = 0.02
 """A homography is used if it lowers the disagreement of the frames by this share at least."""
 ROBUST = 0.1
 """Differences (mu-law) count up to here when agreement is measured: moving things don't decide."""
@@ -36,12 +36,12 @@ STRIDE = 6
 """px between the patches of 8 px that flow is made of."""
 STEP = 8
 """px between the vectors of flow that a homography is fitted to."""
-LEAST_TEXTURE = 4.0
+MIN_TEXTURE = 4.0
 """Standard deviation (codes of 255) within STEP that a vector needs to mean anything."""
-MOST_FOLLOW = 0.6
+MAX_FOLLOW = 0.6
 """Share of the vectors that have to follow a homography, or features are asked."""
-UNIT = (1, 1)
-"""Size of frames whose homographies hold at any size, by `at_size`."""
+UNIT_SIZE = (1, 1)
+"""Size of frames whose homographies hold at any size, by `scale_homography`."""
 
 
 def find_homography(stack: Stack, i: int, settings: recipe.Align) -> Array | None:
@@ -62,17 +62,17 @@ def find_homography(stack: Stack, i: int, settings: recipe.Align) -> Array | Non
         Takes (x, y) of the reference to (x, y) of frame i; None where no homography makes the
         frames agree better than they do unaligned.
     """
-    most = (1 - LEAST_GAIN) * _disagreement(stack, i, np.eye(3))
-    known = stack.maps[i] if stack.maps else None
+    most = (1 - MIN_GAIN) * _disagreement(stack, i, np.eye(3))
+    known = stack.homographies[i] if stack.homographies else None
     if known is not None:
-        matrix = at_size(known, UNIT, stack.size)
+        matrix = scale_homography(known, UNIT_SIZE, stack.size)
         if _disagreement(stack, i, matrix) < most:
             return matrix
-    found = match(stack, i, settings)
+    found = estimate_homography(stack, i, settings)
     return found if found is not None and _disagreement(stack, i, found) < most else None
 
 
-def at_size(matrix: Array, size: tuple[int, int], other: tuple[int, int]) -> Array:
+def scale_homography(matrix: Array, size: tuple[int, int], other: tuple[int, int]) -> Array:
     """A homography (3, 3) of frames of one size (height, width), for the same of another."""
     down, across = (b / a for a, b in zip(size, other, strict=True))
     # Half a pixel, since whole ones are the middles of pixels.
@@ -80,7 +80,7 @@ def at_size(matrix: Array, size: tuple[int, int], other: tuple[int, int]) -> Arr
     return scale @ matrix @ np.linalg.inv(scale)
 
 
-def chained(steps: Sequence[Array | None], start: int, end: int) -> Array | None:
+def chain_homographies(steps: Sequence[Array | None], start: int, end: int) -> Array | None:
     """The homography from one frame to another, by those from each to the one before it.
 
     `steps[k]` takes frame k + 1 to frame k, or is None where that is not known.
@@ -96,35 +96,35 @@ def chained(steps: Sequence[Array | None], start: int, end: int) -> Array | None
     return matrix if end < start else np.linalg.inv(matrix)
 
 
-def match(stack: Stack, i: int, settings: recipe.Align) -> Array | None:
+def estimate_homography(stack: Stack, i: int, settings: recipe.Align) -> Array | None:
     """The homography (3, 3) float64 from the reference to frame i, or None; unverified."""
-    by_flow, follow = _by_flow(stack, i, settings.inlier)
-    if by_flow is not None and follow >= MOST_FOLLOW:
+    by_flow, follow = _from_flow(stack, i, settings.inlier)
+    if by_flow is not None and follow >= MAX_FOLLOW:
         return by_flow
-    by_features = _by_features(stack, i, settings)
+    by_features = _from_features(stack, i, settings)
     return by_flow if by_features is None else by_features
 
 
-def _by_flow(stack: Stack, i: int, inlier: float) -> tuple[Array | None, float]:
+def _from_flow(stack: Stack, i: int, inlier: float) -> tuple[Array | None, float]:
     """A homography, and the share of the vectors of textured places that follow it."""
     height, width = stack.size
-    k = 1 if height * width <= ENOUGH else 2
-    most, pair = stack.longer(i), (stack.reference, i)
-    small = (shrunk(stack.codes[j], (width // k, height // k)) for j in pair)
+    k = 1 if height * width <= FULL_RESOLUTION_PIXELS else 2
+    most, pair = stack.longer_ev(i), (stack.reference, i)
+    small = (downsample(stack.codes[j], (width // k, height // k)) for j in pair)
     here, there = (_equalised(c, most - stack.ev[j]) for c, j in zip(small, pair, strict=True))
-    flow = rough_flow(here, there, FINEST - (k - 1))  # vectors as dense as of the whole frame
+    flow = coarse_flow(here, there, FINEST - (k - 1))  # vectors as dense as of the whole frame
     step = STEP // k
     ys, xs = (np.arange(step // 2, n, step) for n in here.shape)
     light = here.astype(np.float32)
     first, second = (cv2.blur(x, (2 * step, 2 * step)) for x in (light, light * light))
     at = np.ix_(ys, xs)
-    textured = (second - first * first)[at] > LEAST_TEXTURE**2
+    textured = (second - first * first)[at] > MIN_TEXTURE**2
     points = np.dstack(np.meshgrid(xs, ys)).astype(np.float32)[textured]
     one, two = (k * p + np.float32((k - 1) / 2) for p in (points, points + flow[at][textured]))
-    return _fitted(one, two, inlier)
+    return _fit_homography(one, two, inlier)
 
 
-def rough_flow(here: Bytes, there: Bytes, finest: int) -> Float:
+def coarse_flow(here: Bytes, there: Bytes, finest: int) -> Float:
     """Flow from one grey picture (H, W) to another, (H, W, 2) px, ending at some scale.
 
     Of sparse patches and few steps: as good as denser ones where most of it is to be followed, or
@@ -137,7 +137,7 @@ def rough_flow(here: Bytes, there: Bytes, finest: int) -> Float:
     return np.asarray(dis.calc(here, there, None), np.float32)
 
 
-def _by_features(stack: Stack, i: int, settings: recipe.Align) -> Array | None:
+def _from_features(stack: Stack, i: int, settings: recipe.Align) -> Array | None:
     """The homography that most SIFT matches follow."""
     least = min(stack.ev[i], stack.ev[stack.reference])
     sift = cv2.SIFT_create(settings.features)
@@ -145,20 +145,20 @@ def _by_features(stack: Stack, i: int, settings: recipe.Align) -> Array | None:
         sift.detectAndCompute(_equalised(stack.codes[k], least - stack.ev[k]), None)
         for k in (stack.reference, i)
     )
-    if min(len(here), len(there)) < LEAST_MATCHES:
+    if min(len(here), len(there)) < MIN_MATCHES:
         return None
     pairs = cv2.BFMatcher().knnMatch(one, two, 2)
     good = [m[0] for m in pairs if len(m) == 2 and m[0].distance < 0.75 * m[1].distance]
-    return _fitted(
+    return _fit_homography(
         np.array([here[m.queryIdx].pt for m in good], np.float32),
         np.array([there[m.trainIdx].pt for m in good], np.float32),
         settings.inlier,
     )[0]
 
 
-def _fitted(here: Array, there: Array, inlier: float) -> tuple[Array | None, float]:
+def _fit_homography(here: Array, there: Array, inlier: float) -> tuple[Array | None, float]:
     """The homography that most points (N, 2) follow, and their share."""
-    if len(here) < LEAST_MATCHES:
+    if len(here) < MIN_MATCHES:
         return None, 0.0
     matrix, follow = cv2.findHomography(
         here, there, cv2.USAC_MAGSAC, inlier, maxIters=5000, confidence=0.9999
@@ -168,23 +168,23 @@ def _fitted(here: Array, there: Array, inlier: float) -> tuple[Array | None, flo
     return np.asarray(matrix), float(follow.mean())
 
 
-def mean(image: NDArray[Any]) -> NDArray[Any]:
+def to_grey(image: NDArray[Any]) -> NDArray[Any]:
     """Mean (H, W) of the channels of (H, W, 3), same type."""
     return np.asarray(cv2.transform(image, np.full((1, 3), 1 / 3, np.float32)))
 
 
-def exposed(codes: Codes, stops: float) -> Bytes:
+def grey_at_exposure(codes: Codes, stops: float) -> Bytes:
     """Codes exposed so many stops longer, as a grey picture of 8 bits that clips.
 
     Gamma 2.2 makes a gain of light one of codes.
     """
     gain = 2.0 ** (stops / GAMMA) * 255 / np.iinfo(codes.dtype).max
-    return mean(cv2.convertScaleAbs(codes, alpha=gain))
+    return to_grey(cv2.convertScaleAbs(codes, alpha=gain))
 
 
 def _equalised(codes: Codes, stops: float) -> Bytes:
-    """`exposed`, with its contrast evened out."""
-    return np.asarray(cv2.createCLAHE(2.0, (8, 8)).apply(exposed(codes, stops)), np.uint8)
+    """`grey_at_exposure`, with its contrast evened out."""
+    return np.asarray(cv2.createCLAHE(2.0, (8, 8)).apply(grey_at_exposure(codes, stops)), np.uint8)
 
 
 def _disagreement(stack: Stack, i: int, matrix: Array) -> float:
@@ -196,12 +196,13 @@ def _disagreement(stack: Stack, i: int, matrix: Array) -> float:
     moved = cv2.remap(stack.codes[i], there, None, cv2.INTER_LINEAR)
     x, y = cv2.split(there)
     fair = (x >= 0) & (x <= w - 1) & (y >= 0) & (y <= h - 1)
-    most = stack.longer(i)
+    most = stack.longer_ev(i)
     ref, other = (
-        shown(codes, stack.ev[k], most) for codes, k in ((here, stack.reference), (moved, i))
+        clipped_mu_law(codes, stack.ev[k], most)
+        for codes, k in ((here, stack.reference), (moved, i))
     )
     clip = mu_law(np.array(UNCLIPPED * 2.0**-most, np.float32))
-    fair &= highest(np.maximum(ref, other)) < clip
+    fair &= max_channel(np.maximum(ref, other)) < clip
     if fair.mean() < 0.01:
         return np.inf
     return float(np.minimum(np.abs(ref[fair] - other[fair]), ROBUST).mean())

@@ -23,9 +23,9 @@ from labelgen.core.response import GAMMA, GAMMA22, SAMPLES, Response
 Values: TypeAlias = Sequence[float] | Array
 """Exposures or offsets (F,) in stops."""
 
-MOST_BRACKETS = 100
+MAX_BRACKETS = 100
 """So many brackets of a camera, spread over all of them, decide about its curve."""
-LEAST_BINS = 60
+MIN_BINS = 60
 """A ridge with fewer bins, of all brackets of a camera, can't tell a curve."""
 KNOTS = np.sort(np.append(np.linspace(0, 1, 14), 0.975))
 """Of a cubic spline over the root of the code: denser where it is dark, and one more at the
@@ -132,49 +132,49 @@ def calibrate(
         groups.setdefault(view.key, []).append(i)
     for key, group in groups.items():
         given = known.get(key, known.get("*"))
-        results = _group(Each(views.__getitem__, group), given)
+        results = _calibrate_camera(Each(views.__getitem__, group), given)
         found |= dict(zip(group, results, strict=True))
     return [found[i] for i in range(len(views))]
 
 
-def _group(views: Sequence[View], given: Response | None) -> list[Calibration]:
+def _calibrate_camera(views: Sequence[View], given: Response | None) -> list[Calibration]:
     """Calibrate brackets of one camera; those that the common curve does not fit get their own."""
     if given is not None:
-        return [exposures(v, given) for v in views]
-    common = fit_response(_some(views))
+        return [correct_exposures(v, given) for v in views]
+    common = fit_response(_evenly_spaced(views))
     if common is None:
-        return [exposures(v, GAMMA22, assumed=True) for v in views]
-    found = [exposures(v, common) for v in views]
+        return [correct_exposures(v, GAMMA22, assumed=True) for v in views]
+    found = [correct_exposures(v, common) for v in views]
     misfits = sorted(c.misfit for c in found if c.misfit is not None)
     limit = max(OUTLIER_CODES, OUTLIER_RATIO * misfits[(len(misfits) - 1) // 2])
     odd = [i for i, c in enumerate(found) if (c.misfit or 0) > limit]
-    alone = {i: _alone(views[i], found[i]) for i in odd}
+    alone = {i: _own_curve(views[i], found[i]) for i in odd}
     alone = {i: c for i, c in alone.items() if c.response != common}
     if alone:  # they bent the common curve
         rest = [i for i in range(len(views)) if i not in alone]
-        common = fit_response(_some(Each(views.__getitem__, rest))) or common
+        common = fit_response(_evenly_spaced(Each(views.__getitem__, rest))) or common
         for i in rest:
-            found[i] = exposures(views[i], common)
+            found[i] = correct_exposures(views[i], common)
     return [alone.get(i, c) for i, c in enumerate(found)]
 
 
-def _some(views: Sequence[View]) -> Sequence[View]:
-    """At most `MOST_BRACKETS` of those that tell anything, spread over all."""
+def _evenly_spaced(views: Sequence[View]) -> Sequence[View]:
+    """At most `MAX_BRACKETS` of those that tell anything, spread over all."""
     told = [i for i, v in enumerate(views) if len(v.ridge.pair)]
-    return [views[i] for i in told[:: -(-len(told) // MOST_BRACKETS) or 1]]
+    return [views[i] for i in told[:: -(-len(told) // MAX_BRACKETS) or 1]]
 
 
-def _alone(view: View, common: Calibration) -> Calibration:
+def _own_curve(view: View, common: Calibration) -> Calibration:
     """A bracket with a curve of its own, if that fits it much better than the common one."""
     response = fit_response([view])
     if response is None or common.misfit is None:
         return common
-    own = exposures(view, response)
+    own = correct_exposures(view, response)
     better = own.misfit is not None and own.misfit * OUTLIER_RATIO < common.misfit
     return own if better else common
 
 
-def exposures(view: View, response: Response, assumed: bool = False) -> Calibration:
+def correct_exposures(view: View, response: Response, assumed: bool = False) -> Calibration:
     """What the pixels say of the exposures of a bracket, given the response.
 
     Each pair of neighbours has a step of its own, the weighted mean (Tukey) over its ridge. The
@@ -189,7 +189,7 @@ def exposures(view: View, response: Response, assumed: bool = False) -> Calibrat
     linked, off = [False] * (count - 1), np.zeros(len(rest))
     for pair in np.unique(ridge.pair):
         here = ridge.pair == pair
-        step, weight = _location(rest[here], variance[here])
+        step, weight = _robust_mean(rest[here], variance[here])
         off[here] = np.abs(rest[here] - step) / slope[here]
         common = COMMON_ERROR * _mean(slope[here], weight)
         trust = 1 / (INDEPENDENT / weight.sum() + common**2 + EV_ERROR**2)
@@ -203,7 +203,7 @@ def exposures(view: View, response: Response, assumed: bool = False) -> Calibrat
     return Calibration(response, assumed, offset, covariance, tuple(linked), misfit)
 
 
-def _location(rest: Array, variance: Array) -> tuple[float, Array]:
+def _robust_mean(rest: Array, variance: Array) -> tuple[float, Array]:
     """Where values (M,) lie that are mostly good, and the weights (M,) of the good ones."""
     step, scale = 0.0, 1.0
     for k in range(ROUNDS):
@@ -232,7 +232,7 @@ def fit_response(views: Sequence[View]) -> Response | None:
     Response or None
         None where too few pixels can tell.
     """
-    if sum(len(v.ridge.pair) for v in views) < LEAST_BINS:
+    if sum(len(v.ridge.pair) for v in views) < MIN_BINS:
         return None
     free, named = free_response(views), (GAMMA22, Response("srgb"))
     fits = {r: _misfit(views, r) for r in (*named, free)}
@@ -247,7 +247,7 @@ def fit_response(views: Sequence[View]) -> Response | None:
 
 def _misfit(views: Sequence[View], response: Response) -> tuple[float, float]:
     """Median misfit (codes) of brackets, and the power that their stated exposures ask for."""
-    found = [exposures(v, response) for v in views]
+    found = [correct_exposures(v, response) for v in views]
     misfits = [c.misfit for c in found if c.misfit is not None]
     power = _power([v.ev for v in views], [c.offset for c in found])
     return float(np.median(misfits)), power

@@ -15,26 +15,22 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from labelgen.calibration.calibrate import Calibration, View, calibrate
-from labelgen.calibration.noise import fit
-from labelgen.calibration.survey import (
-    UNKNOWN,
-    Survey,
-    response_name,
-)
+from labelgen.calibration.noise import fit_noise
+from labelgen.calibration.survey import UNKNOWN_CAMERA, Survey, response_name
 from labelgen.core.arrays import Packed, packed
 from labelgen.core.errors import UserError
 from labelgen.core.lazy import Each
 from labelgen.core.response import GAMMA22, NAMED, Response
-from labelgen.core.validation import NOT_JSON, read_json
-from labelgen.dataset.format import read_header
+from labelgen.core.validation import PARSE_ERRORS, read_json
+from labelgen.dataset.format import read_dataset_header
 
-LEAST_EV = 0.03
+MIN_EV = 0.03
 """Smaller corrections (stops) are dropped: what is stated exactly stays as it is stated."""
 NOTABLE_EV = 0.15
 """Corrections of an exposure by more (stops) are remarked on."""
 
 
-def calibrated(
+def calibrate_surveys(
     surveys: Sequence[Survey], known: Mapping[str, Response] | None = None
 ) -> Sequence[Survey]:
     """Surveys with response and noise of their cameras, and exposures corrected by the pixels.
@@ -62,13 +58,13 @@ def calibrated(
                 given[s.seen.key] = GAMMA22
     views = Each(lambda i: _view(surveys[i], known or {}), at)
     found = dict(zip(at, calibrate(views, given), strict=True))
-    corrected = Each(lambda i: _calibrated(surveys[i], found.get(i)), range(len(surveys)))
-    return Each(_without_rows, with_noise(corrected))
+    corrected = Each(lambda i: _apply_calibration(surveys[i], found.get(i)), range(len(surveys)))
+    return Each(_without_rows, estimate_noise(corrected))
 
 
 def _view(found: Survey, known: Mapping[str, Response]) -> View:
     assert found.seen
-    return replace(found.seen.view(), key=_key(found.seen.key, found.name, known))
+    return replace(found.seen.view(), key=_response_key(found.seen.key, found.name, known))
 
 
 def _without_rows(found: Survey) -> Survey:
@@ -78,7 +74,7 @@ def _without_rows(found: Survey) -> Survey:
     return replace(found, seen=replace(found.seen, rows=packed([]), noise=()))
 
 
-def with_noise(surveys: Sequence[Survey]) -> Sequence[Survey]:
+def estimate_noise(surveys: Sequence[Survey]) -> Sequence[Survey]:
     """Surveys, their response known, with the noise of their camera at the ISO of the reference.
 
     Parameters
@@ -91,13 +87,15 @@ def with_noise(surveys: Sequence[Survey]) -> Sequence[Survey]:
         for pool, rows in _rows(s).items():
             if not pool.alone:
                 pools.setdefault(pool, packed([])).extend(rows)
-    shared = {pool: fit(rows, pool.response, pool.bits) for pool, rows in pools.items()}
+    shared = {pool: fit_noise(rows, pool.response, pool.bits) for pool, rows in pools.items()}
 
     def of(found: Survey) -> tuple[float, float] | None:
         if not found.seen:
             return None
         pool = _pool(found, found.seen.iso[found.seen.used[found.reference]])
-        return fit(_rows(found)[pool], pool.response, pool.bits) if pool.alone else shared[pool]
+        return (
+            fit_noise(_rows(found)[pool], pool.response, pool.bits) if pool.alone else shared[pool]
+        )
 
     noise = [of(s) for s in surveys]
     return Each(lambda i: replace(surveys[i], noise=noise[i]), range(len(noise)))
@@ -130,20 +128,20 @@ def _pool(found: Survey, iso: float) -> _Pool:
     return _Pool(found.seen.key, iso, response, found.depth, "" if known else found.name)
 
 
-def _key(camera: str, name: str, known: Mapping[str, Response]) -> str:
+def _response_key(camera: str, name: str, known: Mapping[str, Response]) -> str:
     """Under what a response is known: by the camera, or by the bracket where it has its own."""
     own = [k for k in known if k.startswith(f"{camera}: ")]
     own = [k for k in own if f"/{k.removeprefix(f'{camera}: ')}".endswith(f"/{name}")]
     return own[0] if len(own) == 1 else camera
 
 
-def _calibrated(found: Survey, calibration: Calibration | None) -> Survey:
+def _apply_calibration(found: Survey, calibration: Calibration | None) -> Survey:
     if not found.seen or not calibration:
         return found
     used = found.seen.used
     steps = [calibration.correction(i, used[found.reference]) for i in used]
     told = not calibration.assumed  # by a curve that is assumed pixels would correct nothing
-    kept = [d if told and abs(d) > LEAST_EV else 0.0 for d, _ in steps]
+    kept = [d if told and abs(d) > MIN_EV else 0.0 for d, _ in steps]
     ev = tuple(round(s + d, 4) for s, d in zip(found.stated, kept, strict=True))
     remarks = [
         f"{path.name}: reads {d:+.2f} EV against {origin}; corrected"
@@ -166,7 +164,7 @@ def _calibrated(found: Survey, calibration: Calibration | None) -> Survey:
     )
 
 
-def found_responses(surveys: Sequence[Survey]) -> dict[str, Any]:
+def responses_by_camera(surveys: Sequence[Survey]) -> dict[str, Any]:
     """The responses of calibrated brackets by camera, as a dataset stores them.
 
     Each has "name" ("assumed" where nothing told it), perhaps "curves", "brackets" (how many) and
@@ -199,7 +197,7 @@ def _entry(response: Response, assumed: bool, misfits: Sequence[float | None]) -
     }
 
 
-def responses(option: str) -> dict[str, Response] | None:
+def load_responses(option: str) -> dict[str, Response] | None:
     """What ``--response`` means: responses by camera ("*" is any), or None to find them.
 
     Parameters
@@ -222,17 +220,17 @@ def responses(option: str) -> dict[str, Response] | None:
         names = ", ".join(("auto", *NAMED))
         raise UserError(f"--response {option}: expected {names}, or a dataset or .json file")
     try:
-        stored = read_header(path).responses if path.suffix == ".h5" else read_json(path)
-    except NOT_JSON as e:
+        stored = read_dataset_header(path).responses if path.suffix == ".h5" else read_json(path)
+    except PARSE_ERRORS as e:
         raise UserError(f"{path}: expected responses as 'labelgen build' writes them") from e
     try:
-        return from_stored(stored)
-    except (UserError, *NOT_JSON) as e:
+        return stored_responses(stored)
+    except (UserError, *PARSE_ERRORS) as e:
         raise UserError(f"{path}: expected responses as 'labelgen build' writes them") from e
 
 
-def from_stored(stored: Mapping[str, Any]) -> dict[str, Response]:
-    """The responses that a dataset holds (`found_responses`), without those assumed."""
+def stored_responses(stored: Mapping[str, Any]) -> dict[str, Response]:
+    """The responses that a dataset holds (`responses_by_camera`), without those assumed."""
     return {
         key: Response.from_json(entry)
         for key, entry in stored.items()
@@ -240,6 +238,6 @@ def from_stored(stored: Mapping[str, Any]) -> dict[str, Response]:
     }
 
 
-def known_cameras(stored: Mapping[str, Any]) -> dict[str, Response]:
-    """Of `from_stored` the cameras that have a name: what is known of them holds elsewhere."""
-    return {k: v for k, v in from_stored(stored).items() if not k.startswith(UNKNOWN)}
+def named_camera_responses(stored: Mapping[str, Any]) -> dict[str, Response]:
+    """Of `stored_responses` the cameras that have a name: what is known of them holds elsewhere."""
+    return {k: v for k, v in stored_responses(stored).items() if not k.startswith(UNKNOWN_CAMERA)}

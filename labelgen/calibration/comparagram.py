@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 
 from labelgen.alignment.align import working_size
-from labelgen.alignment.homography import UNIT, at_size, match
-from labelgen.core.arrays import Array, Codes, Float, Mask, Packed, median, power, shrunk
+from labelgen.alignment.homography import UNIT_SIZE, estimate_homography, scale_homography
+from labelgen.core.arrays import Array, Codes, Float, Mask, Packed, downsample, median, power
 from labelgen.core.bracket import Stack
 from labelgen.core.recipe import Align
 from labelgen.core.response import GAMMA, decode, to_depth
@@ -30,11 +30,11 @@ WINDOW, STRIDE = 5, 3
 """Places are windows of so many px, so many apart."""
 FLAT = 0.08
 """A place is flat if its codes (0..1) differ by less: misalignment and blur don't show there."""
-LEAST_CODE, MOST_CODE = 0.008, 0.9965
+MIN_CODE, MAX_CODE = 0.008, 0.9965
 """No pixel of a place is darker in the shorter frame, or brighter in the longer one."""
 TOP = 65535
 """The highest code."""
-LEAST_COUNT = 20
+MIN_COUNT = 20
 """A bin with fewer places says nothing."""
 SUBSET = 4
 """So many pixels share one that is looked at, where a mean is all that is asked."""
@@ -70,13 +70,13 @@ class Ridge:
         return tuple(tuple(round(float(v), 5) for v in row) for row in zip(*columns, strict=True))
 
 
-def ridge(frames: Sequence[Codes], ev: Sequence[float]) -> tuple[Ridge, list[Array | None]]:
+def find_ridge(frames: Sequence[Codes], ev: Sequence[float]) -> tuple[Ridge, list[Array | None]]:
     """The ridges of the comparagrams of neighbouring frames, and the geometry found for them.
 
     Parameters
     ----------
     frames : sequence of (h, w, 3) uint16
-        What `reduced` makes of the frames, shortest exposure first, all of one size.
+        What `downsample_codes` makes of the frames, shortest exposure first, all of one size.
     ev : sequence of float
         Stated exposures in stops; only alignment makes use of them.
 
@@ -86,32 +86,32 @@ def ridge(frames: Sequence[Codes], ev: Sequence[float]) -> tuple[Ridge, list[Arr
         Empty where nothing is flat and well exposed in two neighbours.
     steps : list of (3, 3) float64 or None
         Homographies to each frame from the next longer one, in shares of the frame
-        (`labelgen.alignment.homography.UNIT`); None where it was taken as it is.
+        (`labelgen.alignment.homography.UNIT_SIZE`); None where it was taken as it is.
     """
     rows: list[tuple[float, ...]] = []
     steps: list[Array | None] = []
     for pair, (short, long) in enumerate(pairwise(frames)):
-        aligned, matrix = _aligned(short, long, ev[pair + 1] - ev[pair])
+        aligned, matrix = _align_pair(short, long, ev[pair + 1] - ev[pair])
         rows += [(pair, *row) for row in _ridge(aligned, long)]
         size = short.shape[0], short.shape[1]
-        steps.append(None if matrix is None else at_size(matrix, size, UNIT))
+        steps.append(None if matrix is None else scale_homography(matrix, size, UNIT_SIZE))
     return Ridge.of(rows), steps
 
 
-def reduced(codes: Codes) -> Codes:
+def downsample_codes(codes: Codes) -> Codes:
     """Codes (H, W, 3) uint8 or uint16 as (h, w, 3) uint16, at working size."""
     h, w = codes.shape[:2]
     deep, size = to_depth(codes, 16), working_size((h, w), MEGAPIXELS)
-    return shrunk(deep, size) if size else deep
+    return downsample(deep, size) if size else deep
 
 
-def _aligned(short: Codes, long: Codes, step: float) -> tuple[Codes, Array | None]:
+def _align_pair(short: Codes, long: Codes, step: float) -> tuple[Codes, Array | None]:
     """The shorter frame as the longer one sees it, 0 where it does not reach, and by what map.
 
     It is taken as it is unless a homography makes the codes of the frames fit one curve better,
     whatever that curve is: the response is not known yet.
     """
-    matrix = match(Stack((short, long), (0.0, step), 1), 0, Align(features=FEATURES))
+    matrix = estimate_homography(Stack((short, long), (0.0, step), 1), 0, Align(features=FEATURES))
     if matrix is None:
         return short, None
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -125,8 +125,8 @@ def _aligned(short: Codes, long: Codes, step: float) -> tuple[Codes, Array | Non
 def _scatter(short: Codes, long: Codes, where: Mask) -> float:
     """How far the green codes of one frame are off a curve over those of the other (mean)."""
     x, y = (frame[..., 1][where][::SUBSET] * np.float32(1 / TOP) for frame in (short, long))
-    exposed = (x > LEAST_CODE) & (y < MOST_CODE)
-    if exposed.sum() < LEAST_COUNT:
+    exposed = (x > MIN_CODE) & (y < MAX_CODE)
+    if exposed.sum() < MIN_COUNT:
         return np.inf
     x, at = x[exposed], np.minimum((y[exposed] * 4 * BINS).astype(int), 4 * BINS - 1)
     curve = np.bincount(at, x) / np.maximum(np.bincount(at), 1)
@@ -141,7 +141,7 @@ def _ridge(short: Codes, long: Codes) -> list[tuple[float, ...]]:
     for channel, pair in enumerate(zip(cv2.split(short), cv2.split(long), strict=True)):
         lows = [cv2.erode(x, window)[at] for x in pair]
         highs = [cv2.dilate(x, window)[at] for x in pair]
-        flat = (lows[0] >= LEAST_CODE * TOP) & (highs[1] < MOST_CODE * TOP)
+        flat = (lows[0] >= MIN_CODE * TOP) & (highs[1] < MAX_CODE * TOP)
         for low, high in zip(lows, highs, strict=True):
             flat &= high - low < FLAT * TOP
         # Noise is of the light: means of codes would be too dark where it is strong.
@@ -162,7 +162,7 @@ def _bins(short: Float, long: Float) -> list[tuple[float, ...]]:
     borders = np.searchsorted(long, np.linspace(0, 1, BINS + 1))
     rows: list[tuple[float, ...]] = []
     for start, stop in pairwise(borders):
-        if stop - start < LEAST_COUNT:
+        if stop - start < MIN_COUNT:
             continue
         x, y = short[start:stop].astype(np.float64), long[start:stop].astype(np.float64)
         middle = median(x)

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from labelgen.core.arrays import Codes, Float, highest, shrunk
+from labelgen.core.arrays import Codes, Float, downsample, max_channel
 from labelgen.core.errors import Rejected
 from labelgen.core.response import GAMMA, decode
 
@@ -15,13 +15,13 @@ PREVIEW = 8
 """Pixels are looked at reduced by this factor: noise and small motion average out."""
 MIDTONES = 0.08, 0.9
 """Codes of the shorter frame between which a pixel tells how much longer the other one is."""
-LEAST_MIDTONES = 0.02
+MIN_MIDTONES = 0.02
 """Share of the frame that has to be there to tell it."""
 STEP_LOW, STEP_HIGH = 0.5, 1.7
 STEP_LOW_SLACK, STEP_HIGH_SLACK = 0.1, 0.5
 """A pixel bears out a step if it brightens by a stated step times low minus slack to a stated step
 times high plus slack (stops): camera tone curves make 1 EV read as 1.25 EV and up to 2 EV."""
-LEAST_AGREEMENT = 0.2
+MIN_AGREEMENT = 0.2
 """Exposures are wrong where fewer of the midtones bear them out; what moves does not."""
 BLACK = 0.03
 """A bracket whose longest frame nowhere rises above this code is black."""
@@ -33,13 +33,13 @@ def preview(codes: Codes) -> Float:
     By averaging: first some codes, which is about the same and cheaper, then light.
     """
     h, w = codes.shape[:2]
-    half = shrunk(codes, (max(1, w // 2), max(1, h // 2)))
-    return shrunk(decode(half), (max(1, w // PREVIEW), max(1, h // PREVIEW)))
+    half = downsample(codes, (max(1, w // 2), max(1, h // 2)))
+    return downsample(decode(half), (max(1, w // PREVIEW), max(1, h // PREVIEW)))
 
 
-def well_exposed(frame: Float) -> float:
+def well_exposed_share(frame: Float) -> float:
     """Share of the pixels of a preview that are neither clipped nor dark."""
-    code = highest(frame) ** np.float32(1 / GAMMA)
+    code = max_channel(frame) ** np.float32(1 / GAMMA)
     return float(((code > MIDTONES[0]) & (code < MIDTONES[1])).mean())
 
 
@@ -71,7 +71,7 @@ def check_pixels(names: Sequence[str], evs: Sequence[float], previews: Sequence[
     for (i, a), (j, b) in pairwise(enumerate(codes)):
         stated = evs[j] - evs[i]
         agreement, measured = measured_step(a, b, stated)
-        if agreement < LEAST_AGREEMENT:
+        if agreement < MIN_AGREEMENT:
             raise Rejected(
                 f"exposures contradict the pixels: {names[i]} to {names[j]} is {stated:.2f} EV by "
                 f"the metadata and reads as {measured:.2f} EV; write the true EVs to exposure.txt"
@@ -97,9 +97,9 @@ def measured_step(a: Float, b: Float, stated: float) -> tuple[float, float]:
     measured : float
         Median of their steps in stops.
     """
-    shorter, longer = highest(a), highest(b)
+    shorter, longer = max_channel(a), max_channel(b)
     midtones = (shorter > MIDTONES[0]) & (shorter < MIDTONES[1])
-    if midtones.mean() < LEAST_MIDTONES:
+    if midtones.mean() < MIN_MIDTONES:
         return 1.0, stated
     shorter, longer = shorter[midtones], np.maximum(longer[midtones], 1e-3)
     step = GAMMA * np.log2(longer / shorter)

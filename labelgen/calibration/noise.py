@@ -30,13 +30,13 @@ BINS = 16
 """Levels are binned by the fourth root of light: finer in the dark, where read-out shows."""
 FLATTEST = 0.05
 """Share of the blocks of a level that is taken for flat."""
-LEAST_BLOCKS = 3
+MIN_BLOCKS = 3
 PIXELS = 2.5e5
 """Of larger frames strips are looked at, so many pixels in all."""
 BRIGHTEST = 0.85
 """Light above which many cameras bend their curve or clip."""
-LEAST_ROWS = 12
-LEAST_RANGE = 4.0
+MIN_ROWS = 12
+MIN_RANGE = 4.0
 """Brightest over darkest level: without some range, photons and read-out look the same."""
 BLACK = 2.0
 """Read-out hardly shows above black: as if so many black blocks had shown the default of it."""
@@ -49,11 +49,12 @@ WHITE = 2.0
 """Variance at half over that at full resolution, up to which noise is white, give or take."""
 
 
-def observe(codes: Codes) -> list[Row]:
+def observe_noise(codes: Codes) -> list[Row]:
     """The noise of the flattest blocks of a frame, by channel and level.
 
-    Light is that of gamma 2.2, whatever the camera; `fit` knows better. Half resolution are means
-    of 2 x 2 px, their standard deviation times 2: the same if noise is white, more if it is smooth.
+    Light is that of gamma 2.2, whatever the camera; `fit_noise` knows better. Half resolution are
+    means of 2 x 2 px, their standard deviation times 2: the same if noise is white, more if it is
+    smooth.
 
     Parameters
     ----------
@@ -118,7 +119,7 @@ def _levels(image: Float) -> dict[int, tuple[float, float, int]]:
     for k in range(BINS):
         inside = np.flatnonzero(level == k)
         count = int(np.ceil(FLATTEST * len(inside)))
-        if count >= LEAST_BLOCKS:
+        if count >= MIN_BLOCKS:
             flat = inside[np.argpartition(low[inside], count - 1)[:count]]
             # The median of chi squared is two thirds below its mean, the degrees of freedom.
             variance = median(high[flat]) / (len(waves) - 2 / 3)
@@ -126,7 +127,9 @@ def _levels(image: Float) -> dict[int, tuple[float, float, int]]:
     return found
 
 
-def fit(rows: Sequence[Row] | Packed, response: Response, bits: int) -> tuple[float, float] | None:
+def fit_noise(
+    rows: Sequence[Row] | Packed, response: Response, bits: int
+) -> tuple[float, float] | None:
     """Full well and read noise of a camera at an ISO, in electrons.
 
     Smooth noise (of demosaicing, denoising, JPEG) is scaled to what it is at half resolution. Less
@@ -137,7 +140,7 @@ def fit(rows: Sequence[Row] | Packed, response: Response, bits: int) -> tuple[fl
     Parameters
     ----------
     rows : sequence of Row, or packed
-        Of all frames (`observe`).
+        Of all frames (`observe_noise`).
     response : Response
         Of the camera.
     bits : int
@@ -155,18 +158,18 @@ def fit(rows: Sequence[Row] | Packed, response: Response, bits: int) -> tuple[fl
     rounding = width**2 / 12
     variance = (table[:, 1] * slope) ** 2
     both = table[:, 1:3].min(1) > 0
-    if both.sum() < LEAST_ROWS / 2:
+    if both.sum() < MIN_ROWS / 2:
         return None
     # Texture makes the ratio larger, and many levels have some: the smallest ones tell.
     smooth = float(np.quantile(np.square(table[both, 2] / table[both, 1]), 0.1))
     # Codes that hardly ever differ by one show no noise: how much less than that is open.
     seen = variance > 1.5 * rounding
-    if seen.mean() < 0.5 or seen.sum() < LEAST_ROWS:
+    if seen.mean() < 0.5 or seen.sum() < MIN_ROWS:
         return None
     light, variance, rounding = light[seen], variance[seen], rounding[seen]
-    if light.max() < LEAST_RANGE * light.min():
+    if light.max() < MIN_RANGE * light.min():
         return None
-    gain, floor, scatter = _line(light, variance - rounding, rounding, table[seen, 3])
+    gain, floor, scatter = _fit_line(light, variance - rounding, rounding, table[seen, 3])
     if scatter > SCATTER or gain <= 0:
         return None
     if smooth > WHITE:
@@ -181,7 +184,7 @@ def fit(rows: Sequence[Row] | Packed, response: Response, bits: int) -> tuple[fl
     return float(f"{well:.4g}"), float(f"{read:.3g}")
 
 
-def _line(
+def _fit_line(
     light: Array, variance: Array, rounding: Array, count: Array
 ) -> tuple[float, float, float]:
     """Slope and offset of variance over light, neither below 0, and what rows are off by.
@@ -197,7 +200,7 @@ def _line(
         if black:
             rows = np.vstack([rows, (0, np.sqrt(BLACK) / black)])
             seen = np.append(seen, np.sqrt(BLACK))
-        gain, floor = nonnegative(rows, seen)
+        gain, floor = nonnegative_least_squares(rows, seen)
         model = columns @ (gain, floor) + rounding
         off = np.log((variance + rounding) / model)
         trust = weight / (1 + np.square(off / TOLERANCE))
@@ -205,7 +208,7 @@ def _line(
     return float(gain), float(floor), float(np.median(np.abs(off)))
 
 
-def nonnegative(rows: Array, seen: Array) -> Array:
+def nonnegative_least_squares(rows: Array, seen: Array) -> Array:
     """Least squares of which neither number is below 0.
 
     Not by SciPy, which takes as long to import as a worker takes to start.

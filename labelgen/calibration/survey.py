@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from labelgen.alignment.homography import chained
+from labelgen.alignment.homography import chain_homographies
 from labelgen.calibration.calibrate import View
-from labelgen.calibration.comparagram import Ridge, reduced, ridge
-from labelgen.calibration.exposure_check import check_pixels, preview, well_exposed
-from labelgen.calibration.noise import observe
+from labelgen.calibration.comparagram import Ridge, downsample_codes, find_ridge
+from labelgen.calibration.exposure_check import check_pixels, preview, well_exposed_share
+from labelgen.calibration.noise import observe_noise
 from labelgen.core.arrays import Array, Codes, Float, Packed, packed
 from labelgen.core.bracket import (
     TRUTH,
@@ -27,22 +27,22 @@ from labelgen.core.bracket import (
     Frame,
     Stack,
     distinct_exposures,
-    exposures_of,
+    exposure_values,
+    frame_window,
     used_frames,
-    window,
 )
 from labelgen.core.errors import Rejected, UserError
 from labelgen.core.files import kind_of_file, sha256
 from labelgen.core.response import GAMMA22, Response, bit_depth
 from labelgen.photos import raw
-from labelgen.photos.frame_cache import WORTH, keep
+from labelgen.photos.frame_cache import MIN_DECODE_TIME, store_frames
 from labelgen.photos.frames import Frames, read_frames
 from labelgen.photos.masks import read_masks
 from labelgen.photos.pictures import read_hdr
-from labelgen.photos.stack import load
+from labelgen.photos.stack import load_stack
 
-MOST_FRAMES = 16
-UNKNOWN = "unknown camera"
+MAX_FRAMES = 16
+UNKNOWN_CAMERA = "unknown camera"
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ class Selection:
     bayer: str = ""
 
     def __post_init__(self) -> None:
-        if not 2 <= self.frames <= MOST_FRAMES:
-            raise UserError(f"--frames is {self.frames}, expected 2 to {MOST_FRAMES}")
+        if not 2 <= self.frames <= MAX_FRAMES:
+            raise UserError(f"--frames is {self.frames}, expected 2 to {MAX_FRAMES}")
         if not 0 <= self.position < self.frames:
             raise UserError(
                 f"--reference is {self.reference}, expected 0 to {self.frames - 1}, or auto"
@@ -97,9 +97,9 @@ class Seen:
 
     `key` names camera and processing; `ev` are the stated exposures (stops) of the frames that
     were looked at, shortest first; `used` their indices that a dataset takes; `rows` the ridges
-    (`rows`) of neighbours. `iso` and `noise` (`observe`)
+    (`rows`) of neighbours. `iso` and `noise` (`observe_noise`)
     are those of the same frames; an ISO is 0 where nothing says it. `steps` are the homographies
-    between neighbours (`ridge`), empty where unknown. Rows are packed: a
+    between neighbours (`find_ridge`), empty where unknown. Rows are packed: a
     build remembers those of all brackets.
     """
 
@@ -111,10 +111,10 @@ class Seen:
     noise: tuple[Packed, ...] = ()
     steps: tuple[Packed, ...] = ()
 
-    def maps(self, reference: int) -> tuple[Array | None, ...]:
-        """From the reference, an index of those used, to each frame used (`Stack.maps`)."""
+    def homographies(self, reference: int) -> tuple[Array | None, ...]:
+        """From the reference, an index of those used, to each frame used (`Stack.homographies`)."""
         steps = [np.array(s).reshape(3, 3) if s else None for s in self.steps]
-        return tuple(chained(steps, self.used[reference], i) for i in self.used)
+        return tuple(chain_homographies(steps, self.used[reference], i) for i in self.used)
 
     def view(self) -> View:
         """As `labelgen.calibration.calibrate` takes it."""
@@ -205,8 +205,8 @@ def _look(codes: Codes, linear: bool) -> _Look:
     if linear:
         codes = Response("linear").recode(codes)
     size = codes.shape[0], codes.shape[1]
-    noise = packed(observe(codes))
-    return _Look(size, bit_depth(codes), preview(codes), reduced(codes), noise)
+    noise = packed(observe_noise(codes))
+    return _Look(size, bit_depth(codes), preview(codes), downsample_codes(codes), noise)
 
 
 def _survey(bracket: Bracket, selection: Selection, kept: Path | None) -> Survey:
@@ -227,11 +227,11 @@ def _survey(bracket: Bracket, selection: Selection, kept: Path | None) -> Survey
     looks = [_look(codes, read.linear) for codes in read.codes]
     _check_sizes(frames, [look.size for look in looks], selection.patch)
     idle = [m.name for m in bracket.masks if not np.any(read_masks([m], looks[0].size))]
-    ev_of = dict(zip(bracket.frames, exposures_of(bracket.frames), strict=True))
+    ev_of = dict(zip(bracket.frames, exposure_values(bracket.frames), strict=True))
     evs = [ev_of[f] for f in frames]
     check_pixels([f.path.name for f in frames], evs, [look.preview for look in looks])
-    if kept and spent > WORTH * sum(codes.nbytes for codes in read.codes):
-        keep(read, kept)
+    if kept and spent > MIN_DECODE_TIME * sum(codes.nbytes for codes in read.codes):
+        store_frames(read, kept)
     shortest = min(ev_of.values())
     stated = tuple(ev - evs[0] for ev in evs)
     depth = max(look.depth for look in looks)
@@ -268,8 +268,8 @@ def _seen(bracket: Bracket, used: Mapping[Frame, _Look], linear: bool, bayer: st
         with contextlib.suppress(Rejected):  # it is not used, so it may be damaged
             looks[frame] = _look(read_frames([frame.path], 0, bayer).codes[0], linear)
     order = [f for f in distinct_exposures(bracket) if f in looks and looks[f].size == like.size]
-    ev = exposures_of(order)
-    ridges, steps = ridge([looks[f].codes for f in order], ev)
+    ev = exposure_values(order)
+    ridges, steps = find_ridge([looks[f].codes for f in order], ev)
     return Seen(
         camera_key(bracket, like.size, like.depth) + (", linear" if linear else ""),
         tuple(e - ev[0] for e in ev),
@@ -284,7 +284,7 @@ def _seen(bracket: Bracket, used: Mapping[Frame, _Look], linear: bool, bayer: st
 def camera_key(bracket: Bracket, size: tuple[int, int], depth: int) -> str:
     """Name of camera and processing: brackets that share it are taken to share a response."""
     kind = kind_of_file(bracket.frames[0].path)
-    whose = bracket.camera or f"{UNKNOWN} {max(size)}x{min(size)}"
+    whose = bracket.camera or f"{UNKNOWN_CAMERA} {max(size)}x{min(size)}"
     return f"{whose}, {kind}, {depth} bit"
 
 
@@ -295,10 +295,10 @@ def _best_exposed(frames: Sequence[Frame], selection: Selection) -> tuple[Frame,
 
     def share(i: int) -> float:
         read = read_frames([frames[i].path], 0, selection.bayer)
-        return well_exposed(_look(read.codes[0], read.linear).preview)
+        return well_exposed_share(_look(read.codes[0], read.linear).preview)
 
     centre = max(range(low, high + 1), key=share)
-    return window(frames, selection.frames, position, centre)
+    return frame_window(frames, selection.frames, position, centre)
 
 
 def _check_sizes(frames: Sequence[Frame], sizes: Sequence[tuple[int, int]], patch: int) -> None:
@@ -316,8 +316,8 @@ def response_name(response: Response, assumed: bool) -> str:
     return f"{response.name} (assumed)" if assumed else response.name
 
 
-def frames_of(found: Survey, reference: int, read: Frames | None = None) -> Stack:
-    """The pixels of the frames used, as `load` has them; decoded, or as `read`.
+def load_surveyed(found: Survey, reference: int, read: Frames | None = None) -> Stack:
+    """The pixels of the frames used, as `load_stack` has them; decoded, or as `read`.
 
     Raises
     ------
@@ -325,11 +325,11 @@ def frames_of(found: Survey, reference: int, read: Frames | None = None) -> Stac
         A frame or a mask is damaged, or sizes differ.
     """
     how = found.response, found.bayer, found.noise, found.masks, read
-    stack = load(found.paths, found.ev, reference, *how)
+    stack = load_stack(found.paths, found.ev, reference, *how)
     # What is masked was in sight of the survey, and may not bear on any pixel.
     if found.seen is None or found.masks:
         return stack
-    return replace(stack, maps=found.seen.maps(reference))
+    return replace(stack, homographies=found.seen.homographies(reference))
 
 
 def read_truth(found: Survey) -> Float:

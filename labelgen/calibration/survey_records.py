@@ -12,7 +12,7 @@ import labelgen
 from labelgen.calibration.survey import Seen, Selection, Survey, response_name, survey
 from labelgen.core.arrays import packed
 from labelgen.core.bracket import Bracket
-from labelgen.core.files import key_of, write_json
+from labelgen.core.files import short_hash, write_json
 from labelgen.photos import limits, raw
 
 
@@ -28,10 +28,10 @@ def survey_cached(
         repr(bracket),
         repr(selection),
         labelgen.__version__,
-        *(raw.version_of(name) for name in ("pillow", "pillow-heif", "rawpy")),
+        *(raw.installed_version(name) for name in ("pillow", "pillow-heif", "rawpy")),
         *(f"{s.st_size} {s.st_mtime_ns}" for s in stats),
     ]
-    key = key_of("\n".join(facts))
+    key = short_hash("\n".join(facts))
     memory = folder / f"survey-{key}.json"
     if memory.exists():
         return from_json(json.loads(memory.read_text()))
@@ -74,7 +74,7 @@ def noise_record(found: Survey) -> dict[str, float] | None:
     return dict(zip(("full_well", "read"), found.noise, strict=True)) if found.noise else None
 
 
-def as_record(found: Survey, relative: Sequence[str]) -> dict[str, Any]:
+def survey_record(found: Survey, relative: Sequence[str]) -> dict[str, Any]:
     """A survey for the dataset: JSON, with files by their path relative to RAW."""
     if found.rejected:
         return {"rejected": found.rejected} | (
@@ -96,7 +96,7 @@ def as_record(found: Survey, relative: Sequence[str]) -> dict[str, Any]:
     if found.bayer:
         record["bayer"] = found.bayer
     if any(p.suffix.lower() in limits.RAW_SUFFIXES for p in found.paths):
-        record["developed"] = f"rawpy {raw.version_of('rawpy')}"
+        record["developed"] = f"rawpy {raw.installed_version('rawpy')}"
     if found.truth_sha256:
         record |= {"truth_sha256": found.truth_sha256, "truth_ev": round(found.darker, 6)}
     if found.masks:

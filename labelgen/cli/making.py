@@ -55,13 +55,13 @@ def scan(
     """Find the brackets below a folder: frames, exposures and where they came from."""
     from labelgen.core.files import check_parent, write_json
     from labelgen.discovery import groups_file, scan
-    from labelgen.pipeline.check_brackets import checked
+    from labelgen.pipeline.check_brackets import check_brackets
 
     with Bar() as bar:
         brackets, findings = scan.scan(raw, progress=bar), list[dict[str, Any]]()
         if check:
-            brackets, findings = checked(brackets, bayer, progress=bar)
-    listed = groups_file.as_json(brackets, raw)
+            brackets, findings = check_brackets(brackets, bayer, progress=bar)
+    listed = groups_file.brackets_as_json(brackets, raw)
     for entry, finding in zip(listed, findings, strict=False):
         entry |= {k: v for k, v in finding.items() if k != "measured_ev"}
         for frame, ev in zip(entry["frames"], finding["measured_ev"], strict=True):

@@ -51,17 +51,17 @@ from labelgen.cli.text import echo, echo_json
 @json_option
 def card(dataset: Path, overwrite: bool, as_json: bool, **said: str) -> None:
     """Write what goes with a dataset: README.md, croissant.json, recipe.toml, SHA256SUMS."""
-    from labelgen.dataset.format import read_header
+    from labelgen.dataset.format import read_dataset_header
     from labelgen.share.card import card as write_card
     from labelgen.share.card import check_card
-    from labelgen.share.facts import Facts
+    from labelgen.share.card_metadata import CardMetadata
 
-    known = read_header(dataset)
+    known = read_dataset_header(dataset)
     check_card(dataset, overwrite)
     for name, question in (("license", "Licence"), ("origin", "Origin of the photos, their terms")):
         if not (said[name] or getattr(known, name, "")) and sys.stdin.isatty():
             said[name] = click.prompt(question, default="", show_default=False, err=True)
-    facts = Facts(**said)
+    facts = CardMetadata(**said)
     written = write_card(dataset, facts, overwrite=overwrite)
     missing = facts.completed(known).missing
     if as_json:
@@ -196,10 +196,10 @@ def get(
 ) -> None:
     """Fetch a published dataset; every byte is checked, and what was interrupted goes on."""
     from labelgen.share.get import get as fetch
-    from labelgen.share.offer import folder_of, look
     from labelgen.share.remote import join
+    from labelgen.share.remote_manifest import folder_of, read_remote_manifest
 
-    offer = look(source, sums_sha256)
+    offer = read_remote_manifest(source, sums_sha256)
     folder = out if out is not None else folder_of(offer)
     echo(f"{offer.place}: {len(offer.files)} files, {offer.bytes / 1e6:.1f} MB", err=True)
     for file in offer.files:

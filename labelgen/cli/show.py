@@ -8,15 +8,15 @@ from collections.abc import Iterable
 from labelgen.cli.tables import Line, Table
 from labelgen.cli.text import echo, is_terminal
 
-MOST_ROWS = 1000
+MAX_ROWS = 1000
 """Longer tables are printed as lines, which come at once."""
 
 
 def show(lines: Iterable[str], *blocks: Table | Line | None) -> None:
     """Print the lines; or what says the same on a terminal that is wide enough for it."""
     longest = max((len(b.rows) for b in blocks if isinstance(b, Table)), default=0)
-    if longest <= MOST_ROWS and is_terminal(sys.stdout):
-        from labelgen.cli.drawn import draw
+    if longest <= MAX_ROWS and is_terminal(sys.stdout):
+        from labelgen.cli.rich_render import draw
 
         if draw([block for block in blocks if block]):
             return

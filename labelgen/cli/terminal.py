@@ -17,7 +17,7 @@ from labelgen.cli.text import echo, is_terminal, printable
 from labelgen.core.errors import UserError
 
 if TYPE_CHECKING:
-    from labelgen.cli.drawn import LiveBar
+    from labelgen.cli.rich_render import LiveBar
 
 
 class Commands(Group):
@@ -83,7 +83,7 @@ class Bar:
         self.samples = self.rejects = 0
         self.done = done
         if is_terminal(sys.stderr):
-            from labelgen.cli.drawn import LiveBar
+            from labelgen.cli.rich_render import LiveBar
 
             self.bar = LiveBar(f"{stage:8s}" if rate else stage, total, done, rate)
 

@@ -90,14 +90,14 @@ def show_summary(summary: Summary, first: str = "") -> None:
         lines,
         Line(first) if first else None,
         Line(head, "bold"),
-        shares(summary.branches),
+        branch_shares(summary.branches),
         Line(count),
         reasons("Rejected", summary.rejected),
         reasons("Used, but", remarks, "yellow"),
     )
 
 
-def shares(branches: Mapping[str, int]) -> Table:
+def branch_shares(branches: Mapping[str, int]) -> Table:
     """Samples by how their labels were made."""
     everything = max(sum(branches.values()), 1)
     rows: list[list[Cell]] = [
@@ -139,7 +139,7 @@ def show_inside(
         lines,
         Line(str(dataset), "bold"),
         fields(single),
-        shares(table["branches"]),
+        branch_shares(table["branches"]),
         reasons("Rejected", table["rejected"]),
         *plots,
     )

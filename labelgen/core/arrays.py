@@ -35,12 +35,12 @@ def packed(rows: Iterable[Iterable[float]]) -> Packed:
     return array("f", chain.from_iterable(rows))
 
 
-def highest(image: NDArray[Any]) -> NDArray[Any]:
+def max_channel(image: NDArray[Any]) -> NDArray[Any]:
     """The largest channel of (..., 3); of masks, whether any is set. Ten times `image.max(-1)`."""
     return np.maximum(np.maximum(image[..., 0], image[..., 1]), image[..., 2])
 
 
-def share(mask: Mask) -> float:
+def mask_fraction(mask: Mask) -> float:
     """Share of a mask (H, W) that is set. Thrice as fast as `mask.mean()`."""
     return cv2.countNonZero(mask.view(np.uint8)) / mask.size
 
@@ -60,7 +60,7 @@ def log1p(values: NDArray[Any], factor: float) -> NDArray[Any]:
     return result
 
 
-def looked_up(table: NDArray[Any], codes: Codes) -> NDArray[Any]:
+def apply_lut(table: NDArray[Any], codes: Codes) -> NDArray[Any]:
     """What a table (N,) holds for every code, shape of `codes`. Twice as fast as `table[codes]`.
 
     A table (N, 3) is looked up channel by channel, in codes (..., 3).
@@ -86,7 +86,7 @@ def _looks_up_16_bits() -> bool:
     return True
 
 
-def half(values: Float | Half) -> Half:
+def to_float16(values: Float | Half) -> Half:
     """Floats as float16, same shape, rounded to the nearest; they themselves if they are.
 
     Eight times as fast as `astype`.
@@ -96,14 +96,14 @@ def half(values: Float | Half) -> Half:
     return values.astype(np.float16, copy=False)
 
 
-def single(values: Half | Float) -> Float:
+def to_float32(values: Half | Float) -> Float:
     """Floats as float32, same shape; they themselves if they are. Thrice as fast as `astype`."""
     if values.dtype == np.float16 and values.size and _converts_halves():
         return np.asarray(cv2.add(values, 0.0, dtype=cv2.CV_32F)).reshape(values.shape)
     return values.astype(np.float32, copy=False)
 
 
-def rounded(values: Float) -> NDArray[np.uint16]:
+def to_uint16(values: Float) -> NDArray[np.uint16]:
     """Floats as codes of 16 bits, same shape: rounded, half to even, and clipped to what there is.
 
     Five times as fast as NumPy.
@@ -137,7 +137,7 @@ def quantile(values: NDArray[Any], share: float) -> float:
     return low + (at - first) * (high - low)
 
 
-def shrunk(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+def downsample(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     """An image (H, W, ...) at a smaller width and height: halved while that fits, then linear.
 
     Ten times as fast as OpenCV's means over areas where sides are even, and as good to find
@@ -150,11 +150,11 @@ def shrunk(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     return small if small.shape[1::-1] == size else cv2.resize(small, size)
 
 
-def tripled(values: Float) -> Float:
+def to_three_channels(values: Float) -> Float:
     """(H, W) as each channel of (H, W, 3). An image times it takes a third of `[..., None]`."""
     return np.asarray(cv2.merge([values] * 3))
 
 
-def whole(size: tuple[int, int]) -> Region:
+def full_region(size: tuple[int, int]) -> Region:
     """All rows and columns of a frame (height, width)."""
     return slice(0, size[0]), slice(0, size[1])

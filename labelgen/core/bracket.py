@@ -16,7 +16,7 @@ from labelgen.core.arrays import Array, Codes, Float, Mask
 from labelgen.core.errors import Rejected
 from labelgen.core.response import Stored, bit_depth, decode, to_depth
 
-AROUND = 16
+MASK_MARGIN = 16
 """px around what is masked that are not labelled either: alignment and motion mix pixels."""
 
 
@@ -26,7 +26,7 @@ TRUTH = "HDRImg.hdr"
 LOSSY = frozenset({".jpg", ".jpeg", ".heic", ".heif", ".hif", ".avif", ".webp"})
 """Files of formats whose codes are wrong by more than rounding."""
 
-MOST_EV = 32.0
+MAX_EV = 32.0
 """No bracket spans more stops than this; what says so says something else."""
 
 SAME_EXPOSURE_EV = 0.05
@@ -82,9 +82,9 @@ class Stack:
     `codes` are F arrays (H, W, 3), uint8 or uint16, RGB, of gamma 2.2; `ev` (F,) is in stops
     relative to the shortest as stated; `reference` is the index of the frame whose geometry the
     label has. `source` says how they were stored before they were recoded, if they were. What
-    `masked` (H, W) bool covers is black in all frames, and must not be used. `maps` are what is
-    known of the geometry beforehand: homographies (3, 3) from the reference to each frame, in
-    shares of the frame (`labelgen.alignment.homography.UNIT`), None where that is nothing.
+    `masked` (H, W) bool covers is black in all frames, and must not be used. `homographies`
+    are what is known of the geometry beforehand: (3, 3) from the reference to each frame, in shares
+    of the frame (`labelgen.alignment.homography.UNIT_SIZE`), None where that is nothing.
     """
 
     codes: tuple[Codes, ...]
@@ -92,7 +92,7 @@ class Stack:
     reference: int
     source: Stored | None = None
     masked: Mask | None = None
-    maps: tuple[Array | None, ...] = ()
+    homographies: tuple[Array | None, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -100,7 +100,7 @@ class Stack:
         h, w, _ = self.codes[0].shape
         return h, w
 
-    def longer(self, i: int) -> float:
+    def longer_ev(self, i: int) -> float:
         """Exposure (stops) of the longer of frame i and the reference: both clip as it does."""
         return max(self.ev[i], self.ev[self.reference])
 
@@ -122,7 +122,7 @@ class Stack:
         return replace(self, codes=tuple(to_depth(c, depth) for c in self.codes))
 
 
-def exposures_of(frames: Sequence[Frame]) -> list[float]:
+def exposure_values(frames: Sequence[Frame]) -> list[float]:
     """EVs of frames by the exact values of their nominal marks, if all have them; or as stated."""
     exact = [f.exact_ev for f in frames if f.exact_ev is not None]
     return exact if len(exact) == len(frames) else [f.ev or 0.0 for f in frames]
@@ -166,7 +166,7 @@ def used_frames(bracket: Bracket, count: int, reference: int) -> tuple[Frame, ..
             )
             + "".join(left_out)
         )
-    return window(distinct, count, reference, len(distinct) // 2)
+    return frame_window(distinct, count, reference, len(distinct) // 2)
 
 
 def distinct_exposures(bracket: Bracket) -> list[Frame]:
@@ -192,7 +192,9 @@ def distinct_exposures(bracket: Bracket) -> list[Frame]:
     return kept
 
 
-def window(frames: Sequence[Frame], count: int, reference: int, centre: int) -> tuple[Frame, ...]:
+def frame_window(
+    frames: Sequence[Frame], count: int, reference: int, centre: int
+) -> tuple[Frame, ...]:
     """`count` consecutive frames, placed so that frame `reference` of them is frame `centre`.
 
     Near an end of the bracket the window is moved inwards: the centre then is its neighbour.
@@ -201,12 +203,12 @@ def window(frames: Sequence[Frame], count: int, reference: int, centre: int) -> 
     return tuple(frames[start : start + count])
 
 
-def painted(image: Array, masked: Mask) -> Array:
+def black_out(image: Array, masked: Mask) -> Array:
     """Codes or radiance (H, W, 3) with what is masked in black: no step can take it from there."""
     return np.where(masked[..., None], image.dtype.type(0), image)
 
 
-def around(masked: Mask, px: int = AROUND) -> Mask:
+def dilate_mask(masked: Mask, px: int = MASK_MARGIN) -> Mask:
     """What is masked, and so many pixels around it."""
     kernel = np.ones((2 * px + 1, 2 * px + 1), np.uint8)
     return cv2.dilate(masked.astype(np.uint8), kernel) > 0

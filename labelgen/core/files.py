@@ -39,7 +39,7 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def key_of(text: str) -> str:
+def short_hash(text: str) -> str:
     """What stands for a text, of any length and with any characters, in the name of a file."""
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
@@ -53,7 +53,7 @@ def sync(path: Path) -> None:
         os.close(fd)
 
 
-def let_go(file: int) -> None:
+def drop_page_cache(file: int) -> None:
     """Begin to bring an open file to disk, and forget what is there: nobody reads it again soon.
 
     Then there is little left to wait for when it is done, and the machine's cache of files has
@@ -103,7 +103,7 @@ def check_room(folder: Path, needed: int, remedy: str = "take another disk") -> 
         )
 
 
-def beside(path: Path) -> Path:
+def temporary_path(path: Path) -> Path:
     """A name beside a file, for what is to become it.
 
     No other process has the same: a worker that outlives a killed build may still be writing.
@@ -111,14 +111,14 @@ def beside(path: Path) -> Path:
     return path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.tmp")
 
 
-def publish(temporary: Path, final: Path) -> None:
+def atomic_rename(temporary: Path, final: Path) -> None:
     """Give a finished file its name: sync, rename, sync the folder."""
     sync(temporary)
     temporary.replace(final)
     sync(final.parent)
 
 
-def take(lock: int) -> bool:
+def try_lock(lock: int) -> bool:
     """Hold the lock of an open file until it is closed, which the system does for who dies.
 
     Returns
@@ -145,16 +145,16 @@ def write_bytes(path: Path, data: bytes) -> None:
     OSError
         It can't be; with the name of the file.
     """
-    temporary = beside(path)
+    temporary = temporary_path(path)
     try:
         temporary.write_bytes(data)
-        publish(temporary, path)
+        atomic_rename(temporary, path)
     except OSError as e:
         temporary.unlink(missing_ok=True)
         raise OSError(e.errno, e.strerror, str(path)) from e
 
 
-def write_through(path: Path, data: bytes) -> None:
+def write_synced(path: Path, data: bytes) -> None:
     """Write a file of a folder that is nobody's yet, through to the disk."""
     with path.open("wb") as file:
         file.write(data)

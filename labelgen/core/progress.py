@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import Any, Protocol, TypeAlias
 
-Engine: TypeAlias = Callable[..., Generator[tuple[int, Any]]]
+Executor: TypeAlias = Callable[..., Generator[tuple[int, Any]]]
 """`run` for some workers: of a task and items."""
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from labelgen.core.errors import UserError
-from labelgen.core.validation import brief, one_line, read_toml
+from labelgen.core.validation import one_line, read_toml, short_repr
 
-MOST_TEXT = 1000
+MAX_TEXT = 1000
 """Characters of the name and of the summary of a recipe."""
 RANGES = {"illumination": ("gain", "ramp"), "pieces": ("size", "speed")}
 """Settings that come as NAME_low and NAME_high, by section."""
@@ -371,10 +371,12 @@ class Recipe:
         parsed: dict[str, Any] = {"name": Path(where).stem, "summary": ""}
         for key, value in values.items():
             if key not in known:
-                raise UserError(f"{where}: no setting {brief(key)}; there are {', '.join(known)}")
+                raise UserError(
+                    f"{where}: no setting {short_repr(key)}; there are {', '.join(known)}"
+                )
             if key not in kinds:
-                if not isinstance(value, str) or len(value) > MOST_TEXT:
-                    raise UserError(f"{where}: {key} is {brief(value)}, expected a short text")
+                if not isinstance(value, str) or len(value) > MAX_TEXT:
+                    raise UserError(f"{where}: {key} is {short_repr(value)}, expected a short text")
                 parsed[key] = value
                 continue
             if not isinstance(value, dict):
@@ -384,7 +386,7 @@ class Recipe:
             names = [f.name for f in dataclasses.fields(kinds[key])]
             if unknown := [n for n in value if n not in names]:
                 raise UserError(
-                    f"{where}: no setting {brief(f'{key}.{unknown[0]}')}; "
+                    f"{where}: no setting {short_repr(f'{key}.{unknown[0]}')}; "
                     f"there are {', '.join(names)}"
                 )
             parsed[key] = kinds[key](**value)
@@ -403,14 +405,15 @@ def _check(name: str, value: Any, f: dataclasses.Field[Any]) -> None:
     allowed = f.metadata["allowed"]
     if isinstance(allowed, list):
         if value not in allowed:
-            raise UserError(f"{name} is {brief(value)}, expected one of {', '.join(allowed)}")
+            raise UserError(f"{name} is {short_repr(value)}, expected one of {', '.join(allowed)}")
         return
     number = (int,) if isinstance(f.default, int) else (int, float)
     low, high = allowed
     if isinstance(value, bool) or not isinstance(value, number) or not low <= value <= high:
         kind = "a whole number" if number == (int,) else "a number"
         raise UserError(
-            f"{name} is {brief(value)}, expected {kind} of {low} to {high} ({f.metadata['unit']})"
+            f"{name} is {short_repr(value)}, "
+            f"expected {kind} of {low} to {high} ({f.metadata['unit']})"
         )
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 import cv2
 import numpy as np
 
-from labelgen.core.arrays import Array, Codes, Float, log1p, looked_up, power, tripled
+from labelgen.core.arrays import Array, Codes, Float, apply_lut, log1p, power, to_three_channels
 from labelgen.core.errors import UserError
 
 GAMMA = 2.2
@@ -82,7 +82,7 @@ class Response:
         top = np.iinfo(codes.dtype).max
         every = np.arange(top + 1)[:, None].repeat(3, 1) / top
         table = np.rint(65535 * self.gamma_code(every)).astype(np.uint16)
-        return looked_up(table, codes)
+        return apply_lut(table, codes)
 
     def clip(self, code: float) -> float:
         """The gamma 2.2 code from which on a frame clips that clips from a camera code (0..1)."""
@@ -175,7 +175,7 @@ def decode(codes: Codes) -> Float:
     (...) float32
         Linear light, 0 to 1; 1.0 is where the frame clips.
     """
-    return looked_up(_decoding_table(bit_depth(codes)), codes)
+    return apply_lut(_decoding_table(bit_depth(codes)), codes)
 
 
 def encode(linear: Float, depth: int) -> Codes:
@@ -198,7 +198,7 @@ def encode(linear: Float, depth: int) -> Codes:
     return code.astype(np.uint8) if depth == 8 else code.astype(np.uint16)
 
 
-def lit(codes: Codes, gain: Float, depth: int) -> Codes:
+def apply_gain(codes: Codes, gain: Float, depth: int) -> Codes:
     """Camera codes under more light: as `encode(decode(codes) * gain, depth)`, in one pass.
 
     Gamma 2.2 makes a gain of light one of codes.
@@ -219,7 +219,7 @@ def lit(codes: Codes, gain: Float, depth: int) -> Codes:
     """
     scale = (2**depth - 1) / (2 ** bit_depth(codes) - 1)
     kind = cv2.CV_8U if depth == 8 else cv2.CV_16U
-    more = tripled(power(gain, 1 / GAMMA))
+    more = to_three_channels(power(gain, 1 / GAMMA))
     brighter: Array = cv2.multiply(codes, more, scale=scale, dtype=kind)
     return brighter
 
@@ -277,14 +277,14 @@ def clipped_codes(depth: int, ev: float, most: float) -> Float:
     return np.minimum(linear * np.float32(2.0**-ev), np.float32(2.0**-most))
 
 
-def shown(codes: Codes, ev: float, most: float) -> Float:
+def clipped_mu_law(codes: Codes, ev: float, most: float) -> Float:
     """Mu-law radiance of codes (...) of a frame, clipped as an exposure of `most` stops clips.
 
     So shown, frames of two exposures look alike; parameters as in `clipped_codes`.
     """
-    return looked_up(_shown_codes(bit_depth(codes), ev, most), codes)
+    return apply_lut(_clipped_mu_law_table(bit_depth(codes), ev, most), codes)
 
 
 @lru_cache(maxsize=32)
-def _shown_codes(depth: int, ev: float, most: float) -> Float:
+def _clipped_mu_law_table(depth: int, ev: float, most: float) -> Float:
     return mu_law(clipped_codes(depth, ev, most))

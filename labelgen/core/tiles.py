@@ -10,7 +10,7 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 
-from labelgen.core.arrays import Mask, Region, whole
+from labelgen.core.arrays import Mask, Region, full_region
 
 Borders: TypeAlias = tuple[list[int], list[int]]
 """Borders in y and in x, first 0, last the height or width."""
@@ -19,7 +19,7 @@ TILE = 1_600_000
 """Pixels that a tile has at most, about."""
 STRIP = 128
 """px: rows of a tile of which a few planes fit into the cache of a core."""
-LEAST_BOX = 128
+MIN_BOX = 128
 """px: boxes that are no larger are not split."""
 EACH_BOX = 160**2
 """A box costs as much as so many pixels, besides its own."""
@@ -48,7 +48,7 @@ def strips(length: int, around: int) -> Iterator[tuple[slice, slice]]:
         yield slice(top, bottom), slice(max(top - around, 0), min(bottom + around, length))
 
 
-def widened(piece: Region, size: tuple[int, int], by: int) -> Region:
+def pad_region(piece: Region, size: tuple[int, int], by: int) -> Region:
     """A piece of a frame (height, width) and what is around it, from multiples of 8 px on."""
     y, x = (
         slice(max(s.start - by, 0) // 8 * 8, min(-(-(s.stop + by) // 8) * 8, length))
@@ -57,19 +57,19 @@ def widened(piece: Region, size: tuple[int, int], by: int) -> Region:
     return y, x
 
 
-def within(piece: Region, other: Region) -> Region:
+def relative_region(piece: Region, other: Region) -> Region:
     """A piece, counted from the corner of one that it lies in."""
     y, x = (slice(p.start - o.start, p.stop - o.start) for p, o in zip(piece, other, strict=True))
     return y, x
 
 
-def out_of(piece: Region, other: Region) -> Region:
-    """The inverse of `within`."""
+def absolute_region(piece: Region, other: Region) -> Region:
+    """The inverse of `relative_region`."""
     y, x = (slice(p.start + o.start, p.stop + o.start) for p, o in zip(piece, other, strict=True))
     return y, x
 
 
-def cut(borders: Borders, piece: Region) -> Borders:
+def crop_borders(borders: Borders, piece: Region) -> Borders:
     """Borders within a piece, counted from its corner."""
     ys, xs = (
         [0, *(b - s.start for b in axis if s.start < b < s.stop), s.stop - s.start]
@@ -78,7 +78,7 @@ def cut(borders: Borders, piece: Region) -> Borders:
     return ys, xs
 
 
-def boxes(mask: Mask, around: int) -> list[Region]:
+def covering_boxes(mask: Mask, around: int) -> list[Region]:
     """Boxes that hold all that is set in a mask: few large ones or many small ones.
 
     Whatever is less work, if with each box `around` px on all sides of it are worked on.
@@ -95,7 +95,7 @@ def boxes(mask: Mask, around: int) -> list[Region]:
     list of (slice, slice)
         Rows and columns; they don't overlap.
     """
-    return _split(mask, whole(mask.shape[:2]), around)[1]
+    return _split(mask, full_region(mask.shape[:2]), around)[1]
 
 
 def _split(mask: Mask, at: Region, around: int) -> tuple[int, list[Region]]:
@@ -103,9 +103,9 @@ def _split(mask: Mask, at: Region, around: int) -> tuple[int, list[Region]]:
     left, top, width, height = cv2.boundingRect(mask[at].view(np.uint8))
     if not width:
         return 0, []
-    y, x = box = out_of((slice(top, top + height), slice(left, left + width)), at)
+    y, x = box = absolute_region((slice(top, top + height), slice(left, left + width)), at)
     one = (height + 2 * around) * (width + 2 * around) + EACH_BOX, [box]
-    if max(height, width) <= LEAST_BOX:
+    if max(height, width) <= MIN_BOX:
         return one
     if height > width:
         middle = (y.start + y.stop) // 2

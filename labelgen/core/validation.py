@@ -21,15 +21,15 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-MOST_JSON = 2**26
+MAX_JSON = 2**26
 """Bytes of JSON; 64 MiB take up to 1.5 GB when parsed."""
-MOST_LIST = 2**20
+MAX_LIST = 2**20
 """Bytes of a list of exposures, or of a recipe."""
-NOT_JSON = (ValueError, TypeError, KeyError, AttributeError, RecursionError, ArithmeticError)
+PARSE_ERRORS = (ValueError, TypeError, KeyError, AttributeError, RecursionError, ArithmeticError)
 """What parsing JSON, and looking into it, raises where it is not of the form that was expected."""
 
 
-def read_text(path: Path, most: int = MOST_LIST) -> str:
+def read_text(path: Path, most: int = MAX_LIST) -> str:
     """Read a text file of UTF-8.
 
     Raises
@@ -52,8 +52,8 @@ def read_text(path: Path, most: int = MOST_LIST) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; as `read_text`, and raises one of `NOT_JSON` for what is none."""
-    return json.loads(read_text(path, MOST_JSON))
+    """Read a JSON file; as `read_text`, and raises one of `PARSE_ERRORS` for what is none."""
+    return json.loads(read_text(path, MAX_JSON))
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -61,38 +61,38 @@ def read_toml(path: Path) -> dict[str, Any]:
     return tomllib.loads(read_text(path))
 
 
-def a_text(value: Any) -> str:
+def expect_text(value: Any) -> str:
     """A value that has to be a string."""
     if not isinstance(value, str):
-        raise TypeError(f"{brief(value)} is no text")
+        raise TypeError(f"{short_repr(value)} is no text")
     return value
 
 
-def a_whole(value: Any, least: int = 0, most: int = 2**63 - 1) -> int:
+def expect_integer(value: Any, least: int = 0, most: int = 2**63 - 1) -> int:
     """A value that has to be a whole number from `least` to `most`."""
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise TypeError(f"{brief(value)} is no whole number of {least} to {most}")
+        raise TypeError(f"{short_repr(value)} is no whole number of {least} to {most}")
     return value
 
 
-def a_number(value: Any) -> float:
+def expect_number(value: Any) -> float:
     """A value that has to be a finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        raise TypeError(f"{brief(value)} is no number")
+        raise TypeError(f"{short_repr(value)} is no number")
     return float(value)
 
 
-def a_bool(value: Any) -> bool:
+def expect_bool(value: Any) -> bool:
     """A value that has to be true or false."""
     if not isinstance(value, bool):
-        raise TypeError(f"{brief(value)} is neither true nor false")
+        raise TypeError(f"{short_repr(value)} is neither true nor false")
     return value
 
 
-def a_table(value: Any) -> dict[str, Any]:
+def expect_object(value: Any) -> dict[str, Any]:
     """A value that has to be a JSON object."""
     if not isinstance(value, dict):
-        raise TypeError(f"{brief(value)} is no JSON object")
+        raise TypeError(f"{short_repr(value)} is no JSON object")
     return value
 
 
@@ -104,7 +104,7 @@ class _Brief(reprlib.Repr):
         return str(value) if abs(value) < 10**18 else "a number of more than 18 digits"
 
 
-def brief(value: Any) -> str:
+def short_repr(value: Any) -> str:
     """A value in a message: a few characters on one line."""
     writer = _Brief()
     writer.maxstring = writer.maxother = 60

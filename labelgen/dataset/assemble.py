@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from labelgen.core.errors import UserError
-from labelgen.core.files import publish, sha256, write_json
-from labelgen.core.progress import Engine, Progress
-from labelgen.dataset.format import DAMAGE, Layout, listed_parts
+from labelgen.core.files import atomic_rename, sha256, write_json
+from labelgen.core.progress import Executor, Progress
+from labelgen.dataset.format import DAMAGE, SampleLayout, listed_parts
 from labelgen.dataset.safe_hdf5 import PART
 from labelgen.dataset.shard import COMPRESSION
 from labelgen.dataset.writer import Samples, Writer, part_name, write_index
@@ -26,7 +26,7 @@ PART_BYTES = 8 << 30
 
 
 @dataclass(frozen=True)
-class Storage:
+class StorageOptions:
     """How a dataset is stored, and the texts it carries; none of it changes what is inside."""
 
     compress: str = "none"
@@ -103,12 +103,12 @@ class Assembly:
         self,
         out: Path,
         work: Path,
-        layout: Layout,
+        layout: SampleLayout,
         attributes: dict[str, Any],
         scene_bytes: int,
         part_bytes: int,
         remedy: str = "--resume",
-        engine: Engine | None = None,
+        engine: Executor | None = None,
     ) -> None:
         self.out, self.attributes, self.remedy, self.rows = out, attributes, remedy, 0
         self._work, self._layout, self._scene_bytes = work, layout, scene_bytes
@@ -141,7 +141,7 @@ class Assembly:
         with self._reported():
             tell.start("join", len(self._parts))
             if len(self._parts) == 1:
-                publish(self._parts[0].whole(whole), self.out)
+                atomic_rename(self._parts[0].whole(whole), self.out)
                 tell.step(0, False)
                 return
             for part in self._parts[:1] if self._engine else self._parts:
@@ -165,8 +165,8 @@ class Assembly:
         self.out.unlink(missing_ok=True)  # an old index must not stand beside new parts
         for part, entry in zip(self._parts, parts, strict=True):
             if part.path.exists():
-                publish(part.path, self.out.with_name(entry["file"]))
-        publish(index, self.out)
+                atomic_rename(part.path, self.out.with_name(entry["file"]))
+        atomic_rename(index, self.out)
 
     @contextlib.contextmanager
     def _reported(self) -> Iterator[None]:
@@ -206,7 +206,7 @@ def assemble(
     sources: Sequence[Samples],
     out: Path,
     work: Path,
-    layout: Layout,
+    layout: SampleLayout,
     attributes: dict[str, Any],
     part_bytes: int,
     tell: Progress,
@@ -239,7 +239,7 @@ class Part:
         Which part of the dataset it is, from 0.
     """
 
-    def __init__(self, work: Path, layout: Layout, scene_bytes: int, number: int) -> None:
+    def __init__(self, work: Path, layout: SampleLayout, scene_bytes: int, number: int) -> None:
         self.layout, self.scene_bytes, self.number = layout, scene_bytes, number
         self.path = work / f"part-{number:05d}.h5"
         self.temporary, self.note = (self.path.with_suffix(s) for s in (".tmp", ".json"))
@@ -276,7 +276,7 @@ class Part:
         if not self.note.exists():
             self.whole(attributes | {"part": self.number})
             size, digest = self.temporary.stat().st_size, sha256(self.temporary)
-            publish(self.temporary, self.path)
+            atomic_rename(self.temporary, self.path)
             write_json(self.note, {"rows": self.rows, "bytes": size, "sha256": digest})
             for source in self.sources:
                 source.free()

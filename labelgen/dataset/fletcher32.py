@@ -23,7 +23,7 @@ SWAPPED = 256
 """What words times it are, modulo 65535: the same words with their bytes exchanged."""
 
 
-def is_sound(stored: bytes) -> bool:
+def has_valid_checksum(stored: bytes) -> bool:
     """Whether a stored chunk is as its checksum says.
 
     Parameters

@@ -21,15 +21,15 @@ import numpy as np
 
 from labelgen.core.arrays import Array
 from labelgen.core.errors import UserError
-from labelgen.core.validation import a_table, a_text, a_whole, one_line
+from labelgen.core.validation import expect_integer, expect_object, expect_text, one_line
 from labelgen.dataset.safe_hdf5 import (
     BITSHUFFLE,
     DEFLATE,
-    MOST_TEXT,
+    MAX_TEXT,
     Refused,
     check_attributes,
-    check_beside,
     check_datasets,
+    check_part_name,
     filter_ids,
     load_filters,
     open_hdf5,
@@ -60,7 +60,7 @@ PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
-class Layout:
+class SampleLayout:
     """Shapes and types of a dataset: frames, side of a patch, bits of the inputs, compression."""
 
     frames: int
@@ -84,9 +84,9 @@ class Layout:
         return sum(int(np.prod(shape)) * kind.itemsize for shape, kind in self.images().values())
 
 
-def expected(frames: int, patch: int, depth: int) -> dict[str, tuple[tuple[int, ...], str]]:
+def expected_columns(frames: int, patch: int, depth: int) -> dict[str, tuple[tuple[int, ...], str]]:
     """Shape of one row, and how its type begins as NumPy writes it, of every dataset."""
-    images = Layout(frames, patch, depth).images()
+    images = SampleLayout(frames, patch, depth).images()
     return {name: (shape, kind.str) for name, (shape, kind) in images.items()} | {
         "ev": ((frames,), "<f4"),
         "origin": ((2,), "<i4"),
@@ -138,7 +138,7 @@ def _plain(value: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Header:
+class DatasetHeader:
     """Root attributes of a dataset, parsed."""
 
     frames: int
@@ -191,7 +191,7 @@ def open_file(path: Path) -> h5py.File:
     return file
 
 
-def read_header(path: Path) -> Header:
+def read_dataset_header(path: Path) -> DatasetHeader:
     """The root attributes of a dataset.
 
     Raises
@@ -204,22 +204,22 @@ def read_header(path: Path) -> Header:
             attributes = {k: _plain(v) for k, v in file.attrs.items()}
         # Of texts of variable length, as they usually are, HDF5 tells no size before.
         for name, value in attributes.items():
-            if isinstance(value, str) and len(value) > MOST_TEXT:
-                raise Refused(f"attribute {name!r} is larger than {MOST_TEXT >> 20} MiB")
-        header = Header(
-            a_whole(attributes["frames"], 1),
-            a_whole(attributes["reference"], 0),
-            a_whole(attributes["patch"], 1),
-            a_table(json.loads(attributes["recipe"])),
-            a_table(json.loads(attributes.get("scenes", "{}"))),
-            a_table(json.loads(attributes.get("responses", "{}"))),
+            if isinstance(value, str) and len(value) > MAX_TEXT:
+                raise Refused(f"attribute {name!r} is larger than {MAX_TEXT >> 20} MiB")
+        header = DatasetHeader(
+            expect_integer(attributes["frames"], 1),
+            expect_integer(attributes["reference"], 0),
+            expect_integer(attributes["patch"], 1),
+            expect_object(json.loads(attributes["recipe"])),
+            expect_object(json.loads(attributes.get("scenes", "{}"))),
+            expect_object(json.loads(attributes.get("responses", "{}"))),
             json.loads(attributes.get("parts", "[]")),
-            a_text(attributes["generator"]),
-            a_text(attributes["fingerprint"]),
-            a_text(attributes.get("license", "")),
-            a_text(attributes.get("citation", "")),
-            a_table(json.loads(attributes.get("options", "{}"))),
-            [a_table(step) for step in json.loads(attributes.get("derived", "[]"))],
+            expect_text(attributes["generator"]),
+            expect_text(attributes["fingerprint"]),
+            expect_text(attributes.get("license", "")),
+            expect_text(attributes.get("citation", "")),
+            expect_object(json.loads(attributes.get("options", "{}"))),
+            [expect_object(step) for step in json.loads(attributes.get("derived", "[]"))],
         )
         _check_header(header, path)
     except Refused as e:
@@ -244,11 +244,11 @@ def listed_parts(path: Path) -> list[dict[str, Any]]:
     return parts
 
 
-def _check_header(header: Header, path: Path) -> None:
+def _check_header(header: DatasetHeader, path: Path) -> None:
     """Refuse values that are not of their form, and parts that lead elsewhere."""
     if header.reference >= header.frames:
         raise ValueError(f"reference {header.reference} of {header.frames} frames")
-    a_text(header.recipe.get("name", ""))
+    expect_text(header.recipe.get("name", ""))
     for scene in header.scenes.values():
         check_scene(scene)
     for entry in header.responses.values():
@@ -257,9 +257,13 @@ def _check_header(header: Header, path: Path) -> None:
     for step in header.derived:
         check_step(step)
     for part in header.parts:
-        a_whole(part["rows"], 0), a_whole(part["bytes"], 0), a_text(part["sha256"])
-        if Path(a_text(part["file"])).name == part["file"]:  # readers refuse and report others
-            check_beside(path, part["file"])
+        (
+            expect_integer(part["rows"], 0),
+            expect_integer(part["bytes"], 0),
+            expect_text(part["sha256"]),
+        )
+        if Path(expect_text(part["file"])).name == part["file"]:  # readers refuse and report others
+            check_part_name(path, part["file"])
 
 
 class Dataset:
@@ -291,7 +295,7 @@ class Dataset:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.header = read_header(path)
+        self.header = read_dataset_header(path)
         self.files: list[h5py.File] = []
         for file in self._part_files():
             self.files.append(open_file(file))
@@ -314,7 +318,9 @@ class Dataset:
             raise ValueError(f"no dataset {odd[0]}")
         depth = 8 * file["inputs"].dtype.itemsize
         rows = len(file["label"])
-        for name, (shape, kind) in expected(self.header.frames, self.header.patch, depth).items():
+        for name, (shape, kind) in expected_columns(
+            self.header.frames, self.header.patch, depth
+        ).items():
             found = file[name]
             if found.shape != (rows, *shape) or not found.dtype.str.startswith(kind):
                 raise ValueError(
@@ -344,11 +350,11 @@ class Dataset:
         return self._first[-1]
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> SampleLayout:
         """How its samples are stored."""
         inputs = self.images[0]["inputs"]
         depth = 8 * inputs.dtype.itemsize
-        return Layout(self.header.frames, self.header.patch, depth, compression_of(inputs))
+        return SampleLayout(self.header.frames, self.header.patch, depth, compression_of(inputs))
 
     def column(self, name: str) -> Array:
         """A small column of all rows: ev, scene, origin, branch or variant."""
@@ -413,7 +419,7 @@ def info(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: damaged ({e}); 'labelgen verify' says more") from e
 
 
-def times_path(dataset: Path) -> Path:
+def build_times_path(dataset: Path) -> Path:
     """The file beside a dataset that says how long its build took; the dataset holds no times."""
     return dataset.with_name(f"{dataset.stem}.times.json")
 
@@ -440,11 +446,11 @@ def _info(data: Dataset, path: Path) -> dict[str, Any]:
         "generator": header.generator,
         "license": header.license,
         "citation": header.citation,
-        "derived": "; then ".join(map(_told, header.derived)),
+        "derived": "; then ".join(map(_step_text, header.derived)),
     }
 
 
-def _told(step: dict[str, Any]) -> str:
+def _step_text(step: dict[str, Any]) -> str:
     return f"{step.get('by', '')} of {', '.join(s.get('file', '') for s in step.get('of', []))}"
 
 
@@ -458,10 +464,10 @@ def scene_runs(scenes: Array) -> Iterator[tuple[str, int, int]]:
     """
     borders = np.flatnonzero(np.r_[True, scenes[1:] != scenes[:-1], True][: len(scenes) + 1])
     for first, end in pairwise(borders.tolist()):
-        yield name_of(scenes[first]), first, end
+        yield scene_name(scenes[first]), first, end
 
 
-def name_of(scene: bytes) -> str:
+def scene_name(scene: bytes) -> str:
     """The name of a bracket, of a row of the column of names."""
     return bytes(scene).decode("utf-8", "replace")
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from labelgen.core.arrays import Array
 from labelgen.core.errors import UserError
-from labelgen.core.validation import MOST_JSON
+from labelgen.core.validation import MAX_JSON
 
 PART = re.compile(r".*-\d{5,}-of-\d{5,}\.[^.]*")
 """Names of parts, which hold their samples themselves."""
@@ -31,13 +31,13 @@ PIPELINES: dict[tuple[int, ...], int] = {
     (BITSHUFFLE, h5py.h5z.FILTER_FLETCHER32): 255,
 }
 """Filters that datasets pass, in order, and how many times smaller these can make them."""
-MOST_OBJECTS, MOST_ATTRIBUTES = 64, 64
-MOST_CHUNK = 2**28
+MAX_OBJECTS, MAX_ATTRIBUTES = 64, 64
+MAX_CHUNK = 2**28
 """Bytes of a sample, or of a chunk: 40 frames of 1,024 px and 16 bits."""
-MOST_COLUMN = 2**30
-MOST_TEXT = MOST_JSON
+MAX_COLUMN = 2**30
+MAX_TEXT = MAX_JSON
 """Bytes of a root attribute, the longest of which are JSON."""
-MOST_REST = 2**28
+MAX_REST = 2**28
 """Bytes that are neither samples nor columns, beyond as many as those are themselves."""
 KINDS = (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.STRING)
 
@@ -103,15 +103,15 @@ def check_attributes(thing: h5py.HLObject, most_values: int = 1) -> None:
     Refused
         One is.
     """
-    if len(thing.attrs) > MOST_ATTRIBUTES:
-        raise Refused(f"{len(thing.attrs)} attributes, expected at most {MOST_ATTRIBUTES}")
+    if len(thing.attrs) > MAX_ATTRIBUTES:
+        raise Refused(f"{len(thing.attrs)} attributes, expected at most {MAX_ATTRIBUTES}")
     for name in thing.attrs:
         stored = thing.attrs.get_id(name)
         values = int(np.prod(stored.shape, dtype=object))
         if stored.get_type().get_class() not in KINDS or values > most_values:
             raise Refused(f"attribute {name!r} is neither one text nor one number")
-        if stored.get_storage_size() > MOST_TEXT:
-            raise Refused(f"attribute {name!r} is larger than {MOST_TEXT >> 20} MiB")
+        if stored.get_storage_size() > MAX_TEXT:
+            raise Refused(f"attribute {name!r} is larger than {MAX_TEXT >> 20} MiB")
 
 
 def check_datasets(file: h5py.File, names: tuple[str, ...], path: Path) -> None:
@@ -131,8 +131,8 @@ def check_datasets(file: h5py.File, names: tuple[str, ...], path: Path) -> None:
     Refused
         It does.
     """
-    if len(file) > MOST_OBJECTS:
-        raise Refused(f"{len(file)} objects, expected at most {MOST_OBJECTS}")
+    if len(file) > MAX_OBJECTS:
+        raise Refused(f"{len(file)} objects, expected at most {MAX_OBJECTS}")
     for name in file:
         if file.id.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
             raise Refused(f"{name!r} is a link; a dataset holds none")
@@ -140,7 +140,7 @@ def check_datasets(file: h5py.File, names: tuple[str, ...], path: Path) -> None:
     size = path.stat().st_size
     if stored > size:
         raise Refused(f"claims {stored:,} bytes of samples, and has {size:,} in all")
-    if size - stored > MOST_REST + stored:
+    if size - stored > MAX_REST + stored:
         raise Refused(f"{size - stored:,} bytes are no samples, expected few")
 
 
@@ -157,19 +157,19 @@ def _check_dataset(file: h5py.File, name: str, path: Path) -> int:
         raise Refused(f"{name!r} holds neither numbers nor short texts")
     if settings.get_layout() == h5py.h5d.VIRTUAL:
         _check_virtual(settings, name, path)
-        check_attributes(file[name], MOST_OBJECTS)
+        check_attributes(file[name], MAX_OBJECTS)
         return 0
     filters = filter_ids(dataset)
     if filters not in PIPELINES:
         raise Refused(f"{name!r} is stored with filters {list(filters)}, which no dataset has")
-    check_attributes(file[name], MOST_OBJECTS)
+    check_attributes(file[name], MAX_OBJECTS)
     item, shape = int(kind.get_size()), tuple(map(int, dataset.shape))
     chunk = settings.get_chunk() if settings.get_layout() == h5py.h5d.CHUNKED else ()
     total, stored = item * _product(shape), int(dataset.get_storage_size())
-    if max(item * _product(chunk), item * _product(shape[1:])) > MOST_CHUNK:
-        raise Refused(f"a sample or chunk of {name!r} has more than {MOST_CHUNK >> 20} MiB")
-    if len(shape) < 3 and total > MOST_COLUMN:
-        raise Refused(f"{name!r} has {total:,} bytes, expected at most {MOST_COLUMN:,}")
+    if max(item * _product(chunk), item * _product(shape[1:])) > MAX_CHUNK:
+        raise Refused(f"a sample or chunk of {name!r} has more than {MAX_CHUNK >> 20} MiB")
+    if len(shape) < 3 and total > MAX_COLUMN:
+        raise Refused(f"{name!r} has {total:,} bytes, expected at most {MAX_COLUMN:,}")
     if total > stored * PIPELINES[filters]:
         raise Refused(f"{name!r} claims {total:,} bytes, which {stored:,} stored ones can't hold")
     return stored
@@ -185,10 +185,10 @@ def _check_virtual(settings: Any, name: str, path: Path) -> None:
         raise Refused(f"{name!r} lies in another file")
     for k in range(settings.get_virtual_count()):
         source = settings.get_virtual_filename(k)
-        check_beside(path, source)
+        check_part_name(path, source)
 
 
-def check_beside(path: Path, name: str) -> None:
+def check_part_name(path: Path, name: str) -> None:
     """Refuse the name of a part that is not one of a file in the folder of its index.
 
     Raises

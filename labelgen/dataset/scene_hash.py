@@ -28,7 +28,7 @@ SIGNS = np.array([k.bit_count() for k in range(1 << 16)], np.uint8)
 """How many bits of a 16-bit number are set."""
 
 
-def looks(codes: Codes) -> str:
+def scene_hash(codes: Codes) -> str:
     """How a frame (H, W, 3) of codes looks: 16 hexadecimal digits, or "" if it shows too little."""
     # Reduced by area in one step: what is smaller than a cell must not decide.
     small = cv2.resize(codes, SIDES, interpolation=cv2.INTER_AREA).astype(np.float32).mean(-1)
@@ -38,13 +38,13 @@ def looks(codes: Codes) -> str:
     return np.packbits(steps > 0).tobytes().hex()
 
 
-def alike(pictures: Sequence[str]) -> list[tuple[int, int]]:
+def similar_scenes(pictures: Sequence[str]) -> list[tuple[int, int]]:
     """Pairs of pictures, by index, that connect all that look as if they showed one scene.
 
     Parameters
     ----------
     pictures : sequence of str
-        As `looks` says of each that shows enough.
+        As `scene_hash` says of each that shows enough.
     """
     values = np.array([int(p, 16) for p in pictures], np.uint64)
     signs, first, inverse = np.unique(values, return_index=True, return_inverse=True)

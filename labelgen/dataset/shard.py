@@ -20,9 +20,9 @@ from h5py.h5s import ALL
 
 from labelgen.core.arrays import Array
 from labelgen.core.errors import UserError
-from labelgen.core.validation import NOT_JSON
-from labelgen.dataset.fletcher32 import SUM, is_sound, with_checksum
-from labelgen.dataset.format import IMAGES, Layout
+from labelgen.core.validation import PARSE_ERRORS
+from labelgen.dataset.fletcher32 import SUM, has_valid_checksum, with_checksum
+from labelgen.dataset.format import IMAGES, SampleLayout
 from labelgen.dataset.sample import Sample
 
 COMPRESSION = ("none", "gzip", "bitshuffle")
@@ -30,11 +30,11 @@ LENGTH = 8
 """Bytes of the length of the table."""
 JOINED = b"joined"
 """All that is left of a shard once it is in a part that is on the disk."""
-ANEW = 64
+SAMPLES_PER_FILE = 64
 """Samples after which the memory to encode in is given back, of which HDF5 makes holes."""
 
 
-def filters(compress: str) -> dict[str, Any]:
+def compression_filters(compress: str) -> dict[str, Any]:
     """Arguments for h5py's create_dataset.
 
     Raises
@@ -59,7 +59,7 @@ Chunks: TypeAlias = dict[str, tuple[int, bytes]]
 """A sample as it is stored, by image: the mask of filters left out, and the bytes."""
 
 
-def filters_of(dataset: h5py.Dataset) -> tuple[object, ...]:
+def dataset_filters(dataset: h5py.Dataset) -> tuple[object, ...]:
     """The filters of a dataset with all of their settings: chunks of the same can be exchanged."""
     settings = dataset.id.get_create_plist()
     found = [settings.get_filter(k) for k in range(settings.get_nfilters())]
@@ -75,7 +75,7 @@ class Encoder:
         Of the dataset they are for.
     """
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: SampleLayout) -> None:
         self.layout, self.made = layout, 0
         self._open()
 
@@ -91,7 +91,11 @@ class Encoder:
         )
         self._images = {
             name: self._memory.create_dataset(
-                name, (1, *shape), kind, chunks=(1, *shape), **filters(self.layout.compress)
+                name,
+                (1, *shape),
+                kind,
+                chunks=(1, *shape),
+                **compression_filters(self.layout.compress),
             )
             for name, (shape, kind) in self.layout.images().items()
         }
@@ -103,7 +107,7 @@ class Encoder:
                 name: (0, with_checksum(np.asarray(sample[name], kind).tobytes()))
                 for name, (_, kind) in self.layout.images().items()
             }
-        if self.made and self.made % ANEW == 0:
+        if self.made and self.made % SAMPLES_PER_FILE == 0:
             self._memory.close()
             self._open()
         self.made += 1
@@ -116,8 +120,8 @@ class Encoder:
         return stored
 
     def filters(self) -> list[tuple[object, ...]]:
-        """How each image is filtered (`filters_of`)."""
-        return [filters_of(dataset) for dataset in self._images.values()]
+        """How each image is filtered (`dataset_filters`)."""
+        return [dataset_filters(dataset) for dataset in self._images.values()]
 
     def close(self) -> None:
         """Give the memory back."""
@@ -135,7 +139,7 @@ class Shard:
         Of the dataset it is for.
     """
 
-    def __init__(self, path: Path, layout: Layout) -> None:
+    def __init__(self, path: Path, layout: SampleLayout) -> None:
         self.encoder, self.file = Encoder(layout), path.open("wb")
         self.chunks: list[list[tuple[int, int, int]]] = []
         self.origin: list[tuple[int, int]] = []
@@ -217,7 +221,7 @@ class StoredShard:
         Of zeros, as file systems leave what was never written, the checksum is 0, and right.
         """
         return all(
-            is_sound(data) and _checksum(data) == checksum
+            has_valid_checksum(data) and _checksum(data) == checksum
             for chunks, stored in zip(self, self.chunks, strict=True)
             for (_, data), (*_, checksum) in zip(chunks.values(), stored, strict=True)
         )
@@ -233,7 +237,7 @@ def _checksum(stored: bytes) -> int:
     return int.from_bytes(stored[-SUM:], "little")
 
 
-def is_whole(path: Path, rows: int) -> bool:
+def is_shard_whole(path: Path, rows: int) -> bool:
     """Whether a shard of so many samples is there, and sound, or has been joined.
 
     Shards are not brought to the disk when they are written, so that a power cut can take of them
@@ -244,12 +248,12 @@ def is_whole(path: Path, rows: int) -> bool:
             return True
         with StoredShard(path) as shard:
             return len(shard.chunks) == rows and shard.is_intact()
-    except (OSError, *NOT_JSON):
+    except (OSError, *PARSE_ERRORS):
         return False
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ShardSource:
     """A shard to join: its file, the name of its bracket, its rows and frames' exposures."""
 
     path: Path

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from labelgen.core.errors import UserError
-from labelgen.core.files import check_parent, take, write_json
+from labelgen.core.files import check_parent, try_lock, write_json
 
 SETTINGS = "build.json"
 """What a build was begun with."""
 
 
-def check_place(out: Path) -> None:
+def check_output_name(out: Path) -> None:
     """Refuse the name of a dataset that no file can have."""
     if out.is_dir():
         raise UserError(f"{out}: is a folder; give the name of a file, such as {out / 'out.h5'}")
@@ -49,13 +49,13 @@ def _is_hdf5(path: Path) -> bool:
         return f.read(8) == b"\x89HDF\r\n\x1a\n"
 
 
-def unfinished(work: Path) -> bool:
+def is_unfinished(work: Path) -> bool:
     """Whether a build was begun in this folder and has not ended."""
     return (work / SETTINGS).exists()
 
 
 @contextlib.contextmanager
-def workplace(work: Path, out: Path, overwrite: bool) -> Iterator[None]:
+def staging_folder(work: Path, out: Path, overwrite: bool) -> Iterator[None]:
     """The folder of what is unfinished, for one build at a time; gone if nothing was made."""
     try:
         work.mkdir(exist_ok=True)
@@ -63,7 +63,7 @@ def workplace(work: Path, out: Path, overwrite: bool) -> Iterator[None]:
     except OSError as e:
         raise UserError(f"{out.parent}: cannot be written ({e.strerror})") from e
     try:
-        if not take(lock):
+        if not try_lock(lock):
             raise UserError(f"{out}: another command is writing it; wait for it or stop it")
         for path in work.iterdir():
             if path.name != "lock" and (overwrite or path.suffix == ".tmp"):
@@ -78,7 +78,7 @@ def workplace(work: Path, out: Path, overwrite: bool) -> Iterator[None]:
         os.close(lock)
 
 
-def same_settings(work: Path, settings: dict[str, Any]) -> None:
+def check_same_settings(work: Path, settings: dict[str, Any]) -> None:
     """Refuse to go on with a build that had other settings; note those of a new one."""
     path = work / SETTINGS
     if path.exists() and json.loads(path.read_text()) != settings:

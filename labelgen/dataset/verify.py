@@ -17,12 +17,12 @@ from labelgen.dataset.format import (
     COLUMNS,
     DAMAGE,
     IMAGES,
-    Header,
-    Layout,
+    DatasetHeader,
+    SampleLayout,
     attributes_digest,
     column_digest,
     open_file,
-    read_header,
+    read_dataset_header,
 )
 from labelgen.dataset.safe_hdf5 import read_row
 
@@ -51,7 +51,7 @@ def verify(path: Path, *, progress: Progress | None = None) -> list[str]:
     UserError
         Not a dataset at all.
     """
-    header, tell = read_header(path), progress or Silent()
+    header, tell = read_dataset_header(path), progress or Silent()
     try:
         if header.parts:
             wrong = verify_index(path, header)
@@ -72,7 +72,7 @@ def _rows(file: h5py.File) -> int:
     return int(label.shape[0]) if isinstance(label, h5py.Dataset) and label.shape else 0
 
 
-def verify_index(path: Path, header: Header) -> list[str]:
+def verify_index(path: Path, header: DatasetHeader) -> list[str]:
     """What is wrong with an index itself, one line each; its parts are not looked at."""
     with open_file(path) as file:
         wrong = _attributes(file, path.name) + _shapes(file, path.name, header)
@@ -83,7 +83,7 @@ def verify_index(path: Path, header: Header) -> list[str]:
 
 
 def verify_part(
-    folder: Path, part: dict[str, Any], header: Header, tell: Progress | None = None
+    folder: Path, part: dict[str, Any], header: DatasetHeader, tell: Progress | None = None
 ) -> list[str]:
     """What is wrong with one part, as an index describes it, one line each."""
     name = part["file"]
@@ -128,7 +128,7 @@ def _attributes(file: h5py.File, name: str) -> list[str]:
     return []
 
 
-def _file(file: h5py.File, name: str, header: Header, tell: Progress) -> list[str]:
+def _file(file: h5py.File, name: str, header: DatasetHeader, tell: Progress) -> list[str]:
     wrong = _shapes(file, name, header)
     if wrong:
         return wrong
@@ -148,7 +148,7 @@ def _file(file: h5py.File, name: str, header: Header, tell: Progress) -> list[st
     return wrong
 
 
-def _shapes(file: h5py.File, name: str, header: Header) -> list[str]:
+def _shapes(file: h5py.File, name: str, header: DatasetHeader) -> list[str]:
     missing = [d for d in (*IMAGES, *COLUMNS) if d not in file]
     if missing:
         return [f"{name}: no dataset {', '.join(missing)}"]
@@ -158,7 +158,9 @@ def _shapes(file: h5py.File, name: str, header: Header) -> list[str]:
     depth = 8 * file["inputs"].dtype.itemsize
     expected: dict[str, tuple[tuple[int, ...], str]] = {
         dataset: ((rows, *shape), kind.str)
-        for dataset, (shape, kind) in Layout(header.frames, header.patch, depth).images().items()
+        for dataset, (shape, kind) in SampleLayout(header.frames, header.patch, depth)
+        .images()
+        .items()
     }
     expected |= {
         "ev": ((rows, header.frames), "<f4"),

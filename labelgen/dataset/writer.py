@@ -18,9 +18,16 @@ import h5py
 import numpy as np
 
 from labelgen.core.arrays import Array
-from labelgen.core.files import let_go
-from labelgen.dataset.format import BRANCHES, COLUMNS, IMAGES, Layout, column_digest, digest_of
-from labelgen.dataset.shard import Chunks, filters
+from labelgen.core.files import drop_page_cache
+from labelgen.dataset.format import (
+    BRANCHES,
+    COLUMNS,
+    IMAGES,
+    SampleLayout,
+    column_digest,
+    digest_of,
+)
+from labelgen.dataset.shard import Chunks, compression_filters
 
 COLUMN_ROWS = 4096
 AHEAD = 16
@@ -63,7 +70,7 @@ class Writer:
         Length of the longest scene name in UTF-8.
     """
 
-    def __init__(self, path: Path, layout: Layout, scene_bytes: int) -> None:
+    def __init__(self, path: Path, layout: SampleLayout, scene_bytes: int) -> None:
         self.rows, self._scene_bytes = 0, scene_bytes
         self._sources: list[tuple[str, int]] = []
         # As bytes: of thousands of brackets, each an array of its own would be most of it.
@@ -80,7 +87,7 @@ class Writer:
                 kind,
                 maxshape=(None, *shape),
                 chunks=(1, *shape),
-                **filters(layout.compress),
+                **compression_filters(layout.compress),
             )
             for name, (shape, kind) in layout.images().items()
         }
@@ -100,7 +107,7 @@ class Writer:
             self._kinds[name] = values.dtype, values.shape[1:]
         self._sources.append((source.scene, source.rows))
         self.rows = end
-        let_go(self._file.id.get_vfd_handle())
+        drop_page_cache(self._file.id.get_vfd_handle())
 
     def finish(self, attributes: dict[str, Any]) -> None:
         """Write the small columns, and root attributes; what is no number or string as JSON."""
@@ -206,7 +213,7 @@ def part_name(index: Path, number: int, count: int) -> str:
 def write_index(
     temporary: Path,
     parts: Sequence[dict[str, Any]],
-    layout: Layout,
+    layout: SampleLayout,
     attributes: dict[str, Any],
     scene_bytes: int,
 ) -> None:

@@ -17,18 +17,18 @@ from typing import TypeAlias
 
 import numpy as np
 
-from labelgen.core.bracket import MOST_EV, Frame
+from labelgen.core.bracket import MAX_EV, Frame
 from labelgen.core.errors import UserError
-from labelgen.core.validation import MOST_LIST, one_line
+from labelgen.core.validation import MAX_LIST, one_line
 from labelgen.discovery.nominal_exposures import exact_ev, exact_time
-from labelgen.photos.exif import Header, positive
+from labelgen.photos.exif import PhotoHeader, positive_number
 
 EV_LISTS = ("exposure.txt", "exposures.txt", "ev.txt", "input_exp.txt", "expobias.txt")
 FILE_LISTS = ("image_list.txt", "list.txt")
 TIME_LISTS = ("shutterspeed.txt", "shutterspeeds.txt", "exposure_times.txt", "times.txt")
 """Names are compared without regard to case."""
 
-MOST_DISSENT_EV = 0.34
+MAX_DISSENT_EV = 0.34
 """Lists and EXIF may differ by a third of a stop: shutter times are nominal."""
 
 SHORTEST_EV_IN_A_LIST = 0.25
@@ -36,7 +36,7 @@ SHORTEST_EV_IN_A_LIST = 0.25
 
 
 def read_exposures(
-    files: Sequence[Path], headers: Sequence[Header]
+    files: Sequence[Path], headers: Sequence[PhotoHeader]
 ) -> tuple[list[Frame], list[str]]:
     """Frames with the exposures of the first source that covers them.
 
@@ -81,7 +81,9 @@ def read_exposures(
     return frames, problems + odd
 
 
-def read_exif(files: Sequence[Path], headers: Sequence[Header]) -> tuple[list[Frame], list[str]]:
+def read_exif(
+    files: Sequence[Path], headers: Sequence[PhotoHeader]
+) -> tuple[list[Frame], list[str]]:
     """Frames with exposures from EXIF alone, and what is odd about it; as `read_exposures`."""
     return _from_exif(
         [Frame(f, None, h.time_s, h.fnumber, h.iso) for f, h in zip(files, headers, strict=True)]
@@ -103,7 +105,7 @@ def _first_list(
         if path is None or not path.is_file():
             continue
         try:
-            if path.stat().st_size > MOST_LIST:
+            if path.stat().st_size > MAX_LIST:
                 raise UserError("larger than any list of exposures")
             frames, remarks = read(path, bare)
         except (UserError, OSError, ValueError, TypeError, EOFError, ArithmeticError) as e:
@@ -128,7 +130,7 @@ def _lines(path: Path) -> list[list[str]]:
 
 
 def _with_evs(frames: Sequence[Frame], evs: Sequence[float], origin: str) -> list[Frame]:
-    if not all(map(math.isfinite, evs)) or max(evs) - min(evs) > MOST_EV:
+    if not all(map(math.isfinite, evs)) or max(evs) - min(evs) > MAX_EV:
         raise UserError(f"{min(evs):g} to {max(evs):g} are not exposures in EV")
     return [replace(f, ev=float(ev), origin=origin) for f, ev in zip(frames, evs, strict=True)]
 
@@ -225,7 +227,7 @@ def _from_file_list(path: Path, frames: list[Frame]) -> tuple[list[Frame], list[
         rest = line[len(name) :].split("#")[0].replace(",", " ").replace(";", " ").split()
         if not name or not rest:
             continue
-        value = positive(_number(rest[0]))
+        value = positive_number(_number(rest[0]))
         if value is None:
             raise UserError(f"{name}: '{rest[0][:20]}' is not a time in seconds")
         seconds = 1 / value if inverse else value
@@ -243,7 +245,7 @@ def _contradiction(frames: list[Frame], bare: list[Frame]) -> list[str]:
     if any(f.ev is None for f in stated):
         return []
     gaps = [used[f.path] - (f.ev or 0.0) for f in stated]
-    if max(gaps) - min(gaps) <= MOST_DISSENT_EV:
+    if max(gaps) - min(gaps) <= MAX_DISSENT_EV:
         return []
     return [f"EXIF contradicts {name} by {max(gaps) - min(gaps):.1f} EV; {name} is used"]
 

@@ -8,14 +8,14 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-from labelgen.core.bracket import MOST_EV, SAME_EXPOSURE_EV, TRUTH, Bracket, Frame
+from labelgen.core.bracket import MAX_EV, SAME_EXPOSURE_EV, TRUTH, Bracket, Frame
 from labelgen.core.files import natural_key
 from labelgen.core.lazy import Each
 from labelgen.discovery.exposure_lists import read_exif, read_exposures
-from labelgen.discovery.grouping import Group, Photo, split
-from labelgen.photos.exif import Header
-from labelgen.photos.header import read_header
-from labelgen.photos.masks import called, is_mask, whose
+from labelgen.discovery.grouping import Group, Shot, split_roll
+from labelgen.photos.exif import PhotoHeader
+from labelgen.photos.header import read_photo_header
+from labelgen.photos.masks import called, is_mask, masked_photo
 from labelgen.photos.pictures import IMAGE_SUFFIXES
 
 NO_INPUTS = ("ref", "truth")
@@ -33,7 +33,7 @@ BESIDE_INPUTS = ("ref_", "ldr_visualize")
 """What else lies beside ``input_*``: static frames, a picture of the truth."""
 
 
-def inputs(folder: Path, names: Sequence[str]) -> list[str]:
+def input_files(folder: Path, names: Sequence[str]) -> list[str]:
     """The files of a folder that may be frames, in natural order.
 
     Not among them are masks, pictures that `labelgen label` wrote, truths, and beside ``input_*``
@@ -56,7 +56,7 @@ def inputs(folder: Path, names: Sequence[str]) -> list[str]:
     return sorted(found, key=natural_key)
 
 
-def truth_of(folder: Path) -> Path | None:
+def find_truth(folder: Path) -> Path | None:
     """The ground truth that lies in a folder or in its ``ref`` or ``truth``, if any."""
     places = (folder, *(folder / name for name in NO_INPUTS))
     candidates = [place / name for name in TRUTHS for place in places]
@@ -79,7 +79,7 @@ def read_folder(images: Sequence[Path], name: str) -> list[Bracket]:
     list of Bracket
         Every image is in one of them, or named in `problems`.
     """
-    headers = {path: read_header(path) for path in images}
+    headers = {path: read_photo_header(path) for path in images}
     every, problems = read_exposures(images, list(headers.values()))
     bad = [p for p in images if headers[p].size is None]
     frames = [f for f in every if headers[f.path].size is not None]
@@ -89,14 +89,14 @@ def read_folder(images: Sequence[Path], name: str) -> list[Bracket]:
         rest = [p for p in images if p not in named and p not in bad]
     else:
         rest = [f.path for f in frames]
-    groups = _split(rest, headers) if rest else []
+    groups = _read_brackets(rest, headers) if rest else []
     usable = any(len(g.photos) > 1 and not _is_odd(g) for g in groups)
     flat = len(groups) + bool(explicit) > 1 and (usable or not explicit)
     if not flat:
         whole = frames or every
         left_out = "; left out" if frames else ""
         problems += [f"{p.name}: {_why_bad(headers[p])}{left_out}" for p in bad]
-        return [_bracket(whole, headers, name, problems, truth_of(images[0].parent))]
+        return [_bracket(whole, headers, name, problems, find_truth(images[0].parent))]
     found = [_bracket(explicit, headers, "", problems)] if explicit else []
     found += [_of_group(group, headers) for group in groups]
     found += [_left_over(p, _why_bad(headers[p])) for p in bad]
@@ -106,7 +106,7 @@ def read_folder(images: Sequence[Path], name: str) -> list[Bracket]:
     return _named(found, name)
 
 
-def with_masks(brackets: Sequence[Bracket]) -> Sequence[Bracket]:
+def attach_masks(brackets: Sequence[Bracket]) -> Sequence[Bracket]:
     """Brackets with the masks of their folders: rather one too many than one that is overlooked.
 
     A mask that is not called after a file of a bracket holds for all brackets of its folder.
@@ -130,7 +130,7 @@ def with_masks(brackets: Sequence[Bracket]) -> Sequence[Bracket]:
         own = called(path.name for path in paths)
         for folder in dict.fromkeys(path.parent for path in paths):
             for name in masks.get(folder, ()):
-                if whose(name) in own or whose(name) not in taken[folder]:
+                if masked_photo(name) in own or masked_photo(name) not in taken[folder]:
                     yield folder / name
 
     def masked(bracket: Bracket) -> Bracket:
@@ -146,10 +146,10 @@ def _masks_in(folder: Path) -> list[str]:
         return []
 
 
-def _split(images: Sequence[Path], headers: dict[Path, Header]) -> list[Group]:
+def _read_brackets(images: Sequence[Path], headers: dict[Path, PhotoHeader]) -> list[Group]:
     frames, _ = read_exif(images, [headers[p] for p in images])
-    return split(
-        [Photo(f.path, headers[f.path], f.ev if f.exact_ev is None else f.exact_ev) for f in frames]
+    return split_roll(
+        [Shot(f.path, headers[f.path], f.ev if f.exact_ev is None else f.exact_ev) for f in frames]
     )
 
 
@@ -157,11 +157,11 @@ def _is_odd(group: Group) -> bool:
     return any(p.ev is None for p in group.photos)
 
 
-def _why_bad(header: Header) -> str:
+def _why_bad(header: PhotoHeader) -> str:
     return header.problem or "not a readable image"
 
 
-def _of_group(group: Group, headers: dict[Path, Header]) -> Bracket:
+def _of_group(group: Group, headers: dict[Path, PhotoHeader]) -> Bracket:
     paths = sorted((p.path for p in group.photos), key=lambda p: natural_key(p.name))
     frames, problems = read_exif(paths, [headers[p] for p in paths])
     if len(paths) > 1:
@@ -191,7 +191,7 @@ def _named(found: Sequence[Bracket], folder: str) -> list[Bracket]:
 
 def _bracket(
     frames: Sequence[Frame],
-    headers: dict[Path, Header],
+    headers: dict[Path, PhotoHeader],
     name: str,
     problems: Sequence[str],
     truth: Path | None = None,
@@ -216,10 +216,10 @@ def _bracket(
         ", ".join(cameras),
         truth=truth,
     )
-    return by_exposure(bracket, odd)
+    return sort_by_exposure(bracket, odd)
 
 
-def by_exposure(bracket: Bracket, problems: list[str]) -> Bracket:
+def sort_by_exposure(bracket: Bracket, problems: list[str]) -> Bracket:
     """Frames shortest first, and what is wrong with their exposures."""
     frames = bracket.frames
     unknown = [f.path.name for f in frames if f.ev is None]
@@ -230,7 +230,7 @@ def by_exposure(bracket: Bracket, problems: list[str]) -> Bracket:
     else:
         frames = tuple(sorted(frames, key=lambda f: f.ev or 0.0))  # stable: equal ones by name
         evs = replace(bracket, frames=frames).evs
-        if evs[-1] > MOST_EV:
+        if evs[-1] > MAX_EV:
             problems.append(f"exposures span {evs[-1]:.0f} EV; no bracket does, so none is known")
             frames = tuple(replace(f, ev=None, exact_ev=None) for f in frames)
         repeats = sum(b - a < SAME_EXPOSURE_EV for a, b in pairwise(evs))

@@ -20,10 +20,16 @@ from statistics import median
 
 from labelgen.core.bracket import SAME_EXPOSURE_EV
 from labelgen.core.files import kind_of_file, natural_key
-from labelgen.discovery.grouping_costs import Evidence, gather, pattern_of, repeated_pattern, step
-from labelgen.photos.exif import Header
+from labelgen.discovery.grouping_costs import (
+    Evidence,
+    extend,
+    gather_evidence,
+    pattern_of,
+    repeated_pattern,
+)
+from labelgen.photos.exif import PhotoHeader
 
-MOST_FRAMES = 20
+MAX_FRAMES = 20
 """No camera and hardly a hand takes longer brackets."""
 LONGEST_PAUSE_S = 900.0
 """Frames of one bracket follow each other within a quarter of an hour, even by hand."""
@@ -33,8 +39,8 @@ BRACKET, PAIR = 2.0, 3.4
 """Costs of a bracket, and of one of two frames, which chance makes more often than will."""
 UNFINISHED = 1.0
 """More for a single photo that the camera took as one of an automatic bracket."""
-POPULAR, POPULAR_MOST = 0.7, 2.5
-"""A pattern found n times costs POPULAR * log2(n) + 0.3 less, at most POPULAR_MOST."""
+POPULAR, POPULAR_MAX = 0.7, 2.5
+"""A pattern found n times costs POPULAR * log2(n) + 0.3 less, at most POPULAR_MAX."""
 HOPELESS = 3.0
 """A bracket that costs this much more than another cut is not read further."""
 CLEAR_PAUSE = 3.0
@@ -45,11 +51,11 @@ Cut = list[tuple[int, int]]
 
 
 @dataclass(frozen=True)
-class Photo:
+class Shot:
     """One photo: file, header and exposure in stops, None where unknown."""
 
     path: Path
-    header: Header
+    header: PhotoHeader
     ev: float | None
 
 
@@ -57,11 +63,11 @@ class Photo:
 class Group:
     """Photos that belong together; `reason` says why they are no whole bracket."""
 
-    photos: tuple[Photo, ...]
+    photos: tuple[Shot, ...]
     reason: str = ""
 
 
-def split(photos: Sequence[Photo]) -> list[Group]:
+def split_roll(photos: Sequence[Shot]) -> list[Group]:
     """Split the photos of one folder into brackets and left-over photos.
 
     Parameters
@@ -95,7 +101,7 @@ def split(photos: Sequence[Photo]) -> list[Group]:
     return groups
 
 
-def _vote(runs: Sequence[Sequence[Photo]], cuts: Sequence[Cut]) -> dict[Pattern, int]:
+def _vote(runs: Sequence[Sequence[Shot]], cuts: Sequence[Cut]) -> dict[Pattern, int]:
     """Patterns of exposures that occur again and again, and how often.
 
     Those of 3 or more frames that a first cut found more than once, and of each camera the one
@@ -119,7 +125,7 @@ def _vote(runs: Sequence[Sequence[Photo]], cuts: Sequence[Cut]) -> dict[Pattern,
     return {pattern: popular[pattern] for pattern in shapes.values()}
 
 
-def _by_camera(photos: Sequence[Photo]) -> list[list[Photo]]:
+def _by_camera(photos: Sequence[Shot]) -> list[list[Shot]]:
     """Photos by what cannot change within a bracket: camera, lens, size, kind of file.
 
     What only one value of occurs is taken to hold for photos that do not state it.
@@ -132,7 +138,7 @@ def _by_camera(photos: Sequence[Photo]) -> list[list[Photo]]:
     serial = stated({p.header.serial for p in photos})
     lens = stated({p.header.lens for p in photos})
 
-    def key(photo: Photo) -> tuple[object, ...]:
+    def key(photo: Shot) -> tuple[object, ...]:
         h = photo.header
         size = h.size or (0, 0)
         focal, kind = round(h.focal_mm or 0), kind_of_file(photo.path)
@@ -141,7 +147,7 @@ def _by_camera(photos: Sequence[Photo]) -> list[list[Photo]]:
     return [list(run) for _, run in groupby(sorted(photos, key=key), key=key)]
 
 
-def _in_order(photos: Sequence[Photo]) -> list[Photo]:
+def _in_order(photos: Sequence[Shot]) -> list[Shot]:
     """In the order in which they were taken, by the clock if all have one, then by name."""
     by_name = sorted(photos, key=lambda p: natural_key(p.path.name))
     if any(p.header.taken is None for p in photos):
@@ -149,9 +155,9 @@ def _in_order(photos: Sequence[Photo]) -> list[Photo]:
     return sorted(by_name, key=lambda p: p.header.taken or 0.0)
 
 
-def _cut(run: Sequence[Photo], popular: Mapping[Pattern, int]) -> Cut:
+def _cut(run: Sequence[Shot], popular: Mapping[Pattern, int]) -> Cut:
     """Where the photos of one camera, in order, fall into brackets and singles."""
-    evidence = gather([(p.path.stem, p.header, p.ev or 0.0) for p in run])
+    evidence = gather_evidence([(p.path.stem, p.header, p.ev or 0.0) for p in run])
     whole = _as_one(evidence)
     if not whole:
         return _cheapest(evidence, popular)
@@ -170,7 +176,7 @@ def _as_one(evidence: Evidence) -> Cut:
     """
     n = len(evidence.ev)
     ordered = sorted(evidence.ev)
-    if not 2 <= n <= MOST_FRAMES or any(b - a < SAME_EXPOSURE_EV for a, b in pairwise(ordered)):
+    if not 2 <= n <= MAX_FRAMES or any(b - a < SAME_EXPOSURE_EV for a, b in pairwise(ordered)):
         return []
     if any(pause is not None and pause > LONGEST_PAUSE_S for pause in evidence.pause[1:]):
         return []
@@ -215,11 +221,11 @@ def _cheapest(evidence: Evidence, popular: Mapping[Pattern, int]) -> Cut:
         if alone < best[start + 1]:
             best[start + 1], begin[start + 1] = alone, start
         state = evidence.start(start)
-        for end in range(start + 2, min(n, start + MOST_FRAMES) + 1):
+        for end in range(start + 2, min(n, start + MAX_FRAMES) + 1):
             pause = evidence.pause[end - 1]
             if pause is not None and pause > LONGEST_PAUSE_S:
                 break
-            state = step(state, evidence, end - 1)
+            state = extend(state, evidence, end - 1)
             if state.repeats > 3 and 2 * state.repeats > end - start:
                 break
             if state.span < SAME_EXPOSURE_EV:
@@ -263,7 +269,7 @@ def _by_vote(ev: Sequence[float], popular: Mapping[Pattern, int], parts: set[Pat
         if pattern in parts or any(len(p) == len(pattern) for p in popular):
             return 0.0
         votes, sign = max(popular.values()), 0.6
-    return sign * min(POPULAR_MOST, POPULAR * math.log2(votes) + 0.3)
+    return sign * min(POPULAR_MAX, POPULAR * math.log2(votes) + 0.3)
 
 
 def _usual_gap(evidence: Evidence, popular: Mapping[Pattern, int]) -> float | None:
@@ -276,7 +282,7 @@ def _usual_gap(evidence: Evidence, popular: Mapping[Pattern, int]) -> float | No
     return median(longest) if len(longest) > 1 else None
 
 
-def _are_singles(photos: Sequence[Photo]) -> bool:
+def _are_singles(photos: Sequence[Shot]) -> bool:
     """Whether photos among which no bracket was found are single ones, not one odd bracket."""
     evs = sorted(p.ev for p in photos if p.ev is not None)
     return len(evs) > 3 and any(b - a >= SAME_EXPOSURE_EV for a, b in pairwise(evs))
@@ -291,7 +297,7 @@ def _usual_length(sets: Cut) -> int:
     return length if votes > 1 and 2 * votes > len(sets) else 0
 
 
-def _reason(run: Sequence[Photo], a: int, b: int, usual: int, photos: Sequence[Photo]) -> str:
+def _reason(run: Sequence[Shot], a: int, b: int, usual: int, photos: Sequence[Shot]) -> str:
     """Why photos a to b of a run are no whole bracket, or nothing."""
     if b - a > 1:
         short = 1 < b - a < usual
@@ -311,5 +317,5 @@ def _reason(run: Sequence[Photo], a: int, b: int, usual: int, photos: Sequence[P
     return "single photo: no other of this camera, lens and size"
 
 
-def _apart(a: Header, b: Header) -> float | None:
+def _apart(a: PhotoHeader, b: PhotoHeader) -> float | None:
     return None if a.taken is None or b.taken is None else abs(a.taken - b.taken)

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
 from labelgen.core.bracket import SAME_EXPOSURE_EV
-from labelgen.photos.exif import Header
+from labelgen.photos.exif import PhotoHeader
 
 PAUSE, PAUSE_S = 0.5, 2.0
 """A pause of t seconds costs PAUSE * log2(1 + t / PAUSE_S): 0.5 for 2 s, 1.5 for 15 s."""
@@ -34,7 +34,7 @@ AUTOMATIC, BIAS_FITS = 0.5, 1.0
 """Less for frames that the camera took as automatic bracket, whose bias explains exposures."""
 BY_HAND = 2.0
 """A bracket taken by hand with a camera that brackets by itself among the same photos."""
-LEAST_SPAN_EV, NARROW = 1.2, 1.5
+MIN_SPAN_EV, NARROW = 1.2, 1.5
 """Per stop that exposures span less than this; automatic exposure wanders as much."""
 PARAMETERS = 0.7
 """Per parameter more than one (time, f-number, ISO) that changes."""
@@ -45,7 +45,7 @@ REGULAR = 1.6
 PATTERN_STEP_EV = 1 / 6
 """Patterns are compared in sixths of a stop, which hold both thirds and halves."""
 
-LONGEST_PATTERN, LEAST_SHARE = 9, 0.4
+LONGEST_PATTERN, MIN_SHARE = 9, 0.4
 """Patterns looked for have at most so many frames, and cover at least this share of the photos."""
 
 Settings: TypeAlias = tuple[float, float, float]
@@ -57,7 +57,8 @@ class Evidence:
     """Photos of one camera in the order taken, column by column.
 
     `ev` in stops; `pause` in seconds from the end of the exposure before to the start of this
-    one, None where no clock tells; `gap` its cost; `auto`, `bias`, `number` as `Header` has them.
+    one, None where no clock tells; `gap` its cost; `auto`, `bias`, `number` as `PhotoHeader` has
+    them.
     """
 
     ev: list[float]
@@ -80,7 +81,7 @@ class Evidence:
         """Whether the notes of the camera forbid that photos `a` to `b` are one bracket."""
         state = self.start(a)
         for i in range(a + 1, b):
-            state = step(state, self, i)
+            state = extend(state, self, i)
         return state.broken > 0
 
     def is_regular(self, a: int, b: int) -> bool:
@@ -132,7 +133,7 @@ class State(NamedTuple):
         if self.automatic:
             total -= AUTOMATIC
         else:
-            total += NARROW * max(0.0, LEAST_SPAN_EV - self.span)
+            total += NARROW * max(0.0, MIN_SPAN_EV - self.span)
         if self.low_bias is not None and self.high_bias is not None:
             varies = self.high_bias - self.low_bias > 0.3
             if varies and self.misfit[1] - self.misfit[0] < 0.4:
@@ -141,7 +142,7 @@ class State(NamedTuple):
         return total + PARAMETERS * max(0, changed - 1)
 
 
-def gather(photos: Sequence[tuple[str, Header, float]]) -> Evidence:
+def gather_evidence(photos: Sequence[tuple[str, PhotoHeader, float]]) -> Evidence:
     """The columns of photos (stem of the file name, header, EV) in the order taken."""
     headers = [h for _, h, _ in photos]
     pauses, gaps = [None, *map(_pause, headers, headers[1:])][: len(photos)], [0.0]
@@ -166,7 +167,7 @@ def gather(photos: Sequence[tuple[str, Header, float]]) -> Evidence:
     )
 
 
-def step(state: State, evidence: Evidence, i: int) -> State:
+def extend(state: State, evidence: Evidence, i: int) -> State:
     """A bracket with photo `i` added to it."""
     ev, gap, bias = evidence.ev[i], evidence.gap[i], evidence.bias[i]
     first, auto, before = i - len(state.ev), evidence.auto[i], evidence.auto[i - 1]
@@ -228,7 +229,7 @@ def repeated_pattern(ev: Sequence[float]) -> tuple[tuple[int, ...], int]:
     pattern : tuple of int
         As `pattern_of` gives it.
     count : int
-        How often it occurs without overlap; 0 if none covers `LEAST_SHARE` of the sequence.
+        How often it occurs without overlap; 0 if none covers `MIN_SHARE` of the sequence.
     """
     found = dict[tuple[int, ...], tuple[int, int]]()  # count, end of the last occurrence
     for start in range(len(ev)):
@@ -242,11 +243,11 @@ def repeated_pattern(ev: Sequence[float]) -> tuple[tuple[int, ...], int]:
     # Half a frame less for each: of a long pattern and a part of it, the whole is meant.
     best = max(found, key=lambda p: (found[p][0] * (len(p) - 0.5), len(p)), default=())
     count = found[best][0] if best else 0
-    enough = count > 2 and count * len(best) >= LEAST_SHARE * len(ev)
+    enough = count > 2 and count * len(best) >= MIN_SHARE * len(ev)
     return (best, count) if enough else ((), 0)
 
 
-def _pause(before: Header, after: Header) -> float | None:
+def _pause(before: PhotoHeader, after: PhotoHeader) -> float | None:
     """Seconds from the end of one exposure to the start of the next."""
     if before.taken is None or after.taken is None:
         return None

@@ -10,15 +10,15 @@ from typing import Any
 
 from labelgen.core.bracket import Bracket, Frame
 from labelgen.core.errors import UserError
-from labelgen.core.validation import NOT_JSON, brief, read_json
-from labelgen.discovery.folder import by_exposure, truth_of, with_masks
+from labelgen.core.validation import PARSE_ERRORS, read_json, short_repr
+from labelgen.discovery.folder import attach_masks, find_truth, sort_by_exposure
 from labelgen.discovery.nominal_exposures import exact_ev
 from labelgen.discovery.scan import _is_name
-from labelgen.photos.exif import Header
-from labelgen.photos.header import read_header
+from labelgen.photos.exif import PhotoHeader
+from labelgen.photos.header import read_photo_header
 
 
-def as_json(brackets: list[Bracket], raw: Path) -> list[dict[str, Any]]:
+def brackets_as_json(brackets: list[Bracket], raw: Path) -> list[dict[str, Any]]:
     """The brackets in the form of ``scan --json`` and ``groups.json``; files relative to `raw`."""
     return [
         {
@@ -68,28 +68,32 @@ def read_groups(path: Path, raw: Path) -> list[Bracket]:
             (g["name"], [(f["file"], f.get("ev"), f.get("origin")) for f in g["frames"]], g)
             for g in groups
         ]
-    except NOT_JSON as e:
+    except PARSE_ERRORS as e:
         raise UserError(
             f"{path}: expected a list of groups with name and frames, as 'labelgen scan -o' writes"
         ) from e
     brackets: dict[str, Bracket] = {}
     for name, listed, group in entries:
         if not _is_name(name) or name in brackets:
-            raise UserError(f"{path}: every group needs a name of its own, found {brief(name)}")
+            raise UserError(
+                f"{path}: every group needs a name of its own, found {short_repr(name)}"
+            )
         frames = []
         for file, ev, origin in listed:
             _check_file(path, raw, file)
             if ev is not None and (isinstance(ev, bool) or not _is_ev(ev)):
-                raise UserError(f"{path}: {file}: ev is {brief(ev)}, expected a number of stops")
+                raise UserError(
+                    f"{path}: {file}: ev is {short_repr(ev)}, expected a number of stops"
+                )
             origin = origin if _is_name(origin) else path.name
             frames.append(Frame(raw / file, ev, origin=origin))
-        headers = [read_header(f.path) for f in frames]
+        headers = [read_photo_header(f.path) for f in frames]
         frames = [_completed(f, h) for f, h in zip(frames, headers, strict=True)]
         sizes = {h.stored for h in headers}
         cameras = ", ".join(sorted({h.camera for h in headers if h.camera}))
         size = headers[len(headers) // 2].size if len(sizes) == 1 else None
         folder = frames[0].path.parent if frames else raw
-        truth = truth_of(folder)
+        truth = find_truth(folder)
         if "truth" in group:
             truth = None if group["truth"] is None else _listed(path, raw, group["truth"])
         bracket = Bracket(name, folder, tuple(frames), size, cameras, truth=truth)
@@ -98,12 +102,12 @@ def read_groups(path: Path, raw: Path) -> list[Bracket]:
             for f, h in zip(frames, headers, strict=True)
             if h.size is None
         ]
-        brackets[name] = by_exposure(bracket, problems)
-    found = {b.name: b for b in with_masks(list(brackets.values()))}
+        brackets[name] = sort_by_exposure(bracket, problems)
+    found = {b.name: b for b in attach_masks(list(brackets.values()))}
     for name, _, group in entries:
         if "masks" in group:
             if not isinstance(group["masks"], list):
-                odd = brief(group["masks"])
+                odd = short_repr(group["masks"])
                 raise UserError(f"{path}: {name}: masks is {odd}, expected a list of files")
             masks = tuple(_listed(path, raw, file) for file in group["masks"])
             found[name] = replace(found[name], masks=masks)
@@ -119,16 +123,18 @@ def _listed(groups: Path, raw: Path, file: object) -> Path:
 def _check_file(groups: Path, raw: Path, file: object) -> None:
     """Refuse a file of `groups.json` that is outside of RAW or not there."""
     if not isinstance(file, str) or not file or not _is_below(file):
-        raise UserError(f"{groups}: {brief(file)} is not inside {raw}")
+        raise UserError(f"{groups}: {short_repr(file)} is not inside {raw}")
     try:
         there = (raw / file).is_file() or (raw / file).is_symlink()
     except OSError:  # its name is longer than any
         there = False
     if not there:
-        raise UserError(f"{groups}: {brief(file)} does not exist in {raw}; edit or make it anew")
+        raise UserError(
+            f"{groups}: {short_repr(file)} does not exist in {raw}; edit or make it anew"
+        )
 
 
-def _completed(frame: Frame, header: Header) -> Frame:
+def _completed(frame: Frame, header: PhotoHeader) -> Frame:
     """A listed frame with what its header says, and exact exposure if its EV is that of EXIF."""
     time, fnumber, iso = header.time_s, header.fnumber, header.iso
     frame = replace(frame, time_s=time, fnumber=fnumber, iso=iso)

@@ -16,14 +16,9 @@ from labelgen.core.errors import UserError
 from labelgen.core.files import natural_key
 from labelgen.core.lazy import Each, Shelf
 from labelgen.core.progress import Progress, Silent
-from labelgen.discovery.folder import (
-    NO_INPUTS,
-    inputs,
-    read_folder,
-    with_masks,
-)
+from labelgen.discovery.folder import NO_INPUTS, attach_masks, input_files, read_folder
 from labelgen.photos.pictures import IMAGE_SUFFIXES
-from labelgen.photos.raw import prefer_raw, readable
+from labelgen.photos.raw import is_raw_readable, prefer_raw
 
 
 def scan(raw: Path, *, progress: Progress | None = None) -> list[Bracket]:
@@ -49,10 +44,10 @@ def scan(raw: Path, *, progress: Progress | None = None) -> list[Bracket]:
     UserError
         `raw` is no folder, or no image is below it.
     """
-    return list(found_below(raw, progress=progress))
+    return list(scan_lazily(raw, progress=progress))
 
 
-def found_below(raw: Path, *, progress: Progress | None = None) -> Sequence[Bracket]:
+def scan_lazily(raw: Path, *, progress: Progress | None = None) -> Sequence[Bracket]:
     """What `scan` finds, in its order, each bracket read from a file whenever it is asked for.
 
     Of thousands, the list takes more memory than all the rest of a build. Parameters and errors
@@ -72,7 +67,7 @@ def found_below(raw: Path, *, progress: Progress | None = None) -> Sequence[Brac
     if not found:
         kinds = " ".join(sorted(IMAGE_SUFFIXES))
         raise UserError(f"{raw}: no images below it; expected folders with {kinds}")
-    names, masked = _distinct(called, own), with_masks(found)
+    names, masked = _distinct(called, own), attach_masks(found)
 
     def named(i: int) -> Bracket:
         return replace(masked[i], name=names[i])
@@ -104,7 +99,7 @@ def _below(raw: Path, tell: Progress) -> Iterator[Bracket]:
             (s for s in subfolders if s.lower() not in NO_INPUTS and not s.startswith(".")),
             key=natural_key,
         )
-        images, remark = prefer_raw(inputs(here, names), readable())
+        images, remark = prefer_raw(input_files(here, names), is_raw_readable())
         if images:
             relative = here.relative_to(raw).as_posix()
             found = _brackets(here, images, raw.resolve().name if relative == "." else relative)

@@ -13,7 +13,7 @@ from labelgen.core.lazy import Each, Shelf
 from labelgen.core.progress import Progress
 from labelgen.core.validation import read_text
 from labelgen.discovery.groups_file import read_groups
-from labelgen.discovery.scan import found_below
+from labelgen.discovery.scan import scan_lazily
 
 
 def find_brackets(
@@ -28,11 +28,11 @@ def find_brackets(
     excluded : dict
         How many were left out by each name or pattern of the list `exclude`.
     """
-    brackets = Shelf.of(read_groups(groups, raw)) if groups else found_below(raw)
+    brackets = Shelf.of(read_groups(groups, raw)) if groups else scan_lazily(raw)
     names, excluded = [b.name for b in brackets], dict[str, int]()
     left = list(range(len(names)))
     for pattern in _patterns(exclude) if exclude else ():
-        out = {i for i in left if _is_called(names[i], pattern)}
+        out = {i for i in left if _matches(names[i], pattern)}
         left, excluded[pattern] = [i for i in left if i not in out], len(out)
         if not out:
             tell.remark(f"{exclude}: '{pattern}' matches no bracket")
@@ -53,7 +53,7 @@ def _patterns(exclude: Path) -> list[str]:
     return [name for line in lines if (name := line.split("#")[0].strip())]
 
 
-def _is_called(name: str, pattern: str) -> bool:
+def _matches(name: str, pattern: str) -> bool:
     """Whether a bracket is, or lies in a folder that is, called so; as people write folders."""
     pattern = pattern.removeprefix("./").rstrip("/")
     return any(fnmatch.fnmatchcase(name, p) for p in (pattern, f"{pattern}/*"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labelgen.alignment.align import Aligned, Displacement, aligned
+from labelgen.alignment.align import Aligned, Displacement, align_region
 from labelgen.core.arrays import Mask, Region
 from labelgen.core.bracket import Stack
 from labelgen.core.recipe import Recipe
@@ -19,13 +19,13 @@ from labelgen.labels.motion import moving
 class Cues:
     """What the frames say of motion and exposure, in the geometry of the reference.
 
-    `aligned` are F frames; `agrees` F masks (H, W), False where a frame shows something else
+    `aligned` are F frames; `static_frames` F masks (H, W), False where a frame shows something else
     than the reference or does not reach; `clipped` and `dark` (H, W) bool are of the reference,
     which is frame `reference`.
     """
 
     aligned: tuple[Aligned, ...]
-    agrees: tuple[Mask, ...]
+    static_frames: tuple[Mask, ...]
     clipped: Mask
     dark: Mask
     reference: int
@@ -37,16 +37,18 @@ class Cues:
         return h, w
 
     @property
-    def still(self) -> Mask:
+    def static(self) -> Mask:
         """(H, W) bool: all frames agree."""
-        return np.logical_and.reduce(self.agrees)
+        return np.logical_and.reduce(self.static_frames)
 
 
-def see(stack: Stack, geometry: Sequence[Displacement | None], at: Region, recipe: Recipe) -> Cues:
+def compute_cues(
+    stack: Stack, geometry: Sequence[Displacement | None], at: Region, recipe: Recipe
+) -> Cues:
     """Bring a piece of all frames into the geometry of the reference and take both cues."""
     ref, ev = stack.reference, stack.ev
     chroma = recipe.fusion.chroma
-    frames = tuple(aligned(stack, i, found, at, chroma) for i, found in enumerate(geometry))
+    frames = tuple(align_region(stack, i, found, at, chroma) for i, found in enumerate(geometry))
     agrees = tuple(
         np.ones(frame.seen.shape, bool)
         if i == ref

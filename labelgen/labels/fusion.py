@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 
 from labelgen.alignment.align import Aligned
-from labelgen.core.arrays import Float, Mask, looked_up, power, tripled
+from labelgen.core.arrays import Float, Mask, apply_lut, power, to_three_channels
 from labelgen.core.bracket import Stack
 from labelgen.core.recipe import Noise, Recipe
 from labelgen.core.response import GAMMA, Stored, bit_depth, decode, every_code
 from labelgen.labels.cues import Cues
-from labelgen.labels.motion import gradient, variance
+from labelgen.labels.motion import gradient_magnitude, noise_variance
 
 KNEE = 0.04
 """Width, in codes of 0..1 below the clip, over which a frame fades out of a fusion."""
@@ -24,7 +24,7 @@ WINDOW, NEAR = 5, 1.6
 """Width (px) of the window of the bilateral filter, and its standard deviation (px)."""
 
 
-def triangle(code: Float) -> Float:
+def triangle_weight(code: Float) -> Float:
     """Share of the reference: 2x up to a code of 0.5, 2 - 2x above (Kalantari 2017)."""
     return np.float32(1) - np.abs(2 * code - np.float32(1))
 
@@ -56,7 +56,7 @@ def fuse_triangle(
         Radiance, 1.0 where the shortest frame clips.
     """
     x = power(aligned[reference].linear, 1 / GAMMA)
-    own = triangle(x)
+    own = triangle_weight(x)
     total = np.zeros_like(x)
     for chain, side in (
         (range(reference + 1, len(ev)), x <= 0.5),
@@ -67,7 +67,7 @@ def fuse_triangle(
             code = power(aligned[i].linear, 1 / GAMMA)
             # An inner frame keeps all once its own code has turned the other way.
             turned = code > 0.5 if i > reference else code <= 0.5
-            keeps = np.where(turned | (i in (0, len(ev) - 1)), 1, triangle(code)) * left
+            keeps = np.where(turned | (i in (0, len(ev) - 1)), 1, triangle_weight(code)) * left
             usable = aligned[i].seen[..., None] & ((code < clip) | (i < reference))
             taken = np.where(usable, keeps, 0).astype(np.float32)
             total += taken * aligned[i].linear * np.float32(2.0 ** -ev[i])
@@ -83,7 +83,7 @@ def fuse_variance(cues: Cues, stack: Stack, recipe: Recipe) -> tuple[Float, Mask
     All channels of a frame have one weight, so that a pixel clipped in one channel gets no
     colour cast. An error of the geometry counts as noise that grows with the slope, which the
     reference does not have: edges are its own. Where no agreeing frame is below its clip, the
-    shortest stands if it agrees: what it clips is known to be at least 1.0.
+    shortest stands if it static_frames: what it clips is known to be at least 1.0.
 
     Parameters
     ----------
@@ -109,31 +109,31 @@ def fuse_variance(cues: Cues, stack: Stack, recipe: Recipe) -> tuple[Float, Mask
         fades, spread = _of_codes(
             bit_depth(level), stack.stored, recipe.noise, recipe.exposure.clip
         )
-        spread = looked_up(spread, level)
+        spread = apply_lut(spread, level)
         if i == cues.reference:
             own = np.float32(4.0**stops) / spread
         elif recipe.fusion.misplaced and frame.shift:
-            slope = gradient(cv2.GaussianBlur(decode(level), (5, 5), CLEAR))
+            slope = gradient_magnitude(cv2.GaussianBlur(decode(level), (5, 5), CLEAR))
             slope *= np.float32(recipe.fusion.misplaced)
             spread += np.square(slope, out=slope)
-        weight = looked_up(fades, level) * cues.agrees[i]
+        weight = apply_lut(fades, level) * cues.static_frames[i]
         weight *= np.float32(4.0**stops)
         weight /= spread
         weights += weight
         weight *= np.float32(2.0**-stops)
-        linear *= tripled(weight)
+        linear *= to_three_channels(weight)
         total += linear
     seen = weights > 0
-    beyond = ~seen & cues.agrees[0]
+    beyond = ~seen & cues.static_frames[0]
     divisor = np.maximum(weights, np.float32(1e-30))
-    total /= tripled(divisor)
+    total /= to_three_channels(divisor)
     if beyond.any():
         total[beyond] = decode(cues.aligned[0].codes[beyond])
     if recipe.fusion.denoise:
         noisy = np.minimum(own / divisor, 1) * seen
-        change = denoised(total, stack, recipe)
+        change = denoise(total, stack, recipe)
         change -= total
-        change *= tripled(noisy)
+        change *= to_three_channels(noisy)
         total += change
     return total, seen | beyond
 
@@ -144,10 +144,10 @@ def _of_codes(depth: int, stored: Stored, noise: Noise, clip: float) -> tuple[Fl
     every = every_code(depth)
     code = every.astype(np.float32) / np.float32(every[-1])
     fades = np.clip((np.float32(clip) - code) * np.float32(1 / KNEE), 0, 1)
-    return fades, variance(decode(every), stored, noise)
+    return fades, noise_variance(decode(every), stored, noise)
 
 
-def denoised(radiance: Float, stack: Stack, recipe: Recipe) -> Float:
+def denoise(radiance: Float, stack: Stack, recipe: Recipe) -> Float:
     """Radiance without the noise that the reference has.
 
     A bilateral filter (Tomasi 1998, doi:10.1109/ICCV.1998.710815) on a scale on which the noise of
@@ -169,8 +169,8 @@ def denoised(radiance: Float, stack: Stack, recipe: Recipe) -> Float:
     (H, W, 3) float32
     """
     gain = np.float32(2.0 ** stack.ev[stack.reference])
-    floor = variance(np.zeros(1, np.float32), stack.stored, recipe.noise)
-    photon = variance(np.ones(1, np.float32), stack.stored, recipe.noise) - floor
+    floor = noise_variance(np.zeros(1, np.float32), stack.stored, recipe.noise)
+    photon = noise_variance(np.ones(1, np.float32), stack.stored, recipe.noise) - floor
     scaled = radiance * (photon * gain)
     scaled += floor
     np.sqrt(scaled, out=scaled)

@@ -13,19 +13,37 @@ from typing import Any, TypeAlias
 import cv2
 import numpy as np
 
-from labelgen.alignment.align import Displacement, displacements, reduced
-from labelgen.core.arrays import Array, Bytes, Float, Half, Mask, Region, half, power, single
-from labelgen.core.bracket import Stack, around
+from labelgen.alignment.align import Displacement, downsample_stack, find_displacements
+from labelgen.core.arrays import (
+    Array,
+    Bytes,
+    Float,
+    Half,
+    Mask,
+    Region,
+    power,
+    to_float16,
+    to_float32,
+)
+from labelgen.core.bracket import Stack, dilate_mask
 from labelgen.core.recipe import Recipe
 from labelgen.core.response import FULL, GAMMA, decode
-from labelgen.core.tiles import Borders, boxes, cut, out_of, tiles, widened, within
-from labelgen.labels.cues import see
+from labelgen.core.tiles import (
+    Borders,
+    absolute_region,
+    covering_boxes,
+    crop_borders,
+    pad_region,
+    relative_region,
+    tiles,
+)
+from labelgen.labels.cues import compute_cues
 from labelgen.labels.fusion import fuse_triangle, fuse_variance
 from labelgen.labels.trust import (
-    NOTHING,
     REFERENCE,
     STATIC,
-    cells,
+    UNTRUSTED,
+    cell_borders,
     trust_cells,
     trust_clipped,
     trust_colour,
@@ -34,7 +52,7 @@ from labelgen.labels.trust import (
 
 BORDER = 56
 """px around a tile that its pixels depend on: the Gaussians of `fusion.around`, and motion's."""
-SMALL, LEAST_AREA = 640, 100
+SMALL, MIN_AREA = 640, 100
 """px: sides of the frames in which moving things are measured, and the least area there."""
 GUESSED_BORDER = 24
 """px around guessed pixels that these depend on."""
@@ -49,7 +67,7 @@ class Label:
 
     `stored` is (H, W, 3) float16, as a dataset stores it: radiance of at most 1.0, which is where
     the shortest frame clips; `weight` (H, W) uint8 is the trust, 0 none to 255 full; `kind` (H, W)
-    uint8 is NOTHING, STATIC or REFERENCE. Of the cues, bit i of `agrees` (H, W) uint16 says
+    uint8 is NOTHING, STATIC or REFERENCE. Of the cues, bit i of `static_frames` (H, W) uint16 says
     whether frame i shows what the reference shows; `clipped` and `dark` (H, W) bool are of the
     reference. `geometry` is where each of the F frames was found.
     """
@@ -57,7 +75,7 @@ class Label:
     stored: Half
     weight: Bytes
     kind: Bytes
-    agrees: Array
+    static_frames: Array
     clipped: Mask
     dark: Mask
     geometry: Geometry
@@ -65,12 +83,12 @@ class Label:
     @property
     def radiance(self) -> Float:
         """(H, W, 3) float32, 1.0 where the shortest frame clips."""
-        return single(self.stored)
+        return to_float32(self.stored)
 
     @property
-    def still(self) -> Mask:
+    def static(self) -> Mask:
         """(H, W) bool: all frames agree."""
-        return np.asarray(self.agrees == (1 << len(self.geometry)) - 1)
+        return np.asarray(self.static_frames == (1 << len(self.geometry)) - 1)
 
     def figures(self) -> dict[str, Any]:
         """Shares of the frame by cue and kind, for people and for the report."""
@@ -78,13 +96,13 @@ class Label:
             "trusted": self.weight >= 128,
             "static": self.kind == STATIC,
             "reference": self.kind == REFERENCE,
-            "moving": ~self.still,
+            "moving": ~self.static,
             "clipped": self.clipped,
             "dark": self.dark,
         }
         figures: dict[str, Any] = {k: round(float(v.mean()), 5) for k, v in share.items()}
         figures["alignment_px"] = [round(g.mean, 3) if g else 0.0 for g in self.geometry]
-        return figures | {"moving_px": _sizes(~self.still)}
+        return figures | {"moving_px": _sizes(~self.static)}
 
 
 def _sizes(moving: Mask) -> list[float]:
@@ -96,7 +114,7 @@ def _sizes(moving: Mask) -> list[float]:
     height, width = (max(round(n * zoom), 1) for n in moving.shape)
     reduced = cv2.resize(moving.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
     areas = cv2.connectedComponentsWithStats(reduced)[2][1:, cv2.CC_STAT_AREA]
-    sizes = np.sqrt(areas[areas >= LEAST_AREA]) / zoom
+    sizes = np.sqrt(areas[areas >= MIN_AREA]) / zoom
     return [round(float(f(sizes)), 1) for f in (np.median, np.max)] if len(sizes) else []
 
 
@@ -119,19 +137,19 @@ def make_label(stack: Stack, recipe: Recipe) -> Label:
     # A camera clips at codes of its own response; what follows sees gamma 2.2.
     clip = stack.stored.response.clip(recipe.exposure.clip)
     recipe = replace(recipe, exposure=replace(recipe.exposure, clip=clip))
-    small = reduced(stack, recipe.align.megapixels)
-    label = _empty(stack.size, displacements(small, stack.size, recipe.align))
+    small = downsample_stack(stack, recipe.align.megapixels)
+    label = _empty(stack.size, find_displacements(small, stack.size, recipe.align))
 
     @cache
     def flow() -> Geometry:
         settings = replace(recipe.align, method="flow")
-        return displacements(_shorter(small), stack.size, settings, rough=True)
+        return find_displacements(_shorter(small), stack.size, settings, rough=True)
 
-    borders = cells(stack.size, recipe.patches.size)
+    borders = cell_borders(stack.size, recipe.patches.size)
     for tile in tiles(borders):
         _label(label, stack, tile, borders, recipe, flow)
     if stack.masked is not None:
-        label.weight[around(stack.masked)] = 0
+        label.weight[dilate_mask(stack.masked)] = 0
     return label
 
 
@@ -146,8 +164,8 @@ def _label(
     label: Label, stack: Stack, tile: Region, borders: Borders, recipe: Recipe, flow: Flow
 ) -> None:
     """Label one tile: all that reaches into it is looked at, and it alone is written."""
-    at = widened(tile, stack.size, BORDER)
-    cues = see(stack, label.geometry, at, recipe)
+    at = pad_region(tile, stack.size, BORDER)
+    cues = compute_cues(stack, label.geometry, at, recipe)
     own, dim = cues.aligned[stack.reference].codes, np.float32(2.0 ** -stack.ev[stack.reference])
     if recipe.fusion.weights == "variance":
         fused, known = fuse_variance(cues, stack, recipe)
@@ -155,14 +173,14 @@ def _label(
         fused = fuse_triangle(cues.aligned, stack.ev, stack.reference, recipe.exposure.clip)
         known = np.ones(cues.size, bool)
     if recipe.fusion.trust == "cell":
-        kind = trust_cells(cues, cut(borders, at), recipe)
+        kind = trust_cells(cues, crop_borders(borders, at), recipe)
     elif recipe.fusion.trust == "pixel":
-        kind = np.where(cues.still, STATIC, REFERENCE)
+        kind = np.where(cues.static, STATIC, REFERENCE)
     else:
         linear = decode(own)
         kind = trust_difference(fused, linear * dim, power(linear, 1 / GAMMA), recipe)
-    kind = np.where(known, kind, NOTHING)
-    trust = (kind != NOTHING).astype(np.float32)
+    kind = np.where(known, kind, UNTRUSTED)
+    trust = (kind != UNTRUSTED).astype(np.float32)
     if recipe.fusion.trust == "pixel":
         trust *= trust_clipped(cues, fused, recipe.fusion)
         fill = cues.clipped & (trust < recipe.fusion.guess / 255)
@@ -176,17 +194,17 @@ def _label(
             gain = 2.0 ** stack.ev[stack.reference]
             trust *= trust_colour(fused, gain, sampling, recipe.fusion)
     # A moving cell is the reference itself; moving pixels are what agrees with the reference.
-    alone = (kind == NOTHING) | ((kind == REFERENCE) & (recipe.fusion.trust == "cell"))
+    alone = (kind == UNTRUSTED) | ((kind == REFERENCE) & (recipe.fusion.trust == "cell"))
     fused[alone] = decode(own[alone]) * dim
     agrees = np.zeros(cues.size, np.uint16)
-    for i, mask in enumerate(cues.agrees):
+    for i, mask in enumerate(cues.static_frames):
         agrees |= mask.astype(np.uint16) << np.uint16(i)
-    here = within(tile, at)
+    here = relative_region(tile, at)
     pieces: tuple[tuple[Array, Array], ...] = (
-        (label.stored, half(np.clip(fused, 0, 1, out=fused))),
+        (label.stored, to_float16(np.clip(fused, 0, 1, out=fused))),
         (label.weight, np.rint(255 * trust)),
         (label.kind, kind),
-        (label.agrees, agrees),
+        (label.static_frames, agrees),
         (label.clipped, cues.clipped),
         (label.dark, cues.dark),
     )
@@ -209,11 +227,11 @@ def _guess(stack: Stack, fill: Mask, at: Region, recipe: Recipe, flow: Flow) -> 
     """
     radiance, explained = np.zeros((*fill.shape, 3), np.float32), np.zeros(fill.shape, bool)
     shorter = _shorter(stack)
-    for box in boxes(fill, GUESSED_BORDER):
-        wide = widened(box, fill.shape, GUESSED_BORDER)
-        cues = see(shorter, flow(), out_of(wide, at), recipe)
+    for box in covering_boxes(fill, GUESSED_BORDER):
+        wide = pad_region(box, fill.shape, GUESSED_BORDER)
+        cues = compute_cues(shorter, flow(), absolute_region(wide, at), recipe)
         guessed, known = fuse_variance(cues, shorter, recipe)
-        here = within(box, wide)
+        here = relative_region(box, wide)
         radiance[box], explained[box] = guessed[here], known[here]
     return radiance, explained
 

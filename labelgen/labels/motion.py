@@ -13,17 +13,17 @@ import cv2
 import numpy as np
 
 from labelgen.alignment.align import Aligned
-from labelgen.alignment.refine import slopes
-from labelgen.core.arrays import Bytes, Float, Mask, looked_up
+from labelgen.alignment.refine import image_gradient
+from labelgen.core.arrays import Bytes, Float, Mask, apply_lut
 from labelgen.core.recipe import Noise, Recipe
 from labelgen.core.response import (
     Stored,
     bit_depth,
     clipped_codes,
+    clipped_mu_law,
     decode,
     every_code,
     mu_law_slope,
-    shown,
 )
 from labelgen.core.tiles import strips
 
@@ -33,7 +33,7 @@ SLOPE = 1
 """px around a pixel that its slope depends on."""
 
 
-def variance(linear: Float, stored: Stored, noise: Noise) -> Float:
+def noise_variance(linear: Float, stored: Stored, noise: Noise) -> Float:
     """Variance of linear light in one frame: photons, read-out and quantisation.
 
     Parameters
@@ -96,7 +96,8 @@ def moving(
     # Averaging over the Gaussian divides independent noise by 2 sqrt(pi) sigma.
     sigmas = settings.sigmas / (2 * np.sqrt(np.pi) * settings.smooth)
     spread, other_spread = (
-        _spread(bit_depth(frame.codes), ev, most, stored, recipe.noise) * np.float32(sigmas**2)
+        _variance_table(bit_depth(frame.codes), ev, most, stored, recipe.noise)
+        * np.float32(sigmas**2)
         for frame, ev in ((reference, reference_ev), (other, other_ev))
     )
     width = 2 * int(np.ceil(WIDE * settings.smooth)) + 1
@@ -106,15 +107,15 @@ def moving(
         moved = np.zeros(other.seen[rows].shape, bool)
         codes = (cv2.split(frame.codes[rows]) for frame in (reference, other))
         for own, others in zip(*codes, strict=True):
-            one, allowed = shown(own, reference_ev, most), looked_up(spread, own)
-            allowed += looked_up(other_spread, others)
+            one, allowed = clipped_mu_law(own, reference_ev, most), apply_lut(spread, own)
+            allowed += apply_lut(other_spread, others)
             np.sqrt(allowed, out=allowed)
             allowed += np.float32(settings.threshold)
             if settings.gradient:
-                slope = gradient(cv2.GaussianBlur(one, *size))
+                slope = gradient_magnitude(cv2.GaussianBlur(one, *size))
                 slope *= np.float32(settings.gradient)
                 allowed += slope
-            one -= shown(others, other_ev, most)
+            one -= clipped_mu_law(others, other_ev, most)
             difference = cv2.GaussianBlur(one, *size)
             moved |= np.abs(difference, out=difference) > allowed
         return moved
@@ -124,7 +125,7 @@ def moving(
     for strip, wide in strips(len(mask), width // 2 + SLOPE):
         mask[strip] = differ(wide)[strip.start - wide.start : strip.stop - wide.start]
     if settings.speck > 1:
-        mask = _opened(mask, settings.speck)
+        mask = _open_mask(mask, settings.speck)
     if settings.close > 1:
         mask = np.asarray(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, _disc(settings.close)), np.uint8)
     if settings.grow > 1:
@@ -133,13 +134,13 @@ def moving(
 
 
 @lru_cache(maxsize=32)
-def _spread(depth: int, ev: float, most: float, stored: Stored, noise: Noise) -> Float:
-    """Variance in mu-law of every code, as `shown` shows it."""
+def _variance_table(depth: int, ev: float, most: float, stored: Stored, noise: Noise) -> Float:
+    """Variance in mu-law of every code, as `clipped_mu_law` shows it."""
     slope = mu_law_slope(clipped_codes(depth, ev, most)) * np.float32(2.0**-ev)
-    return variance(decode(every_code(depth)), stored, noise) * np.square(slope)
+    return noise_variance(decode(every_code(depth)), stored, noise) * np.square(slope)
 
 
-def _opened(mask: Bytes, width: int) -> Bytes:
+def _open_mask(mask: Bytes, width: int) -> Bytes:
     """Without what is narrower than `width`. OpenCV's own opening moves a mask if that is even."""
     square = np.ones((width, width), np.uint8)
     at, mirrored = width // 2, width - 1 - width // 2
@@ -147,9 +148,9 @@ def _opened(mask: Bytes, width: int) -> Bytes:
     return np.asarray(cv2.dilate(eroded, square, anchor=(mirrored, mirrored)), np.uint8)
 
 
-def gradient(image: Float) -> Float:
+def gradient_magnitude(image: Float) -> Float:
     """Magnitude of the change per pixel of an image (H, W) float32, same shape."""
-    x, y = slopes(image)  # OpenCV's magnitude differs in the last bits between threads
+    x, y = image_gradient(image)  # OpenCV's magnitude differs in the last bits between threads
     x *= x
     y *= y
     x += y

@@ -9,25 +9,25 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from labelgen.alignment.chroma_upsampling import doubt
-from labelgen.core.arrays import Array, Float, Mask, highest, power
+from labelgen.alignment.chroma_upsampling import chroma_uncertainty
+from labelgen.core.arrays import Array, Float, Mask, max_channel, power
 from labelgen.core.recipe import Fusion, Recipe
 from labelgen.core.response import GAMMA, Sampling, mu_law, mu_law_slope
-from labelgen.core.tiles import boxes, widened, within
+from labelgen.core.tiles import covering_boxes, pad_region, relative_region
 from labelgen.labels.cues import Cues
-from labelgen.labels.fusion import triangle
-from labelgen.labels.motion import gradient
+from labelgen.labels.fusion import triangle_weight
+from labelgen.labels.motion import gradient_magnitude
 
-NOTHING, STATIC, REFERENCE = np.uint8(0), np.uint8(1), np.uint8(2)
+UNTRUSTED, STATIC, REFERENCE = np.uint8(0), np.uint8(1), np.uint8(2)
 """How a pixel got its label: not at all, from all frames, from what agrees with the reference."""
 
 SLOPE_BORDER = 1
 """px around a pixel that its slope depends on."""
-LEAST_EVIDENCE = 1e-3
+MIN_EVIDENCE = 1e-3
 """With less around it (share of the pixels, both ways) a pixel is trusted as if it stood still."""
 
 
-def cells(size: tuple[int, int], patch: int) -> tuple[list[int], list[int]]:
+def cell_borders(size: tuple[int, int], patch: int) -> tuple[list[int], list[int]]:
     """Borders of the grid of co-located cells, as many as patches of that size cover the frame.
 
     Parameters
@@ -75,11 +75,13 @@ def trust_cells(cues: Cues, borders: tuple[list[int], list[int]], recipe: Recipe
         rows = np.add.reduceat(mask.astype(np.float64), ys[:-1], 0)
         return np.asarray(np.add.reduceat(rows, xs[:-1], 1) / np.outer(np.diff(ys), np.diff(xs)))
 
-    static = np.logical_and.reduce([shares(~a) <= recipe.motion.cell_share for a in cues.agrees])
+    static = np.logical_and.reduce(
+        [shares(~a) <= recipe.motion.cell_share for a in cues.static_frames]
+    )
     exposed = (shares(cues.clipped) <= recipe.exposure.clipped_share) & (
         shares(cues.dark) <= recipe.exposure.dark_share
     )
-    kind = np.where(static, STATIC, np.where(exposed, REFERENCE, NOTHING))
+    kind = np.where(static, STATIC, np.where(exposed, REFERENCE, UNTRUSTED))
     return kind.repeat(np.diff(ys), 0).repeat(np.diff(xs), 1)
 
 
@@ -100,8 +102,8 @@ def trust_difference(fused: Float, reference: Float, code: Float, recipe: Recipe
     (H, W) uint8
         STATIC or NOTHING. What the reference clips is trusted, whatever it is.
     """
-    difference = np.abs(mu_law(fused) - mu_law(reference)) * triangle(code)
-    return np.where(highest(difference) <= recipe.fusion.difference, STATIC, NOTHING)
+    difference = np.abs(mu_law(fused) - mu_law(reference)) * triangle_weight(code)
+    return np.where(max_channel(difference) <= recipe.fusion.difference, STATIC, UNTRUSTED)
 
 
 def trust_clipped(cues: Cues, fused: Float, settings: Fusion) -> Float:
@@ -118,7 +120,7 @@ def trust_clipped(cues: Cues, fused: Float, settings: Fusion) -> Float:
     fused : (H, W, 3) float32
         Radiance of the label.
     settings : Fusion
-        Its `doubt`, `around`, `misplaced` and `tolerance`.
+        Its `chroma_uncertainty`, `around`, `misplaced` and `tolerance`.
 
     Returns
     -------
@@ -131,13 +133,13 @@ def trust_clipped(cues: Cues, fused: Float, settings: Fusion) -> Float:
         return trust
     shorter = range(cues.reference)
     reaches = np.logical_and.reduce([cues.aligned[i].seen for i in shorter])
-    agrees = np.logical_and.reduce([cues.agrees[i] for i in shorter])
+    agrees = np.logical_and.reduce([cues.static_frames[i] for i in shorter])
     speak = reaches & ~agrees, agrees & ~cues.clipped
     moved, still = (_around(mask, settings.around) for mask in speak)
-    stood = (still + LEAST_EVIDENCE) / (still + settings.doubt * moved + LEAST_EVIDENCE)
-    for box in boxes(cues.clipped, SLOPE_BORDER):
-        wide = widened(box, cues.clipped.shape, SLOPE_BORDER)
-        slope = _steepest(mu_law(fused[wide]))[within(box, wide)]
+    stood = (still + MIN_EVIDENCE) / (still + settings.doubt * moved + MIN_EVIDENCE)
+    for box in covering_boxes(cues.clipped, SLOPE_BORDER):
+        wide = pad_region(box, cues.clipped.shape, SLOPE_BORDER)
+        slope = _steepest(mu_law(fused[wide]))[relative_region(box, wide)]
         exact = _tolerated(slope * np.float32(settings.misplaced), settings)
         np.copyto(trust[box], stood[box] * exact, where=cues.clipped[box])
     return trust
@@ -145,7 +147,7 @@ def trust_clipped(cues: Cues, fused: Float, settings: Fusion) -> Float:
 
 def _steepest(image: Float) -> Float:
     """Magnitude (H, W) of the change per pixel of (H, W, 3), of the channel where it is largest."""
-    return np.maximum.reduce([gradient(channel) for channel in cv2.split(image)])
+    return np.maximum.reduce([gradient_magnitude(channel) for channel in cv2.split(image)])
 
 
 def _around(mask: Mask, sigma: float) -> Float:
@@ -186,7 +188,7 @@ def trust_colour(fused: Float, gain: float, sampling: Sampling, settings: Fusion
     code = power(fused * np.float32(gain), 1 / GAMMA)
     # What one code is in mu-law: its slope over radiance times the slope of the decoding.
     slope = mu_law_slope(fused) * np.float32(GAMMA / gain) * np.maximum(code, 1e-3) ** (GAMMA - 1)
-    wrong = highest(doubt(code, sampling) * slope)
+    wrong = max_channel(chroma_uncertainty(code, sampling) * slope)
     return _tolerated(wrong, settings)
 
 

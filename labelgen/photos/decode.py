@@ -20,8 +20,8 @@ from labelgen.core.arrays import Array, Codes
 from labelgen.core.errors import Rejected
 from labelgen.core.response import FULL, Sampling
 from labelgen.photos import tiff
-from labelgen.photos.exif import TURNED, exif_from, exif_of, kind_of, opened
-from labelgen.photos.limits import MOST_BYTES, check_size
+from labelgen.photos.exif import TRANSPOSED, exif_from, exif_of, image_format, open_image
+from labelgen.photos.limits import MAX_BYTES, check_size
 
 # Pillow tells standard error what it passes over in damaged EXIF; reasons are in what we raise.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -66,12 +66,12 @@ def decode_photo(path: Path) -> Photo:
     try:
         if path.exists() and not path.is_file():
             raise Rejected(f"{path.name}: not a file")
-        if path.stat().st_size > MOST_BYTES:
-            raise Rejected(f"{path.name}: larger than {MOST_BYTES >> 30} GiB")
+        if path.stat().st_size > MAX_BYTES:
+            raise Rejected(f"{path.name}: larger than {MAX_BYTES >> 30} GiB")
         data = path.read_bytes()
     except OSError as e:
         raise Rejected(f"{path.name}: {e.strerror or e}") from e
-    kind = kind_of(data[:16])
+    kind = image_format(data[:16])
     try:
         if kind == "TIFF":
             return _tiff(data)
@@ -89,7 +89,7 @@ def decode_photo(path: Path) -> Photo:
 def _pillow(data: bytes) -> Photo:
     """Decode by Pillow, which raises where a file ends early."""
     try:
-        image = opened(io.BytesIO(data))
+        image = open_image(io.BytesIO(data))
         check_size(image.height, image.width)
         if image.mode not in COLOURS:
             raise Rejected(f"{image.mode} samples, expected RGB or grey; convert it to RGB")
@@ -121,14 +121,14 @@ def _png(data: bytes) -> Photo:
     flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION
     codes = _rgb(_opencv(data, flags))
     try:
-        orientation = exif_of(opened(io.BytesIO(data))).get(tiff.ORIENTATION, 1)
+        orientation = exif_of(open_image(io.BytesIO(data))).get(tiff.ORIENTATION, 1)
     except Exception:  # EXIF that Pillow cannot read
         orientation = 1
     return Photo(codes, orientation)
 
 
 def _tiff(data: bytes) -> Photo:
-    found = tiff.layout(data)
+    found = tiff.read_layout(data)
     check_size(found.height, found.width)
     if found.end > len(data):
         raise Rejected(f"ends early: {len(data)} of {found.end} bytes; copy it again")
@@ -199,15 +199,15 @@ def _heif(data: bytes) -> Photo:
     # The library has turned the image already; back, so that the reference's turn goes for all.
     orientation: int = exif.get(tiff.ORIENTATION, 1)
     back = {6: 8, 8: 6}.get(orientation, orientation)
-    upright = turn(codes[..., :3] if codes.ndim == 3 else codes, back)
+    upright = apply_orientation(codes[..., :3] if codes.ndim == 3 else codes, back)
     sampling = HEIF_SAMPLING.get(image.info.get("chroma", 420), FULL)
     return Photo(upright, orientation, sampling=sampling)
 
 
-def turn(codes: Codes, orientation: int) -> Codes:
+def apply_orientation(codes: Codes, orientation: int) -> Codes:
     """An image as its EXIF orientation (1 to 8) says it is to be shown, contiguous."""
     turned: Array = codes
-    if orientation in TURNED:
+    if orientation in TRANSPOSED:
         turned = turned.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):
         turned = turned[:, ::-1]

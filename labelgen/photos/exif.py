@@ -15,16 +15,16 @@ from labelgen.core.errors import Rejected
 from labelgen.photos import tiff
 from labelgen.photos.makernote import Bracketing, read_bracketing
 
-MOST_EXIF_TEXT = 2**17
+MAX_EXIF_TEXT = 2**17
 """Characters of EXIF as old PNGs have it, in hexadecimal; a block of a JPEG has at most half."""
 
 
-TURNED = (5, 6, 7, 8)
+TRANSPOSED = (5, 6, 7, 8)
 """EXIF orientations by which height and width change places."""
 
 
 @dataclass(frozen=True)
-class Header:
+class PhotoHeader:
     """What the header of an image file says, without decoding its pixels."""
 
     size: tuple[int, int] | None
@@ -54,7 +54,7 @@ class Header:
     @property
     def stored(self) -> tuple[int, int] | None:
         """Height and width as they lie in the file, before orientation."""
-        if self.size is None or self.orientation not in TURNED:
+        if self.size is None or self.orientation not in TRANSPOSED:
             return self.size
         return self.size[1], self.size[0]
 
@@ -65,7 +65,7 @@ def from_exif(
     orientation: int = 1,
     profile: str = "",
     problem: str = "",
-) -> Header:
+) -> PhotoHeader:
     """A header from EXIF and what the container of the image says.
 
     Parameters
@@ -77,7 +77,7 @@ def from_exif(
     orientation : int
         Of EXIF; anything but 1 to 8 is 1.
     profile, problem : str
-        As in `Header`.
+        As in `PhotoHeader`.
     """
     detail = exif.get_ifd(0x8769)
     make, model = _text(exif.get(0x010F)), _text(exif.get(0x0110))
@@ -90,15 +90,15 @@ def from_exif(
     iso = detail.get(0x8827)
     if not profile and 0xA005 in detail and exif.get_ifd(0xA005).get(1) == "R03":  # of DCF 2.0
         profile = "Adobe RGB (by EXIF)"
-    return Header(
-        stored[::-1] if stored and orientation in TURNED else stored,
+    return PhotoHeader(
+        stored[::-1] if stored and orientation in TRANSPOSED else stored,
         f"{make} {model}".strip(),
-        positive(detail.get(0x829A)),
-        positive(detail.get(0x829D)),
-        positive(iso[0] if isinstance(iso, tuple) and iso else iso),
-        _taken(exif, detail),
+        positive_number(detail.get(0x829A)),
+        positive_number(detail.get(0x829D)),
+        positive_number(iso[0] if isinstance(iso, tuple) and iso else iso),
+        _time_taken(exif, detail),
         _text(detail.get(0xA434)),
-        positive(detail.get(0x920A)),
+        positive_number(detail.get(0x920A)),
         _text(detail.get(0xA431)),
         maker.value_ev or _number(detail.get(0x9204)),
         True if maker.active or maker.value_ev else auto,
@@ -120,21 +120,21 @@ def profile_name(icc: bytes | None) -> str:
     return "".join(c for c in text.strip() if c.isprintable())
 
 
-def _taken(exif: Image.Exif, detail: dict[int, object]) -> float | None:
+def _time_taken(exif: Image.Exif, detail: dict[int, object]) -> float | None:
     """When a photo was taken; the time of the last change only where nothing else is said."""
     for stamp, fraction in (
         (detail.get(0x9003), detail.get(0x9291)),
         (detail.get(0x9004), detail.get(0x9292)),
         (exif.get(0x0132), detail.get(0x9290)),
     ):
-        seconds = seconds_of(_text(stamp))
+        seconds = exif_timestamp(_text(stamp))
         if seconds is not None:
             digits = re.match(r"\d{1,9}", _text(fraction))
             return seconds + (float(f"0.{digits.group()}") if digits else 0.0)
     return None
 
 
-def seconds_of(stamp: str) -> float | None:
+def exif_timestamp(stamp: str) -> float | None:
     """Seconds since 1970 of an EXIF date such as ``2012:07:19 05:16:25``, or None.
 
     Read as if it were UTC: only differences are used.
@@ -163,13 +163,13 @@ def _number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def positive(value: object) -> float | None:
+def positive_number(value: object) -> float | None:
     """A positive finite number, or None (EXIF has zeros, 0/0 and text in its place)."""
     number = _number(value)
     return number if number is not None and number > 0 else None
 
 
-def kind_of(head: bytes) -> str:
+def image_format(head: bytes) -> str:
     """Format of a file by its first bytes, "" if it is none of ours."""
     if head[4:8] == b"ftyp":
         return "AVIF" if head[8:12] in (b"avif", b"avis") else "HEIF"
@@ -180,7 +180,7 @@ def kind_of(head: bytes) -> str:
     return next((kind for start, kind in signatures.items() if head.startswith(start)), "")
 
 
-def opened(file: BinaryIO) -> Image.Image:
+def open_image(file: BinaryIO) -> Image.Image:
     """An image opened by Pillow, by its content; no pixels are decoded.
 
     Not `Image.open`, whose limit of pixels is one for the whole process, and lower than ours.
@@ -191,7 +191,7 @@ def opened(file: BinaryIO) -> Image.Image:
     Rejected
         This Pillow lacks the format; the message names no file.
     """
-    kind = kind_of(file.read(16))
+    kind = image_format(file.read(16))
     file.seek(0)
     Image.init()
     if kind and kind not in Image.OPEN:
@@ -202,7 +202,7 @@ def opened(file: BinaryIO) -> Image.Image:
 def exif_of(image: Image.Image) -> Image.Exif:
     """EXIF of an image that was opened; that behind the pixels of a PNG is not looked for."""
     block, as_text = image.info.get("exif"), image.info.get("Raw profile type exif", "")
-    if image.format != "TIFF" and (not _is_sound(block) or len(as_text) > MOST_EXIF_TEXT):
+    if image.format != "TIFF" and (not _is_sound(block) or len(as_text) > MAX_EXIF_TEXT):
         return Image.Exif()  # the directories of a TIFF were checked before it was opened
     return Image.Image.getexif(image)  # the method of PNG images would decode all of it
 

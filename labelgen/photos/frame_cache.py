@@ -13,34 +13,34 @@ from pathlib import Path
 import numpy as np
 
 from labelgen.core.bracket import LOSSY, Bracket
-from labelgen.core.files import key_of
+from labelgen.core.files import short_hash
 from labelgen.photos.frames import Frames
 
-MOST = 2e9
+MAX_CACHED = 2e9
 """Bytes of all that is kept."""
-WORTH = 1e-9
+MIN_DECODE_TIME = 1e-9
 """Seconds a byte that decoding has to take: less, as of TIFF that is not compressed, is no more
 than writing and reading again."""
-LEAST_FREE = 20
+MIN_FREE = 20
 """So many times what is kept has to be free on the disk."""
 
 
-def places(brackets: Sequence[Bracket], frames: int, folder: Path) -> Iterator[Path | None]:
+def cache_paths(brackets: Sequence[Bracket], frames: int, folder: Path) -> Iterator[Path | None]:
     """For each bracket the file to keep `frames` of it in; None where there is no more room."""
-    room = min(MOST, shutil.disk_usage(folder).free / LEAST_FREE)
+    room = min(MAX_CACHED, shutil.disk_usage(folder).free / MIN_FREE)
     for bracket in brackets:
-        size = decoded(bracket, frames)
+        size = decoded_bytes(bracket, frames)
         fits = size is not None and size <= room
         room -= size if fits and size else 0
-        yield kept_in(folder, bracket.name) if fits else None
+        yield cache_path(folder, bracket.name) if fits else None
 
 
-def kept_in(folder: Path, name: str) -> Path:
+def cache_path(folder: Path, name: str) -> Path:
     """The file that keeps the frames of a bracket; all such are removed when a build begins."""
-    return folder / f"{key_of(name)}.frames.tmp"
+    return folder / f"{short_hash(name)}.frames.tmp"
 
 
-def keep(frames: Frames, path: Path) -> None:
+def store_frames(frames: Frames, path: Path) -> None:
     """Write frames to a file, or not if that fails."""
     try:
         with path.open("wb") as file:
@@ -51,7 +51,7 @@ def keep(frames: Frames, path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def take(path: Path, count: int) -> Frames | None:
+def pop_frames(path: Path, count: int) -> Frames | None:
     """So many frames that were kept, and are no longer; None if they are not there and whole."""
     try:
         with path.open("rb") as file:
@@ -63,7 +63,7 @@ def take(path: Path, count: int) -> Frames | None:
     return Frames(codes, bool(linear), (down, across))
 
 
-def decoded(bracket: Bracket, frames: int) -> float | None:
+def decoded_bytes(bracket: Bracket, frames: int) -> float | None:
     """Bytes of so many decoded frames of a bracket; None if their size is not known."""
     if bracket.size is None:
         return None

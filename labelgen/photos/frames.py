@@ -12,11 +12,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from labelgen.core.arrays import Array, Codes, looked_up
+from labelgen.core.arrays import Array, Codes, apply_lut
 from labelgen.core.errors import Rejected
 from labelgen.core.response import FULL, Sampling
-from labelgen.photos.decode import decode_photo, turn
-from labelgen.photos.exif import TURNED
+from labelgen.photos.decode import apply_orientation, decode_photo
+from labelgen.photos.exif import TRANSPOSED
 from labelgen.photos.limits import RAW_SUFFIXES
 from labelgen.photos.raw import develop
 
@@ -68,7 +68,7 @@ def read_frames(paths: Sequence[Path], reference: int, bayer: str = "") -> Frame
         raise Rejected(f"{raw[0].name} is camera RAW, {other.name} is not; take either from there")
     if raw:
         codes, orientation = develop(paths, reference)
-        return Frames(tuple(turn(c, orientation) for c in codes), True)
+        return Frames(tuple(apply_orientation(c, orientation) for c in codes), True)
     photos = [decode_photo(p) for p in paths]
     linear = photos[reference].linear
     for path, photo in zip(paths, photos, strict=True):
@@ -80,13 +80,15 @@ def read_frames(paths: Sequence[Path], reference: int, bayer: str = "") -> Frame
     full = [p.codes for p in photos] if linear else to_full_scale([p.codes for p in photos])
     orientation = photos[reference].orientation
     sampling = _common({p.sampling for p in photos}, orientation)
-    return Frames(tuple(turn(in_colour(c, bayer), orientation) for c in full), linear, sampling)
+    return Frames(
+        tuple(apply_orientation(in_colour(c, bayer), orientation) for c in full), linear, sampling
+    )
 
 
 def _common(samplings: Set[Sampling], orientation: int) -> Sampling:
     """How the frames store colour, once they are turned; as the coarsest where they differ."""
     down, across = (max(steps) for steps in zip(*samplings, strict=True))
-    return (across, down) if orientation in TURNED else (down, across)
+    return (across, down) if orientation in TRANSPOSED else (down, across)
 
 
 def read_image(path: Path, bayer: str = "") -> Codes:
@@ -124,7 +126,7 @@ def to_full_scale(codes: Sequence[Codes]) -> list[Codes]:
     if sum(int(np.count_nonzero(c == top)) for c in codes) < 2:
         return list(codes)
     table = np.rint(np.minimum(np.arange(65536) * (65535 / top), 65535)).astype(np.uint16)
-    return [looked_up(table, c) for c in codes]
+    return [apply_lut(table, c) for c in codes]
 
 
 def in_colour(codes: Codes, bayer: str = "") -> Codes:

@@ -12,16 +12,16 @@ from PIL.ImageFile import ImageFile
 from labelgen.core.errors import Rejected
 from labelgen.photos import tiff
 from labelgen.photos.exif import (
-    TURNED,
-    Header,
+    TRANSPOSED,
+    PhotoHeader,
     exif_from,
     exif_of,
     from_exif,
-    kind_of,
-    opened,
+    image_format,
+    open_image,
     profile_name,
 )
-from labelgen.photos.limits import MOST_BYTES, RAW_SUFFIXES, check_size
+from labelgen.photos.limits import MAX_BYTES, RAW_SUFFIXES, check_size
 from labelgen.photos.raw import raw_header
 
 TAIL_BYTES = 4096
@@ -29,13 +29,13 @@ TAIL_BYTES = 4096
 HEIF = (".heic", ".heif", ".hif")
 
 
-def read_header(path: Path) -> Header:
+def read_photo_header(path: Path) -> PhotoHeader:
     """Size, camera and exposure from the header of an image file; never raises for a bad file."""
     suffix = path.suffix.lower()
     if path.exists() and not path.is_file():  # opening a pipe would wait for its other end
         return _refused("not a file")
-    if path.exists() and path.stat().st_size > MOST_BYTES:
-        return _refused(f"larger than {MOST_BYTES >> 30} GiB")
+    if path.exists() and path.stat().st_size > MAX_BYTES:
+        return _refused(f"larger than {MAX_BYTES >> 30} GiB")
     if suffix in RAW_SUFFIXES:
         return raw_header(path)
     try:
@@ -51,21 +51,21 @@ def read_header(path: Path) -> Header:
     return _tiff(path)
 
 
-def _refused(why: str) -> Header:
-    return Header(None, problem=f"not a readable image ({why})")
+def _refused(why: str) -> PhotoHeader:
+    return PhotoHeader(None, problem=f"not a readable image ({why})")
 
 
-def _read(file: BinaryIO) -> Header:
+def _read(file: BinaryIO) -> PhotoHeader:
     """The header of an open file of any of the formats that Pillow reads."""
     head = file.read(16)
-    kind = kind_of(head)
+    kind = image_format(head)
     if not kind:
         return _refused("no JPEG, PNG, TIFF or other photo" if head else "empty file")
     if kind == "TIFF":
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             tiff.check_directories(data)
     file.seek(0)
-    with opened(file) as image:
+    with open_image(file) as image:
         exif = exif_of(image)
         width, height = image.size
         if image.format == "TIFF":  # whose size Pillow turns or not, depending on its version
@@ -77,7 +77,7 @@ def _read(file: BinaryIO) -> Header:
         if end and isinstance(image, ImageFile):
             offset = int(image.tile[0].offset) if image.tile else 0
             if not _ends(file, end, offset):
-                return Header(None, problem="cannot be decoded (truncated: copy it again)")
+                return PhotoHeader(None, problem="cannot be decoded (truncated: copy it again)")
     return header
 
 
@@ -92,21 +92,21 @@ def _ends(file: BinaryIO, end: bytes, pixels: int) -> bool:
         return data.find(end, tail) >= 0 or data.find(end, pixels) >= 0
 
 
-def _tiff(path: Path) -> Header:
+def _tiff(path: Path) -> PhotoHeader:
     """Size of a TIFF that Pillow cannot open, such as one of floating-point colour."""
     try:
         with path.open("rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            found = tiff.layout(data)
+            found = tiff.read_layout(data)
     except (OSError, ValueError, Rejected):
         return _refused("damaged header")
     return from_exif(Image.Exif(), (found.height, found.width), found.orientation)
 
 
-def _heif(path: Path) -> Header:
+def _heif(path: Path) -> PhotoHeader:
     try:
         import pillow_heif
     except ImportError:
-        return Header(None, problem="HEIC needs pillow-heif: pip install 'labelgen[heif]'")
+        return PhotoHeader(None, problem="HEIC needs pillow-heif: pip install 'labelgen[heif]'")
     try:
         image = pillow_heif.open_heif(path)
         exif = exif_from(image.info.get("exif"))
@@ -114,7 +114,7 @@ def _heif(path: Path) -> Header:
         return _refused("damaged header")
     orientation = exif.get(0x0112, 1)
     width, height = image.size  # turned already
-    if orientation in TURNED:
+    if orientation in TRANSPOSED:
         width, height = height, width
     profile = profile_name(image.info.get("icc_profile"))
     return from_exif(exif, (height, width), orientation, profile)

@@ -18,7 +18,7 @@ ITEM_BYTES = {1: 1, 3: 2, 4: 4, 7: 1, 8: 2, 9: 4, 10: 8}
 
 ITEM_CODE = {1: "B", 3: "H", 4: "I", 7: "B", 8: "h", 9: "i", 10: "i"}
 
-MOST_ENTRIES = 512
+MAX_ENTRIES = 512
 """No maker's directory has more entries; what says so is damaged."""
 
 
@@ -69,7 +69,7 @@ def read_bracketing(note: bytes, make: str, order: str) -> Bracketing:
 def _directory(data: bytes, at: int, order: str) -> dict[int, tuple[int, int, int]]:
     """Entries of a TIFF directory: tag to type, count, and where its value or offset stands."""
     (count,) = struct.unpack_from(order + "H", data, at)
-    if count > MOST_ENTRIES:
+    if count > MAX_ENTRIES:
         return {}
     entries = {}
     for i in range(count):

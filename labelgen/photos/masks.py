@@ -11,7 +11,7 @@ from pathlib import Path
 
 from labelgen.core.arrays import Mask
 from labelgen.core.errors import Rejected
-from labelgen.photos.decode import decode_photo, turn
+from labelgen.photos.decode import apply_orientation, decode_photo
 
 MASK = "mask.png"
 
@@ -21,7 +21,7 @@ def is_mask(name: str) -> bool:
     return name.lower() == MASK or name.lower().endswith(f".{MASK}")
 
 
-def whose(name: str) -> str:
+def masked_photo(name: str) -> str:
     """What a mask is called after, in small letters: a stem or a file, or "" for its folder."""
     return name.lower().removesuffix(MASK).removesuffix(".")
 
@@ -50,7 +50,7 @@ def read_masks(paths: Sequence[Path], size: tuple[int, int]) -> Mask | None:
     masked = None
     for path in paths:
         photo = decode_photo(path)
-        codes = turn(photo.codes, photo.orientation)
+        codes = apply_orientation(photo.codes, photo.orientation)
         one = codes > 0 if codes.ndim == 2 else (codes > 0).any(-1)
         if one.shape != size:
             (h, w), (height, width) = one.shape, size

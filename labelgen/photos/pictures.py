@@ -10,9 +10,9 @@ import numpy as np
 
 from labelgen.core.arrays import Array, Bytes, Codes, Float
 from labelgen.core.errors import Rejected, UserError
-from labelgen.core.files import beside, publish, write_bytes
+from labelgen.core.files import atomic_rename, temporary_path, write_bytes
 from labelgen.core.response import mu_law
-from labelgen.photos.limits import MOST_BYTES, RAW_SUFFIXES, check_size
+from labelgen.photos.limits import MAX_BYTES, RAW_SUFFIXES, check_size
 
 IMAGE_SUFFIXES = frozenset(
     {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".webp", ".avif", ".heic", ".heif", ".hif"}
@@ -23,7 +23,7 @@ HEAD_BYTES, RUN = 2**16, 64
 RESOLUTION = re.compile(rb"^#\?.*?\n[-+]Y (\d{1,7}) [-+]X (\d{1,7})\n", re.DOTALL)
 
 
-def png(image: Codes) -> bytes:
+def encode_png(image: Codes) -> bytes:
     """A (H, W) or (H, W, 3) RGB image, uint8 or uint16, as PNG."""
     bgr: Array = image if image.ndim == 2 else np.ascontiguousarray(image[..., ::-1])
     ok, data = cv2.imencode(".png", bgr)
@@ -34,7 +34,7 @@ def png(image: Codes) -> bytes:
 
 def write_png(path: Path, image: Bytes) -> None:
     """Write a (H, W) or (H, W, 3) RGB uint8 image as PNG."""
-    write_bytes(path, png(image))
+    write_bytes(path, encode_png(image))
 
 
 def read_hdr(path: Path) -> Float:
@@ -55,8 +55,8 @@ def read_hdr(path: Path) -> Float:
 
 
 def _read_radiance(path: Path) -> Float:
-    if path.stat().st_size > MOST_BYTES:
-        raise Rejected(f"{path.name}: larger than {MOST_BYTES >> 30} GiB")
+    if path.stat().st_size > MAX_BYTES:
+        raise Rejected(f"{path.name}: larger than {MAX_BYTES >> 30} GiB")
     data = np.fromfile(path, np.uint8)
     said = RESOLUTION.search(data[:HEAD_BYTES].tobytes())
     try:
@@ -100,11 +100,11 @@ def _read_exr(path: Path) -> Float:
 
 
 def write_hdr(path: Path, radiance: Float) -> None:
-    """Write a Radiance file (`hdr`)."""
-    write_bytes(path, hdr(radiance))
+    """Write a Radiance file (`encode_hdr`)."""
+    write_bytes(path, encode_hdr(radiance))
 
 
-def hdr(radiance: Float) -> bytes:
+def encode_hdr(radiance: Float) -> bytes:
     """A picture as Radiance RGBE, mantissas rounded.
 
     OpenCV's writer truncates them, which darkens the picture by 0.4 % of the largest channel.
@@ -147,12 +147,12 @@ def write_exr(path: Path, radiance: Float) -> None:
         raise UserError(f"{path}: OpenEXR is missing: pip install 'labelgen[raw]'") from None
     header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
     pixels = np.ascontiguousarray(radiance, np.float16)
-    temporary = beside(path)
+    temporary = temporary_path(path)
     with OpenEXR.File(header, {"RGB": pixels}) as file:
         file.write(str(temporary))
-    publish(temporary, path)
+    atomic_rename(temporary, path)
 
 
-def tone_mapped(radiance: Float) -> Bytes:
+def tone_map(radiance: Float) -> Bytes:
     """(H, W, 3) float32 radiance as uint8 RGB to look at: mu-law of what is at most 1."""
     return np.rint(255 * mu_law(np.clip(radiance, 0, 1))).astype(np.uint8)

@@ -24,26 +24,26 @@ from PIL import Image
 from labelgen.core.arrays import Array, Codes
 from labelgen.core.errors import Rejected
 from labelgen.photos import tiff
-from labelgen.photos.exif import Header, exif_of, from_exif, positive
+from labelgen.photos.exif import PhotoHeader, exif_of, from_exif, positive_number
 from labelgen.photos.limits import RAW_SUFFIXES, check_size
 
 NEEDED = "camera RAW needs rawpy: pip install 'labelgen[raw]'"
 PILE, NEAR, STEEP = 1e-3, 0.05, 10
 """Sensels of one colour clip at their highest value if at least this share of them has exactly
 that value, and so many times more than have any other value in the top 5 %."""
-LEAST_CLIP = 0.75
+MIN_CLIP = 0.75
 """No camera clips below this share of the white level that LibRaw knows (its own threshold)."""
 ORIENTATIONS = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
 """EXIF orientation of LibRaw's flip: bits are mirrored left-right, top-bottom, transposed."""
 
 
-def readable() -> bool:
+def is_raw_readable() -> bool:
     """Whether rawpy is installed."""
     return importlib.util.find_spec("rawpy") is not None
 
 
 @cache
-def version_of(distribution: str) -> str:
+def installed_version(distribution: str) -> str:
     """Version of an optional library, "" if it is not installed."""
     try:
         return importlib.metadata.version(distribution)
@@ -60,7 +60,7 @@ def check_readable(paths: Sequence[Path]) -> None:
         With the line that installs it.
     """
     raw = [p for p in paths if p.suffix.lower() in RAW_SUFFIXES]
-    if raw and not readable():
+    if raw and not is_raw_readable():
         raise Rejected(f"{raw[0].name}: {NEEDED}")
 
 
@@ -178,7 +178,7 @@ def full_scale(photo: Any) -> int:
     blacks = [int(b) for b in photo.black_level_per_channel]
     white = int(photo.white_level)
     noted = [int(w) for w in photo.camera_white_level_per_channel or ()]
-    white = min([white, *(w for w in noted if w > LEAST_CLIP * white)])
+    white = min([white, *(w for w in noted if w > MIN_CLIP * white)])
     scales = [white - black for black in blacks]
     sensels = photo.raw_image_visible
     if sensels.ndim == 2:
@@ -194,7 +194,7 @@ def full_scale(photo: Any) -> int:
 def _pile(sensels: Array, black: int, white: int) -> int:
     """Clip above black by the sensels of one colour; by the white level if they don't tell."""
     top = int(sensels.max())
-    if not LEAST_CLIP * (white - black) < top - black < white - black:
+    if not MIN_CLIP * (white - black) < top - black < white - black:
         return white - black
     below = top - int(NEAR * (top - black))
     counts = np.bincount(sensels[sensels >= below].astype(np.intp) - below)
@@ -202,7 +202,7 @@ def _pile(sensels: Array, black: int, white: int) -> int:
     return top - black if piled else white - black
 
 
-def raw_header(path: Path) -> Header:
+def raw_header(path: Path) -> PhotoHeader:
     """What the header of a RAW file says; never raises for a bad file.
 
     Exposure and camera are from EXIF where the file is a TIFF at heart (DNG, CR2, NEF, ARW) or
@@ -221,7 +221,7 @@ def raw_header(path: Path) -> Header:
             return from_exif(exif, None, problem=str(e).removeprefix(f"{path.name}: "))
 
 
-def _with_libraw(path: Path, exif: Image.Exif) -> Header:
+def _with_libraw(path: Path, exif: Image.Exif) -> PhotoHeader:
     with _photo(path) as photo:
         header = from_exif(
             exif if len(exif) else _preview_exif(photo),
@@ -233,9 +233,9 @@ def _with_libraw(path: Path, exif: Image.Exif) -> Header:
         other = photo.other  # which decodes the sensels
         return replace(
             header,
-            time_s=header.time_s or positive(other.shutter_speed),
-            fnumber=header.fnumber or positive(other.aperture),
-            iso=header.iso or positive(other.iso_speed),
+            time_s=header.time_s or positive_number(other.shutter_speed),
+            fnumber=header.fnumber or positive_number(other.aperture),
+            iso=header.iso or positive_number(other.iso_speed),
         )
 
 

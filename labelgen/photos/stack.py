@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from labelgen.core.bracket import LOSSY, Stack, painted
+from labelgen.core.bracket import LOSSY, Stack, black_out
 from labelgen.core.errors import Rejected
 from labelgen.core.response import GAMMA22, Response, Stored, bit_depth
 from labelgen.photos.frames import Frames, read_frames
 from labelgen.photos.masks import read_masks
 
 
-def load(
+def load_stack(
     paths: Sequence[Path],
     ev: Sequence[float],
     reference: int,
@@ -67,6 +67,6 @@ def load(
     stored = Stored(response, bits, lossy, noise, read.sampling)
     masked = read_masks(masks, sizes.pop())
     if masked is not None:
-        recoded = tuple(painted(c, masked) for c in recoded)
+        recoded = tuple(black_out(c, masked) for c in recoded)
     stack = Stack(recoded, tuple(map(float, ev)), reference, stored, masked)
     return stack.to_depth(max(bit_depth(c) for c in recoded))

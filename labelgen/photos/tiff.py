@@ -25,7 +25,7 @@ INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}
 """Field types that hold what we look at, and how they are unpacked."""
 WANTED = {WIDTH, HEIGHT, BITS, PHOTOMETRIC, ORIENTATION, SAMPLES, PLANAR, SAMPLE_FORMAT}
 WANTED |= {*OFFSETS, *COUNTS}
-MOST_ENTRIES, MOST_VALUES, MOST_SAMPLES = 4096, 2**20, 64
+MAX_ENTRIES, MAX_VALUES, MAX_SAMPLES = 4096, 2**20, 64
 """No photo has a directory with more, more strips or tiles, or more samples per pixel."""
 SIZES = dict(enumerate((1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4), 1)) | {16: 8, 17: 8, 18: 8}
 """Bytes of one value by field type."""
@@ -34,7 +34,7 @@ SUBDIRECTORIES = (0x8769, 0x8825, 0xA005)
 
 
 @dataclass(frozen=True)
-class Layout:
+class TiffLayout:
     """How the samples of a TIFF lie; sizes in pixels, `bits` of one sample, as stored."""
 
     height: int
@@ -53,7 +53,7 @@ class Layout:
     """Where the last strip or tile ends, bytes."""
 
 
-def layout(data: bytes | mmap.mmap) -> Layout:
+def read_layout(data: bytes | mmap.mmap) -> TiffLayout:
     """How the samples of the first image of a TIFF or BigTIFF lie.
 
     Parameters
@@ -72,7 +72,7 @@ def layout(data: bytes | mmap.mmap) -> Layout:
         raise Rejected("cannot be decoded (its TIFF directory is damaged)") from e
 
 
-def _layout(data: bytes | mmap.mmap) -> Layout:
+def _layout(data: bytes | mmap.mmap) -> TiffLayout:
     order = {b"II": "<", b"MM": ">"}[bytes(data[:2])]
     big = struct.unpack_from(order + "H", data, 2)[0] == 43
     start = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)[0]
@@ -83,7 +83,7 @@ def _layout(data: bytes | mmap.mmap) -> Layout:
             continue
         if number * struct.calcsize(INTEGERS[kind]) > room:
             value_at = struct.unpack_from(order + ("Q" if big else "I"), data, value_at)[0]
-        if number > (MOST_VALUES if tag in (*OFFSETS, *COUNTS) else MOST_SAMPLES):
+        if number > (MAX_VALUES if tag in (*OFFSETS, *COUNTS) else MAX_SAMPLES):
             raise IndexError(number)
         tags[tag] = struct.unpack_from(f"{order}{number}{INTEGERS[kind]}", data, value_at)
         places[tag] = value_at
@@ -93,7 +93,7 @@ def _layout(data: bytes | mmap.mmap) -> Layout:
         for offset, length in zip(tags.get(where, ()), tags.get(size, ()), strict=False)
     ]
     bits, formats = tags.get(BITS, (1,)), tags.get(SAMPLE_FORMAT, (UNSIGNED,))
-    return Layout(
+    return TiffLayout(
         tags[HEIGHT][0],
         tags[WIDTH][0],
         bits[0] if len(set(bits)) == 1 else 0,
@@ -148,7 +148,7 @@ def _entries(
 ) -> Iterator[tuple[int, int, int, int]]:
     """Tag, type and number of values of the entries of a directory, and where these stand."""
     count = struct.unpack_from(order + ("Q" if big else "H"), data, start)[0]
-    if count > MOST_ENTRIES:
+    if count > MAX_ENTRIES:
         raise Rejected("cannot be decoded (its TIFF directory is damaged)")
     step, head = (20, 8) if big else (12, 2)
     for i in range(count):
@@ -158,7 +158,7 @@ def _entries(
         yield tag, kind, number, at + (12 if big else 8)
 
 
-def without_orientation(data: bytes, found: Layout) -> bytes:
+def without_orientation(data: bytes, found: TiffLayout) -> bytes:
     """The same file with its orientation set to 1: some decoders turn the image, others don't."""
     if found.orientation_at is None or found.orientation == 1:
         return data

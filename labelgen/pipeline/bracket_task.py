@@ -13,21 +13,21 @@ from typing import Any
 
 import numpy as np
 
-from labelgen.calibration.survey import Survey, frames_of, read_truth
+from labelgen.calibration.survey import Survey, load_surveyed, read_truth
 from labelgen.core.arrays import Bytes
-from labelgen.core.bracket import Stack, around, painted
+from labelgen.core.bracket import Stack, black_out, dilate_mask
 from labelgen.core.errors import Rejected
-from labelgen.core.files import beside, write_json
+from labelgen.core.files import temporary_path, write_json
 from labelgen.core.recipe import Recipe
-from labelgen.dataset.format import BRANCHES, Layout
+from labelgen.dataset.format import BRANCHES, SampleLayout
 from labelgen.dataset.sample import Patch
-from labelgen.dataset.scene_hash import looks
-from labelgen.dataset.shard import Shard, is_whole
+from labelgen.dataset.scene_hash import scene_hash
+from labelgen.dataset.shard import Shard, is_shard_whole
 from labelgen.labels.label import make_label
-from labelgen.photos.frame_cache import kept_in, take
-from labelgen.samples.augment import Labelled, make_samples
-from labelgen.samples.motion_stats import NO_MOVES, measure_moves
-from labelgen.samples.patches import choose, clear_of, grid, variants
+from labelgen.photos.frame_cache import cache_path, pop_frames
+from labelgen.samples.augment import LabelledBracket, make_samples
+from labelgen.samples.motion_stats import NO_MOTION, measure_motion
+from labelgen.samples.patches import choose_patches, grid_patches, outside_mask, sample_count
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Task:
 
     found: Survey
     recipe: Recipe
-    layout: Layout
+    layout: SampleLayout
     reference: int
     labels: str
     seed: int
@@ -48,7 +48,7 @@ class Task:
         return self.shard.with_suffix(".json")
 
 
-def make(task: Task) -> dict[str, Any]:
+def make_bracket(task: Task) -> dict[str, Any]:
     """Write the shard and the record of a bracket.
 
     Returns
@@ -72,29 +72,29 @@ def make(task: Task) -> dict[str, Any]:
     return record
 
 
-def is_made(task: Task) -> bool:
+def is_bracket_made(task: Task) -> bool:
     """Whether a bracket that has its record needs not be made again.
 
     The record is on the disk, but its shard may not be, if the power went.
     """
     record = json.loads(task.record.read_text())
-    return "rows" not in record or is_whole(task.shard, record["rows"])
+    return "rows" not in record or is_shard_whole(task.shard, record["rows"])
 
 
 def _make(task: Task) -> dict[str, Any]:
     found = task.found
-    read = take(kept_in(task.shard.parent, found.name), len(found.paths))
-    stack = frames_of(found, task.reference, read)
+    read = pop_frames(cache_path(task.shard.parent, found.name), len(found.paths))
+    stack = load_surveyed(found, task.reference, read)
     labelled, patches, figures = _label(stack, task)
     if not patches:
         left = "left beside its masks" if stack.masked is not None else "trusted"
         raise Rejected(f"no patch is {left}: {_shares(figures)}")
     # What will not fit is said before the work for it is done.
-    rows = sum(variants(patch, task.recipe.patches) for patch in patches)
+    rows = sum(sample_count(patch, task.recipe.patches) for patch in patches)
     needed = rows * task.layout.sample_bytes
     if shutil.disk_usage(task.shard.parent).free < needed:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    temporary = beside(task.shard)
+    temporary = temporary_path(task.shard)
     counts: Counter[str] = Counter()
     with Shard(temporary, task.layout) as shard:
         for sample in make_samples(
@@ -107,35 +107,35 @@ def _make(task: Task) -> dict[str, Any]:
         ):
             shard.append(sample)
             counts[BRANCHES[sample.patch.branch]] += 1
-    temporary.replace(task.shard)  # its bytes reach the disk when they may: see `is_made`
+    temporary.replace(task.shard)  # its bytes reach the disk when they may: see `is_bracket_made`
     return {
         "rows": counts.total(),
         "branches": dict(sorted(counts.items())),
         "label": figures,
-        "looks": looks(stack.codes[stack.reference]),
+        "looks": scene_hash(stack.codes[stack.reference]),
     }
 
 
-def _label(stack: Stack, task: Task) -> tuple[Labelled, list[Patch], dict[str, Any]]:
+def _label(stack: Stack, task: Task) -> tuple[LabelledBracket, list[Patch], dict[str, Any]]:
     """The label and the patches of the full frame, by the recipe or from the truth."""
     if task.found.truth is None:
         label = make_label(stack, task.recipe)
-        weight = trusted(label.weight, task.found, task.recipe)
-        moves = measure_moves(stack, label) if task.recipe.pieces.share else NO_MOVES
-        labelled = Labelled(stack, label.stored, weight, moves)
-        return labelled, _usable(choose(label, task.recipe), task, stack), label.figures()
+        weight = discount_weight(label.weight, task.found, task.recipe)
+        moves = measure_motion(stack, label) if task.recipe.pieces.share else NO_MOTION
+        labelled = LabelledBracket(stack, label.stored, weight, moves)
+        return labelled, _usable(choose_patches(label, task.recipe), task, stack), label.figures()
     weight, truth = np.full(stack.size, 255, np.uint8), read_truth(task.found)
     if stack.masked is not None:
-        truth, weight[stack.masked] = painted(truth, stack.masked), 0
-    patches = _usable(grid(stack.size, task.layout.patch), task, stack)
-    return Labelled(stack, truth, weight), patches, {"trusted": 1.0}
+        truth, weight[stack.masked] = black_out(truth, stack.masked), 0
+    patches = _usable(grid_patches(stack.size, task.layout.patch), task, stack)
+    return LabelledBracket(stack, truth, weight), patches, {"trusted": 1.0}
 
 
 def _usable(patches: list[Patch], task: Task, stack: Stack) -> list[Patch]:
     """Patches that show nothing, nor stand close to anything, that is masked."""
     if stack.masked is None:
         return patches
-    return clear_of(patches, around(stack.masked), task.layout.patch)
+    return outside_mask(patches, dilate_mask(stack.masked), task.layout.patch)
 
 
 def _shares(figures: dict[str, Any]) -> str:
@@ -143,7 +143,7 @@ def _shares(figures: dict[str, Any]) -> str:
     return ", ".join(f"{100 * figures[n]:.0f} % {n}" for n in names)
 
 
-def trusted(weight: Bytes, found: Survey, recipe: Recipe) -> Bytes:
+def discount_weight(weight: Bytes, found: Survey, recipe: Recipe) -> Bytes:
     """Weights (H, W) uint8 of a label, less what a doubtful response costs them."""
     settings = recipe.camera
     share = settings.assumed if found.assumed else 1.0

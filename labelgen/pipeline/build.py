@@ -16,28 +16,28 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
-from labelgen.calibration.cameras import responses
+from labelgen.calibration.cameras import load_responses
 from labelgen.calibration.survey import Selection
 from labelgen.core.errors import UserError
 from labelgen.core.files import check_room, write_json
-from labelgen.core.progress import Engine, Progress, Silent
+from labelgen.core.progress import Executor, Progress, Silent
 from labelgen.core.recipe import Recipe, load_recipe
-from labelgen.dataset.assemble import PART_BYTES, Assembly, Storage, check_parts, parts_of
+from labelgen.dataset.assemble import PART_BYTES, Assembly, StorageOptions, check_parts, parts_of
 from labelgen.dataset.format import BRANCHES, info
 from labelgen.dataset.staging import (
-    check_place,
+    check_output_name,
+    check_same_settings,
+    is_unfinished,
     refuse_to_overwrite,
-    same_settings,
-    unfinished,
-    workplace,
+    staging_folder,
 )
 from labelgen.discovery.select import find_brackets
 from labelgen.pipeline.cluster import CLUSTERS
-from labelgen.pipeline.completed import asked_for, is_done, note
+from labelgen.pipeline.completed import is_completed, request_digest, write_build_times
 from labelgen.pipeline.disk import disk_needed
-from labelgen.pipeline.executor import BACKENDS, are_many, dismiss, run
-from labelgen.pipeline.memory import within
-from labelgen.pipeline.plan import Plan, nothing, source_of
+from labelgen.pipeline.executor import BACKENDS, has_many_workers, parallel_map, shut_down_workers
+from labelgen.pipeline.memory import jobs_within_memory
+from labelgen.pipeline.plan import Plan, no_usable_brackets, shard_source
 from labelgen.pipeline.stages import make_all, survey_all
 
 LABELS = ("pseudo", "truth")
@@ -151,7 +151,7 @@ def build(
     UserError
         Unusable arguments; the output exists; no room on the disk; no bracket could be used.
     """
-    storage = Storage(compress, part_bytes, license, citation)
+    storage = StorageOptions(compress, part_bytes, license, citation)
     _check(out, labels, augment, backend, jobs, limit, seed)
     how = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     if labels == "truth" and not augment:
@@ -162,28 +162,28 @@ def build(
         raw, out = raw.absolute(), out.absolute()
     work = out.with_name(out.name + ".partial")
     refuse_to_overwrite(out, work, resume, overwrite)
-    if not unfinished(work):
+    if not is_unfinished(work):
         check_parts(out)
     brackets, excluded = find_brackets(raw, groups, exclude, limit, tell)
-    known = responses(response)
-    asked = asked_for(brackets, how, selection, storage, known, labels, seed)
-    if resume and not unfinished(work) and is_done(out, asked):
+    known = load_responses(response)
+    asked = request_digest(brackets, how, selection, storage, known, labels, seed)
+    if resume and not is_unfinished(work) and is_completed(out, asked):
         return _summary(out)
     if memory is not None:
-        jobs = within(memory, brackets, frames, jobs, tell)
-    engine = partial(run, jobs=jobs, backend=backend, scheduler=scheduler, folder=work)
+        jobs = jobs_within_memory(memory, brackets, frames, jobs, tell)
+    engine = partial(parallel_map, jobs=jobs, backend=backend, scheduler=scheduler, folder=work)
     resumed = resume and work.exists()
-    with workplace(work, out, overwrite):
+    with staging_folder(work, out, overwrite):
         clock = [time.monotonic()]
         surveys = survey_all(brackets, selection, known, work, engine, tell, keep=True)
         clock.append(time.monotonic())
         plan = Plan.of(raw, surveys, how, selection, labels, seed, compress)
-        if out.exists() and not overwrite and not unfinished(work):
+        if out.exists() and not overwrite and not is_unfinished(work):
             summary = _finished(out, plan.fingerprint, storage)
             shutil.rmtree(work)
             return summary
-        same_settings(work, asdict(storage) | {"fingerprint": plan.fingerprint})
-        joiners = engine if are_many(backend, jobs) else None
+        check_same_settings(work, asdict(storage) | {"fingerprint": plan.fingerprint})
+        joiners = engine if has_many_workers(backend, jobs) else None
         # Many workers join many parts at once.
         _check_disk(plan, out, work, sys.maxsize if joiners else part_bytes, tell)
         given = {
@@ -204,7 +204,7 @@ def build(
             branches, reasons = _make(plan, work, engine, dataset, tell)
             clock.append(time.monotonic())
             dataset.finish(plan.scenes(work), tell)
-        dismiss(jobs, backend)
+        shut_down_workers(jobs, backend)
         if any("curves" in entry for entry in attributes["responses"].values()):
             write_json(out.with_name(f"{out.stem}.responses.json"), attributes["responses"])
         parts = parts_of(out)
@@ -212,25 +212,25 @@ def build(
             path.unlink(missing_ok=True)
         seconds = [round(b - a, 3) for a, b in pairwise([*clock, time.monotonic()])]
         times = dict(zip(("survey", "make", "join"), seconds, strict=True))
-        note(out, asked, plan.fingerprint, resumed, times)
+        write_build_times(out, asked, plan.fingerprint, resumed, times)
     shutil.rmtree(work)
     return _summed_up(out, parts, plan, branches, reasons)
 
 
 def _make(
-    plan: Plan, work: Path, engine: Engine, dataset: Assembly, tell: Progress
+    plan: Plan, work: Path, engine: Executor, dataset: Assembly, tell: Progress
 ) -> tuple[Counter[str], dict[str, str]]:
     """Make all brackets and join them: samples by branch, and of which brackets there are none."""
     branches, reasons = Counter[str](), dict[str, str]()
     with closing(make_all(plan.tasks(work), work, engine, tell)) as made:
         for task, record in made:
-            if source := source_of(task, record):
+            if source := shard_source(task, record):
                 dataset.append(source)
                 branches.update(record["branches"])
             else:
                 reasons[task.found.name] = record["rejected"]
     if not dataset.rows:
-        raise nothing(plan.raw, reasons.values())
+        raise no_usable_brackets(plan.raw, reasons.values())
     return branches, reasons
 
 
@@ -252,7 +252,7 @@ def _check(
     for name, number, least in (("--jobs", jobs, 1), ("--limit", limit, 1), ("--seed", seed, 0)):
         if number is not None and number < least:
             raise UserError(f"{name} is {number}, expected at least {least}")
-    check_place(out)
+    check_output_name(out)
 
 
 def _unaugmented(plan: Recipe) -> Recipe:
@@ -265,7 +265,7 @@ def _unaugmented(plan: Recipe) -> Recipe:
     )
 
 
-def _finished(out: Path, fingerprint: str, storage: Storage) -> Summary:
+def _finished(out: Path, fingerprint: str, storage: StorageOptions) -> Summary:
     """The dataset that is there, if it is what was asked for."""
     inside = info(out)
     wanted = asdict(storage) | {"fingerprint": fingerprint}

@@ -9,16 +9,16 @@ from typing import Any
 
 import joblib
 
-from labelgen.calibration.cameras import calibrated
-from labelgen.calibration.survey import MOST_FRAMES, Selection, Survey, response_name, survey
+from labelgen.calibration.cameras import calibrate_surveys
+from labelgen.calibration.survey import MAX_FRAMES, Selection, Survey, response_name, survey
 from labelgen.core.bracket import Bracket, distinct_exposures
 from labelgen.core.errors import Rejected
 from labelgen.core.lazy import Shelf
 from labelgen.core.progress import Progress, Silent
-from labelgen.pipeline.executor import run
+from labelgen.pipeline.executor import parallel_map
 
 
-def checked(
+def check_brackets(
     brackets: Sequence[Bracket],
     bayer: str = "",
     jobs: int | None = None,
@@ -36,11 +36,13 @@ def checked(
     """
     surveys, tell = Shelf[Survey](), progress or Silent()
     tell.start("check", len(brackets))
-    for i, result in run(partial(_survey_whole, bayer=bayer), brackets, jobs or joblib.cpu_count()):
+    for i, result in parallel_map(
+        partial(_survey_whole, bayer=bayer), brackets, jobs or joblib.cpu_count()
+    ):
         one = result or Survey(brackets[i].name, rejected="its worker died; out of memory?")
         surveys.put(i, one)
         tell.step(0, bool(one.rejected))
-    found = calibrated(surveys)
+    found = calibrate_surveys(surveys)
     return [_with_problems(b, s) for b, s in zip(brackets, found, strict=True)], [
         _finding(b, s) for b, s in zip(brackets, found, strict=True)
     ]
@@ -49,7 +51,7 @@ def checked(
 def _survey_whole(bracket: Bracket, bayer: str) -> Survey:
     """A survey that takes all frames."""
     try:
-        count = min(len(distinct_exposures(bracket)), MOST_FRAMES)
+        count = min(len(distinct_exposures(bracket)), MAX_FRAMES)
     except Rejected as e:
         return Survey(bracket.name, rejected=str(e))
     return survey(bracket, Selection(max(count, 2), max(count, 2) // 2, 1, bayer=bayer))

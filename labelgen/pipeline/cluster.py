@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from labelgen.core.errors import UserError
 from labelgen.core.versions import generator
-from labelgen.pipeline.worker_setup import prepare
+from labelgen.pipeline.worker_setup import set_up_worker
 
 CLUSTERS = ("dask", "ray")
 PATIENCE_S = 30
@@ -79,7 +79,7 @@ def _work(known: _Known, task: Work, i: int, item: Any) -> Item:
         return -1, f"has {generator()} and this machine {known.versions}; install the same"
     if known.folder and not known.folder.is_dir():
         return -1, f"does not see {known.folder}; build on a file system that all share"
-    prepare()
+    set_up_worker()
     return i, task(item)
 
 

@@ -13,12 +13,12 @@ from typing import Any
 from labelgen.core.bracket import Bracket
 from labelgen.core.errors import UserError
 from labelgen.core.files import write_json
-from labelgen.core.validation import NOT_JSON, a_table, read_json
+from labelgen.core.validation import PARSE_ERRORS, expect_object, read_json
 from labelgen.core.versions import generator
-from labelgen.dataset.format import read_header, times_path
+from labelgen.dataset.format import build_times_path, read_dataset_header
 
 
-def asked_for(brackets: Sequence[Bracket], *settings: Any) -> str:
+def request_digest(brackets: Sequence[Bracket], *settings: Any) -> str:
     """A digest of brackets and settings, as far as they are known from outside.
 
     Parameters
@@ -49,16 +49,20 @@ def _from_outside(path: Path) -> str:
     return f"{stat.st_size} {stat.st_mtime_ns}"
 
 
-def note(out: Path, asked: str, fingerprint: str, resumed: bool, seconds: dict[str, float]) -> None:
+def write_build_times(
+    out: Path, asked: str, fingerprint: str, resumed: bool, seconds: dict[str, float]
+) -> None:
     """Write what a build was asked for, and its times, beside the dataset that it made."""
     noted = {"fingerprint": fingerprint, "asked": asked, "resumed": resumed}
-    write_json(times_path(out), noted | seconds)
+    write_json(build_times_path(out), noted | seconds)
 
 
-def is_done(out: Path, asked: str) -> bool:
+def is_completed(out: Path, asked: str) -> bool:
     """Whether a dataset is there that was made for just this."""
     try:
-        noted = a_table(read_json(times_path(out)))
-        return noted["asked"] == asked and noted["fingerprint"] == read_header(out).fingerprint
-    except (UserError, *NOT_JSON):
+        noted = expect_object(read_json(build_times_path(out)))
+        return (
+            noted["asked"] == asked and noted["fingerprint"] == read_dataset_header(out).fingerprint
+        )
+    except (UserError, *PARSE_ERRORS):
         return False

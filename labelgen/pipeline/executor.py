@@ -16,23 +16,23 @@ import joblib
 from joblib.externals.loky import get_reusable_executor
 
 from labelgen.pipeline import cluster
-from labelgen.pipeline.worker_setup import prepare
+from labelgen.pipeline.worker_setup import set_up_worker
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 LOCAL = ("loky", "threading")
-FEW = 12
+MAX_FOR_ONE_JOINER = 12
 """Workers that together take longer to make brackets than one process to join them."""
 BACKENDS = (*LOCAL, *cluster.CLUSTERS)
 
 
-def are_many(backend: str, jobs: int | None) -> bool:
+def has_many_workers(backend: str, jobs: int | None) -> bool:
     """Whether there are so many workers that what one process does takes longer than all else."""
-    return backend in cluster.CLUSTERS or (jobs or joblib.cpu_count()) > FEW
+    return backend in cluster.CLUSTERS or (jobs or joblib.cpu_count()) > MAX_FOR_ONE_JOINER
 
 
-def run(
+def parallel_map(
     task: Callable[[Item], Result],
     items: Sequence[Item],
     jobs: int | None,
@@ -87,14 +87,14 @@ def run(
     jobs = jobs or joblib.cpu_count()
     if jobs == 1:
         for i, item in enumerate(items):
-            yield _one(task, os.getpid(), i, item)
+            yield _run_item(task, os.getpid(), i, item)
         return
     # joblib keeps at most 2 * jobs items under way, and hands them out in order.
-    yield from _surviving(partial(_pool, task, items, jobs, backend), len(items), 2 * jobs)
+    yield from _survive_crashes(partial(_pool, task, items, jobs, backend), len(items), 2 * jobs)
 
 
-def dismiss(jobs: int | None, backend: str) -> None:
-    """Let go of processes that `run` keeps for what comes next, and of what they hold.
+def shut_down_workers(jobs: int | None, backend: str) -> None:
+    """Let go of processes that `parallel_map` keeps for what comes next, and of what they hold.
 
     Otherwise they do so when this process ends, which waits for them, or after minutes.
     """
@@ -102,7 +102,7 @@ def dismiss(jobs: int | None, backend: str) -> None:
         get_reusable_executor(reuse=True).shutdown(wait=False)
 
 
-def _surviving(
+def _survive_crashes(
     pool: Callable[[Sequence[int]], Iterator[tuple[int, Result]]], count: int, under_way: int
 ) -> Iterator[tuple[int, Result | None]]:
     """Results of a pool that breaks when a worker dies, and is begun anew for the rest."""
@@ -137,7 +137,7 @@ def _pool(
         batch_size=1,
         max_nbytes=None,
     )
-    results = parallel(joblib.delayed(_one)(task, os.getpid(), i, items[i]) for i in numbers)
+    results = parallel(joblib.delayed(_run_item)(task, os.getpid(), i, items[i]) for i in numbers)
     try:
         yield from results
     finally:
@@ -146,14 +146,16 @@ def _pool(
             results.close()
 
 
-def _one(task: Callable[[Item], Result], parent: int, i: int, item: Item) -> tuple[int, Result]:
-    _follow(parent)
-    prepare()
+def _run_item(
+    task: Callable[[Item], Result], parent: int, i: int, item: Item
+) -> tuple[int, Result]:
+    _exit_with_parent(parent)
+    set_up_worker()
     return i, task(item)
 
 
 @cache
-def _follow(parent: int) -> None:
+def _exit_with_parent(parent: int) -> None:
     """End this process, a worker, soon after its parent, however that ends.
 
     Otherwise workers of a build that was killed would finish what they do, and then hold their

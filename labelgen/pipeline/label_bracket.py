@@ -9,19 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from labelgen.calibration.cameras import calibrated, responses
-from labelgen.calibration.survey import Selection, frames_of, response_name, survey
+from labelgen.calibration.cameras import calibrate_surveys, load_responses
+from labelgen.calibration.survey import Selection, load_surveyed, response_name, survey
 from labelgen.calibration.survey_records import noise_record
 from labelgen.core.arrays import Bytes, Float
 from labelgen.core.bracket import Bracket
 from labelgen.core.errors import Rejected, UserError
 from labelgen.core.files import natural_key, write_json
 from labelgen.core.recipe import Recipe, load_recipe
-from labelgen.discovery.folder import by_exposure
+from labelgen.discovery.folder import sort_by_exposure
 from labelgen.discovery.scan import scan
 from labelgen.labels.label import Label, make_label
-from labelgen.photos.pictures import tone_mapped, write_hdr, write_png
-from labelgen.pipeline.bracket_task import trusted
+from labelgen.photos.pictures import tone_map, write_hdr, write_png
+from labelgen.pipeline.bracket_task import discount_weight
 
 FILES = ("label.hdr", "label.png", "weight.png", "cues.png", "label.json")
 
@@ -73,15 +73,17 @@ def label(
     if out.resolve() == bracket.resolve():
         raise UserError(f"{out}: holds the frames; give another folder, or -o {out / 'label'}")
     selection = Selection.of(frames, reference, patch=1, bayer=bayer)
-    [found] = calibrated([survey(_one(bracket, ev), selection)], responses(response))
+    [found] = calibrate_surveys(
+        [survey(_find_bracket(bracket, ev), selection)], load_responses(response)
+    )
     if found.rejected:
         raise UserError(f"{bracket}: {found.rejected}")
     try:
-        stack = frames_of(found, selection.position)
+        stack = load_surveyed(found, selection.position)
     except Rejected as e:
         raise UserError(f"{bracket}: {e}") from e
     made = make_label(stack, plan)
-    made = replace(made, weight=trusted(made.weight, found, plan))
+    made = replace(made, weight=discount_weight(made.weight, found, plan))
     record: dict[str, Any] = {
         "recipe": plan.name,
         "frames": [p.name for p in found.paths],
@@ -101,14 +103,14 @@ def label(
     out.mkdir(parents=True, exist_ok=True)
     radiance = made.radiance
     write_hdr(out / "label.hdr", radiance)
-    write_png(out / "label.png", tone_mapped(radiance))
+    write_png(out / "label.png", tone_map(radiance))
     write_png(out / "weight.png", made.weight)
-    write_png(out / "cues.png", picture(made, stack.radiance(stack.reference)))
+    write_png(out / "cues.png", cues_picture(made, stack.radiance(stack.reference)))
     write_json(out / "label.json", record)
     return record
 
 
-def _one(folder: Path, ev: Sequence[float] | None) -> Bracket:
+def _find_bracket(folder: Path, ev: Sequence[float] | None) -> Bracket:
     """The bracket in a folder, with exposures given by hand if there are any."""
     here = [b for b in scan(folder) if b.folder == folder]
     if not here:
@@ -119,29 +121,29 @@ def _one(folder: Path, ev: Sequence[float] | None) -> Bracket:
         )
     if ev is None:
         return here[0]
-    return with_ev(here[0], ev)
+    return set_exposures(here[0], ev)
 
 
-def with_ev(bracket: Bracket, ev: Sequence[float]) -> Bracket:
+def set_exposures(bracket: Bracket, ev: Sequence[float]) -> Bracket:
     """A bracket with exposures (stops) given for its files in natural order."""
     frames = sorted(bracket.frames, key=lambda f: natural_key(f.path.name))
     if len(ev) != len(frames):
         raise UserError(f"--ev has {len(ev)} values, {bracket.folder} {len(frames)} images")
     stated = tuple(replace(f, ev=float(e), origin="--ev") for f, e in zip(frames, ev, strict=True))
-    return by_exposure(replace(bracket, frames=stated), [])
+    return sort_by_exposure(replace(bracket, frames=stated), [])
 
 
-def picture(label: Label, reference: Float) -> Bytes:
+def cues_picture(label: Label, reference: Float) -> Bytes:
     """What the cues saw, to look at: (H, W, 3) uint8 RGB.
 
     The reference in grey under colours: red moved, yellow clipped in the reference, blue too
     dark there; dimmed where the label is not trusted.
     """
-    grey = tone_mapped(reference).mean(-1, keepdims=True).repeat(3, -1) * 0.75
+    grey = tone_map(reference).mean(-1, keepdims=True).repeat(3, -1) * 0.75
     for mask, colour in (
         (label.dark, (40, 90, 255)),
         (label.clipped, (255, 220, 0)),
-        (~label.still, (255, 40, 30)),
+        (~label.static, (255, 40, 30)),
     ):
         grey[mask] = 0.5 * grey[mask] + 0.5 * np.array(colour)
     grey *= 0.35 + 0.65 * (label.weight[..., None] / np.float32(255))

@@ -19,7 +19,7 @@ LABEL = 20
 """Bytes per pixel of a label and its masks, and to spare."""
 
 
-def needed(pixels: int, frames: int, depth: int) -> float:
+def bytes_per_worker(pixels: int, frames: int, depth: int) -> float:
     """Bytes that a worker takes at most for a bracket.
 
     Parameters
@@ -35,7 +35,7 @@ def needed(pixels: int, frames: int, depth: int) -> float:
     return PROCESS + WORKING + pixels * (3 * depth / 8 * (frames + 1) + LABEL)
 
 
-def within(
+def jobs_within_memory(
     memory: float, brackets: Sequence[Bracket], frames: int, jobs: int | None, tell: Progress
 ) -> int:
     """The number of workers that fit into so many GB, at most `jobs`.
@@ -46,7 +46,11 @@ def within(
         Not even one does.
     """
     most = jobs or joblib.cpu_count()
-    sizes = [(needed(b.size[0] * b.size[1], frames, _depth(b)), b.name) for b in brackets if b.size]
+    sizes = [
+        (bytes_per_worker(b.size[0] * b.size[1], frames, _depth(b)), b.name)
+        for b in brackets
+        if b.size
+    ]
     if not sizes:
         return most
     largest, name = max(sizes)

@@ -13,17 +13,17 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from labelgen.calibration.cameras import found_responses
+from labelgen.calibration.cameras import responses_by_camera
 from labelgen.calibration.survey import Selection, Survey
-from labelgen.calibration.survey_records import as_record
+from labelgen.calibration.survey_records import survey_record
 from labelgen.core.errors import UserError
-from labelgen.core.files import key_of
+from labelgen.core.files import short_hash
 from labelgen.core.lazy import Each
 from labelgen.core.recipe import Recipe
 from labelgen.core.versions import generator
-from labelgen.dataset.format import VERSION, Layout
-from labelgen.dataset.safe_hdf5 import MOST_TEXT
-from labelgen.dataset.shard import Source
+from labelgen.dataset.format import VERSION, SampleLayout
+from labelgen.dataset.safe_hdf5 import MAX_TEXT
+from labelgen.dataset.shard import ShardSource
 from labelgen.pipeline.bracket_task import Task
 
 OF_LABEL = 600
@@ -41,7 +41,7 @@ class Plan:
     surveys: Sequence[Survey]
     recipe: Recipe
     selection: Selection
-    layout: Layout
+    layout: SampleLayout
     labels: str
     seed: int
 
@@ -65,14 +65,14 @@ class Plan:
         depth = text = 0
         for s in surveys:
             depth = max(depth, 0 if s.rejected else s.codes_depth)
-            text += len(str(as_record(s, [str(p) for p in s.paths]))) + OF_LABEL
+            text += len(str(survey_record(s, [str(p) for p in s.paths]))) + OF_LABEL
         if not depth:
-            raise nothing(raw, (s.rejected for s in surveys))
-        layout = Layout(selection.frames, recipe.patches.size, depth, compress)
-        if text > MOST_TEXT:
+            raise no_usable_brackets(raw, (s.rejected for s in surveys))
+        layout = SampleLayout(selection.frames, recipe.patches.size, depth, compress)
+        if text > MAX_TEXT:
             raise UserError(
                 f"{raw}: what a dataset notes of {len(surveys)} brackets is "
-                f"{text / 2**20:.0f} MiB, expected at most {MOST_TEXT >> 20}; build several "
+                f"{text / 2**20:.0f} MiB, expected at most {MAX_TEXT >> 20}; build several "
                 "datasets (--limit, --exclude) and train on them together"
             )
         return Plan(raw, surveys, recipe, selection, layout, labels, seed)
@@ -85,8 +85,8 @@ class Plan:
 
     @cached_property
     def responses(self) -> dict[str, Any]:
-        """Of all cameras (`labelgen.calibration.cameras.found_responses`)."""
-        return found_responses(self.usable)
+        """Of all cameras (`labelgen.calibration.cameras.responses_by_camera`)."""
+        return responses_by_camera(self.usable)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -104,7 +104,7 @@ class Plan:
         }
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
         for found in self.surveys:
-            record = {found.name: as_record(found, self._files(found))}
+            record = {found.name: survey_record(found, self._files(found))}
             digest.update(json.dumps(record, sort_keys=True).encode())
         return digest.hexdigest()
 
@@ -114,7 +114,7 @@ class Plan:
 
     def _task(self, found: Survey, work: Path) -> Task:
         how = self.recipe, self.layout, self.selection.position, self.labels, self.seed
-        return Task(found, *how, work / f"{key_of(found.name)}.shard")
+        return Task(found, *how, work / f"{short_hash(found.name)}.shard")
 
     def attributes(self, license: str, citation: str, options: dict[str, Any]) -> dict[str, Any]:
         """Root attributes of the dataset, but for `scenes`."""
@@ -148,7 +148,7 @@ class Plan:
 
     def _scene(self, found: Survey, work: Path) -> dict[str, Any]:
         """What the dataset says of a bracket."""
-        entry = as_record(found, self._files(found))
+        entry = survey_record(found, self._files(found))
         if found.rejected:
             return entry
         record = json.loads(self._task(found, work).record.read_text())
@@ -160,14 +160,14 @@ class Plan:
         return [Path(os.path.relpath(p, self.raw)).as_posix() for p in found.paths]
 
 
-def source_of(task: Task, record: Mapping[str, Any]) -> Source | None:
+def shard_source(task: Task, record: Mapping[str, Any]) -> ShardSource | None:
     """The shard of a bracket, if it gave samples."""
     if "rows" not in record:
         return None
-    return Source(task.shard, task.found.name, record["rows"], task.found.ev)
+    return ShardSource(task.shard, task.found.name, record["rows"], task.found.ev)
 
 
-def nothing(raw: Path, reasons: Iterable[str]) -> UserError:
+def no_usable_brackets(raw: Path, reasons: Iterable[str]) -> UserError:
     """The error for brackets of which none can be used, for one reason each."""
     counts = Counter(reasons)
     common = "; ".join(f"{reason} ({n})" for reason, n in counts.most_common(3))

@@ -9,19 +9,25 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
-from labelgen.calibration.cameras import responses
+from labelgen.calibration.cameras import load_responses
 from labelgen.calibration.survey import Selection
 from labelgen.core.errors import UserError
-from labelgen.core.files import publish
+from labelgen.core.files import atomic_rename
 from labelgen.core.progress import Progress, Silent
 from labelgen.core.recipe import Recipe
 from labelgen.dataset.assemble import Part
-from labelgen.dataset.format import DAMAGE, Header, compression_of, open_file, read_header
-from labelgen.dataset.staging import workplace
+from labelgen.dataset.format import (
+    DAMAGE,
+    DatasetHeader,
+    compression_of,
+    open_file,
+    read_dataset_header,
+)
+from labelgen.dataset.staging import staging_folder
 from labelgen.dataset.verify import verify_index, verify_part
 from labelgen.discovery.select import find_brackets
-from labelgen.pipeline.executor import run
-from labelgen.pipeline.plan import Plan, source_of
+from labelgen.pipeline.executor import parallel_map
+from labelgen.pipeline.plan import Plan, shard_source
 from labelgen.pipeline.stages import make_all, survey_all
 
 
@@ -63,7 +69,7 @@ def repair(
         The index itself is damaged, or the dataset is a single file; other brackets, options or
         versions than those it was built with.
     """
-    tell, header = progress or Silent(), read_header(path)
+    tell, header = progress or Silent(), read_dataset_header(path)
     if not header.parts:
         raise UserError(f"{path}: is one file, which can't be mended; 'build --overwrite' it")
     if header.derived:
@@ -83,9 +89,9 @@ def repair(
     if work.exists():
         raise UserError(f"{work}: an unfinished build; end it by 'build --resume' first")
     scenes = _scenes_of_parts(path, header)
-    engine = partial(run, jobs=jobs)
+    engine = partial(parallel_map, jobs=jobs)
     try:
-        with workplace(work, path, overwrite=False):
+        with staging_folder(work, path, overwrite=False):
             plan = _plan(path, header, raw, groups, response, bayer, work, engine, tell)
             wanted = {name for k in damaged.values() for name in scenes[k]}
             tasks = {t.found.name: t for t in plan.tasks(work) if t.found.name in wanted}
@@ -95,7 +101,7 @@ def repair(
             for name, k in damaged.items():
                 with Part(work, plan.layout, longest, k) as part:
                     for scene in scenes[k]:
-                        if source := source_of(tasks[scene], made[scene]):
+                        if source := shard_source(tasks[scene], made[scene]):
                             part.append(source)
                     same = {"file": name} | part.finish(attributes) == header.parts[k]
                 if not same:
@@ -103,13 +109,13 @@ def repair(
                         f"{name}: made anew it differs from what the index says; "
                         "was the dataset built by another kind of processor?"
                     )
-                publish(part.path, path.with_name(name))
+                atomic_rename(part.path, path.with_name(name))
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return list(damaged)
 
 
-def _scenes_of_parts(path: Path, header: Header) -> list[list[str]]:
+def _scenes_of_parts(path: Path, header: DatasetHeader) -> list[list[str]]:
     """The brackets that gave the rows of each part; parts are split between brackets."""
     given = [
         (name, sum(scene["branches"].values()))
@@ -126,7 +132,7 @@ def _scenes_of_parts(path: Path, header: Header) -> list[list[str]]:
 
 def _plan(
     path: Path,
-    header: Header,
+    header: DatasetHeader,
     raw: Path,
     groups: Path | None,
     response: str,
@@ -141,7 +147,7 @@ def _plan(
     recipe, compress = Recipe.from_dict(settings, f"{path}: its recipe"), _compression(path, header)
     every, _ = find_brackets(raw, groups, None, None, tell)
     brackets = [b for b in every if b.name in header.scenes]
-    known = responses(response)
+    known = load_responses(response)
     # Not every dataset says whether its references were looked for.
     for reference in (header.reference, "auto"):
         selection = Selection.of(header.frames, reference, header.patch, labels == "truth", bayer)
@@ -155,7 +161,7 @@ def _plan(
     )
 
 
-def _compression(path: Path, header: Header) -> str:
+def _compression(path: Path, header: DatasetHeader) -> str:
     """The filter of the first part that still tells."""
     for part in header.parts:
         with contextlib.suppress(UserError, *DAMAGE), open_file(path.with_name(part["file"])) as f:

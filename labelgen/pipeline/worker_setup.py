@@ -13,14 +13,14 @@ NEVER, LARGE = -1, 32 << 20
 can be said) are, as soon as they are freed."""
 
 
-def prepare() -> None:
+def set_up_worker() -> None:
     """One thread, since there are as many workers as cores; and freed memory stays at hand."""
     cv2.setNumThreads(1)
-    _keep()
+    _keep_freed_memory()
 
 
 @cache
-def _keep() -> None:
+def _keep_freed_memory() -> None:
     """Keep what is freed, where the C library can be told to.
 
     Arrays of a tile come and go by the hundred. Given back, and got anew, each page of them is

@@ -11,7 +11,7 @@ from labelgen.core.progress import Progress, Silent
 from labelgen.core.validation import one_line
 from labelgen.dataset.format import DAMAGE, Dataset
 from labelgen.dataset.format import info as inside
-from labelgen.report.entries import Entry, Rows
+from labelgen.report.entries import SampleColumns, SceneEntry
 from labelgen.report.gallery import brackets
 from labelgen.report.overview import charts, rejects, times
 from labelgen.report.render import page
@@ -61,10 +61,10 @@ def report(
     try:
         about = inside(dataset)
         with Dataset(dataset) as data:
-            entries = [Entry.of(name, table) for name, table in data.header.scenes.items()]
-            rows = Rows.of(data)
+            entries = [SceneEntry.of(name, table) for name, table in data.header.scenes.items()]
+            rows = SampleColumns.of(data)
             known = {entry.name: entry for entry in entries}
-            used = [known.get(name, Entry(name)) for name in rows.brackets]
+            used = [known.get(name, SceneEntry(name)) for name in rows.brackets]
             if not used:
                 raise UserError(f"{dataset}: no samples to show")
             plots = charts(data, rows, used) | {"times": times(dataset, about["fingerprint"])}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from labelgen.core.arrays import Array
-from labelgen.core.validation import a_number, a_table, a_text, a_whole
+from labelgen.core.validation import expect_integer, expect_number, expect_object, expect_text
 from labelgen.dataset.format import Dataset, scene_runs
 
 SHARES = ("trusted", "static", "reference", "moving", "clipped", "dark")
@@ -14,7 +14,7 @@ SHARES = ("trusted", "static", "reference", "moving", "clipped", "dark")
 
 
 @dataclass(frozen=True)
-class Entry:
+class SceneEntry:
     """One bracket as the attribute `scenes` has it; `rejected` is the reason, or empty.
 
     `files`, `ev`, `stated` and `origins` are of the frames used, shortest first; `size` is height
@@ -40,33 +40,33 @@ class Entry:
     problems: tuple[str, ...] = ()
 
     @staticmethod
-    def of(name: str, table: dict[str, Any]) -> Entry:
+    def of(name: str, table: dict[str, Any]) -> SceneEntry:
         """From JSON; raises TypeError, KeyError or ValueError for what is not of its form."""
-        frames = [a_table(frame) for frame in table.get("frames", ())]
+        frames = [expect_object(frame) for frame in table.get("frames", ())]
         noise, misfit = table.get("noise"), table.get("misfit")
-        figures = a_table(table.get("label", {}))
-        size = tuple(a_whole(n, 1, 2**20) for n in table.get("size", ()))
-        return Entry(
+        figures = expect_object(table.get("label", {}))
+        size = tuple(expect_integer(n, 1, 2**20) for n in table.get("size", ()))
+        return SceneEntry(
             name,
-            a_text(table.get("rejected", "")),
-            tuple(a_text(frame["file"]) for frame in frames),
-            tuple(a_number(frame["ev"]) for frame in frames),
-            tuple(a_number(frame.get("stated", frame["ev"])) for frame in frames),
-            tuple(a_text(frame.get("origin", "")) for frame in frames),
+            expect_text(table.get("rejected", "")),
+            tuple(expect_text(frame["file"]) for frame in frames),
+            tuple(expect_number(frame["ev"]) for frame in frames),
+            tuple(expect_number(frame.get("stated", frame["ev"])) for frame in frames),
+            tuple(expect_text(frame.get("origin", "")) for frame in frames),
             (size[0], size[1]) if len(size) == 2 else None,
-            a_text(table.get("camera", "")),
-            a_text(table.get("response", "")),
-            None if misfit is None else a_number(misfit),
-            (a_number(noise["full_well"]), a_number(noise["read"])) if noise else None,
-            {key: a_number(figures[key]) for key in SHARES if key in figures},
-            tuple(a_number(px) for px in figures.get("alignment_px", ())),
-            tuple(a_number(px) for px in figures.get("moving_px", ())),
-            tuple(a_text(problem) for problem in table.get("problems", ())),
+            expect_text(table.get("camera", "")),
+            expect_text(table.get("response", "")),
+            None if misfit is None else expect_number(misfit),
+            (expect_number(noise["full_well"]), expect_number(noise["read"])) if noise else None,
+            {key: expect_number(figures[key]) for key in SHARES if key in figures},
+            tuple(expect_number(px) for px in figures.get("alignment_px", ())),
+            tuple(expect_number(px) for px in figures.get("moving_px", ())),
+            tuple(expect_text(problem) for problem in table.get("problems", ())),
         )
 
 
 @dataclass(frozen=True)
-class Rows:
+class SampleColumns:
     """Rows of a dataset: of each bracket the first and the one after the last, and the columns.
 
     `origin` is (N, 2) int32, `branch` (N,) uint8, `variant` (N,) uint16.
@@ -78,10 +78,10 @@ class Rows:
     variant: Array
 
     @staticmethod
-    def of(data: Dataset) -> Rows:
+    def of(data: Dataset) -> SampleColumns:
         """From the columns of a dataset, where the rows of a bracket lie together."""
         brackets: dict[str, tuple[int, int]] = {}
         for name, first, end in scene_runs(data.column("scene")):
             brackets.setdefault(name, (first, end))
         columns = (data.column(name) for name in ("origin", "branch", "variant"))
-        return Rows(brackets, *columns)
+        return SampleColumns(brackets, *columns)

@@ -11,26 +11,26 @@ import numpy as np
 from labelgen.core.arrays import Array
 from labelgen.core.progress import Progress
 from labelgen.dataset.format import BRANCHES, Dataset
-from labelgen.report.entries import Entry, Rows
+from labelgen.report.entries import SampleColumns, SceneEntry
 from labelgen.report.mosaic import (
-    MOST_FRAMES,
+    MAX_FRAMES,
     PLAIN_COVER,
     Mosaic,
-    Patch,
+    MosaicPatch,
     encode_small,
     exposures,
-    places,
+    patch_positions,
     resized,
 )
 from labelgen.report.pictures import codes_uri, radiance_uri, trust_uri
-from labelgen.report.text import even, shown
+from labelgen.report.text import ellipsize, evenly_spaced
 
 PAGE_BYTES = 21 << 20
 """Of all brackets together, so that a page stays below 30 MB."""
 READ_BYTES = 4 << 30
 """Of samples that are read for them."""
-MOST_BRACKETS = 36
-LEAST_PIXELS, MOST_PIXELS = 90_000, 420_000
+MAX_BRACKETS = 36
+MIN_PIXELS, MAX_PIXELS = 90_000, 420_000
 """Of a mosaic, by how many brackets share a page."""
 BYTES_PER_PIXEL, SAMPLE_BYTES = 4.5, 250_000
 """Of all pictures of a mosaic, and of all samples of a bracket, about, as text."""
@@ -39,7 +39,7 @@ SAMPLES, VARIANTS, SIDE = 3, 6, 128
 
 
 def brackets(
-    data: Dataset, rows: Rows, used: Sequence[Entry], tell: Progress
+    data: Dataset, rows: SampleColumns, used: Sequence[SceneEntry], tell: Progress
 ) -> list[dict[str, Any]]:
     """An even choice of brackets for `viewer.js`, as many as a page holds.
 
@@ -54,13 +54,15 @@ def brackets(
     tell : Progress
         Told of every bracket.
     """
-    chosen = even(used, MOST_BRACKETS)
+    chosen = evenly_spaced(used, MAX_BRACKETS)
     share = (PAGE_BYTES / max(len(chosen), 1) - SAMPLE_BYTES) / BYTES_PER_PIXEL
-    pixels = int(np.clip(share, LEAST_PIXELS, MOST_PIXELS))
+    pixels = int(np.clip(share, MIN_PIXELS, MAX_PIXELS))
     tell.start("report", len(chosen))
     found: dict[int, dict[str, Any]] = {}
     left = PAGE_BYTES
-    for k in _spread(len(chosen)):  # whenever the page is full, the choice so far is even
+    for k in _evenly_spaced_order(
+        len(chosen)
+    ):  # whenever the page is full, the choice so far is even
         made = _bracket(data, rows, chosen[k], pixels, READ_BYTES // len(chosen))
         left -= len(json.dumps(made))
         if left < 0 and found:
@@ -70,19 +72,21 @@ def brackets(
     return [found[k] for k in sorted(found)]
 
 
-def _spread(n: int) -> list[int]:
+def _evenly_spaced_order(n: int) -> list[int]:
     """0 to n - 1 in an order of which every beginning is spread evenly."""
     return sorted(range(n), key=lambda k: f"{k:016b}"[::-1])
 
 
-def _bracket(data: Dataset, rows: Rows, entry: Entry, pixels: int, most: int) -> dict[str, Any]:
-    patches = places(rows, *rows.brackets[entry.name])
+def _bracket(
+    data: Dataset, rows: SampleColumns, entry: SceneEntry, pixels: int, most: int
+) -> dict[str, Any]:
+    patches = patch_positions(rows, *rows.brackets[entry.name])
     mosaic = Mosaic.of(data, entry, patches, pixels)
     mosaic.fill(data, patches, most)
     ev = exposures(data, rows.brackets[entry.name][0])
     branch = {"plain": sum(bool(p.plain) for p in patches), "all": len(patches)}
     return {
-        "name": shown(entry.name),
+        "name": ellipsize(entry.name),
         "width": mosaic.label.shape[1],
         "height": mosaic.label.shape[0],
         "zoom": mosaic.zoom,
@@ -97,23 +101,23 @@ def _bracket(data: Dataset, rows: Rows, entry: Entry, pixels: int, most: int) ->
         "samples": [_sample(data, rows, patch) for patch in _most_varied(patches)],
         "facts": _facts(entry, rows),
         "shares": entry.shares,
-        "problems": [shown(problem, 300) for problem in entry.problems[:20]],
+        "problems": [ellipsize(problem, 300) for problem in entry.problems[:20]],
     }
 
 
-def _most_varied(patches: Sequence[Patch]) -> list[Patch]:
+def _most_varied(patches: Sequence[MosaicPatch]) -> list[MosaicPatch]:
     """An even choice of the patches that have most variants."""
     most = max(len(p.rows) for p in patches)
-    return even([p for p in patches if len(p.rows) == most], SAMPLES)
+    return evenly_spaced([p for p in patches if len(p.rows) == most], SAMPLES)
 
 
-def _sample(data: Dataset, rows: Rows, patch: Patch) -> dict[str, Any]:
+def _sample(data: Dataset, rows: SampleColumns, patch: MosaicPatch) -> dict[str, Any]:
     """All variants of a patch below each other, its frames beside each other."""
     own = patch.rows[:VARIANTS]
     side = min(SIDE, data.header.patch)
     sheets: dict[str, list[Array]] = {"inputs": [], "label": [], "weight": []}
     for row in own:
-        codes = [encode_small(f, (side, side)) for f in data.image("inputs", row)[:MOST_FRAMES]]
+        codes = [encode_small(f, (side, side)) for f in data.image("inputs", row)[:MAX_FRAMES]]
         sheets["inputs"].append(np.concatenate(codes, 1))
         for name in "label", "weight":
             image = np.nan_to_num(data.image(name, row).astype(np.float32), posinf=0)
@@ -132,12 +136,12 @@ def _sample(data: Dataset, rows: Rows, patch: Patch) -> dict[str, Any]:
     }
 
 
-def _branch(rows: Rows, row: int) -> str:
+def _branch(rows: SampleColumns, row: int) -> str:
     number = int(rows.branch[row])
     return BRANCHES[number] if number < len(BRANCHES) else f"branch {number}"
 
 
-def _facts(entry: Entry, rows: Rows) -> list[list[str]]:
+def _facts(entry: SceneEntry, rows: SampleColumns) -> list[list[str]]:
     """Terms and figures of a bracket, as texts."""
     first, end = rows.brackets[entry.name]
     facts = [["Samples", f"{end - first:,}"]]
@@ -149,15 +153,15 @@ def _facts(entry: Entry, rows: Rows) -> list[list[str]]:
         facts.append(["Moving things", " · ".join(f"{px:.0f}" for px in entry.moving) + " px"])
     if entry.alignment:
         facts.append(["Shift of frames", " · ".join(f"{px:.1f}" for px in entry.alignment) + " px"])
-    facts.append(["Camera", shown(entry.camera or "unknown")])
+    facts.append(["Camera", ellipsize(entry.camera or "unknown")])
     misfit = "" if entry.misfit is None else f", off by {entry.misfit:.2f} codes of 255"
-    facts.append(["Response", shown(entry.response) + misfit])
+    facts.append(["Response", ellipsize(entry.response) + misfit])
     if entry.noise:
         well, read = entry.noise
         facts.append(["Noise", f"full well {well:,.0f} e⁻, read {read:.1f} e⁻"])
     for i, (file, ev, stated) in enumerate(zip(entry.files, entry.ev, entry.stated, strict=True)):
         off = ev - stated
         moved = f" ({off:+.2f} by the pixels)" if abs(off) >= 0.005 else ""
-        source = f", {shown(entry.origins[i], 40)}" if entry.origins[i] else ""
-        facts.append([f"Frame {i + 1}", f"{shown(file)}: {ev:+.2f} EV{moved}{source}"])
+        source = f", {ellipsize(entry.origins[i], 40)}" if entry.origins[i] else ""
+        facts.append([f"Frame {i + 1}", f"{ellipsize(file)}: {ev:+.2f} EV{moved}{source}"])
     return facts

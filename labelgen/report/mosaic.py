@@ -17,20 +17,20 @@ import numpy as np
 from labelgen.core.arrays import Array, Bytes, Float
 from labelgen.core.response import GAMMA, decode, encode, mu_law
 from labelgen.dataset.format import BRANCHES, Dataset
-from labelgen.report.entries import Entry, Rows
-from labelgen.report.text import even
+from labelgen.report.entries import SampleColumns, SceneEntry
+from labelgen.report.text import evenly_spaced
 
 Images: TypeAlias = tuple[Array, Array, Array]
 """Inputs, label and weight of a sample."""
-MOST_FRAMES = 9
+MAX_FRAMES = 9
 """Of a bracket that are shown."""
-MOST_EV = 60.0
+MAX_EV = 60.0
 """Stops: what a damaged column says beyond it is cut."""
-MOST_ROWS = 20_000
+MAX_ROWS = 20_000
 """Of a bracket that are looked at."""
-MOST_CANDIDATES = 4
+MAX_CANDIDATES = 4
 """Variants that are compared."""
-MOST_SIDE, THUMB = 1200, 168
+MAX_SIDE, THUMB = 1200, 168
 """px: the longest side of a mosaic, and of a thumbnail."""
 PLAIN = tuple(BRANCHES.index(name) for name in ("static", "reference", "truth"))
 AUGMENTED_COVER, PLAIN_COVER = 128, 255
@@ -39,7 +39,7 @@ GROUND = 76
 
 
 @dataclass(frozen=True)
-class Patch:
+class MosaicPatch:
     """One place of a bracket: its rows as they were taken, and the augmented ones."""
 
     y: int
@@ -56,17 +56,17 @@ class Patch:
 def exposures(data: Dataset, row: int) -> Array:
     """Stops of the frames of a sample that are shown."""
     part, local = data.place(row)
-    ev = np.nan_to_num(data.files[part]["ev"][local][:MOST_FRAMES])
-    return np.clip(ev, -MOST_EV, MOST_EV)
+    ev = np.nan_to_num(data.files[part]["ev"][local][:MAX_FRAMES])
+    return np.clip(ev, -MAX_EV, MAX_EV)
 
 
-def places(rows: Rows, first: int, end: int) -> list[Patch]:
+def patch_positions(rows: SampleColumns, first: int, end: int) -> list[MosaicPatch]:
     """The places of a bracket, in the order of its rows."""
     found: dict[tuple[int, int], tuple[list[int], list[int]]] = {}
-    for row in range(first, min(end, first + MOST_ROWS)):
+    for row in range(first, min(end, first + MAX_ROWS)):
         y, x = rows.origin[row].tolist()
         found.setdefault((y, x), ([], []))[rows.branch[row] not in PLAIN].append(row)
-    return [Patch(y, x, tuple(plain), tuple(rest)) for (y, x), (plain, rest) in found.items()]
+    return [MosaicPatch(y, x, tuple(plain), tuple(rest)) for (y, x), (plain, rest) in found.items()]
 
 
 @dataclass(frozen=True)
@@ -84,33 +84,33 @@ class Mosaic:
     cover: Bytes
 
     @staticmethod
-    def of(data: Dataset, entry: Entry, patches: Sequence[Patch], pixels: int) -> Mosaic:
+    def of(data: Dataset, entry: SceneEntry, patches: Sequence[MosaicPatch], pixels: int) -> Mosaic:
         """An empty one of about so many pixels."""
         side = data.header.patch
         ends = max(p.y for p in patches) + side, max(p.x for p in patches) + side
         height, width = entry.size or tuple(int(np.clip(n, side, 2**20)) for n in ends)
-        zoom = min(1.0, (pixels / (height * width)) ** 0.5, MOST_SIDE / max(height, width))
+        zoom = min(1.0, (pixels / (height * width)) ** 0.5, MAX_SIDE / max(height, width))
         size = max(1, round(height * zoom)), max(1, round(width * zoom))
         return Mosaic(
             zoom,
-            [np.zeros((*size, 3), np.uint8) for _ in range(min(data.header.frames, MOST_FRAMES))],
+            [np.zeros((*size, 3), np.uint8) for _ in range(min(data.header.frames, MAX_FRAMES))],
             np.zeros((*size, 3), np.float32),
             np.zeros(size, np.uint8),
             np.zeros(size, np.uint8),
         )
 
-    def fill(self, data: Dataset, patches: Sequence[Patch], most: int) -> None:
+    def fill(self, data: Dataset, patches: Sequence[MosaicPatch], most: int) -> None:
         """Paste the patches, reading at most so many bytes, or one sample."""
         images = data.images[0]
         size = sum(int(np.prod(i.shape[1:])) * i.dtype.itemsize for i in images.values())
         left = max(1, most // size)
         for plain in False, True:
             layer = [p for p in patches if bool(p.plain) is plain]
-            for patch in even(layer, left):
-                spare = min(MOST_CANDIDATES, max(1, left // len(layer)))
+            for patch in evenly_spaced(layer, left):
+                spare = min(MAX_CANDIDATES, max(1, left // len(layer)))
                 self._paste(data, patch, (patch.plain or patch.augmented[:1])[:spare])
 
-    def _paste(self, data: Dataset, patch: Patch, candidates: Sequence[int]) -> None:
+    def _paste(self, data: Dataset, patch: MosaicPatch, candidates: Sequence[int]) -> None:
         """Paste the one of several samples whose frames agree best with the label."""
         read = [_images(data, row) for row in candidates]
         ev = exposures(data, candidates[0])
@@ -126,12 +126,12 @@ class Mosaic:
         cover = PLAIN_COVER if patch.plain else AUGMENTED_COVER
         self._put(self.cover, np.full(shape, cover, np.uint8), patch)
 
-    def _shape(self, patch: Patch, side: int) -> tuple[int, int]:
+    def _shape(self, patch: MosaicPatch, side: int) -> tuple[int, int]:
         ends = (round((v + side) * self.zoom) - round(v * self.zoom) for v in (patch.y, patch.x))
         height, width = (max(1, n) for n in ends)
         return height, width
 
-    def _put(self, canvas: Array, picture: Array, patch: Patch) -> None:
+    def _put(self, canvas: Array, picture: Array, patch: MosaicPatch) -> None:
         """Lay a picture on a canvas where its patch lies, as far as that is inside."""
         y, x = round(patch.y * self.zoom), round(patch.x * self.zoom)
         if 0 <= y < canvas.shape[0] and 0 <= x < canvas.shape[1]:

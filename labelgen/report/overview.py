@@ -13,19 +13,19 @@ import numpy as np
 from markupsafe import escape
 
 from labelgen.core.errors import UserError
-from labelgen.core.validation import NOT_JSON, a_number, read_json
-from labelgen.dataset.format import BRANCHES, Dataset, times_path
-from labelgen.report.entries import SHARES, Entry, Rows
-from labelgen.report.text import MOST, even, shown
+from labelgen.core.validation import PARSE_ERRORS, expect_number, read_json
+from labelgen.dataset.format import BRANCHES, Dataset, build_times_path
+from labelgen.report.entries import SHARES, SampleColumns, SceneEntry
+from labelgen.report.text import MAX_CHARACTERS, ellipsize, evenly_spaced
 
-MOST_SAMPLES, MOST_BYTES = 256, 1 << 30
+MAX_SAMPLES, MAX_BYTES = 256, 1 << 30
 """Samples whose labels and weights are read for the plots, and bytes of them."""
-MOST_DOTS = 1500
+MAX_DOTS = 1500
 """Brackets that a plot has a dot for."""
-MOST_CAMERAS = 8
+MAX_CAMERAS = 8
 REJECTS_BYTES, REMARKS_BYTES, MARKUP_BYTES = 4_000_000, 1_000_000, 70
 """Of a page, for lists of brackets that were rejected, or are odd; and of a line without text."""
-MOST_KINDS = 200
+MAX_KINDS = 200
 """Reasons that are shown."""
 DARKEST = -14.0
 """Stops below the clip of the shortest frame, at the foot of the histogram of radiance."""
@@ -34,7 +34,7 @@ BIN = 0.5
 STAGES = ("survey", "make", "join")
 
 
-def charts(data: Dataset, rows: Rows, used: Sequence[Entry]) -> dict[str, Any]:
+def charts(data: Dataset, rows: SampleColumns, used: Sequence[SceneEntry]) -> dict[str, Any]:
     """What the plots of a page show.
 
     Parameters
@@ -52,12 +52,12 @@ def charts(data: Dataset, rows: Rows, used: Sequence[Entry]) -> dict[str, Any]:
         For `charts.js`; "read" is how many samples were read, "dots" how many brackets have one.
     """
     counts = np.bincount(rows.branch, minlength=256)[: len(BRANCHES)].tolist()
-    dots = even(used, MOST_DOTS)
+    dots = evenly_spaced(used, MAX_DOTS)
     return {
         "branches": [{"name": n, "samples": c} for n, c in zip(BRANCHES, counts, strict=True) if c],
         "brackets": [_dot(entry) for entry in dots],
         "exposures": [
-            {"name": shown(e.name, 40), "frame": i, "ev": ev, "off": round(ev - stated, 3)}
+            {"name": ellipsize(e.name, 40), "frame": i, "ev": ev, "off": round(ev - stated, 3)}
             for e in dots
             for i, (ev, stated) in enumerate(zip(e.ev, e.stated, strict=True))
         ],
@@ -68,18 +68,18 @@ def charts(data: Dataset, rows: Rows, used: Sequence[Entry]) -> dict[str, Any]:
     } | _sampled(data, rows)
 
 
-def _dot(entry: Entry) -> dict[str, Any]:
+def _dot(entry: SceneEntry) -> dict[str, Any]:
     shares = {key: entry.shares.get(key) for key in SHARES}
     shift = max(entry.alignment, default=None)
     sizes = dict(zip(("median", "largest"), entry.moving, strict=False))
-    return {"name": shown(entry.name, 40), "shift": shift, "sizes": sizes} | shares
+    return {"name": ellipsize(entry.name, 40), "shift": shift, "sizes": sizes} | shares
 
 
-def _sampled(data: Dataset, rows: Rows) -> dict[str, Any]:
+def _sampled(data: Dataset, rows: SampleColumns) -> dict[str, Any]:
     """Trust by branch, and radiance, of an even choice of samples."""
     images = data.images[0]
     size = sum(int(np.prod(images[n].shape[1:])) * images[n].dtype.itemsize for n in images)
-    chosen = even(range(len(data)), max(1, min(MOST_SAMPLES, MOST_BYTES // max(size, 1))))
+    chosen = evenly_spaced(range(len(data)), max(1, min(MAX_SAMPLES, MAX_BYTES // max(size, 1))))
     trust = np.zeros((256, 256), np.int64)
     light = np.zeros((2, int(-DARKEST / BIN)), np.int64)
     for row in chosen:
@@ -115,11 +115,11 @@ def _classes(counts: Any) -> dict[str, float]:
 
 def _responses(table: dict[str, Any]) -> list[dict[str, Any]]:
     """Of the cameras with most brackets; curves at every fourth code."""
-    most = sorted(table.items(), key=lambda item: -item[1]["brackets"])[:MOST_CAMERAS]
+    most = sorted(table.items(), key=lambda item: -item[1]["brackets"])[:MAX_CAMERAS]
     return [
         {
-            "camera": shown(camera, 60),
-            "name": shown(entry["name"], 30),
+            "camera": ellipsize(camera, 60),
+            "name": ellipsize(entry["name"], 30),
             "brackets": entry["brackets"],
             "misfit": entry.get("misfit"),
             "curves": [[*curve[::4], curve[-1]] for curve in entry.get("curves", ())],
@@ -128,11 +128,16 @@ def _responses(table: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _noise(used: Sequence[Entry]) -> list[dict[str, Any]]:
+def _noise(used: Sequence[SceneEntry]) -> list[dict[str, Any]]:
     """Noise models that the brackets told, each with how many have it."""
     found = Counter((e.camera, *e.noise) for e in used if e.noise)
     return [
-        {"camera": shown(camera or "unknown camera", 40), "well": well, "read": read, "brackets": n}
+        {
+            "camera": ellipsize(camera or "unknown camera", 40),
+            "well": well,
+            "read": read,
+            "brackets": n,
+        }
         for (camera, well, read), n in found.most_common(200)
     ]
 
@@ -150,22 +155,22 @@ class Group:
     listed: list[tuple[str, str]]
 
 
-def rejects(entries: Sequence[Entry]) -> list[Group]:
+def rejects(entries: Sequence[SceneEntry]) -> list[Group]:
     """Rejected brackets grouped by reason, whatever numbers and files are in it; the most first."""
-    groups: dict[str, list[Entry]] = {}
+    groups: dict[str, list[SceneEntry]] = {}
     for entry in entries:
         if entry.rejected:
             groups.setdefault(_kind(entry.rejected), []).append(entry)
     room, made = REJECTS_BYTES, []
-    for kind, group in sorted(groups.items(), key=lambda item: -len(item[1]))[:MOST_KINDS]:
+    for kind, group in sorted(groups.items(), key=lambda item: -len(item[1]))[:MAX_KINDS]:
         reason = group[0].rejected
-        alike = len(reason) <= MOST and all(e.rejected == reason for e in group)
+        alike = len(reason) <= MAX_CHARACTERS and all(e.rejected == reason for e in group)
         listed, room = _listed(((e.name, "" if alike else e.rejected) for e in group), room)
-        made.append(Group(shown(reason) if alike else kind, len(group), listed))
+        made.append(Group(ellipsize(reason) if alike else kind, len(group), listed))
     return made
 
 
-def remarks(used: Sequence[Entry]) -> Group:
+def remarks(used: Sequence[SceneEntry]) -> Group:
     """Brackets that were used although something is odd about them."""
     odd = [(e.name, "; ".join(e.problems[:8])) for e in used if e.problems]
     return Group("used, with a remark", len(odd), _listed(iter(odd), REMARKS_BYTES)[0])
@@ -175,7 +180,7 @@ def _listed(pairs: Iterator[tuple[str, str]], room: int) -> tuple[list[tuple[str
     """Names and texts as far as there is room in a page, and the room that is left."""
     listed = []
     for name, text in pairs:
-        line = shown(name), shown(text, 300)
+        line = ellipsize(name), ellipsize(text, 300)
         room -= MARKUP_BYTES + sum(len(escape(part).encode()) for part in line)
         if room < 0:
             break
@@ -185,7 +190,7 @@ def _listed(pairs: Iterator[tuple[str, str]], room: int) -> tuple[list[tuple[str
 
 def _kind(reason: str) -> str:
     text = re.sub(r"^[^:]{1,200}\.\w{2,5}: ", "", reason[:400]).split(": ")[0].split(";")[0]
-    return shown(re.sub(r"\d+(?:[.,]\d+)*", "…", text))
+    return ellipsize(re.sub(r"\d+(?:[.,]\d+)*", "…", text))
 
 
 def times(path: Path, fingerprint: str) -> dict[str, Any]:
@@ -198,14 +203,14 @@ def times(path: Path, fingerprint: str) -> dict[str, Any]:
     UserError
         It is not of its form.
     """
-    beside = times_path(path)
+    beside = build_times_path(path)
     if not beside.is_file():
         return {}
     try:
         table = read_json(beside)
         if table["fingerprint"] != fingerprint:
             return {}
-        seconds = {stage: max(a_number(table[stage]), 0.0) for stage in STAGES}
+        seconds = {stage: max(expect_number(table[stage]), 0.0) for stage in STAGES}
         return {"stages": seconds, "resumed": table["resumed"] is True}
-    except NOT_JSON as e:
+    except PARSE_ERRORS as e:
         raise UserError(f"{beside}: not what a build writes; remove it") from e

@@ -16,10 +16,10 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from labelgen.dataset.format import Header
-from labelgen.report.entries import Entry
+from labelgen.dataset.format import DatasetHeader
+from labelgen.report.entries import SceneEntry
 from labelgen.report.overview import Group, remarks
-from labelgen.report.text import shown
+from labelgen.report.text import ellipsize
 
 LIBRARIES = ("vendor/d3.min.js", "vendor/plot.umd.min.js")
 SCRIPTS = ("page/charts.js", "page/viewer.js")
@@ -29,8 +29,8 @@ FONT = "vendor/ibm-plex-sans-latin-wght-normal.woff2"
 def page(
     name: str,
     about: dict[str, Any],
-    header: Header,
-    used: Sequence[Entry],
+    header: DatasetHeader,
+    used: Sequence[SceneEntry],
     rejects: Sequence[Group],
     plots: dict[str, Any],
     gallery: Sequence[dict[str, Any]],
@@ -60,7 +60,7 @@ def page(
         font=base64.b64encode(files(__package__).joinpath(FONT).read_bytes()).decode(),
         scripts=[Markup(script) for script in scripts],
         licences=_text("vendor/LICENCES.txt"),
-        name=shown(name),
+        name=ellipsize(name),
         about=about,
         facts=_facts(about),
         settings=_settings(header.recipe),
@@ -78,23 +78,26 @@ def _facts(about: dict[str, Any]) -> list[tuple[str, str]]:
     """Where the dataset comes from, as terms and texts."""
     parts = f" in {about['parts']} parts" if about["parts"] else ""
     return [
-        ("Fingerprint", shown(about["fingerprint"])),
-        ("Made by", shown(about["generator"])),
-        ("Recipe", shown(about["recipe"])),
+        ("Fingerprint", ellipsize(about["fingerprint"])),
+        ("Made by", ellipsize(about["generator"])),
+        ("Recipe", ellipsize(about["recipe"])),
         ("Frames", f"{about['frames']} of {about['depth']} bits"),
         ("Reference", f"frame {about['reference'] + 1}, shortest first"),
         ("Patch", f"{about['patch']} \u00d7 {about['patch']} px"),
         ("On disk", f"{about['bytes'] / 1e6:,.1f} MB{parts}, compression: {about['compress']}"),
-        ("Licence", shown(about["license"] or "not stated", 400)),
-        ("Citation", shown(about["citation"] or "not stated", 400)),
+        ("Licence", ellipsize(about["license"] or "not stated", 400)),
+        ("Citation", ellipsize(about["citation"] or "not stated", 400)),
     ]
 
 
 def _settings(recipe: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     """The recipe by its sections; the settings that stand in none come first."""
-    alone = [(shown(k, 60), shown(v)) for k, v in recipe.items() if not isinstance(v, dict)]
+    alone = [(ellipsize(k, 60), ellipsize(v)) for k, v in recipe.items() if not isinstance(v, dict)]
     sections = [
-        (shown(k, 60), [(shown(name, 60), shown(value)) for name, value in list(v.items())[:40]])
+        (
+            ellipsize(k, 60),
+            [(ellipsize(name, 60), ellipsize(value)) for name, value in list(v.items())[:40]],
+        )
         for k, v in recipe.items()
         if isinstance(v, dict)
     ]

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
-MOST = 160
+MAX_CHARACTERS = 160
 """Characters of a name or reason that are shown."""
 
 
-def shown(value: Any, most: int = MOST) -> str:
+def ellipsize(value: Any, most: int = MAX_CHARACTERS) -> str:
     """A text to show: what is not printable, such as a change of direction, as an escape."""
     text = str(value)
     cut = text[:most]
@@ -18,7 +18,7 @@ def shown(value: Any, most: int = MOST) -> str:
     return safe + ("…" if len(text) > most else "")
 
 
-def even(items: Sequence[Item], most: int) -> list[Item]:
+def evenly_spaced(items: Sequence[Item], most: int) -> list[Item]:
     """At most so many of a sequence, evenly chosen, in its order."""
     n = min(len(items), most)
     return [items[int((k + 0.5) * len(items) / n)] for k in range(n)]

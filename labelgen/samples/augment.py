@@ -24,28 +24,28 @@ from labelgen.core.arrays import (
     Codes,
     Float,
     Half,
-    half,
-    highest,
+    max_channel,
     quantile,
-    rounded,
-    single,
-    tripled,
+    to_float16,
+    to_float32,
+    to_three_channels,
+    to_uint16,
 )
 from labelgen.core.bracket import Stack
 from labelgen.core.recipe import Recipe, Warp
-from labelgen.core.response import decode, encode, lit, to_depth
+from labelgen.core.response import apply_gain, decode, encode, to_depth
 from labelgen.dataset.format import BRANCHES
 from labelgen.dataset.sample import Patch, Sample
 from labelgen.labels.exposure import clipped
-from labelgen.samples.compose import WHOLE, composed, lay, shaded
+from labelgen.samples.compose import WHOLE, cast_shadow, composite, render_layer
 from labelgen.samples.illumination import Gain, draw_gain
-from labelgen.samples.motion_stats import NO_MOVES, Moves
-from labelgen.samples.moving_objects import Scene, draw_pieces
-from labelgen.samples.patches import variants
+from labelgen.samples.motion_stats import NO_MOTION, MotionStats
+from labelgen.samples.moving_objects import Background, draw_moving_objects
+from labelgen.samples.patches import sample_count
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledBracket:
     """A bracket and its label, full frame.
 
     `stack` holds the frames as they were taken; `radiance` (H, W, 3) float16 or float32, 1.0
@@ -56,11 +56,11 @@ class Labelled:
     stack: Stack
     radiance: Float | Half
     weight: Bytes
-    moves: Moves = NO_MOVES
+    moves: MotionStats = NO_MOTION
 
 
 def make_samples(
-    labelled: Labelled,
+    labelled: LabelledBracket,
     patches: Sequence[Patch],
     recipe: Recipe,
     name: str,
@@ -94,12 +94,12 @@ def make_samples(
     bracket = np.frombuffer(hashlib.sha256(name.encode()).digest()[:16], np.uint32).tolist()
     for patch in patches:
         plain = False
-        for variant in range(variants(patch, recipe.patches)):
+        for variant in range(sample_count(patch, recipe.patches)):
             rng = np.random.default_rng([seed, *bracket, patch.index, variant])
-            change = draw(rng, labelled, patch, recipe)
-            sample = augmented(labelled, patch, variant, change, recipe, depth)
+            change = draw_augmentation(rng, labelled, patch, recipe)
+            sample = augment(labelled, patch, variant, change, recipe, depth)
             if change.pieces:
-                sample = with_pieces(rng, sample, labelled, recipe)
+                sample = add_moving_objects(rng, sample, labelled, recipe)
             nothing = change.nothing and sample.patch == patch
             if not (nothing and plain):
                 yield sample
@@ -125,8 +125,8 @@ class Augmentation:
         return self.gain is None and not self.homographies
 
 
-def draw(
-    rng: np.random.Generator, labelled: Labelled, patch: Patch, recipe: Recipe
+def draw_augmentation(
+    rng: np.random.Generator, labelled: LabelledBracket, patch: Patch, recipe: Recipe
 ) -> Augmentation:
     """Draw the augmentation of one sample.
 
@@ -137,7 +137,7 @@ def draw(
     gain = None
     if rng.random() < recipe.illumination.share:
         at = np.s_[patch.y : patch.y + side, patch.x : patch.x + side]
-        top = highest(single(labelled.radiance[at]))
+        top = max_channel(to_float32(labelled.radiance[at]))
         headroom = -math.log2(max(quantile(top.ravel(), 0.99), 1e-6))
         gain = draw_gain(rng, side, headroom, recipe.illumination)
     moves = rng.random() < recipe.warp.share
@@ -160,8 +160,8 @@ def draw_homography(rng: np.random.Generator, settings: Warp) -> Array:
     return np.array([[c, -s, shift[0]], [s, c, shift[1]], [tilt[0], tilt[1], 1.0]])
 
 
-def augmented(
-    labelled: Labelled,
+def augment(
+    labelled: LabelledBracket,
     patch: Patch,
     variant: int,
     change: Augmentation,
@@ -179,11 +179,11 @@ def augmented(
         light = change.gain.field(
             ys - np.float32(patch.y + centre), xs - np.float32(patch.x + centre)
         )
-        label = np.minimum(single(label) * tripled(light), 1)
+        label = np.minimum(to_float32(label) * to_three_channels(light), 1)
         if recipe.illumination.frames == "modelled":
             frames = [encode(label * np.float32(2.0**ev), depth) for ev in stack.ev]
         else:  # what is clipped stays clipped, since no gain is below 1
-            frames = [lit(f, light, depth) for f in frames]
+            frames = [apply_gain(f, light, depth) for f in frames]
         patch = replace(patch, branch=BRANCHES.index("illumination"))
     y, x = patch.y - around[0].start, patch.x - around[1].start
     here = np.s_[y : y + side, x : x + side]
@@ -193,37 +193,37 @@ def augmented(
     ]
     stacked = np.stack([i.astype(inputs[0].dtype, copy=False) for i in inputs])
     trust = labelled.weight[patch.y : patch.y + side, patch.x : patch.x + side]
-    return Sample(stacked, half(label[here]), trust, patch, variant)
+    return Sample(stacked, to_float16(label[here]), trust, patch, variant)
 
 
-def with_pieces(
-    rng: np.random.Generator, sample: Sample, labelled: Labelled, recipe: Recipe
+def add_moving_objects(
+    rng: np.random.Generator, sample: Sample, labelled: LabelledBracket, recipe: Recipe
 ) -> Sample:
     """A sample with moving pieces in front of all that it shows.
 
     The label is exact where the reference shows a piece, whatever was known of what it hides.
     Where only other frames show one, the label stays as it was.
     """
-    stack, label = labelled.stack, single(sample.label)
-    clips = clipped(highest(sample.inputs[stack.reference]), recipe.exposure)
-    scene = Scene(label, clips, labelled.radiance, labelled.weight, stack.ev, stack.reference)
-    pieces = draw_pieces(rng, scene, labelled.moves, recipe.pieces)
+    stack, label = labelled.stack, to_float32(sample.label)
+    clips = clipped(max_channel(sample.inputs[stack.reference]), recipe.exposure)
+    scene = Background(label, clips, labelled.radiance, labelled.weight, stack.ev, stack.reference)
+    pieces = draw_moving_objects(rng, scene, labelled.moves, recipe.pieces)
     if not pieces:
         return sample
     behind = label, sample.weight >= 128
-    views = [lay(pieces, i, scene, recipe.pieces) for i in range(len(stack.ev))]
+    views = [render_layer(pieces, i, scene, recipe.pieces) for i in range(len(stack.ev))]
     inputs: list[Codes] = [
-        composed(rng, codes, laid, ev, behind, stack.stored, recipe.noise)
+        composite(rng, codes, laid, ev, behind, stack.stored, recipe.noise)
         for codes, laid, ev in zip(sample.inputs, views, stack.ev, strict=True)
     ]
     own = views[stack.reference]
-    dim = shaded(decode(sample.inputs[stack.reference]), *behind)
+    dim = cast_shadow(decode(sample.inputs[stack.reference]), *behind)
     label = np.minimum(label * own.passes * np.where(dim, own.lit, 1) + own.light, 1)
     weight = np.where(own.passes[..., 0] <= 1 - WHOLE, np.uint8(255), sample.weight)
     patch = replace(sample.patch, branch=BRANCHES.index("pieces"))
     return Sample(
         np.stack([i.astype(inputs[0].dtype, copy=False) for i in inputs]),
-        half(label),
+        to_float16(label),
         weight,
         patch,
         sample.variant,
@@ -258,4 +258,4 @@ def _warp(frame: Codes, homography: Array, y: int, x: int, side: int) -> Codes:
         flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REFLECT_101,
     )
-    return rounded(seen) if deep else seen
+    return to_uint16(seen) if deep else seen

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from labelgen.core.arrays import Array, Codes, Float, Mask, highest
+from labelgen.core.arrays import Array, Codes, Float, Mask, max_channel
 from labelgen.core.recipe import Noise, Pieces
 from labelgen.core.response import Stored, bit_depth, decode, encode
-from labelgen.labels.motion import variance
-from labelgen.samples.moving_objects import Piece, Scene
+from labelgen.labels.motion import noise_variance
+from labelgen.samples.moving_objects import Background, MovingObject
 
 WHOLE = 0.98
 """Cover from which on nothing of what is behind shows."""
@@ -25,7 +25,7 @@ LONGEST_BLUR = 24.0
 
 
 @dataclass(frozen=True)
-class Laid:
+class Layer:
     """All pieces as one frame sees them.
 
     `light` (P, P, 3) float32 is their radiance, times cover; `passes` (P, P, 1) float32 the share
@@ -37,7 +37,9 @@ class Laid:
     lit: Float
 
 
-def lay(pieces: Sequence[Piece], i: int, scene: Scene, settings: Pieces) -> Laid:
+def render_layer(
+    pieces: Sequence[MovingObject], i: int, scene: Background, settings: Pieces
+) -> Layer:
     """The pieces as frame i sees them, blurred by their motion while it is open."""
     side = len(scene.clipped)
     light = np.zeros((side, side, 3), np.float32)
@@ -53,10 +55,10 @@ def lay(pieces: Sequence[Piece], i: int, scene: Scene, settings: Pieces) -> Laid
             left = (1 - np.float32(settings.shade) * soft)[..., None]
             light, lit = light * left, lit * left
         light, passes = light * behind + seen[..., :3], passes * behind
-    return Laid(light, passes, lit)
+    return Layer(light, passes, lit)
 
 
-def _seen(piece: Piece, i: int, side: int, way: Array) -> Float:
+def _seen(piece: MovingObject, i: int, side: int, way: Array) -> Float:
     """One piece in frame i, (P, P, 4) float32 radiance times cover, and cover."""
     ys, xs = np.mgrid[:side, :side].astype(np.float32)
     (a, b, c), (d, e, f) = piece.poses[i].astype(np.float32)
@@ -64,11 +66,11 @@ def _seen(piece: Piece, i: int, side: int, way: Array) -> Float:
     u, v = a * xs + b * ys + c + ripple[..., 0], d * xs + e * ys + f + ripple[..., 1]
     seen = cv2.remap(piece.light, u, v, cv2.INTER_LINEAR)
     if np.hypot(*way) > 0.5:
-        seen = cv2.filter2D(seen, -1, streak(way), borderType=cv2.BORDER_REPLICATE)
+        seen = cv2.filter2D(seen, -1, motion_blur_kernel(way), borderType=cv2.BORDER_REPLICATE)
     return np.asarray(seen, np.float32)
 
 
-def streak(way: Array) -> Float:
+def motion_blur_kernel(way: Array) -> Float:
     """Kernel (K, K) float32 of unit sum: a straight stroke of `way` (x, y) px about its middle."""
     way = way * min(1.0, LONGEST_BLUR / float(np.hypot(*way)))
     reach = int(np.ceil(np.abs(way).max() / 2)) + 1
@@ -82,10 +84,10 @@ def streak(way: Array) -> Float:
     return kernel / kernel.sum()
 
 
-def composed(
+def composite(
     rng: np.random.Generator,
     codes: Codes,
-    laid: Laid,
+    laid: Layer,
     ev: float,
     behind: tuple[Float, Mask],
     stored: Stored,
@@ -121,21 +123,21 @@ def composed(
     frame, exposure, depth = decode(codes[at]), np.float32(2.0**ev), bit_depth(codes)
     beyond = frame >= 1
     there = np.where(beyond, np.maximum(behind[0][at] * exposure, 1), frame)
-    lit = np.where(shaded(frame, behind[0][at], behind[1][at]), laid.lit[at], 1)
+    lit = np.where(cast_shadow(frame, behind[0][at], behind[1][at]), laid.lit[at], 1)
     passes = laid.passes[at] * lit
     level = there * passes + laid.light[at] * exposure
     seen = np.minimum(level, 1)
     # Codes are rounded once more when they are stored, which the noise need not hold.
-    own = np.where(beyond, 0, variance(frame, stored, noise)) * passes * passes
+    own = np.where(beyond, 0, noise_variance(frame, stored, noise)) * passes * passes
     rounding = Stored(bits=depth).code_width(seen) ** 2 * np.float32(1 / 12)
-    missing = np.maximum(variance(seen, stored, noise) - own - rounding, 0)
+    missing = np.maximum(noise_variance(seen, stored, noise) - own - rounding, 0)
     level = level + rng.standard_normal(level.shape, np.float32) * np.sqrt(missing)
     out = codes.copy()
     out[at] = np.where(touched[at][..., None], encode(level, depth), codes[at])
     return out
 
 
-def shaded(frame: Float, label: Float, known: Mask) -> Mask:
+def cast_shadow(frame: Float, label: Float, known: Mask) -> Mask:
     """Where a shadow shows, (P, P, 1) bool: lamps have none, and what clips has to be known."""
-    dim = (highest(frame) < 1) | (known & (highest(label) < 1))
+    dim = (max_channel(frame) < 1) | (known & (max_channel(label) < 1))
     return np.asarray(dim[..., None])

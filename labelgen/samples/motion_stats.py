@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from labelgen.alignment.align import Displacement, aligned, reduced
-from labelgen.core.arrays import Array, Bytes, Float, Mask, highest, power, whole
+from labelgen.alignment.align import Displacement, align_region, downsample_stack
+from labelgen.core.arrays import Array, Bytes, Float, Mask, full_region, max_channel, power
 from labelgen.core.bracket import Stack
 from labelgen.core.response import GAMMA
 from labelgen.labels.label import Label
 
 LARGEST = 640
 """px: larger frames are reduced to that width or height, since speeds need no more."""
-LEAST_AREA = 100
+MIN_AREA = 100
 """px of the reduced frame: smaller spots may be noise."""
 AGREES = 0.06
 """Gamma-encoded light (0..1) that frames may differ by where flow explains them."""
@@ -23,22 +23,22 @@ BELOW_CLIP = 0.95
 """Of the same: above it flow has nothing to hold on to."""
 EXPLAINED = 0.5
 """Share of a moving thing that flow has to explain, or its speed is not believed."""
-LEAST_SPEED = 1.0
+MIN_SPEED = 1.0
 """px per frame: what is slower is parallax or misregistration."""
 
 
 @dataclass(frozen=True)
-class Moves:
+class MotionStats:
     """What a bracket shows of things that move: `sizes` (N,) px and `speeds` (N,) px per frame."""
 
     sizes: Float
     speeds: Float
 
 
-NO_MOVES = Moves(np.zeros(0, np.float32), np.zeros(0, np.float32))
+NO_MOTION = MotionStats(np.zeros(0, np.float32), np.zeros(0, np.float32))
 
 
-def measure_moves(stack: Stack, label: Label) -> Moves:
+def measure_motion(stack: Stack, label: Label) -> MotionStats:
     """Sizes and speeds of what disagrees with the reference.
 
     Connected pixels that moved are one thing. Its speed is the median of dense flow
@@ -55,23 +55,23 @@ def measure_moves(stack: Stack, label: Label) -> Moves:
         Its cues: the aligned frames and where they agree.
     """
     zoom = min(1.0, LARGEST / max(stack.size))
-    small = reduced(stack, zoom * zoom * np.prod(stack.size) / 1e6)
+    small = downsample_stack(stack, zoom * zoom * np.prod(stack.size) / 1e6)
     sizes, speeds = [], []
     for i, ev in enumerate(stack.ev):
         if i == stack.reference:
             continue
         found = label.geometry[i]
         found = found and Displacement(found.field * np.float32(zoom), found.mean * zoom)
-        frame = aligned(small, i, found, whole(small.size))
-        agrees = (label.agrees >> np.uint16(i) & np.uint16(1)).astype(np.uint8)
+        frame = align_region(small, i, found, full_region(small.size))
+        agrees = (label.static_frames >> np.uint16(i) & np.uint16(1)).astype(np.uint8)
         agrees = cv2.resize(agrees, small.size[::-1], interpolation=cv2.INTER_NEAREST)
         moved = (1 - agrees) * frame.seen
         count, names, boxes, _ = cv2.connectedComponentsWithStats(moved)
-        large = [k for k in range(1, count) if boxes[k, cv2.CC_STAT_AREA] >= LEAST_AREA]
+        large = [k for k in range(1, count) if boxes[k, cv2.CC_STAT_AREA] >= MIN_AREA]
         if not large:
             continue
         # Both as the longer of the two shows them, so that both clip alike.
-        top = stack.longer(i)
+        top = stack.longer_ev(i)
         pair = small.linear(stack.reference), frame.linear
         gains = (np.float32(2.0 ** (top - e)) for e in (stack.ev[stack.reference], ev))
         way, explained = _flow(*map(_grey, pair, gains))
@@ -81,15 +81,15 @@ def measure_moves(stack: Stack, label: Label) -> Moves:
             if believed.sum() < EXPLAINED * inside.sum():
                 continue
             speed = float(np.median(way[believed])) / zoom / abs(i - stack.reference)
-            if speed >= LEAST_SPEED:
+            if speed >= MIN_SPEED:
                 sizes.append(np.sqrt(inside.sum() / 2) / zoom)
                 speeds.append(speed)
-    return Moves(np.array(sizes, np.float32), np.array(speeds, np.float32))
+    return MotionStats(np.array(sizes, np.float32), np.array(speeds, np.float32))
 
 
 def _grey(linear: Float, exposure: np.float32) -> Bytes:
     """A view of a frame: 8-bit gamma-encoded largest channel."""
-    view = np.minimum(highest(linear) * exposure, 1)
+    view = np.minimum(max_channel(linear) * exposure, 1)
     return np.rint(255 * power(view, 1 / GAMMA)).astype(np.uint8)
 
 

@@ -12,21 +12,21 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from labelgen.core.arrays import Array, Bytes, Float, Half, Mask, highest
+from labelgen.core.arrays import Array, Bytes, Float, Half, Mask, max_channel
 from labelgen.core.recipe import Pieces
-from labelgen.samples.motion_stats import Moves
-from labelgen.samples.shapes import outline
+from labelgen.samples.motion_stats import MotionStats
+from labelgen.samples.shapes import draw_outline
 
 CUTS = 4
 """Of so many random cuts the one that needs the least gain becomes the texture."""
-MOST_STOPS = 5.0
+MAX_STOPS = 5.0
 """No texture is brightened or darkened by more: its own noise and rounding would show."""
 WHERE_LIT = 2.0**-10
 """A median below this (1.0 is the clip of the shortest frame) is taken as this."""
 
 
 @dataclass(frozen=True)
-class Piece:
+class MovingObject:
     """A moving thing, over a sample of F frames.
 
     `light` (S, S, 4) float32 is radiance times cover, and cover; `poses` are F affine maps (2, 3)
@@ -43,7 +43,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Scene:
+class Background:
     """What pieces are drawn for: the sample as it is without them.
 
     `label` (P, P, 3) float32 radiance, 1.0 where the shortest clips; `clipped` (P, P) bool where
@@ -60,9 +60,9 @@ class Scene:
     reference: int
 
 
-def draw_pieces(
-    rng: np.random.Generator, scene: Scene, moves: Moves, settings: Pieces
-) -> list[Piece]:
+def draw_moving_objects(
+    rng: np.random.Generator, scene: Background, moves: MotionStats, settings: Pieces
+) -> list[MovingObject]:
     """Random pieces for one sample, the hindmost first.
 
     Parameters
@@ -85,11 +85,13 @@ def draw_pieces(
     return [p for p in pieces if p is not None]
 
 
-def _draw(rng: np.random.Generator, scene: Scene, moves: Moves, settings: Pieces) -> Piece | None:
+def _draw(
+    rng: np.random.Generator, scene: Background, moves: MotionStats, settings: Pieces
+) -> MovingObject | None:
     side, frames = scene.clipped.shape[0], len(scene.ev)
     size, speed = _size_and_speed(rng, side, moves, settings)
     middle = _place(rng, scene.clipped, size, settings)
-    cover = outline(rng, size, rng.random() < settings.thin)
+    cover = draw_outline(rng, size, rng.random() < settings.thin)
     texture = _texture(rng, scene, middle, cover, settings)
     if texture is None:
         return None
@@ -107,13 +109,13 @@ def _draw(rng: np.random.Generator, scene: Scene, moves: Moves, settings: Pieces
     shadow = rng.uniform(3, 0.15 * side + 3, 2) * rng.choice([-1, 1], 2)
     light = np.concatenate([texture * cover[..., None], cover[..., None]], -1)
     casts = rng.random() < settings.shadow
-    return Piece(
+    return MovingObject(
         light, tuple(poses), ripples.astype(np.float32), velocity, shadow if casts else None
     )
 
 
 def _size_and_speed(
-    rng: np.random.Generator, side: int, moves: Moves, settings: Pieces
+    rng: np.random.Generator, side: int, moves: MotionStats, settings: Pieces
 ) -> tuple[int, float]:
     """Side of a piece (px) and its speed (px per frame): as measured, or from the ranges."""
     low, high = settings.size_low * side, settings.size_high * side
@@ -139,12 +141,12 @@ def _place(rng: np.random.Generator, clipped: Mask, size: int, settings: Pieces)
 
 
 def _texture(
-    rng: np.random.Generator, scene: Scene, middle: Array, cover: Float, settings: Pieces
+    rng: np.random.Generator, scene: Background, middle: Array, cover: Float, settings: Pieces
 ) -> Float | None:
     """Radiance (S, S, 3) of a piece: a cut of the frame, turned, mirrored, at a random level."""
     size, (height, width) = len(cover), scene.trust.shape
     wanted, inside = _level(rng, scene, middle, size, settings), cover > 0.5
-    best, least = None, MOST_STOPS
+    best, least = None, MAX_STOPS
     for _ in range(CUTS):
         x, y = rng.uniform(0, (width - 1, height - 1))
         turn, mirrored = rng.uniform(0, 360), rng.choice([-1.0, 1.0])
@@ -169,19 +171,19 @@ def _texture(
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REFLECT_101,
         )
-        stops = wanted - np.log2(max(float(np.median(highest(texture)[inside])), WHERE_LIT))
+        stops = wanted - np.log2(max(float(np.median(max_channel(texture)[inside])), WHERE_LIT))
         if abs(stops) < least:
             best, least = np.minimum(texture * np.float32(2.0**stops), 1), abs(stops)
     return best
 
 
 def _level(
-    rng: np.random.Generator, scene: Scene, middle: Array, size: int, settings: Pieces
+    rng: np.random.Generator, scene: Background, middle: Array, size: int, settings: Pieces
 ) -> float:
     """Wanted median of a piece, as log2 of radiance."""
     x, y = (round(float(v)) for v in middle)
     reach = max(size // 2, 4)
-    around = highest(scene.label[max(y - reach, 0) : y + reach, max(x - reach, 0) : x + reach])
+    around = max_channel(scene.label[max(y - reach, 0) : y + reach, max(x - reach, 0) : x + reach])
     level = np.log2(max(float(np.median(around)), WHERE_LIT))
     kind, amount, about = rng.random(), rng.random(), rng.normal(0, settings.alike_stops)
     if kind < settings.bright:

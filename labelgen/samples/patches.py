@@ -10,26 +10,28 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from labelgen.core.arrays import Float, Mask, highest, looked_up, share, single
+from labelgen.core.arrays import Float, Mask, apply_lut, mask_fraction, max_channel, to_float32
 from labelgen.core.recipe import Patches, Recipe
 from labelgen.core.response import mu_law
 from labelgen.dataset.format import BRANCHES
 from labelgen.dataset.sample import Patch
 from labelgen.labels.label import Label
-from labelgen.labels.trust import STATIC, cells
+from labelgen.labels.trust import STATIC, cell_borders
 
 
-def clear_of(patches: Sequence[Patch], masked: Mask, side: int) -> list[Patch]:
+def outside_mask(patches: Sequence[Patch], masked: Mask, side: int) -> list[Patch]:
     """The patches, of so many pixels a side, that show nothing of what is masked."""
     return [p for p in patches if not masked[p.y : p.y + side, p.x : p.x + side].any()]
 
 
-def variants(patch: Patch, settings: Patches) -> int:
+def sample_count(patch: Patch, settings: Patches) -> int:
     """How many samples a patch gives at most."""
     return settings.hard_variants if patch.hard else settings.variants
 
 
-def grid(size: tuple[int, int], side: int, branch: int = BRANCHES.index("truth")) -> list[Patch]:
+def grid_patches(
+    size: tuple[int, int], side: int, branch: int = BRANCHES.index("truth")
+) -> list[Patch]:
     """One patch centred on every cell of a frame, moved inwards where it would leave it.
 
     Parameters
@@ -41,7 +43,7 @@ def grid(size: tuple[int, int], side: int, branch: int = BRANCHES.index("truth")
     branch : int
         Branch of all of them.
     """
-    (ys, xs), (height, width) = cells(size, side), size
+    (ys, xs), (height, width) = cell_borders(size, side), size
 
     def starts(borders: list[int], length: int) -> list[int]:
         middles = [(a + b - side) // 2 for a, b in pairwise(borders)]
@@ -51,7 +53,7 @@ def grid(size: tuple[int, int], side: int, branch: int = BRANCHES.index("truth")
     return [Patch(i, y, x, branch) for i, (y, x) in enumerate(at)]
 
 
-def choose(label: Label, recipe: Recipe) -> list[Patch]:
+def choose_patches(label: Label, recipe: Recipe) -> list[Patch]:
     """The patches of a label that are trusted enough: of all cells, or more of what teaches more.
 
     A patch is static if its square is (but for `motion.cell_share`), otherwise its label rests on
@@ -60,9 +62,9 @@ def choose(label: Label, recipe: Recipe) -> list[Patch]:
     if recipe.patches.choice == "score":
         return _choose_by_score(label, recipe)
     height, width = label.weight.shape
-    ys, xs = cells((height, width), recipe.patches.size)
+    ys, xs = cell_borders((height, width), recipe.patches.size)
     chosen = []
-    for patch in grid((height, width), recipe.patches.size):
+    for patch in grid_patches((height, width), recipe.patches.size):
         row, column = divmod(patch.index, len(xs) - 1)
         cell = np.s_[ys[row] : ys[row + 1], xs[column] : xs[column + 1]]
         if cv2.mean(label.weight[cell])[0] >= 255 * recipe.patches.min_trust:
@@ -72,7 +74,7 @@ def choose(label: Label, recipe: Recipe) -> list[Patch]:
 
 def most_samples(size: tuple[int, int], side: int, settings: Patches) -> int:
     """Samples that a frame (height, width) can give at most."""
-    ys, xs = cells(size, side)
+    ys, xs = cell_borders(size, side)
     every, between = (len(ys) - 1) * (len(xs) - 1), (len(ys) - 2) * (len(xs) - 2)
     if settings.choice == "grid":
         return every * settings.variants
@@ -82,10 +84,10 @@ def most_samples(size: tuple[int, int], side: int, settings: Patches) -> int:
 def _choose_by_score(label: Label, recipe: Recipe) -> list[Patch]:
     """All hard patches, also those between the cells, and an even choice of the ordinary ones."""
     settings, (height, width) = recipe.patches, label.weight.shape
-    on_grid = grid((height, width), settings.size)
+    on_grid = grid_patches((height, width), settings.size)
     scores = _Scores(label, recipe)
     hard, ordinary = [], []
-    for patch in [*on_grid, *between(on_grid)]:
+    for patch in [*on_grid, *half_cell_patches(on_grid)]:
         at = np.s_[patch.y : patch.y + settings.size, patch.x : patch.x + settings.size]
         trust = cv2.mean(label.weight[at])[0] / 255
         if trust < settings.min_trust:
@@ -103,7 +105,7 @@ def _choose_by_score(label: Label, recipe: Recipe) -> list[Patch]:
     return sorted([*hard, *even], key=lambda p: p.index)
 
 
-def between(patches: Sequence[Patch]) -> list[Patch]:
+def half_cell_patches(patches: Sequence[Patch]) -> list[Patch]:
     """Patches half a cell off a grid in both directions, numbered after those of the grid."""
     ys, xs = sorted({p.y for p in patches}), sorted({p.x for p in patches})
     at = [((a + b) // 2, (c + d) // 2) for a, b in pairwise(ys) for c, d in pairwise(xs)]
@@ -119,14 +121,14 @@ class _Scores:
 
     def __init__(self, label: Label, recipe: Recipe) -> None:
         self.label, self.settings = label, recipe.patches
-        self.still = label.still
+        self.static = label.static
 
     def of(self, at: tuple[slice, slice]) -> float:
         """Score of a part of the frame."""
-        clips = share(self.label.clipped[at])
+        clips = mask_fraction(self.label.clipped[at])
         terms = (
             (min(clips, 1 - clips), self.settings.clipped_share),
-            (1 - share(self.still[at]), self.settings.moving_share),
+            (1 - mask_fraction(self.static[at]), self.settings.moving_share),
             (self._slope(at), self.settings.texture),
         )
         total = sum(min(1.0, value / max(full, 1e-6)) for value, full in terms)
@@ -135,7 +137,7 @@ class _Scores:
     def _slope(self, at: tuple[slice, slice]) -> float:
         """Mean steepness in mu-law per px of a part of the frame; 0 where it is not trusted."""
         # Halves of at least 0 rise as their bits do, so that the bits can be looked up.
-        shown = looked_up(_shown_halves(), highest(self.label.stored[at].view(np.uint16)))
+        shown = apply_lut(_shown_halves(), max_channel(self.label.stored[at].view(np.uint16)))
         slope = np.zeros_like(shown)
         slope[:, :-1] = cv2.absdiff(shown[:, 1:], shown[:, :-1])
         slope[:-1] = np.maximum(slope[:-1], cv2.absdiff(shown[1:], shown[:-1]))
@@ -147,10 +149,10 @@ def _shown_halves() -> Float:
     """In mu-law what each half of 0 to 1 stands for, by its bits; 0 beyond."""
     shown = np.zeros(1 << 16, np.float32)
     bits = np.arange(np.float16(1).view(np.uint16) + 1, dtype=np.uint16)
-    shown[bits] = mu_law(single(bits.view(np.float16)))
+    shown[bits] = mu_law(to_float32(bits.view(np.float16)))
     return shown
 
 
 def _branch(label: Label, at: tuple[slice, slice], recipe: Recipe) -> int:
-    static = share(label.kind[at] == STATIC) >= 1 - recipe.motion.cell_share
+    static = mask_fraction(label.kind[at] == STATIC) >= 1 - recipe.motion.cell_share
     return BRANCHES.index("static" if static else "reference")

@@ -11,7 +11,7 @@ SOFT = 0.6
 """px, sigma: with the anti-aliasing of the outline an edge of about one pixel."""
 
 
-def outline(rng: np.random.Generator, size: int, thin: bool) -> Float:
+def draw_outline(rng: np.random.Generator, size: int, thin: bool) -> Float:
     """Cover of a random shape that leaves a free border.
 
     Parameters

@@ -20,8 +20,8 @@ from labelgen.core.recipe import Recipe
 from labelgen.core.validation import one_line
 from labelgen.dataset.format import Dataset
 from labelgen.dataset.safe_hdf5 import PART
-from labelgen.share.facts import Facts
-from labelgen.share.listed import CROISSANT, HDF5, README, RECIPE, SUMS, Listed, check_name
+from labelgen.share.card_metadata import CardMetadata
+from labelgen.share.manifest import CROISSANT, HDF5, README, RECIPE, SUMS, ManifestEntry, check_name
 from labelgen.share.markdown import readme
 from labelgen.share.rows import refuse_part
 
@@ -69,7 +69,7 @@ CONTEXT: dict[str, Any] = {
 """The context that Croissant 1.0 prescribes."""
 
 
-def card(path: Path, facts: Facts | None = None, *, overwrite: bool = False) -> list[Path]:
+def card(path: Path, facts: CardMetadata | None = None, *, overwrite: bool = False) -> list[Path]:
     """Write what goes with a dataset into its folder.
 
     ``README.md`` says what it holds, where it is from and how to build it again;
@@ -96,14 +96,15 @@ def card(path: Path, facts: Facts | None = None, *, overwrite: bool = False) -> 
     UserError
         Not a dataset, or files of these names are there already.
     """
-    told, folder = facts or Facts(), path.parent
+    told, folder = facts or CardMetadata(), path.parent
     check_card(path, overwrite)
     names = [README, CROISSANT, RECIPE, SUMS]
     with Dataset(path) as data:
         refuse_part(data)
         told = told.completed(data.header)
         files = [
-            Listed.of(p) for p in dict.fromkeys((path, *(Path(f.filename) for f in data.files)))
+            ManifestEntry.of(p)
+            for p in dict.fromkeys((path, *(Path(f.filename) for f in data.files)))
         ]
         toml = _toml(data)
         text = readme(data, told, files, has_recipe=bool(toml))
@@ -114,9 +115,9 @@ def card(path: Path, facts: Facts | None = None, *, overwrite: bool = False) -> 
         (folder / RECIPE).unlink(missing_ok=True)
         names.remove(RECIPE)
     write_bytes(folder / README, text.encode("utf-8", "replace"))
-    files += [Listed.of(folder / name) for name in names if name in (README, RECIPE)]
+    files += [ManifestEntry.of(folder / name) for name in names if name in (README, RECIPE)]
     write_json(folder / CROISSANT, croissant(told, files))
-    files.append(Listed.of(folder / CROISSANT))
+    files.append(ManifestEntry.of(folder / CROISSANT))
     lines = [f"{f.sha256}  {f.name}\n" for f in sorted(files, key=lambda f: f.name)]
     write_bytes(folder / SUMS, "".join(lines).encode())
     return [folder / name for name in names]
@@ -163,7 +164,7 @@ def _toml(data: Dataset) -> str:
         return ""
 
 
-def croissant(facts: Facts, files: Sequence[Listed]) -> dict[str, Any]:
+def croissant(facts: CardMetadata, files: Sequence[ManifestEntry]) -> dict[str, Any]:
     """The card for machines: JSON-LD of Croissant 1.0.
 
     Parameters

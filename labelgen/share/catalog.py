@@ -7,7 +7,7 @@ from pathlib import Path
 
 import labelgen
 from labelgen.core.errors import UserError
-from labelgen.core.validation import a_text, one_line, read_toml
+from labelgen.core.validation import expect_text, one_line, read_toml
 
 ENTRY = "set.toml"
 
@@ -47,8 +47,11 @@ def find(name: str) -> Known | None:
     folder = catalog() / name
     try:
         entry = read_toml(folder / ENTRY)
-        title, place = a_text(entry["title"]), a_text(entry.get("get", ""))
-        sums, homepage = a_text(entry.get("sums_sha256", "")), a_text(entry.get("homepage", ""))
+        title, place = expect_text(entry["title"]), expect_text(entry.get("get", ""))
+        sums, homepage = (
+            expect_text(entry.get("sums_sha256", "")),
+            expect_text(entry.get("homepage", "")),
+        )
     except (ValueError, TypeError, KeyError) as e:
         raise UserError(f"{folder / ENTRY}: not the entry of a dataset ({one_line(e)})") from e
     if not place:

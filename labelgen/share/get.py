@@ -6,16 +6,16 @@ import shutil
 from pathlib import Path
 
 from labelgen.core.errors import UserError
-from labelgen.core.files import publish, sha256, take, write_bytes
+from labelgen.core.files import atomic_rename, sha256, try_lock, write_bytes
 from labelgen.core.progress import Progress, Silent
 from labelgen.dataset.safe_hdf5 import PART
 from labelgen.share import remote
-from labelgen.share.listed import CROISSANT, HDF5, SUMS, UNFINISHED, Listed
-from labelgen.share.offer import Offer, folder_of, look
+from labelgen.share.manifest import CROISSANT, HDF5, SUMS, UNFINISHED, ManifestEntry
+from labelgen.share.remote_manifest import RemoteManifest, folder_of, read_remote_manifest
 
 
 def get(
-    source: str | Offer,
+    source: str | RemoteManifest,
     out: Path | None = None,
     *,
     sums_sha256: str = "",
@@ -30,11 +30,11 @@ def get(
     Parameters
     ----------
     source : str or Offer
-        As in `look`, or what it found.
+        As in `read_remote_manifest`, or what it found.
     out : Path, optional
         The folder; by default one here, called as the dataset is.
     sums_sha256 : str
-        As in `look`.
+        As in `read_remote_manifest`.
     overwrite : bool
         Replace files that are there and differ.
     progress : Progress, optional
@@ -48,10 +48,12 @@ def get(
     Raises
     ------
     UserError
-        As `look`; or files that differ are there already, there is no room, the connection fails
-        again and again, or a file is not what the lists say.
+        As `read_remote_manifest`; or files that differ are there already, there is no room, the
+        connection fails again and again, or a file is not what the lists say.
     """
-    offer = source if isinstance(source, Offer) else look(source, sums_sha256)
+    offer = (
+        source if isinstance(source, RemoteManifest) else read_remote_manifest(source, sums_sha256)
+    )
     tell = progress or Silent()
     folder = out if out is not None else folder_of(offer)
     if folder.exists() and not folder.is_dir():
@@ -72,7 +74,7 @@ def get(
     return folder / last.name
 
 
-def _missing(offer: Offer, folder: Path, overwrite: bool) -> list[Listed]:
+def _missing(offer: RemoteManifest, folder: Path, overwrite: bool) -> list[ManifestEntry]:
     """The files that are not there yet; those that are there have to be the same."""
     missing = []
     for file in offer.files:
@@ -95,7 +97,7 @@ def _missing(offer: Offer, folder: Path, overwrite: bool) -> list[Listed]:
     return missing
 
 
-def _check_disk(missing: list[Listed], folder: Path) -> None:
+def _check_disk(missing: list[ManifestEntry], folder: Path) -> None:
     there = next(p for p in (folder, *folder.absolute().parents) if p.is_dir())
     begun = [folder / (f.name + UNFINISHED) for f in missing]
     needed = sum(f.bytes for f in missing) - sum(p.stat().st_size for p in begun if p.is_file())
@@ -107,7 +109,7 @@ def _check_disk(missing: list[Listed], folder: Path) -> None:
         )
 
 
-def _fetch(place: str, file: Listed, folder: Path, tell: Progress) -> None:
+def _fetch(place: str, file: ManifestEntry, folder: Path, tell: Progress) -> None:
     """Fetch one file: what came before is gone on with; what is wrong in the end is removed."""
     unfinished = folder / (file.name + UNFINISHED)
     if unfinished.exists() and not unfinished.is_file():
@@ -123,7 +125,7 @@ def _fetch(place: str, file: Listed, folder: Path, tell: Progress) -> None:
                 f"{unfinished}: {e.strerror or e}; mend that, then give the same command again"
             ) from e
         if sha256(unfinished) == file.sha256:
-            publish(unfinished, folder / file.name)
+            atomic_rename(unfinished, folder / file.name)
             return
         unfinished.unlink()
         if not begun:
@@ -134,10 +136,10 @@ def _fetch(place: str, file: Listed, folder: Path, tell: Progress) -> None:
     )
 
 
-def _download(address: str, file: Listed, unfinished: Path, tell: Progress) -> None:
+def _download(address: str, file: ManifestEntry, unfinished: Path, tell: Progress) -> None:
     with unfinished.open("ab") as target:
         # Another may have ended just now, and what was opened have another name.
-        if not take(target.fileno()) or not unfinished.exists():
+        if not try_lock(target.fileno()) or not unfinished.exists():
             raise UserError(f"{unfinished}: another 'labelgen get' is fetching it; wait for it")
         if target.tell() > file.bytes:
             target.truncate(0)
@@ -155,4 +157,4 @@ def _download(address: str, file: Listed, unfinished: Path, tell: Progress) -> N
                 shown += 1
                 tell.step(0, False)
 
-        remote.persist(address, lambda: done, more, file.bytes)
+        remote.download_with_retries(address, lambda: done, more, file.bytes)

@@ -28,12 +28,12 @@ import numpy as np
 
 from labelgen.core.arrays import Array, Codes
 from labelgen.core.errors import UserError
-from labelgen.core.files import beside, check_parent, check_room, sync, write_through
+from labelgen.core.files import check_parent, check_room, sync, temporary_path, write_synced
 from labelgen.core.progress import Progress, Silent
 from labelgen.core.response import to_depth
-from labelgen.dataset.format import BRANCHES, IMAGES, Dataset, name_of
-from labelgen.photos.pictures import hdr, png
-from labelgen.share.rows import Opened, sound
+from labelgen.dataset.format import BRANCHES, IMAGES, Dataset, scene_name
+from labelgen.photos.pictures import encode_hdr, encode_png
+from labelgen.share.rows import OpenDataset, is_row_intact
 
 LAYOUTS = ("webdataset", "sig17")
 SHARD_BYTES = 1 << 28
@@ -41,7 +41,7 @@ DIGITS = 8
 CROP = re.compile(r"\d+\.tif|label\.hdr|weight\.png|exposure\.txt")
 """Files of a sample in the layout sig17."""
 
-Sample: TypeAlias = tuple[str, Codes, Array, Array, int]
+SampleArrays: TypeAlias = tuple[str, Codes, Array, Array, int]
 """Key, codes, label, weight and row."""
 
 
@@ -91,11 +91,11 @@ def export(
         raise UserError(f"--shard-size is {shard_bytes} bytes, expected at least 1")
     tell = progress or Silent()
     with Dataset(path) as data:
-        source = Opened.of(data)
+        source = OpenDataset.of(data)
         _check_folder(out, overwrite)
         # Pictures are at most as large as the samples.
         check_room(out.parent, len(data) * source.layout.sample_bytes)
-        work = beside(out)
+        work = temporary_path(out)
         work.mkdir()
         try:
             tell.start("export", len(data))
@@ -135,17 +135,17 @@ def _is_ours(path: Path) -> bool:
     return path.suffix == ".tar"
 
 
-def _samples(source: Opened, tell: Progress) -> Iterator[Sample]:
+def _samples(source: OpenDataset, tell: Progress) -> Iterator[SampleArrays]:
     """Every sample: its key, codes, label, weight and row."""
     data = source.data
     for row in range(len(data)):
-        with sound(data, row):
+        with is_row_intact(data, row):
             inputs, label, weight = (data.image(name, row) for name in IMAGES)
         yield f"{row:0{DIGITS}d}", inputs, label, weight, row
         tell.step(1, False)
 
 
-def _folders(source: Opened, work: Path, tell: Progress) -> None:
+def _folders(source: OpenDataset, work: Path, tell: Progress) -> None:
     for key, inputs, label, weight, row in _samples(source, tell):
         folder = work / key
         folder.mkdir()
@@ -153,15 +153,15 @@ def _folders(source: Opened, work: Path, tell: Progress) -> None:
             ok, data = cv2.imencode(".tif", np.ascontiguousarray(codes[..., ::-1]))
             if not ok:
                 raise UserError(f"{folder}: a frame can't be encoded as TIFF")
-            write_through(folder / f"{i}.tif", data.tobytes())
-        write_through(folder / "label.hdr", hdr(label.astype(np.float32)))
-        write_through(folder / "weight.png", png(weight))
+            write_synced(folder / f"{i}.tif", data.tobytes())
+        write_synced(folder / "label.hdr", encode_hdr(label.astype(np.float32)))
+        write_synced(folder / "weight.png", encode_png(weight))
         lines = [f"{ev:.6f}\n" for ev in source.columns["ev"][row]]
-        write_through(folder / "exposure.txt", "".join(lines).encode())
+        write_synced(folder / "exposure.txt", "".join(lines).encode())
         sync(folder)
 
 
-def _tars(source: Opened, work: Path, shard_bytes: int, tell: Progress) -> None:
+def _tars(source: OpenDataset, work: Path, shard_bytes: int, tell: Progress) -> None:
     samples = _samples(source, tell)
     for number in count():
         first = next(samples, None)
@@ -176,10 +176,14 @@ def _tars(source: Opened, work: Path, shard_bytes: int, tell: Progress) -> None:
         sync(path)
 
 
-def _add(tar: tarfile.TarFile, source: Opened, sample: Sample) -> None:
+def _add(tar: tarfile.TarFile, source: OpenDataset, sample: SampleArrays) -> None:
     key, inputs, label, weight, row = sample
-    files = {f"{i}.png": png(codes) for i, codes in enumerate(inputs)}
-    files |= {"label.npy": _npy(label), "weight.png": png(weight), "json": _facts(source, row)}
+    files = {f"{i}.png": encode_png(codes) for i, codes in enumerate(inputs)}
+    files |= {
+        "label.npy": _npy(label),
+        "weight.png": encode_png(weight),
+        "json": _facts(source, row),
+    }
     for name, data in files.items():
         entry = tarfile.TarInfo(f"{key}.{name}")  # no time, no owner: the same bytes again
         entry.size = len(data)
@@ -192,12 +196,12 @@ def _npy(values: Array) -> bytes:
     return file.getvalue()
 
 
-def _facts(source: Opened, row: int) -> bytes:
+def _facts(source: OpenDataset, row: int) -> bytes:
     """What a sample is, as JSON."""
     columns = source.columns
     facts: Mapping[str, Any] = {
         "ev": [float(ev) for ev in columns["ev"][row]],
-        "scene": name_of(columns["scene"][row]),
+        "scene": scene_name(columns["scene"][row]),
         "origin": columns["origin"][row].tolist(),
         "branch": BRANCHES[int(columns["branch"][row])],
         "variant": int(columns["variant"][row]),

@@ -13,16 +13,18 @@ import numpy as np
 
 from labelgen.core.errors import UserError
 from labelgen.core.validation import one_line
-from labelgen.dataset.format import BRANCHES, DAMAGE, Dataset, Header
-from labelgen.share.facts import PEOPLE, Facts
-from labelgen.share.listed import Listed
+from labelgen.dataset.format import BRANCHES, DAMAGE, Dataset, DatasetHeader
+from labelgen.share.card_metadata import PEOPLE, CardMetadata
+from labelgen.share.manifest import ManifestEntry
 
-MOST_LOOKED_AT = 512
+MAX_LOOKED_AT = 512
 """Samples whose weights are read, evenly over all."""
-MOST_LISTED = 20
+MAX_LISTED = 20
 
 
-def readme(data: Dataset, facts: Facts, files: Sequence[Listed], has_recipe: bool) -> str:
+def readme(
+    data: Dataset, facts: CardMetadata, files: Sequence[ManifestEntry], has_recipe: bool
+) -> str:
     """The card of a dataset, in Markdown.
 
     Parameters
@@ -64,7 +66,7 @@ def code(text: str) -> str:
     return f"`{shown}`"
 
 
-def _missing(facts: Facts) -> list[str]:
+def _missing(facts: CardMetadata) -> list[str]:
     """The first line, where what sharing needs is missing."""
     if not facts.missing:
         return []
@@ -104,14 +106,14 @@ def _exposures(scene: dict[str, Any]) -> str:
 
 
 def _counted(found: Counter[str]) -> str:
-    listed = [f"{key} ({count})" for key, count in found.most_common(MOST_LISTED)]
-    more = f", and {len(found) - MOST_LISTED} more" if len(found) > MOST_LISTED else ""
+    listed = [f"{key} ({count})" for key, count in found.most_common(MAX_LISTED)]
+    more = f", and {len(found) - MAX_LISTED} more" if len(found) > MAX_LISTED else ""
     return ", ".join(listed) + more
 
 
 def _coverage(data: Dataset) -> list[str]:
     """How much of the labels can be trusted, from some samples and from what builds note."""
-    rows = np.unique(np.linspace(0, len(data) - 1, MOST_LOOKED_AT).round().astype(int))
+    rows = np.unique(np.linspace(0, len(data) - 1, MAX_LOOKED_AT).round().astype(int))
     counts = np.zeros(256, np.int64)
     try:
         for row in rows.tolist():
@@ -134,7 +136,7 @@ def _coverage(data: Dataset) -> list[str]:
     return [" ".join(lines)]
 
 
-def _from(header: Header, facts: Facts) -> list[str]:
+def _from(header: DatasetHeader, facts: CardMetadata) -> list[str]:
     masked = sum("masks" in scene for scene in header.scenes.values())
     origin = plain(facts.origin) or "**Not stated.**"
     consent = plain(facts.consent) or ("" if facts.people == "none" else "not stated")
@@ -145,10 +147,10 @@ def _from(header: Header, facts: Facts) -> list[str]:
     rejected = Counter(str(s["rejected"]) for s in header.scenes.values() if "rejected" in s)
     if rejected:
         lines += [f"- {sum(rejected.values())} brackets were rejected:"]
-        lines += [f"    - {plain(why)} ({n})" for why, n in rejected.most_common(MOST_LISTED)]
+        lines += [f"    - {plain(why)} ({n})" for why, n in rejected.most_common(MAX_LISTED)]
     excluded = _excluded(header.options, header.derived)
     if excluded:
-        listed = ", ".join(code(pattern) for pattern in list(excluded)[:MOST_LISTED])
+        listed = ", ".join(code(pattern) for pattern in list(excluded)[:MAX_LISTED])
         total = sum(excluded.values())
         lines += [f"- Brackets that were left out on purpose: {total}, by {listed}."]
     return lines
@@ -163,7 +165,7 @@ def _excluded(options: dict[str, Any], derived: Sequence[dict[str, Any]]) -> Cou
     return found
 
 
-def _made(header: Header) -> list[str]:
+def _made(header: DatasetHeader) -> list[str]:
     recipe = header.recipe
     lines = [
         f"With {plain(header.generator)}, recipe {code(str(recipe.get('name', '')))}, labels "
@@ -184,7 +186,7 @@ def _made(header: Header) -> list[str]:
     return lines
 
 
-def build_command(header: Header, name: str, compress: str) -> list[str]:
+def build_command(header: DatasetHeader, name: str, compress: str) -> list[str]:
     """The lines of a shell that build a dataset again from its photos in RAW.
 
     Parameters
@@ -259,7 +261,7 @@ def _reading(name: str) -> list[str]:
     ]
 
 
-def _limits(header: Header) -> Iterator[str]:
+def _limits(header: DatasetHeader) -> Iterator[str]:
     kinds = {
         "pseudo": "- Labels were made from the frames themselves.",
         "truth": "- Labels are the truth that came with the brackets.",
@@ -270,14 +272,14 @@ def _limits(header: Header) -> Iterator[str]:
     yield "- Nothing is known of radiance beyond the clip of the shortest frame: labels end at 1.0."
     assumed = [c for c, r in header.responses.items() if "assumed" in str(r.get("name"))]
     if assumed:
-        listed = ", ".join(plain(c) for c in assumed[:MOST_LISTED])
+        listed = ", ".join(plain(c) for c in assumed[:MAX_LISTED])
         yield f"- The response of these cameras was assumed, not found: {listed}."
     noted = sum(bool(s.get("problems")) for s in header.scenes.values() if "rejected" not in s)
     if noted:
         yield f"- Something was noted against {noted} brackets that were used (`problems`)."
 
 
-def _terms(facts: Facts) -> list[str]:
+def _terms(facts: CardMetadata) -> list[str]:
     lines = [f"- Licence: {plain(facts.license) or '**not stated**'}"]
     lines += [f"- To cite: {plain(facts.citation) or 'not stated'}"]
     for name, text in (("Made by", facts.creator), ("Offered at", facts.url)):
@@ -286,6 +288,6 @@ def _terms(facts: Facts) -> list[str]:
     return lines + [f"- Version: {plain(dated)}"] * bool(dated)
 
 
-def _files(files: Sequence[Listed]) -> list[str]:
+def _files(files: Sequence[ManifestEntry]) -> list[str]:
     rows = [f"| {plain(f.name)} | {f.bytes:,} | `{f.sha256}` |" for f in files]
     return ["| file | bytes | SHA-256 |", "|---|---|---|", *rows]

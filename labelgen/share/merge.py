@@ -12,9 +12,9 @@ from typing import Any
 from labelgen.core.errors import UserError
 from labelgen.core.progress import Progress
 from labelgen.dataset.assemble import PART_BYTES
-from labelgen.dataset.format import Dataset, Header, Layout
-from labelgen.share.remake import attributes_of, check_target, derived, write_rows
-from labelgen.share.rows import Opened
+from labelgen.dataset.format import Dataset, DatasetHeader, SampleLayout
+from labelgen.share.derive import attributes_of, check_target, derivation_step, write_rows
+from labelgen.share.rows import OpenDataset
 
 
 def merge(
@@ -56,11 +56,11 @@ def merge(
         check_target(out, datasets, overwrite)
         _check_alike(datasets)
         _check_different(datasets)
-        sources = [Opened.of(data) for data in datasets]
+        sources = [OpenDataset.of(data) for data in datasets]
         layouts = [s.layout for s in sources]
         first = layouts[0]
         depth = max(one.depth for one in layouts)
-        layout = Layout(first.frames, first.patch, depth, first.compress)
+        layout = SampleLayout(first.frames, first.patch, depth, first.compress)
         prefixes = _prefixes(datasets)
         kept = [
             rows
@@ -102,7 +102,7 @@ def _check_different(datasets: Sequence[Dataset]) -> None:
                 )
 
 
-def _photos(header: Header) -> Iterator[tuple[str, str]]:
+def _photos(header: DatasetHeader) -> Iterator[tuple[str, str]]:
     """Brackets that were used, with the SHA-256 of each of their frames."""
     for name, scene in header.scenes.items():
         for frame in scene.get("frames", ()) if "rejected" not in scene else ():
@@ -123,7 +123,7 @@ def _prefixes(datasets: Sequence[Dataset]) -> list[str]:
 def _attributes(datasets: Sequence[Dataset], prefixes: Sequence[str]) -> dict[str, Any]:
     headers = [data.header for data in datasets]
     recipes = [header.recipe for header in headers]
-    fingerprint, step = derived("merge", datasets, {})
+    fingerprint, step = derivation_step("merge", datasets, {})
     return attributes_of(datasets[0]) | {
         "recipe": recipes[0] if all(r == recipes[0] for r in recipes) else {"name": "several"},
         "generator": _joined([(d.path.name, d.header.generator) for d in datasets]),

@@ -8,8 +8,8 @@ from labelgen.core.errors import UserError
 from labelgen.core.progress import Progress
 from labelgen.dataset.assemble import PART_BYTES
 from labelgen.dataset.format import Dataset
-from labelgen.share.remake import attributes_of, write_rows
-from labelgen.share.rows import Opened
+from labelgen.share.derive import attributes_of, write_rows
+from labelgen.share.rows import OpenDataset
 
 WHOLE = 10**6 << 30
 """Bytes that no file has: the most that --part-size takes."""
@@ -46,7 +46,7 @@ def pack(
     if part_bytes is not None and part_bytes < 1:
         raise UserError(f"--part-size is {part_bytes} bytes, expected at least 1")
     with Dataset(path) as data:
-        source = Opened.of(data)
+        source = OpenDataset.of(data)
         kept = source.runs(source.all, source.layout)
         size = part_bytes or WHOLE
         attributes = attributes_of(data)

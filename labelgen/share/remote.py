@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from labelgen.core.errors import UserError
 from labelgen.core.validation import one_line
-from labelgen.share.listed import CROISSANT, HDF5, README, RECIPE, SUMS
+from labelgen.share.manifest import CROISSANT, HDF5, README, RECIPE, SUMS
 
 AT_ONCE = 1 << 20
 CONNECT_S, SILENT_S = 30, 60
@@ -165,7 +165,7 @@ def _close(system: object) -> None:
         HTTPFileSystem.close_session(system.loop, system._session)
 
 
-def persist(
+def download_with_retries(
     address: str,
     done: Callable[[], int],
     more: Callable[[int, bytes], None],

@@ -13,9 +13,17 @@ from labelgen.core.arrays import Array
 from labelgen.core.errors import UserError
 from labelgen.core.response import to_depth
 from labelgen.core.validation import one_line
-from labelgen.dataset.fletcher32 import is_sound
-from labelgen.dataset.format import BRANCHES, COLUMNS, DAMAGE, IMAGES, Dataset, Layout, scene_runs
-from labelgen.dataset.shard import Chunks, Encoder, filters_of
+from labelgen.dataset.fletcher32 import has_valid_checksum
+from labelgen.dataset.format import (
+    BRANCHES,
+    COLUMNS,
+    DAMAGE,
+    IMAGES,
+    Dataset,
+    SampleLayout,
+    scene_runs,
+)
+from labelgen.dataset.shard import Chunks, Encoder, dataset_filters
 
 
 def refuse_part(data: Dataset) -> None:
@@ -31,7 +39,7 @@ def refuse_part(data: Dataset) -> None:
 
 
 @contextlib.contextmanager
-def sound(data: Dataset, row: int) -> Iterator[None]:
+def is_row_intact(data: Dataset, row: int) -> Iterator[None]:
     """What is done with a sample; one that is damaged is said to be, on one line."""
     try:
         yield
@@ -42,17 +50,17 @@ def sound(data: Dataset, row: int) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenDataset:
     """A dataset that rows are taken from: open, with its small columns and how it is stored."""
 
     data: Dataset
     columns: Mapping[str, Array]
-    layout: Layout
+    layout: SampleLayout
     plain: bool
     """Whether its chunks are filtered just as we would filter them."""
 
     @staticmethod
-    def of(data: Dataset) -> Opened:
+    def of(data: Dataset) -> OpenDataset:
         """Read the small columns of a dataset.
 
         Raises
@@ -67,10 +75,10 @@ class Opened:
         encoder = Encoder(layout)
         ours = encoder.filters()
         encoder.close()
-        plain = all([filters_of(images[n]) for n in IMAGES] == ours for images in data.images)
-        return Opened(data, {name: data.column(name) for name in COLUMNS}, layout, plain)
+        plain = all([dataset_filters(images[n]) for n in IMAGES] == ours for images in data.images)
+        return OpenDataset(data, {name: data.column(name) for name in COLUMNS}, layout, plain)
 
-    def runs(self, numbers: Array, layout: Layout, prefix: str = "") -> list[Kept]:
+    def runs(self, numbers: Array, layout: SampleLayout, prefix: str = "") -> list[SelectedRows]:
         """Rows by bracket, those that stand together; to be stored in some layout.
 
         Parameters
@@ -83,7 +91,7 @@ class Opened:
             What the names of brackets get in front.
         """
         return [
-            Kept(self, numbers[first:end], prefix + name, layout)
+            SelectedRows(self, numbers[first:end], prefix + name, layout)
             for name, first, end in scene_runs(self.columns["scene"][numbers])
         ]
 
@@ -94,17 +102,17 @@ class Opened:
 
 
 @dataclass(frozen=True)
-class Kept:
+class SelectedRows:
     """Rows of one bracket of a dataset, to be written into another (`Samples`).
 
     `numbers` (N,) int are the rows; `scene` is the name the bracket gets there. Samples are copied
     as they are stored where the `layout` of both is the same.
     """
 
-    source: Opened
+    source: OpenDataset
     numbers: Array
     scene: str
-    layout: Layout
+    layout: SampleLayout
 
     @property
     def rows(self) -> int:
@@ -133,7 +141,7 @@ class Kept:
         copied = self.source.plain and self.source.layout == self.layout
         encoder = None if copied else Encoder(self.layout)
         for row in self.numbers.tolist():
-            with sound(data, row):
+            with is_row_intact(data, row):
                 chunks = self._copied(row) if encoder is None else self._encoded(row, encoder)
             yield chunks
         if encoder is not None:
@@ -143,7 +151,7 @@ class Kept:
         part, local = self.source.data.place(row)
         images = self.source.data.images[part]
         chunks = {name: _stored(images[name], local) for name in IMAGES}
-        if not all(mask == 0 and is_sound(stored) for mask, stored in chunks.values()):
+        if not all(mask == 0 and has_valid_checksum(stored) for mask, stored in chunks.values()):
             raise OSError("checksum error")
         return chunks
 

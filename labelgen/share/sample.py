@@ -13,9 +13,9 @@ from labelgen.core.arrays import Array
 from labelgen.core.errors import UserError
 from labelgen.core.progress import Progress
 from labelgen.dataset.format import Dataset
+from labelgen.share.derive import check_target, write_selection
 from labelgen.share.pack import WHOLE
-from labelgen.share.remake import check_target, write_some
-from labelgen.share.rows import Opened
+from labelgen.share.rows import OpenDataset
 
 EMPTY, OF_A_SAMPLE = 60_000, 300
 """Bytes of a file that are neither samples nor attributes, and of its index for each sample."""
@@ -62,14 +62,14 @@ def sample(
         raise UserError(f"--megabytes is {megabytes}, expected more than 0")
     with Dataset(path) as data:
         check_target(out, [data], overwrite)
-        source = Opened.of(data)
+        source = OpenDataset.of(data)
         stored = source.layout.compress
         layout = replace(source.layout, compress="gzip" if stored == "none" else stored)
         header = data.header
         texts = header.recipe, header.responses, header.options, header.derived
         left = megabytes * 1e6 - EMPTY - 2 * sum(len(json.dumps(text)) for text in texts)
         rows, scenes = list[int](), set[str]()
-        for row in in_turn(source.columns["branch"]):
+        for row in round_robin(source.columns["branch"]):
             [one] = source.runs(np.array([row]), layout)
             size = OF_A_SAMPLE + sum(len(c) for s in one.chunks() for _, c in s.values())
             if one.scene not in scenes:
@@ -83,11 +83,11 @@ def sample(
             raise UserError(f"{path}: no sample fits {megabytes} MB; give more --megabytes")
         kept = source.runs(np.sort(rows), layout)
         how = {"part_bytes": WHOLE, "overwrite": overwrite, "progress": progress}
-        write_some(kept, out, "sample", {"megabytes": megabytes}, **how)
+        write_selection(kept, out, "sample", {"megabytes": megabytes}, **how)
         return len(rows)
 
 
-def in_turn(branches: Array) -> Iterator[int]:
+def round_robin(branches: Array) -> Iterator[int]:
     """All rows, those of each branch in turn, so that the first few are spread over the dataset.
 
     Parameters
@@ -95,7 +95,7 @@ def in_turn(branches: Array) -> Iterator[int]:
     branches : (N,) uint8
         The branch of each row.
     """
-    spread = [_spread(np.flatnonzero(branches == b)) for b in np.unique(branches)]
+    spread = [_evenly_spaced(np.flatnonzero(branches == b)) for b in np.unique(branches)]
     while spread:
         for rows in list(spread):
             row = next(rows, None)
@@ -105,7 +105,7 @@ def in_turn(branches: Array) -> Iterator[int]:
                 yield row
 
 
-def _spread(rows: Array) -> Iterator[int]:
+def _evenly_spaced(rows: Array) -> Iterator[int]:
     """Rows in an order of which every beginning is spread evenly: by the golden ratio."""
     left, at = dict.fromkeys(range(len(rows))), 0.5
     for _ in range(len(rows)):

@@ -15,10 +15,10 @@ from scipy.sparse.csgraph import connected_components
 from labelgen.core.errors import UserError
 from labelgen.core.progress import Progress
 from labelgen.dataset.assemble import PART_BYTES
-from labelgen.dataset.format import Dataset, Header, name_of
-from labelgen.dataset.scene_hash import alike
-from labelgen.share.remake import check_target, remove, write_some
-from labelgen.share.rows import Opened
+from labelgen.dataset.format import Dataset, DatasetHeader, scene_name
+from labelgen.dataset.scene_hash import similar_scenes
+from labelgen.share.derive import check_target, remove, write_selection
+from labelgen.share.rows import OpenDataset
 
 
 def split(
@@ -75,9 +75,9 @@ def split(
     with Dataset(path) as data:
         for out in (training, validation):
             check_target(out, [data], overwrite)
-        source = Opened.of(data)
+        source = OpenDataset.of(data)
         stored, numbers = np.unique(source.columns["scene"], return_inverse=True)
-        names = [name_of(s) for s in stored]
+        names = [scene_name(s) for s in stored]
         scenes = scenes_of(data.header, names, same)
         if len(scenes) < 2:
             raise UserError(f"{path}: all its brackets are of one scene, which can't be split")
@@ -93,7 +93,7 @@ def split(
         ):
             kept = source.runs(np.flatnonzero(taken), source.layout)
             try:
-                write_some(kept, out, "split", settings | {"side": side}, **how)
+                write_selection(kept, out, "split", settings | {"side": side}, **how)
             except UserError:
                 if side == "validation":  # one half alone would stand in the way of the next try
                     remove(training)
@@ -101,7 +101,7 @@ def split(
     return {"training": [s for s in scenes if s[0] not in of_held], "validation": held}
 
 
-def scenes_of(header: Header, names: Sequence[str], same: str = "") -> list[list[str]]:
+def scenes_of(header: DatasetHeader, names: Sequence[str], same: str = "") -> list[list[str]]:
     """Brackets by the scene that they show.
 
     Parameters
@@ -133,7 +133,7 @@ def scenes_of(header: Header, names: Sequence[str], same: str = "") -> list[list
             together.setdefault(key, []).append(name)
     pairs = [pair for group in together.values() for pair in pairwise(group)]
     looking = [n for n in names if header.scenes.get(n, {}).get("looks")]
-    seen = alike([header.scenes[n]["looks"] for n in looking])
+    seen = similar_scenes([header.scenes[n]["looks"] for n in looking])
     return _connected(names, [*pairs, *((looking[i], looking[j]) for i, j in seen)])
 
 

@@ -9,13 +9,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from labelgen.alignment.chroma_upsampling import doubt, finer
-from labelgen.core.arrays import whole
+from labelgen.alignment.chroma_upsampling import chroma_uncertainty, upsample_chroma
+from labelgen.core.arrays import full_region
 from labelgen.core.recipe import DEFAULT
 from labelgen.core.response import encode
 from labelgen.labels.label import make_label
 from labelgen.photos.decode import decode_photo
-from labelgen.photos.stack import load
+from labelgen.photos.stack import load_stack
 
 SAMPLINGS = {"4:2:0": (2, 2), "4:2:2": (1, 2)}
 
@@ -44,7 +44,7 @@ def test_colour_comes_closer_to_what_was_photographed(tmp_path: Path, subsamplin
     (tmp_path / "a.jpg").write_bytes(jpeg(want, subsampling))
     photo = decode_photo(tmp_path / "a.jpg")
     assert photo.sampling == SAMPLINGS[subsampling]
-    found = finer(photo.codes, whole(want.shape[:2]), photo.sampling, 3)
+    found = upsample_chroma(photo.codes, full_region(want.shape[:2]), photo.sampling, 3)
     before, after = (
         np.abs(codes - want.astype(np.float64)) for codes in (photo.codes, found / 257)
     )
@@ -60,24 +60,24 @@ def test_colour_comes_closer_to_what_was_photographed(tmp_path: Path, subsamplin
 
 def test_a_piece_is_that_of_the_whole() -> None:
     codes, at = encode(painting(), 8), (slice(31, 77), slice(45, 102))
-    whole_frame = finer(codes, whole(codes.shape[:2]), (2, 2), 3)
-    piece = finer(codes, at, (2, 2), 3)
+    whole_frame = upsample_chroma(codes, full_region(codes.shape[:2]), (2, 2), 3)
+    piece = upsample_chroma(codes, at, (2, 2), 3)
     assert np.abs(piece.astype(int) - whole_frame[at]).max() <= 1
 
 
 def test_odd_sizes_and_borders_are_taken() -> None:
     codes = encode(painting(33, 47), 8)
-    assert finer(codes, whole((33, 47)), (2, 2), 3).shape == (33, 47, 3)
-    assert finer(codes, (slice(32, 33), slice(46, 47)), (2, 2), 3).shape == (1, 1, 3)
+    assert upsample_chroma(codes, full_region((33, 47)), (2, 2), 3).shape == (33, 47, 3)
+    assert upsample_chroma(codes, (slice(32, 33), slice(46, 47)), (2, 2), 3).shape == (1, 1, 3)
 
 
 def test_grey_and_what_clips_stay_as_they_are() -> None:
     grey = encode(painting()[..., :1].repeat(3, -1), 8)
-    found = finer(grey, whole(grey.shape[:2]), (2, 2), 3)
+    found = upsample_chroma(grey, full_region(grey.shape[:2]), (2, 2), 3)
     assert np.abs(found / 257 - grey).max() < 0.02
     bright = encode(np.minimum(3 * painting(), 1), 8)
     clips = (bright == 255).any(-1)
-    found = finer(bright, whole(bright.shape[:2]), (2, 2), 3)
+    found = upsample_chroma(bright, full_region(bright.shape[:2]), (2, 2), 3)
     assert 0.05 < clips.mean() < 0.95
     np.testing.assert_array_equal(found[clips], bright[clips].astype(np.uint16) * 257)
 
@@ -86,9 +86,11 @@ def test_doubt_is_where_colour_is_wrong(tmp_path: Path) -> None:
     want = encode(painting(), 8)
     (tmp_path / "a.jpg").write_bytes(jpeg(want, "4:2:0"))
     photo = decode_photo(tmp_path / "a.jpg")
-    found = finer(photo.codes, whole(want.shape[:2]), photo.sampling, 3) / np.float32(65535)
+    found = upsample_chroma(
+        photo.codes, full_region(want.shape[:2]), photo.sampling, 3
+    ) / np.float32(65535)
     wrong = np.abs(found - want / np.float32(255)).max(-1)
-    doubted = doubt(found, photo.sampling).max(-1)
+    doubted = chroma_uncertainty(found, photo.sampling).max(-1)
     sure = doubted <= np.quantile(doubted, 0.7)
     assert (wrong[sure] > 0.05).mean() < 0.2 * (wrong[~sure] > 0.05).mean()
     assert (wrong[~sure] > 0.05).mean() > 0.05
@@ -124,10 +126,10 @@ def test_a_turned_photo_turns_what_shares_a_colour(tmp_path: Path) -> None:
         image = Image.fromarray(encode(gain * painting(), 8))
         image.save(tmp_path / name, quality=95, subsampling="4:2:2", exif=exif)
     paths = [tmp_path / "a.jpg", tmp_path / "b.jpg"]
-    assert load(paths, (0.0, 2.0), 1).stored.sampling == (2, 1)
+    assert load_stack(paths, (0.0, 2.0), 1).stored.sampling == (2, 1)
     Image.fromarray(encode(painting(), 8)).save(paths[1], quality=95, subsampling="4:4:4")
     Image.fromarray(encode(painting(), 8)).save(paths[0], quality=95, subsampling="4:2:2")
-    assert load(paths, (0.0, 2.0), 1).stored.sampling == (1, 2)
+    assert load_stack(paths, (0.0, 2.0), 1).stored.sampling == (1, 2)
 
 
 def test_labels_of_jpegs_have_finer_colour_and_inputs_have_not(tmp_path: Path) -> None:
@@ -136,7 +138,7 @@ def test_labels_of_jpegs_have_finer_colour_and_inputs_have_not(tmp_path: Path) -
     for path, stops in zip(paths, (4, 2, 0), strict=True):
         code = encode(light * np.float32(2.0 ** (1 - stops)), 8)
         path.write_bytes(jpeg(code, "4:2:0"))
-    stack = load(paths, (0.0, 2.0, 4.0), 1)
+    stack = load_stack(paths, (0.0, 2.0, 4.0), 1)
     label = make_label(stack, DEFAULT)
     np.testing.assert_array_equal(stack.codes[1], decode_photo(paths[1]).codes)
     blue = np.abs(label.radiance - light / 8)[..., 2]

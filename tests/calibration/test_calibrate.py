@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from scipy.interpolate import BSpline
 
-from labelgen.calibration.calibrate import KNOTS, Calibration, View, calibrate, exposures, splines
+from labelgen.calibration.calibrate import (
+    KNOTS,
+    Calibration,
+    View,
+    calibrate,
+    correct_exposures,
+    splines,
+)
 from labelgen.calibration.comparagram import Ridge
 from labelgen.core.response import GAMMA, GAMMA22, Response
 from tests.cameras import Curve, film, gamma22, power, scene, soft, srgb, view
@@ -162,7 +169,7 @@ def test_known_responses_are_taken_by_camera(films: list[View]) -> None:
     found = calibrate([films[0], replace(films[1], key="other")], known)
     assert [c.response for c in found] == [srgb_, linear]
     assert not any(c.assumed for c in found)
-    assert found[1].misfit == exposures(films[1], linear).misfit
+    assert found[1].misfit == correct_exposures(films[1], linear).misfit
 
 
 def test_ridges_survive_as_rows(films: list[View]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from labelgen.calibration.cameras import calibrated, known_cameras, responses
+from labelgen.calibration.cameras import calibrate_surveys, load_responses, named_camera_responses
 from labelgen.calibration.survey import Selection, Survey, survey
 from labelgen.cli import main
 from labelgen.core.errors import UserError
@@ -22,7 +22,7 @@ from labelgen.dataset.format import Dataset, info
 from labelgen.dataset.verify import verify
 from labelgen.discovery.scan import scan
 from labelgen.photos.pictures import read_hdr
-from labelgen.pipeline.bracket_task import trusted
+from labelgen.pipeline.bracket_task import discount_weight
 from labelgen.pipeline.build import build
 from labelgen.pipeline.label_bracket import label
 from tests.cameras import film, gamma22, scene, write_stored
@@ -90,10 +90,10 @@ def test_the_dataset_says_what_it_took_for_the_response(built: Path) -> None:
     assert info(built)["responses"] == stored
     assert {s["response"] for s in scenes.values()} == {"estimated"}
     # A camera without a name is nobody's elsewhere.
-    assert known_cameras(stored) == {}
-    assert set(known_cameras({"Canon": entry, "Other": {"name": "gamma2.2 (assumed)"}})) == {
-        "Canon"
-    }
+    assert named_camera_responses(stored) == {}
+    assert set(
+        named_camera_responses({"Canon": entry, "Other": {"name": "gamma2.2 (assumed)"}})
+    ) == {"Canon"}
 
 
 def test_a_wrong_exposure_is_corrected_and_remarked(built: Path) -> None:
@@ -147,11 +147,11 @@ def test_declared_gamma_2_2_leaves_codes_as_they_are(films: Path, tmp_path: Path
 def test_bytes_do_not_depend_on_jobs_or_interruption(
     built: Path, films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from labelgen.pipeline import plan as module
+    from labelgen.pipeline import stages as module
 
     build(films, tmp_path / "two.h5", jobs=2)
     assert (tmp_path / "two.h5").read_bytes() == built.read_bytes()
-    real, made = module.make, 0
+    real, made = module.make_bracket, 0
 
     def interrupted(task: object) -> object:
         nonlocal made
@@ -161,7 +161,7 @@ def test_bytes_do_not_depend_on_jobs_or_interruption(
         return real(task)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "make", interrupted)
+        patch.setattr(module, "make_bracket", interrupted)
         with pytest.raises(KeyboardInterrupt):
             build(films, tmp_path / "cut.h5", jobs=1)
     build(films, tmp_path / "cut.h5", jobs=1, resume=True)
@@ -214,7 +214,7 @@ def test_scan_check_says_what_the_pixels_say(films: Path) -> None:
 def test_the_reference_keeps_its_exposure_whichever_it_is(films: Path) -> None:
     brackets = scan(films)
     for reference in range(3):
-        found = calibrated([survey(b, Selection(3, reference)) for b in brackets])
+        found = calibrate_surveys([survey(b, Selection(3, reference)) for b in brackets])
         for s in found:
             assert s.ev[reference] == s.stated[reference]
             steps = np.array(s.ev) - s.ev[reference]
@@ -231,13 +231,13 @@ def test_too_few_pixels_correct_nothing_and_lower_trust(tmp_path: Path) -> None:
         code = np.rint(255 * gamma22(grey * 2.0**ev)).astype(np.uint8)
         cv2.imwrite(str(tmp_path / "b" / f"{i}.png"), code)
     (tmp_path / "b" / "exposure.txt").write_text("0\n1\n2\n")
-    [found] = calibrated([survey(scan(tmp_path)[0], Selection())])
+    [found] = calibrate_surveys([survey(scan(tmp_path)[0], Selection())])
     assert not found.rejected
     assert found.assumed
     assert found.response == Response()
     assert found.ev == (0.0, 1.0, 2.0)
     weight = np.full((4, 4), 200, np.uint8)
-    assert (trusted(weight, found, DEFAULT) == 150).all()
+    assert (discount_weight(weight, found, DEFAULT) == 150).all()
 
 
 @pytest.mark.parametrize(("misfit", "weight"), [(None, 200), (1.5, 200), (3.0, 100), (15.0, 20)])
@@ -245,16 +245,16 @@ def test_trust_falls_where_no_response_explains_the_frames(
     misfit: float | None, weight: int
 ) -> None:
     found = Survey("b", assumed=False, misfit=misfit)
-    assert (trusted(np.full((2, 2), 200, np.uint8), found, DEFAULT) == weight).all()
-    share = trusted(np.full((2, 2), 200, np.uint8), replace(found, assumed=True), DEFAULT)
+    assert (discount_weight(np.full((2, 2), 200, np.uint8), found, DEFAULT) == weight).all()
+    share = discount_weight(np.full((2, 2), 200, np.uint8), replace(found, assumed=True), DEFAULT)
     assert (share == round(0.75 * weight)).all()
 
 
 def test_responses_by_name() -> None:
-    assert responses("auto") is None
-    assert responses("srgb") == {"*": Response("srgb")}
+    assert load_responses("auto") is None
+    assert load_responses("srgb") == {"*": Response("srgb")}
     with pytest.raises(UserError, match="--response estimated"):
-        responses("estimated")
+        load_responses("estimated")
 
 
 def test_label_alone_knows_the_response_of_its_bracket(films: Path, tmp_path: Path) -> None:
@@ -267,5 +267,5 @@ def test_a_bracket_with_a_response_of_its_own_is_known_by_its_name(films: Path) 
     assert found.seen
     common, own = Response("linear"), Response("srgb")
     known = {found.seen.key: common, f"{found.seen.key}: trip/{found.name}": own}
-    assert calibrated([found], known)[0].response == own
-    assert calibrated([replace(found, name="other")], known)[0].response == common
+    assert calibrate_surveys([found], known)[0].response == own
+    assert calibrate_surveys([replace(found, name="other")], known)[0].response == common

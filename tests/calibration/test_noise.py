@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from scipy.optimize import nnls
 
-from labelgen.calibration.cameras import calibrated, with_noise
-from labelgen.calibration.noise import PIXELS, fit, nonnegative, observe
+from labelgen.calibration.cameras import calibrate_surveys, estimate_noise
+from labelgen.calibration.noise import PIXELS, fit_noise, nonnegative_least_squares, observe_noise
 from labelgen.calibration.survey import Seen, Selection, Survey, survey
-from labelgen.calibration.survey_records import as_record, from_json, to_json
+from labelgen.calibration.survey_records import from_json, survey_record, to_json
 from labelgen.core.arrays import Packed, packed
 from labelgen.core.recipe import DEFAULT, SSHDR, Noise
 from labelgen.core.response import GAMMA, GAMMA22, SAMPLES, Response, Stored
 from labelgen.discovery.scan import scan
-from labelgen.labels.motion import variance
-from labelgen.photos.stack import load
+from labelgen.labels.motion import noise_variance
+from labelgen.photos.stack import load_stack
 from labelgen.pipeline.label_bracket import label
 from labelgen.simulate import write_bracket
 from tests.cameras import Curve, film, gamma22, power, soft, srgb
@@ -61,7 +61,7 @@ def response(curve: Curve) -> Response:
 
 def test_the_choice_of_flat_blocks_adds_no_bias() -> None:
     light = np.full((1024, 1024, 3), 0.2)
-    rows = observe(shot(light, 5000, 4))
+    rows = observe_noise(shot(light, 5000, 4))
     assert len(rows) >= 3
     for mean, sigma, coarse, count in rows:
         assert mean == pytest.approx(0.2, rel=0.02)
@@ -73,7 +73,7 @@ def test_the_choice_of_flat_blocks_adds_no_bias() -> None:
 @pytest.mark.parametrize("full_well", [500, 4000, 60_000])
 @pytest.mark.parametrize("bits", [8, 16])
 def test_noise_of_flat_light_is_found(full_well: float, bits: int) -> None:
-    found = fit(observe(shot(steps(), full_well, 5, bits=bits)), GAMMA22, bits)
+    found = fit_noise(observe_noise(shot(steps(), full_well, 5, bits=bits)), GAMMA22, bits)
     assert found is not None
     assert found[0] == pytest.approx(full_well, rel=0.06)
     assert found[1] == pytest.approx(5, abs=1.5)
@@ -89,12 +89,12 @@ def test_noise_of_flat_light_is_found(full_well: float, bits: int) -> None:
     ],
 )
 def test_noise_is_that_of_light_whatever_the_response(curve: Curve, known: Response) -> None:
-    rows = observe(shot(steps(), 4000, 5, curve))
-    found = fit(rows, known, 16)
+    rows = observe_noise(shot(steps(), 4000, 5, curve))
+    found = fit_noise(rows, known, 16)
     assert found is not None
     assert found[0] == pytest.approx(4000, rel=0.06)
     if curve is film:  # the test would see if the response were not made use of
-        assumed = fit(rows, GAMMA22, 16)
+        assumed = fit_noise(rows, GAMMA22, 16)
         assert assumed is None or abs(assumed[0] / 4000 - 1) > 0.1
 
 
@@ -102,31 +102,31 @@ def test_noise_is_that_of_light_whatever_the_response(curve: Curve, known: Respo
 @pytest.mark.parametrize("seed", [1, 2])
 def test_texture_is_no_noise(full_well: float, seed: int) -> None:
     made = make_scene(seed, full_well=full_well)
-    found = fit([row for codes in made.codes for row in observe(codes)], GAMMA22, 16)
+    found = fit_noise([row for codes in made.codes for row in observe_noise(codes)], GAMMA22, 16)
     assert found is not None
     assert found[0] == pytest.approx(full_well, rel=0.25)
 
 
 def test_smooth_noise_is_what_it_is_at_half_resolution() -> None:
-    found = fit(observe(shot(steps(), 1000, 5, blur=0.6)), GAMMA22, 16)
+    found = fit_noise(observe_noise(shot(steps(), 1000, 5, blur=0.6)), GAMMA22, 16)
     assert found is not None
     assert 1000 < found[0] < 4000  # by the highest frequencies alone it would be 16,000
 
 
 def test_quiet_noise_is_believed_if_it_is_white_and_the_curve_exact(tmp_path: Path) -> None:
     default = Noise()
-    white = fit(observe(shot(steps(), 40_000, 5)), GAMMA22, 16)
+    white = fit_noise(observe_noise(shot(steps(), 40_000, 5)), GAMMA22, 16)
     assert white is not None
     assert white[0] > 2 * default.full_well
-    assert fit(observe(shot(steps(), 40_000, 5, blur=0.6)), GAMMA22, 16) is None
-    assert fit(observe(shot(steps(), 40_000, 5, film)), response(film), 16) is None
+    assert fit_noise(observe_noise(shot(steps(), 40_000, 5, blur=0.6)), GAMMA22, 16) is None
+    assert fit_noise(observe_noise(shot(steps(), 40_000, 5, film)), response(film), 16) is None
     cv2.imwrite(str(tmp_path / "a.jpg"), shot(steps(), 40_000, 5, bits=8))
-    assert fit(observe(cv2.imread(str(tmp_path / "a.jpg"))), GAMMA22, 8) is None
+    assert fit_noise(observe_noise(cv2.imread(str(tmp_path / "a.jpg"))), GAMMA22, 8) is None
 
 
 def test_a_noisy_jpeg_is_noisier_than_the_defaults(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.jpg"), shot(steps(), 800, 5, bits=8))
-    found = fit(observe(cv2.imread(str(tmp_path / "a.jpg"))), GAMMA22, 8)
+    found = fit_noise(observe_noise(cv2.imread(str(tmp_path / "a.jpg"))), GAMMA22, 8)
     assert found is not None
     assert 600 < found[0] < 4000
 
@@ -144,12 +144,12 @@ def test_a_noisy_jpeg_is_noisier_than_the_defaults(tmp_path: Path) -> None:
     ids=["tiny", "clipped", "even", "below rounding", "one level", "nothing but texture"],
 )
 def test_too_little_evidence_is_none(codes: np.ndarray) -> None:
-    assert fit(observe(codes), GAMMA22, 8 * codes.dtype.itemsize) is None
+    assert fit_noise(observe_noise(codes), GAMMA22, 8 * codes.dtype.itemsize) is None
 
 
 def test_of_large_frames_strips_are_enough() -> None:
-    rows = observe(shot(np.broadcast_to(steps(64)[:1, :, :], (9000, 640, 3)), 4000, 5))
-    found = fit(rows, GAMMA22, 16)
+    rows = observe_noise(shot(np.broadcast_to(steps(64)[:1, :, :], (9000, 640, 3)), 4000, 5))
+    found = fit_noise(rows, GAMMA22, 16)
     assert found is not None
     assert found[0] == pytest.approx(4000, rel=0.06)
     assert sum(count for *_, count in rows) / 3 < 0.06 * PIXELS / 64
@@ -175,7 +175,7 @@ def test_frames_are_pooled_by_camera_and_iso() -> None:
         Survey("few", camera="Canon", depth=16, reference=1, seen=few),
         Survey("broken", rejected="why"),
     ]
-    wells = {s.name: s.noise and s.noise[0] for s in with_noise(surveys)}
+    wells = {s.name: s.noise and s.noise[0] for s in estimate_noise(surveys)}
     assert wells == {
         "day": pytest.approx(20_000, rel=0.01),
         "mixed": pytest.approx(5000, rel=0.01),
@@ -190,7 +190,7 @@ def test_a_bracket_without_camera_or_iso_is_by_itself(camera: str, iso: float) -
         seen("a", camera, (iso,) * 3, (20_000,) * 3),
         seen("b", camera, (iso,) * 3, (5000,) * 3),
     ]
-    a, b = with_noise(surveys)
+    a, b = estimate_noise(surveys)
     assert a.noise == pytest.approx((20_000, 4), rel=0.02)
     assert b.noise == pytest.approx((5000, 4), rel=0.02)
 
@@ -206,24 +206,24 @@ def test_noise_goes_from_the_survey_to_the_frames_and_the_record(noisy: Path) ->
     [bracket] = scan(noisy)
     looked = survey(bracket, Selection())
     assert from_json(json.loads(json.dumps(to_json(looked)))) == looked
-    [found] = calibrated([looked])
+    [found] = calibrate_surveys([looked])
     assert found.noise is not None
     assert found.noise[0] == pytest.approx(2500, rel=0.25)
-    record = as_record(found, ["a", "b", "c"])
+    record = survey_record(found, ["a", "b", "c"])
     assert record["noise"] == {"full_well": found.noise[0], "read": found.noise[1]}
-    assert "noise" not in as_record(replace(found, noise=None), ["a", "b", "c"])
-    stack = load(found.paths, found.ev, 1, found.response, noise=found.noise)
+    assert "noise" not in survey_record(replace(found, noise=None), ["a", "b", "c"])
+    stack = load_stack(found.paths, found.ev, 1, found.response, noise=found.noise)
     assert stack.stored.noise == found.noise
 
 
 def test_variance_is_the_cameras_own_if_the_recipe_asks_for_it() -> None:
     light = np.float32([0.0, 0.1, 0.9])
     told = Stored(bits=16, noise=(2000.0, 6.0))
-    by_hand = variance(light, Stored(bits=16), Noise(full_well=2000.0, read=6.0))
-    np.testing.assert_array_equal(variance(light, told, DEFAULT.noise), by_hand)
+    by_hand = noise_variance(light, Stored(bits=16), Noise(full_well=2000.0, read=6.0))
+    np.testing.assert_array_equal(noise_variance(light, told, DEFAULT.noise), by_hand)
     for recipe in (SSHDR, DEFAULT):
-        fixed = variance(light, Stored(bits=16), recipe.noise)
-        assert (variance(light, told, recipe.noise) == fixed).all() == (recipe is SSHDR)
+        fixed = noise_variance(light, Stored(bits=16), recipe.noise)
+        assert (noise_variance(light, told, recipe.noise) == fixed).all() == (recipe is SSHDR)
 
 
 def test_noise_beyond_the_defaults_is_no_motion(noisy: Path, tmp_path: Path) -> None:
@@ -241,5 +241,5 @@ def test_a_line_that_may_not_fall_is_that_of_scipy() -> None:
         seen = rows @ rng.normal(size=2) + rng.normal(size=20)
         want = nnls(rows, seen)[0]
         ends.add(tuple((want > 0).tolist()))
-        np.testing.assert_allclose(nonnegative(rows, seen), want, atol=1e-12)
+        np.testing.assert_allclose(nonnegative_least_squares(rows, seen), want, atol=1e-12)
     assert len(ends) == 4, "either one, both and none of them 0"

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from labelgen.alignment.homography import UNIT, at_size, find_homography
-from labelgen.calibration.survey import Selection, check_pixels, frames_of, survey
+from labelgen.alignment.homography import UNIT_SIZE, find_homography, scale_homography
+from labelgen.calibration.survey import Selection, check_pixels, load_surveyed, survey
 from labelgen.calibration.survey_records import from_json, survey_cached, to_json
 from labelgen.core.bracket import Bracket
 from labelgen.core.errors import Rejected
@@ -55,17 +55,17 @@ def test_simulated_brackets_are_never_called_wrong(tmp_path: Path, seed: int) ->
 def test_what_a_survey_knows_of_the_geometry_is_where_labels_begin(tmp_path: Path) -> None:
     write_bracket(tmp_path / "b", make_scene(62, (300, 420), shake=6.0, pieces=0), EV)
     found = survey(scan(tmp_path / "b")[0], Selection())
-    stack = frames_of(found, 1)
-    alone = replace(stack, maps=())
-    assert stack.maps[1] is None
+    stack = load_surveyed(found, 1)
+    alone = replace(stack, homographies=())
+    assert stack.homographies[1] is None
     for i in (0, 2):
-        known = stack.maps[i]
+        known = stack.homographies[i]
         beside = find_homography(alone, i, Align())
         begun = find_homography(stack, i, Align())
         assert known is not None
         assert beside is not None
         assert begun is not None
-        assert np.allclose(begun, at_size(known, UNIT, stack.size))
+        assert np.allclose(begun, scale_homography(known, UNIT_SIZE, stack.size))
         here = np.array([[[40.0, 40], [380, 40], [40, 260], [380, 260]]])
         one, two = (cv2.perspectiveTransform(here, m) for m in (beside, begun))
         assert np.abs(one - two).max() < 1.5

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from numpy.typing import DTypeLike
 
-from labelgen.core.arrays import half, looked_up, median, quantile, share, shrunk, single, tripled
+from labelgen.core.arrays import (
+    apply_lut,
+    downsample,
+    mask_fraction,
+    median,
+    quantile,
+    to_float16,
+    to_float32,
+    to_three_channels,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -27,11 +36,11 @@ def test_tables_are_looked_up_as_by_indices(
         monkeypatch.setattr("labelgen.core.arrays._looks_up_16_bits", lambda: False)
     asked = RNG.integers(0, 1 << bits, shape).astype(codes)
     table = (60_000 * RNG.random((1 << bits, 3))).astype(values)
-    one = looked_up(table[:, 0], asked)
+    one = apply_lut(table[:, 0], asked)
     assert one.dtype == values
     assert np.array_equal(one, table[asked, 0])
     if shape[-1:] == (3,):
-        each = looked_up(table, asked)
+        each = apply_lut(table, asked)
         assert each.dtype == values
         assert np.array_equal(each, np.stack([table[asked[..., c], c] for c in range(3)], -1))
 
@@ -39,7 +48,7 @@ def test_tables_are_looked_up_as_by_indices(
 def test_a_part_of_an_image_is_looked_up() -> None:
     table = RNG.random(256).astype(np.float32)
     codes = RNG.integers(0, 256, (20, 30, 3)).astype(np.uint8)[3:, ::2]
-    assert np.array_equal(looked_up(table, codes), table[codes])
+    assert np.array_equal(apply_lut(table, codes), table[codes])
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 100, 101])
@@ -52,7 +61,7 @@ def test_medians_are_those_of_numpy(count: int, kind: DTypeLike) -> None:
 def test_scaling_is_multiplication() -> None:
     image, by = RNG.random((9, 8, 3), np.float32), RNG.random((9, 8), np.float32)
     expected = image * by[..., None]
-    image *= tripled(by)
+    image *= to_three_channels(by)
     assert np.array_equal(image, expected)
 
 
@@ -64,21 +73,21 @@ def test_halves_are_those_of_numpy(
     if not fast:
         monkeypatch.setattr("labelgen.core.arrays._converts_halves", lambda: False)
     values = (10 ** RNG.uniform(-9, 0, shape)).astype(np.float32)  # below what is normal, too
-    halves = half(values)
+    halves = to_float16(values)
     assert halves.dtype == np.float16
     assert np.array_equal(halves, values.astype(np.float16))
-    back = single(halves)
+    back = to_float32(halves)
     assert back.dtype == np.float32
     assert np.array_equal(back, halves.astype(np.float32))
-    assert single(values) is values
-    assert half(halves) is halves
+    assert to_float32(values) is values
+    assert to_float16(halves) is halves
 
 
 def test_a_part_of_an_image_is_halved() -> None:
     part = RNG.random((20, 30, 3), np.float32)[3:, 2:9]
-    assert np.array_equal(half(part), part.astype(np.float16))
+    assert np.array_equal(to_float16(part), part.astype(np.float16))
     halves = part.astype(np.float16)[1:, 1:]
-    assert np.array_equal(single(halves), halves.astype(np.float32))
+    assert np.array_equal(to_float32(halves), halves.astype(np.float32))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 100, 101])
@@ -90,7 +99,7 @@ def test_quantiles_are_those_of_numpy(count: int, at: float) -> None:
 
 def test_shares_are_means() -> None:
     mask = (RNG.random((20, 30)) < 0.3)[3:, 2:9]
-    assert share(mask) == mask.mean()
+    assert mask_fraction(mask) == mask.mean()
 
 
 @pytest.mark.parametrize("size", [(30, 20), (60, 40), (25, 17), (7, 5), (119, 79)])
@@ -98,7 +107,7 @@ def test_what_is_shrunk_stays_in_its_place(size: tuple[int, int]) -> None:
     """A slope, whose value is where a pixel lies, in shares of the image."""
     ys, xs = ((np.arange(n, dtype=np.float32) + 0.5) / n for n in (80, 120))
     image = np.dstack(np.broadcast_arrays(xs[None], ys[:, None]))
-    small = shrunk(image, size)
+    small = downsample(image, size)
     assert small.shape == (size[1], size[0], 2)
     ys, xs = ((np.arange(n) + 0.5) / n for n in size[::-1])
     assert np.abs(small[..., 0] - xs).max() < 0.25 / size[0]
@@ -107,4 +116,4 @@ def test_what_is_shrunk_stays_in_its_place(size: tuple[int, int]) -> None:
 
 def test_noise_averages_out_of_what_is_shrunk() -> None:
     noise = RNG.standard_normal((512, 512), np.float32)
-    assert shrunk(noise, (64, 64)).std() == pytest.approx(1 / 8, rel=0.1)
+    assert downsample(noise, (64, 64)).std() == pytest.approx(1 / 8, rel=0.1)

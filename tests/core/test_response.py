@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from labelgen.core.errors import UserError
-from labelgen.core.response import GAMMA, GAMMA22, SAMPLES, Response, decode, encode, lit
+from labelgen.core.response import GAMMA, GAMMA22, SAMPLES, Response, apply_gain, decode, encode
 from tests.cameras import film, srgb
 
 EVERY8 = np.arange(256, dtype=np.uint8)[:, None, None].repeat(3, -1)
@@ -112,7 +112,7 @@ def test_light_on_codes_is_light(every: np.ndarray, depth: int) -> None:
     """As if they were decoded, lit, clipped and encoded again, but for the rounding."""
     gain = np.linspace(0.5, 11, len(every), dtype=np.float32)[::-1, None]
     expected = encode(decode(every) * gain[..., None], depth)
-    found = lit(every, gain, depth)
+    found = apply_gain(every, gain, depth)
     assert found.dtype == expected.dtype
     assert np.abs(found.astype(int) - expected).max() <= 1
     assert (found == expected).mean() > 0.99

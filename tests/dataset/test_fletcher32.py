@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from labelgen.dataset.fletcher32 import is_sound, with_checksum
+from labelgen.dataset.fletcher32 import has_valid_checksum, with_checksum
 
 
 @pytest.mark.parametrize("value", [None, 0, 1, 254, 255])
@@ -18,9 +18,9 @@ def test_the_checksum_is_the_one_of_hdf5(tmp_path: Path, size: int, value: int |
         file.flush()
         _, stored = file["x"].id.read_direct_chunk((0,))
     assert stored == with_checksum(data.tobytes())
-    assert is_sound(stored)
+    assert has_valid_checksum(stored)
     for at in (0, size - 1, size + 1):
-        assert not is_sound(stored[:at] + bytes([stored[at] ^ 1]) + stored[at + 1 :])
+        assert not has_valid_checksum(stored[:at] + bytes([stored[at] ^ 1]) + stored[at + 1 :])
 
 
 def test_the_checksum_of_much_does_not_overflow() -> None:

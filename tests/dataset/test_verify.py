@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from labelgen.core.errors import UserError
-from labelgen.dataset.format import Dataset, info, read_header
+from labelgen.dataset.format import Dataset, info, read_dataset_header
 from labelgen.dataset.verify import verify
 from labelgen.pipeline.build import build
 from tests.hostile import dataset
@@ -224,7 +224,7 @@ def test_hdf5_by_others_and_later_versions(single: Path, tmp_path: Path) -> None
 def test_parts_missing_short_foreign_or_swapped(
     parts: Path, single: Path, raw: Path, tmp_path: Path
 ) -> None:
-    names = [p["file"] for p in read_header(parts).parts]
+    names = [p["file"] for p in read_dataset_header(parts).parts]
     assert len(names) >= 2
     cases: dict[str, Callable[[Path], object]] = {
         "missing": lambda folder: (folder / names[1]).unlink(),

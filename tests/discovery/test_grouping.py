@@ -16,9 +16,9 @@ from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
 from labelgen.core.errors import UserError
-from labelgen.discovery.groups_file import as_json, read_groups
+from labelgen.discovery.groups_file import brackets_as_json, read_groups
 from labelgen.discovery.scan import scan
-from labelgen.photos.header import read_header
+from labelgen.photos.header import read_photo_header
 from labelgen.pipeline.build import build
 from labelgen.pipeline.label_bracket import label
 from labelgen.simulate import write_bracket
@@ -297,7 +297,7 @@ def test_groups_of_a_flat_folder_can_be_corrected_and_built(tmp_path: Path) -> N
     first, second = read_groups(listed, raw)
     assert (first.truth, second.truth) == (raw / "zero.hdr", None)
     assert {f.origin for f in first.frames} == {"hand"}
-    listed.write_text(json.dumps(as_json([first, second], raw)))
+    listed.write_text(json.dumps(brackets_as_json([first, second], raw)))
     assert read_groups(listed, raw) == [first, second]
     summary = build(raw, tmp_path / "out.h5", groups=listed, jobs=1, labels="truth")
     assert summary.used == 1
@@ -306,7 +306,7 @@ def test_groups_of_a_flat_folder_can_be_corrected_and_built(tmp_path: Path) -> N
 
 def test_what_scan_writes_reads_back_as_it_was(tmp_path: Path) -> None:
     roll(tmp_path, [*burst(0, (0, -2, 2)), *burst(60, (0, -2, 2)), (100, 0.0)])
-    (tmp_path / "groups.json").write_text(json.dumps(as_json(scan(tmp_path), tmp_path)))
+    (tmp_path / "groups.json").write_text(json.dumps(brackets_as_json(scan(tmp_path), tmp_path)))
     again = read_groups(tmp_path / "groups.json", tmp_path)
     for a, b in zip(again, scan(tmp_path), strict=True):
         assert (a.name, a.evs, a.size, a.camera) == (b.name, b.evs, b.size, b.camera)
@@ -373,7 +373,7 @@ def test_maker_notes(
 ) -> None:
     path = tmp_path / "a.jpg"
     photo(path, make=make, note=note, mode=0, bias=0.0)
-    header = read_header(path)
+    header = read_photo_header(path)
     assert (header.auto_bracket, header.sequence) == (auto, number)
     assert header.bias_ev == pytest.approx(bias or 0.0)
 

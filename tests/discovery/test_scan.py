@@ -15,9 +15,9 @@ from PIL import Image
 
 from labelgen.core.bracket import used_frames
 from labelgen.core.errors import Rejected, UserError
-from labelgen.discovery.groups_file import as_json, read_groups
+from labelgen.discovery.groups_file import brackets_as_json, read_groups
 from labelgen.discovery.scan import scan
-from labelgen.photos.header import read_header
+from labelgen.photos.header import read_photo_header
 
 
 def photo(path: Path, *, size: tuple[int, int] = (32, 24), **exif: object) -> None:
@@ -232,7 +232,7 @@ def test_repeats_of_an_exposure_are_not_used_and_too_few_is_said(tmp_path: Path)
 def test_groups_round_trip_and_can_be_edited(tmp_path: Path) -> None:
     photos(tmp_path / "x", "1.png", "2.png")
     (tmp_path / "x" / "ev.txt").write_text("0\n2\n")
-    listed = as_json(scan(tmp_path), tmp_path)
+    listed = brackets_as_json(scan(tmp_path), tmp_path)
     assert listed[0]["frames"][1] == {
         "file": "x/2.png",
         "ev": 2.0,
@@ -451,14 +451,14 @@ def test_a_bad_file_costs_itself(
     (tmp_path / "alone").mkdir()
     make(tmp_path / "alone" / name)
     found = {b.name: b for b in scan(tmp_path)}
-    json.dumps(as_json(list(found.values()), tmp_path))
+    json.dumps(brackets_as_json(list(found.values()), tmp_path))
     assert found["bracket"].evs == found["listed"].evs == [0, 1, 2]
     assert found["roll/0"].evs == found["roll/3"].evs == [0, 1, 2]
     for bracket in ("bracket", "listed", "alone"):
         assert re.search(message, " ".join(found[bracket].problems)), bracket
     assert re.search(message, f"{name}: {found['roll/c'].problems[0]}")
     groups = tmp_path / "groups.json"
-    groups.write_text(json.dumps(as_json(list(found.values()), tmp_path)))
+    groups.write_text(json.dumps(brackets_as_json(list(found.values()), tmp_path)))
     again = {b.name: b for b in read_groups(groups, tmp_path)}
     assert again["bracket"].evs == [0, 1, 2]
     assert re.search(message, " ".join(again["alone"].problems))
@@ -482,7 +482,7 @@ def test_large_images_of_real_cameras_are_read_without_a_warning(tmp_path: Path)
     (tmp_path / "a.png").write_bytes(data)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert read_header(tmp_path / "a.png").size == (12240, 16320)
+        assert read_photo_header(tmp_path / "a.png").size == (12240, 16320)
 
 
 def test_names_with_blanks_and_letters_of_all_kinds(tmp_path: Path) -> None:
@@ -532,7 +532,7 @@ def test_links_are_followed_once(tmp_path: Path) -> None:
     assert [b.name for b in scan(raw)] == ["linked"]
     groups = tmp_path / "groups.json"
     (tmp_path / "elsewhere" / "b" / "ev.txt").write_text("0\n2\n")
-    groups.write_text(json.dumps(as_json(scan(raw), raw)))
+    groups.write_text(json.dumps(brackets_as_json(scan(raw), raw)))
     assert [b.evs for b in read_groups(groups, raw)] == [[0, 2]]
 
 
@@ -560,4 +560,4 @@ def test_names_that_can_be_stored_nowhere_are_a_problem(tmp_path: Path) -> None:
     brackets = scan(tmp_path)
     assert sorted(b.name for b in brackets) == ["good", "not-utf8-?", "two?lines"]
     assert sum("rename it" in " ".join(b.problems) for b in brackets) == 2
-    json.dumps(as_json(brackets, tmp_path)).encode()
+    json.dumps(brackets_as_json(brackets, tmp_path)).encode()

@@ -10,13 +10,19 @@ import numpy as np
 import pytest
 
 from labelgen.alignment import homography
-from labelgen.alignment.align import Aligned, align, aligned, displacement, reduced
-from labelgen.core.arrays import highest
+from labelgen.alignment.align import (
+    Aligned,
+    align_frame,
+    align_region,
+    downsample_stack,
+    find_displacement,
+)
+from labelgen.core.arrays import max_channel
 from labelgen.core.bracket import Stack
 from labelgen.core.recipe import DEFAULT, RECIPES, SSHDR, Align, Noise, Recipe
 from labelgen.core.response import Stored, encode
 from labelgen.labels.exposure import clipped, dark
-from labelgen.labels.motion import moving, variance
+from labelgen.labels.motion import moving, noise_variance
 from labelgen.simulate import Simulated
 from tests.conftest import EV, stack_of
 
@@ -56,9 +62,9 @@ def test_what_is_known_beforehand_is_not_looked_for(
 ) -> None:
     truth = np.array([[0.999, -0.012, 6.3], [0.012, 1.001, -4.6], [1e-5, -8e-6, 1]])
     stack = shifted(stack_of(tripod), 0, truth)
-    known = homography.at_size(truth, stack.size, homography.UNIT)
-    hinted = replace(stack, maps=(known, None, None))
-    wrong = replace(stack, maps=(np.linalg.inv(known), None, None))
+    known = homography.scale_homography(truth, stack.size, homography.UNIT_SIZE)
+    hinted = replace(stack, homographies=(known, None, None))
+    wrong = replace(stack, homographies=(np.linalg.inv(known), None, None))
     found = homography.find_homography(wrong, 0, Align())  # what is known is wrong
     assert found is not None
     assert not np.allclose(found, np.linalg.inv(truth), atol=0.1)
@@ -73,7 +79,7 @@ def test_homographies_hold_at_another_size() -> None:
     here = np.array([[[-0.5, -0.5], [399.5, 287.5], [100.0, 30.0]]])  # corners, and a place
     there = cv2.perspectiveTransform(here, matrix)
     halved = cv2.perspectiveTransform(
-        (here + 0.5) / 2 - 0.5, homography.at_size(matrix, (288, 400), (144, 200))
+        (here + 0.5) / 2 - 0.5, homography.scale_homography(matrix, (288, 400), (144, 200))
     )
     assert np.allclose(halved, (there + 0.5) / 2 - 0.5)
 
@@ -83,12 +89,12 @@ def test_homographies_are_chained_from_frame_to_frame() -> None:
     to_first = [np.eye(3)] + [np.eye(3) + rng.normal(0, 0.01, (3, 3)) for _ in range(3)]
     steps = [np.linalg.inv(a) @ b for a, b in pairwise(to_first)]
     for start, end in ((3, 1), (1, 3), (2, 0), (0, 1)):
-        chain = homography.chained(steps, start, end)
+        chain = homography.chain_homographies(steps, start, end)
         assert chain is not None
         assert np.allclose(to_first[end] @ chain, to_first[start])
-    assert homography.chained(steps, 2, 2) is None
-    assert homography.chained([steps[0], None, steps[2]], 3, 0) is None
-    assert homography.chained([steps[0], None, steps[2]], 3, 2) is not None
+    assert homography.chain_homographies(steps, 2, 2) is None
+    assert homography.chain_homographies([steps[0], None, steps[2]], 3, 0) is None
+    assert homography.chain_homographies([steps[0], None, steps[2]], 3, 2) is not None
 
 
 def test_hands_that_shook_far_are_followed_by_features(tripod: Simulated) -> None:
@@ -97,7 +103,7 @@ def test_hands_that_shook_far_are_followed_by_features(tripod: Simulated) -> Non
     truth = np.vstack([turn, [0, 0, 1]])
     truth[:2, 2] += 40, -25
     stack = shifted(stack_of(tripod), 0, truth)
-    assert homography._by_flow(stack, 0, 1.0)[1] < homography.MOST_FOLLOW
+    assert homography._from_flow(stack, 0, 1.0)[1] < homography.MAX_FOLLOW
     found = homography.find_homography(stack, 0, Align())
     assert found is not None
     here = np.float32([[[150, 100], [250, 100], [150, 190], [250, 190]]])
@@ -107,9 +113,9 @@ def test_hands_that_shook_far_are_followed_by_features(tripod: Simulated) -> Non
 
 def test_a_piece_of_a_frame_is_that_of_the_whole(handheld: Simulated) -> None:
     stack = stack_of(handheld)
-    found = displacement(reduced(stack, 0.05), 0, stack.size, Align())
+    found = find_displacement(downsample_stack(stack, 0.05), 0, stack.size, Align())
     whole, piece = (
-        aligned(stack, 0, found, at)
+        align_region(stack, 0, found, at)
         for at in ((slice(0, 288), slice(0, 400)), (slice(64, 200), slice(72, 400)))
     )
     assert found is not None
@@ -123,7 +129,7 @@ def test_geometry_found_at_a_smaller_size_holds_at_full_size(
 ) -> None:
     truth = np.array([[1, -0.006, 3.3], [0.006, 1, -2.6], [0, 0, 1.0]])
     stack = shifted(stack_of(tripod), 0, truth)
-    frame = align(stack, 0, Align(megapixels=0.1, refine=refine))  # frames have 0.115
+    frame = align_frame(stack, 0, Align(megapixels=0.1, refine=refine))  # frames have 0.115
     inside = np.s_[20:-20, 20:-20]
     fair = (tripod.truth[inside] < 0.9).all(-1)
     before, after = (
@@ -136,7 +142,7 @@ def test_geometry_found_at_a_smaller_size_holds_at_full_size(
 def test_frames_that_agree_already_are_not_resampled(tripod: Simulated) -> None:
     stack = stack_of(tripod)
     for i in OTHERS:
-        frame = align(stack, i, Align())
+        frame = align_frame(stack, i, Align())
         assert frame.shift == 0
         assert np.array_equal(frame.linear, stack.linear(i))
 
@@ -144,7 +150,7 @@ def test_frames_that_agree_already_are_not_resampled(tripod: Simulated) -> None:
 @pytest.mark.parametrize("method", ["none", "homography", "flow"])
 def test_the_reference_is_never_resampled(handheld: Simulated, method: str) -> None:
     stack = stack_of(handheld)
-    frame = align(stack, stack.reference, Align(method=method))
+    frame = align_frame(stack, stack.reference, Align(method=method))
     assert np.array_equal(frame.linear, stack.linear(stack.reference))
     assert frame.seen.all()
 
@@ -154,7 +160,7 @@ def test_alignment_lowers_the_disagreement(handheld: Simulated, method: str) -> 
     stack = stack_of(handheld)
     reference = stack.radiance(1)
     for i in OTHERS:
-        frame = align(stack, i, Align(method=method))
+        frame = align_frame(stack, i, Align(method=method))
         fair = frame.seen & (stack.codes[1] < 60000).all(-1) & (frame.linear < 0.9).all(-1)
         before = np.abs(stack.radiance(i) - reference)[fair].mean()
         after = np.abs(frame.linear * 2.0 ** -stack.ev[i] - reference)[fair].mean()
@@ -163,7 +169,7 @@ def test_alignment_lowers_the_disagreement(handheld: Simulated, method: str) -> 
 
 def test_nothing_to_match_leaves_the_frame_as_it_is() -> None:
     flat = tuple(np.full((160, 160, 3), c, np.uint8) for c in (20, 60, 180))
-    frame = align(Stack(flat, EV, 1), 0, Align())
+    frame = align_frame(Stack(flat, EV, 1), 0, Align())
     assert frame.shift == 0
 
 
@@ -172,7 +178,7 @@ def test_noise_alone_is_not_motion(tripod: Simulated, recipe: object) -> None:
     stack = stack_of(tripod)
     for i in OTHERS:
         frame = Aligned(stack.codes[i], np.ones(stack.size, bool), 0.0)
-        moved = moving(align(stack, 1, Align()), EV[1], frame, EV[i], SIXTEEN, recipe)  # type: ignore[arg-type]
+        moved = moving(align_frame(stack, 1, Align()), EV[1], frame, EV[i], SIXTEEN, recipe)  # type: ignore[arg-type]
         assert moved.mean() < 0.002
 
 
@@ -187,7 +193,7 @@ def test_what_moves_is_seen(tripod: Simulated) -> None:
         frame = Aligned(changed, inside | True, 0.0)
         # Only what the longer of the two frames can show: below its clip before or after.
         visible = inside & (stack.radiance(1) * 2.0 ** max(EV[i], EV[1]) < 0.9).any(-1)
-        moved = moving(align(stack, 1, Align()), EV[1], frame, EV[i], SIXTEEN, DEFAULT)
+        moved = moving(align_frame(stack, 1, Align()), EV[1], frame, EV[i], SIXTEEN, DEFAULT)
         assert moved[visible].mean() > 0.9
         assert (
             moved[~cv2.dilate(inside.astype(np.uint8), np.ones((25, 25))).astype(bool)].mean()
@@ -232,7 +238,9 @@ def test_variance_is_that_of_simulated_electrons() -> None:
     for level in (0.001, 0.05, 0.6):
         electrons = rng.poisson(level * 5000, 200_000) + rng.normal(0, 6, 200_000)
         measured = (electrons / 5000).var()
-        assert variance(np.float32(level), SIXTEEN, noise) == pytest.approx(measured, rel=0.03)
+        assert noise_variance(np.float32(level), SIXTEEN, noise) == pytest.approx(
+            measured, rel=0.03
+        )
 
 
 def test_quantisation_of_8_bits_adds_to_the_variance() -> None:
@@ -240,7 +248,7 @@ def test_quantisation_of_8_bits_adds_to_the_variance() -> None:
     codes = encode(x, 8) / np.float32(255)
     measured = (codes**2.2 - x).var()
     silent = Noise(full_well=1e6, read=0.0)
-    expected = variance(np.float32(0.205), Stored(bits=8), silent) - 0.205 / 1e6
+    expected = noise_variance(np.float32(0.205), Stored(bits=8), silent) - 0.205 / 1e6
     assert expected == pytest.approx(measured, rel=0.2)
 
 
@@ -248,5 +256,5 @@ def test_one_clipped_channel_clips_the_pixel_and_one_bright_channel_is_not_dark(
     codes = np.zeros((1, 3, 3), np.uint8)
     codes[0, 0] = (255, 10, 10)
     codes[0, 1] = (100, 3, 3)
-    assert clipped(highest(codes), SSHDR.exposure).tolist() == [[True, False, False]]
-    assert dark(highest(codes), SSHDR.exposure).tolist() == [[False, False, True]]
+    assert clipped(max_channel(codes), SSHDR.exposure).tolist() == [[True, False, False]]
+    assert dark(max_channel(codes), SSHDR.exposure).tolist() == [[False, False, True]]

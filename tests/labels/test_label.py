@@ -8,17 +8,17 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from labelgen.alignment.align import Aligned, align
+from labelgen.alignment.align import Aligned, align_frame
 from labelgen.core.bracket import Stack
 from labelgen.core.recipe import DEFAULT, RECIPES, SELFHDR, SSHDR, Recipe
 from labelgen.core.response import encode
 from labelgen.core.tiles import TILE, tiles
 from labelgen.labels.cues import Cues
-from labelgen.labels.fusion import denoised, fuse_triangle, fuse_variance
+from labelgen.labels.fusion import denoise, fuse_triangle, fuse_variance
 from labelgen.labels.label import make_label
-from labelgen.labels.trust import NOTHING, REFERENCE, STATIC, cells, trust_clipped
-from labelgen.pipeline.label_bracket import picture
-from labelgen.samples.patches import choose
+from labelgen.labels.trust import REFERENCE, STATIC, UNTRUSTED, cell_borders, trust_clipped
+from labelgen.pipeline.label_bracket import cues_picture
+from labelgen.samples.patches import choose_patches
 from labelgen.simulate import Simulated
 from tests.conftest import EV, make_scene, mu, psnr_mu, stack_of
 
@@ -75,15 +75,15 @@ def test_labels_are_finite_and_at_most_one(dynamic: Simulated, recipe: Recipe) -
     assert label.radiance.max() <= 1
     assert label.radiance.dtype == np.float32
     assert label.weight.dtype == label.kind.dtype == np.uint8
-    assert set(np.unique(label.kind)) <= {NOTHING, STATIC, REFERENCE}
-    assert ((label.weight == 0) == (label.kind == NOTHING)).all()
+    assert set(np.unique(label.kind)) <= {UNTRUSTED, STATIC, REFERENCE}
+    assert ((label.weight == 0) == (label.kind == UNTRUSTED)).all()
 
 
 @pytest.mark.parametrize("recipe", [DEFAULT, SSHDR], ids=lambda r: r.name)
 def test_few_ghosts_are_trusted(dynamic: Simulated, recipe: Recipe) -> None:
     label = make_label(stack_of(dynamic), recipe)
     ghost = (np.abs(mu(label.radiance) - mu(dynamic.truth)) > 0.1).any(-1)
-    frames = [align(stack_of(dynamic), i, recipe.align) for i in range(3)]
+    frames = [align_frame(stack_of(dynamic), i, recipe.align) for i in range(3)]
     plain = fuse_triangle(frames, EV, 1, 0.98)
     merged = (np.abs(mu(plain) - mu(dynamic.truth)) > 0.1).any(-1)
     assert ghost[label.weight > 0].mean() < 0.01
@@ -120,7 +120,7 @@ def test_what_moves_in_a_moving_cell_is_the_reference_itself(dynamic: Simulated)
 
 def test_cells_are_judged_whole(dynamic: Simulated) -> None:
     label = make_label(stack_of(dynamic), SSHDR)
-    ys, xs = cells(label.kind.shape, 128)  # type: ignore[arg-type]
+    ys, xs = cell_borders(label.kind.shape, 128)  # type: ignore[arg-type]
     for y0, y1 in pairwise(ys):
         for x0, x1 in pairwise(xs):
             assert len(np.unique(label.kind[y0:y1, x0:x1])) == 1
@@ -134,9 +134,9 @@ def test_a_cell_that_moves_and_is_clipped_is_rejected() -> None:
     radiance = (long_ago, grey, grey)
     codes = tuple(encode(r * np.float32(2.0**ev), 16) for r, ev in zip(radiance, EV, strict=True))
     label = make_label(Stack(codes, EV, 1), SSHDR)
-    assert (label.kind[:128, :128] == NOTHING).all()
+    assert (label.kind[:128, :128] == UNTRUSTED).all()
     assert (label.kind[128:] == STATIC).all()
-    assert [(p.y, p.x) for p in choose(label, SSHDR)] == [(0, 128), (128, 0), (128, 128)]
+    assert [(p.y, p.x) for p in choose_patches(label, SSHDR)] == [(0, 128), (128, 0), (128, 128)]
 
 
 class Light(Aligned):
@@ -246,7 +246,7 @@ def test_any_reference(tripod: Simulated, reference: int) -> None:
 
 def test_the_grid_covers_the_frame_with_cells_no_larger_than_a_patch() -> None:
     for size in ((128, 128), (129, 400), (1000, 1500), (356, 536)):
-        for length, borders in zip(size, cells(size, 128), strict=True):
+        for length, borders in zip(size, cell_borders(size, 128), strict=True):
             steps = np.diff(borders)
             assert borders[0] == 0
             assert borders[-1] == length
@@ -257,9 +257,9 @@ def test_the_grid_covers_the_frame_with_cells_no_larger_than_a_patch() -> None:
 def test_the_picture_shows_motion_red_and_dims_what_is_not_trusted(dynamic: Simulated) -> None:
     stack = stack_of(dynamic)
     label = make_label(stack, DEFAULT)
-    shown = picture(label, stack.radiance(1)).astype(int)
-    moved = ~label.still & (label.weight > 0)
-    still = label.still & (label.weight > 0) & ~label.clipped & ~label.dark
+    shown = cues_picture(label, stack.radiance(1)).astype(int)
+    moved = ~label.static & (label.weight > 0)
+    still = label.static & (label.weight > 0) & ~label.clipped & ~label.dark
     assert (shown[moved][:, 0] > shown[moved][:, 2]).mean() > 0.95
     assert (shown[still][:, 0] == shown[still][:, 2]).all()
     assert shown[label.weight == 0].mean() < 0.6 * shown[label.weight > 0].mean()
@@ -319,7 +319,7 @@ def test_noise_goes_and_edges_stay(tripod: Simulated) -> None:
     noise = rng.standard_normal(clean.shape) * np.sqrt(light / 3000 + (3 / 3000) ** 2)
     stack = Stack(tuple(encode(clean * np.float32(2**ev), 16) for ev in EV), EV, 1)
     noisy = ((light + noise) / 4).astype(np.float32)
-    smooth = denoised(noisy, stack, NOISY)
+    smooth = denoise(noisy, stack, NOISY)
     flat = np.s_[8:120, 8:56]
     assert (smooth - clean)[flat].std() < 0.45 * (noisy - clean)[flat].std()
     step = smooth[:, 66:70].mean() - smooth[:, 58:62].mean()
@@ -352,7 +352,7 @@ def test_a_label_does_not_show_its_tiles(
 ) -> None:
     whole = make_label(stack_of(dynamic), recipe)
     monkeypatch.setattr("labelgen.core.tiles.TILE", 144 * 144)
-    borders = cells(dynamic.truth.shape[:2], recipe.patches.size)
+    borders = cell_borders(dynamic.truth.shape[:2], recipe.patches.size)
     assert len(list(tiles(borders))) > 4
     pieces = make_label(stack_of(dynamic), recipe)
     for name in ("stored", "weight", "kind", "agrees", "clipped", "dark"):
@@ -361,7 +361,7 @@ def test_a_label_does_not_show_its_tiles(
 
 @pytest.mark.parametrize("size", [(100, 90), (1000, 1500), (5774, 8660)])
 def test_tiles_cover_a_frame_once_with_whole_cells(size: tuple[int, int]) -> None:
-    ys, xs = borders = cells(size, 128)
+    ys, xs = borders = cell_borders(size, 128)
     covered, areas = np.zeros(size, np.uint8), []
     for y, x in tiles(borders):
         covered[y, x] += 1

@@ -12,7 +12,7 @@ import pytest
 from labelgen.core.bracket import Bracket, Frame
 from labelgen.core.files import sha256
 from labelgen.photos.decode import Photo, decode_photo
-from labelgen.photos.frame_cache import keep, kept_in, places, take
+from labelgen.photos.frame_cache import cache_path, cache_paths, pop_frames, store_frames
 from labelgen.photos.frames import Frames
 from labelgen.pipeline.build import build
 
@@ -25,37 +25,37 @@ def some_frames(depth: type, *, linear: bool = False) -> Frames:
 
 @pytest.mark.parametrize("frames", [some_frames(np.uint8), some_frames(np.uint16, linear=True)])
 def test_frames_are_taken_once_as_they_were_kept(tmp_path: Path, frames: Frames) -> None:
-    path = kept_in(tmp_path, "trip 1/é 2")
-    keep(frames, path)
-    taken = take(path, 3)
+    path = cache_path(tmp_path, "trip 1/é 2")
+    store_frames(frames, path)
+    taken = pop_frames(path, 3)
     assert taken is not None
     assert (taken.linear, taken.sampling) == (frames.linear, frames.sampling)
     for one, other in zip(taken.codes, frames.codes, strict=True):
         assert one.dtype == other.dtype
         assert np.array_equal(one, other)
-    assert take(path, 3) is None
+    assert pop_frames(path, 3) is None
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_cannot_be_kept_is_decoded_again(tmp_path: Path) -> None:
     path = tmp_path / "no such folder" / "a.frames.tmp"
-    keep(some_frames(np.uint8), path)
-    assert take(path, 3) is None
+    store_frames(some_frames(np.uint8), path)
+    assert pop_frames(path, 3) is None
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
 def test_what_was_not_kept_to_the_end_is_decoded_again(tmp_path: Path, share: float) -> None:
     """Whoever kept it may have been killed over it."""
-    path = kept_in(tmp_path, "a")
-    keep(some_frames(np.uint16), path)
+    path = cache_path(tmp_path, "a")
+    store_frames(some_frames(np.uint16), path)
     os.truncate(path, int(share * path.stat().st_size))
-    assert take(path, 3) is None
+    assert pop_frames(path, 3) is None
 
 
 def test_no_more_is_kept_than_there_is_room_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("labelgen.photos.frame_cache.MOST", 2.5 * 3 * 3 * 100 * 200)
+    monkeypatch.setattr("labelgen.photos.frame_cache.MAX_CACHED", 2.5 * 3 * 3 * 100 * 200)
     brackets = [
         Bracket(name, tmp_path, (Frame(tmp_path / "0.jpg"),), size)
         for name, size in (
@@ -66,7 +66,7 @@ def test_no_more_is_kept_than_there_is_room_for(
             ("c", (100, 200)),
         )
     ]
-    kept = places(brackets, 3, tmp_path)
+    kept = cache_paths(brackets, 3, tmp_path)
     assert [path is not None for path in kept] == [True, False, False, True, False]
 
 
@@ -82,7 +82,7 @@ def test_kept_frames_are_decoded_once_and_change_nothing(
 
     monkeypatch.setattr("labelgen.photos.frames.decode_photo", counted)
     monkeypatch.setattr("labelgen.calibration.survey.WORTH", -1.0)
-    monkeypatch.setattr("labelgen.photos.frame_cache.MOST", most)
+    monkeypatch.setattr("labelgen.photos.frame_cache.MAX_CACHED", most)
     build(raw, tmp_path / "out.h5", jobs=1)
     assert set(decoded.values()) == {3 * times}
     monkeypatch.setattr("labelgen.calibration.survey.WORTH", np.inf)
@@ -98,7 +98,7 @@ def test_what_an_earlier_build_kept_is_never_read(
     work = tmp_path / "out.h5.partial"
     work.mkdir()
     black = Frames(tuple(np.zeros((200, 280, 3), np.uint16) for _ in range(3)), False)
-    keep(black, kept_in(work, "static"))
+    store_frames(black, cache_path(work, "static"))
     build(raw, out, jobs=1, resume=True)
     build(raw, tmp_path / "plain.h5", jobs=1)
     assert sha256(out) == sha256(tmp_path / "plain.h5")

@@ -16,15 +16,15 @@ from labelgen.calibration.survey import Selection, survey
 from labelgen.cli import main
 from labelgen.core.errors import Rejected
 from labelgen.core.response import decode
-from labelgen.discovery.folder import truth_of
+from labelgen.discovery.folder import find_truth
 from labelgen.discovery.scan import scan
-from labelgen.photos.decode import turn
+from labelgen.photos.decode import apply_orientation
 from labelgen.photos.frames import BAYER, in_colour, read_frames, read_image
-from labelgen.photos.header import read_header
-from labelgen.photos.limits import MOST_PIXELS
+from labelgen.photos.header import read_photo_header
+from labelgen.photos.limits import MAX_PIXELS
 from labelgen.photos.pictures import read_hdr, write_png
-from labelgen.photos.stack import load
-from labelgen.pipeline.check_brackets import checked
+from labelgen.photos.stack import load_stack
+from labelgen.pipeline.check_brackets import check_brackets
 from labelgen.simulate import write_bracket
 from tests.conftest import make_scene
 
@@ -63,7 +63,7 @@ def test_images_are_read_as_rgb_whatever_the_name(tmp_path: Path, suffix: str) -
     assert read.shape == (48, 72, 3)
     exact = suffix in (".png", ".tif", ".bmp")
     assert np.abs(read.astype(int) - SMOOTH).mean() <= (0 if exact else 3)
-    assert read_header(path).size == (48, 72)
+    assert read_photo_header(path).size == (48, 72)
 
 
 def test_the_content_decides_not_the_suffix(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_every_kind_of_tiff(tmp_path: Path, bigtiff: bool, byteorder: str) -> No
         tmp_path / "a.tif", deep, bigtiff=bigtiff, byteorder=byteorder, extratags=turned
     )
     assert np.array_equal(read_image(path), np.rot90(deep, -1))
-    assert read_header(path).size == (72, 48)
+    assert read_photo_header(path).size == (72, 48)
 
 
 def test_damaged_files_are_rejected_with_their_name(tmp_path: Path) -> None:
@@ -203,9 +203,9 @@ def test_what_claims_to_be_huge_is_refused_by_its_header(
     tmp_path: Path, make: Callable[[Path], None]
 ) -> None:
     make(tmp_path / "huge")
-    with pytest.raises(Rejected, match=f"huge: claims 60000x60000 px.*{MOST_PIXELS:,}"):
+    with pytest.raises(Rejected, match=f"huge: claims 60000x60000 px.*{MAX_PIXELS:,}"):
         read_image(tmp_path / "huge")
-    assert read_header(tmp_path / "huge").size is None
+    assert read_photo_header(tmp_path / "huge").size is None
 
 
 @pytest.mark.filterwarnings("error")
@@ -215,7 +215,7 @@ def test_what_pillow_takes_for_a_bomb_is_read(
     path = save(tmp_path / "a.jpg", SMOOTH)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     assert read_image(path).shape == (48, 72, 3)
-    assert read_header(path).size == (48, 72)
+    assert read_photo_header(path).size == (48, 72)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -226,7 +226,7 @@ def test_orientation_is_applied_in_every_format(tmp_path: Path, orientation: int
     image.info["exif"] = exif.tobytes()
     image.getexif()[0x0112] = orientation
     upright = np.array(ImageOps.exif_transpose(image))
-    assert np.array_equal(turn(CORNER, orientation), upright)
+    assert np.array_equal(apply_orientation(CORNER, orientation), upright)
     tag = [(274, "H", 1, orientation, True)]
     deep = CORNER.astype(np.uint16) * 257
     paths = [
@@ -244,7 +244,7 @@ def test_orientation_is_applied_in_every_format(tmp_path: Path, orientation: int
         shown = read.astype(float) / (257 if read.dtype == np.uint16 else 1)
         assert shown.shape == upright.shape, path.name
         assert np.abs(shown - upright).mean() < 5, path.name
-        assert read_header(path).size == upright.shape[:2], path.name
+        assert read_photo_header(path).size == upright.shape[:2], path.name
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -255,8 +255,8 @@ def test_heic(tmp_path: Path, orientation: int) -> None:
     exif.get_ifd(0x8769)[0x829A] = 0.01
     written = pillow_heif.from_pillow(Image.fromarray(CORNER))
     written.save(tmp_path / "a.heic", exif=exif.tobytes(), quality=95)
-    header, read = read_header(tmp_path / "a.heic"), read_image(tmp_path / "a.heic")
-    upright = turn(CORNER, orientation)
+    header, read = read_photo_header(tmp_path / "a.heic"), read_image(tmp_path / "a.heic")
+    upright = apply_orientation(CORNER, orientation)
     assert read.dtype == np.uint8
     assert header.size == read.shape[:2] == upright.shape[:2]
     assert (header.camera, header.time_s) == ("Phone", 0.01)
@@ -286,13 +286,13 @@ def test_without_pillow_heif_the_extra_is_named(
     monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
     with pytest.raises(Rejected, match=r"a\.heic: .*pip install 'labelgen\[heif\]'"):
         read_image(tmp_path / "a.heic")
-    assert "labelgen[heif]" in read_header(tmp_path / "a.heic").problem
+    assert "labelgen[heif]" in read_photo_header(tmp_path / "a.heic").problem
 
 
 def test_all_frames_are_turned_as_the_reference_is(tmp_path: Path) -> None:
     paths = [oriented(tmp_path / f"{i}.jpg", CORNER, o) for i, o in enumerate((6, 1, 3))]
     for reference, upright in ((0, np.rot90(CORNER, -1)), (1, CORNER), (2, CORNER[::-1, ::-1])):
-        stack = load(paths, [0, 2, 4], reference)
+        stack = load_stack(paths, [0, 2, 4], reference)
         assert all(np.abs(c.astype(int) - upright).mean() < 5 for c in stack.codes)
     (tmp_path / "exposure.txt").write_text("0\n2\n4\n")
     bracket = scan(tmp_path)[0]
@@ -304,12 +304,12 @@ def test_floating_point_is_linear_light_that_clips_at_1(tmp_path: Path) -> None:
     light = np.linspace(-0.1, 1.3, 48 * 72 * 3, dtype=np.float32).reshape(48, 72, 3)
     paths = [save_tiff(tmp_path / f"{i}.tif", light * np.float32(2.0**i)) for i in (0, 1)]
     assert read_frames(paths, 0).linear
-    stack = load(paths, [0, 1], 0)
+    stack = load_stack(paths, [0, 1], 0)
     for i in (0, 1):
         assert stack.linear(i) == pytest.approx(np.clip(light * 2.0**i, 0, 1), abs=3e-5)
-    assert read_header(paths[0]).size == (48, 72)
+    assert read_photo_header(paths[0]).size == (48, 72)
     with pytest.raises(Rejected, match=r"c\.png is not linear light, unlike 0\.tif"):
-        load([paths[0], save(tmp_path / "c.png", SMOOTH)], [0, 1], 0)
+        load_stack([paths[0], save(tmp_path / "c.png", SMOOTH)], [0, 1], 0)
 
 
 @pytest.mark.parametrize("bayer", BAYER)
@@ -323,7 +323,7 @@ def test_a_mosaic_is_demosaiced(tmp_path: Path, bayer: str, depth: int) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), codes)
     read = read_image(tmp_path / "a.png", bayer) // (1 if depth == 8 else 257)
     assert np.array_equal(read, np.broadcast_to(list(colour.values()), (32, 40, 3)))
-    stack = load([tmp_path / "a.png"] * 2, [0, 1], 0, bayer=bayer)
+    stack = load_stack([tmp_path / "a.png"] * 2, [0, 1], 0, bayer=bayer)
     assert np.array_equal(stack.codes[1], read_image(tmp_path / "a.png", bayer))
 
 
@@ -341,7 +341,7 @@ def test_codes_of_fewer_bits_reach_full_scale_where_they_clip(tmp_path: Path, bi
         codes = np.rint(top * np.clip(light * 2**i, 0, 1) ** (1 / 2.2)).astype(np.uint16)
         paths.append(tmp_path / f"{i}.png")
         cv2.imwrite(str(paths[-1]), codes)
-    stack = load(paths, [0, 1], 0)
+    stack = load_stack(paths, [0, 1], 0)
     assert stack.codes[1].max() == 65535
     assert stack.radiance(0)[..., 0] == pytest.approx(light, abs=3 / top)
 
@@ -363,7 +363,7 @@ def test_profiles_are_named_and_not_applied(tmp_path: Path) -> None:
             folder.mkdir(exist_ok=True)
             for k in (1, 2):
                 save(folder / f"{k}{suffix}", SMOOTH, icc_profile=profile, quality=95)
-        assert read_header(tmp_path / f"wide{i}" / f"1{suffix}").profile == "Wide gamut 42"
+        assert read_photo_header(tmp_path / f"wide{i}" / f"1{suffix}").profile == "Wide gamut 42"
         plain = save(tmp_path / f"plain{suffix}", SMOOTH, quality=95)
         assert np.array_equal(read_image(tmp_path / f"wide{i}/1{suffix}"), read_image(plain))
         plain.unlink()
@@ -378,8 +378,8 @@ def test_truth_may_be_openexr(tmp_path: Path) -> None:
     openexr.File({"type": openexr.scanlineimage}, {"RGB": radiance}).write(
         str(tmp_path / "HDRImg.exr")
     )
-    assert truth_of(tmp_path) == tmp_path / "HDRImg.exr"
-    assert np.array_equal(read_hdr(truth_of(tmp_path)), radiance)
+    assert find_truth(tmp_path) == tmp_path / "HDRImg.exr"
+    assert np.array_equal(read_hdr(find_truth(tmp_path)), radiance)
     write_bracket(tmp_path / "one", make_scene(8, (150, 160), pieces=0), (0.0, 2.0, 4.0))
     truth = tmp_path / "one" / "HDRImg.hdr"
     before = read_hdr(truth)
@@ -405,7 +405,7 @@ def test_scan_check_demosaics(tmp_path: Path) -> None:
         codes = np.rint(65535 * np.clip(light * 2**i, 0, 1) ** (1 / 2.2)).astype(np.uint16)
         cv2.imwrite(str(tmp_path / f"{i}.png"), codes)
     (tmp_path / "exposure.txt").write_text("0\n1\n")
-    found, _ = checked(scan(tmp_path), "RGGB")
+    found, _ = check_brackets(scan(tmp_path), "RGGB")
     assert found[0].problems == ()
     linear = decode(read_image(tmp_path / "0.png", "RGGB"))[8:-8, 8:-8]
     assert linear.mean((0, 1)) == pytest.approx([0.3, 0.02, 0.02], rel=1e-3)
@@ -448,7 +448,7 @@ def test_broken_bytes_never_raise_anything_else(tmp_path: Path) -> None:
             for at in choose.integers(0, min(300, len(whole)), 2):
                 broken[at] = choose.integers(0, 256)
             path.write_bytes(broken)
-            read_header(path)
+            read_photo_header(path)
             try:
                 read_image(path)
                 outcomes.add("read")

@@ -14,12 +14,12 @@ from labelgen.calibration.survey import Selection, survey
 from labelgen.cli import main
 from labelgen.core.errors import Rejected
 from labelgen.discovery.scan import scan
-from labelgen.photos.decode import turn
-from labelgen.photos.header import read_header
-from labelgen.photos.limits import MOST_PIXELS
+from labelgen.photos.decode import apply_orientation
+from labelgen.photos.header import read_photo_header
+from labelgen.photos.limits import MAX_PIXELS
 from labelgen.photos.pictures import read_hdr
 from labelgen.photos.raw import develop, prefer_raw
-from labelgen.photos.stack import load
+from labelgen.photos.stack import load_stack
 from tests.conftest import make_scene, psnr_mu
 from tests.dng import NEUTRAL, WHITE, mosaic, seen, write_dng
 
@@ -54,7 +54,7 @@ def write_raw_bracket(folder: Path, radiance: np.ndarray, **settings: object) ->
 
 def test_a_header_tells_size_camera_and_exposure(tmp_path: Path) -> None:
     write_dng(tmp_path / "a.dng", mosaic(grey(ramp(1))), time=Fraction(1, 40), iso=200)
-    header = read_header(tmp_path / "a.dng")
+    header = read_photo_header(tmp_path / "a.dng")
     assert header.size == SIZE
     assert (header.camera, header.time_s) == ("Maker Model 1", 1 / 40)
     assert (header.fnumber, header.iso) == (8, 200)
@@ -62,7 +62,7 @@ def test_a_header_tells_size_camera_and_exposure(tmp_path: Path) -> None:
 
 def test_frames_are_linear_and_keep_their_ratios(tmp_path: Path) -> None:
     radiance = ramp(0.9)
-    stack = load(write_raw_bracket(tmp_path, radiance), [0, 2, 4], 1)
+    stack = load_stack(write_raw_bracket(tmp_path, radiance), [0, 2, 4], 1)
     for i in range(3):
         for channel in range(3):
             # The outermost pixels are extrapolated.
@@ -117,7 +117,7 @@ def test_one_full_scale_for_the_bracket(tmp_path: Path) -> None:
     paths = [tmp_path / "a.dng", tmp_path / "b.dng"]
     for i, path in enumerate(paths):
         write_dng(path, mosaic(grey(radiance * 4.0**i), clip=15_000))
-    stack = load(paths, [0, 2], 0)
+    stack = load_stack(paths, [0, 2], 0)
     usable = (radiance > 0.02) & (radiance < 0.2)
     ratio = stack.radiance(1)[usable] / stack.radiance(0)[usable]
     assert ratio.mean() == pytest.approx(1, abs=0.003)
@@ -129,11 +129,11 @@ def test_orientation_is_that_of_the_reference(tmp_path: Path) -> None:
     orientations = (1, 3, 6, 8)
     for path, orientation in zip(paths, orientations, strict=True):
         write_dng(path, mosaic(grey(radiance)), orientation=orientation)
-        shown = turn(np.zeros((*SIZE, 3), np.uint8), orientation).shape[:2]
-        assert read_header(path).size == shown
+        shown = apply_orientation(np.zeros((*SIZE, 3), np.uint8), orientation).shape[:2]
+        assert read_photo_header(path).size == shown
     for reference, orientation in enumerate(orientations):
-        expected = turn((65535 * radiance).astype(np.uint16), orientation)
-        for codes in load(paths, [0, 1, 2, 3], reference).codes:
+        expected = apply_orientation((65535 * radiance).astype(np.uint16), orientation)
+        for codes in load_stack(paths, [0, 1, 2, 3], reference).codes:
             from_linear = 65535 * (codes[..., 1] / 65535.0) ** 2.2
             assert from_linear.shape == expected.shape
             assert np.abs(from_linear - expected)[8:-8, 8:-8].max() < 700
@@ -170,9 +170,9 @@ def test_damaged_raw_files_are_rejected_with_their_name(tmp_path: Path) -> None:
     (tmp_path / "empty.nef").touch()
     for name in ("cut.dng", "text.cr2", "empty.nef", "absent.arw"):
         with pytest.raises(Rejected, match=name):
-            load([tmp_path / "a.dng", tmp_path / name], [0, 1], 0)
+            load_stack([tmp_path / "a.dng", tmp_path / name], [0, 1], 0)
     for name in ("text.cr2", "empty.nef", "absent.arw"):
-        assert read_header(tmp_path / name).size is None
+        assert read_photo_header(tmp_path / name).size is None
 
 
 @pytest.mark.filterwarnings("ignore:Tag data", "ignore:Corrupt EXIF", "ignore:Metadata Warning")
@@ -184,7 +184,7 @@ def test_broken_bytes_never_raise_anything_else(tmp_path: Path) -> None:
         broken = bytearray(whole)
         broken[rng.integers(0, 400)] = rng.integers(0, 256)
         (tmp_path / "a.dng").write_bytes(broken)
-        sound += read_header(tmp_path / "a.dng").size == SIZE
+        sound += read_photo_header(tmp_path / "a.dng").size == SIZE
         with contextlib.suppress(Rejected):
             develop([tmp_path / "a.dng"], 0)
     assert 0 < sound < 60
@@ -193,13 +193,13 @@ def test_broken_bytes_never_raise_anything_else(tmp_path: Path) -> None:
 def test_raw_and_pictures_do_not_mix(tmp_path: Path) -> None:
     write_dng(tmp_path / "a.dng", mosaic(grey(ramp(0.9))))
     with pytest.raises(Rejected, match=r"a\.dng is camera RAW, b\.jpg is not"):
-        load([tmp_path / "a.dng", tmp_path / "b.jpg"], [0, 1], 0)
+        load_stack([tmp_path / "a.dng", tmp_path / "b.jpg"], [0, 1], 0)
 
 
 def test_a_raw_file_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_dng(tmp_path / "a.dng", mosaic(grey(ramp(0.9))))
-    assert MOST_PIXELS > 200e6  # phones have that many
-    monkeypatch.setattr("labelgen.photos.limits.MOST_PIXELS", SIZE[0] * SIZE[1] - 1)
+    assert MAX_PIXELS > 200e6  # phones have that many
+    monkeypatch.setattr("labelgen.photos.limits.MAX_PIXELS", SIZE[0] * SIZE[1] - 1)
     with pytest.raises(Rejected, match=r"a\.dng: claims 160x96 px"):
         develop([tmp_path / "a.dng"], 0)
 

@@ -35,9 +35,9 @@ from labelgen.dataset.shard import Shard, StoredShard
 from labelgen.dataset.verify import verify
 from labelgen.dataset.writer import Writer, write_column
 from labelgen.discovery.scan import scan
-from labelgen.pipeline.bracket_task import make
+from labelgen.pipeline.bracket_task import make_bracket
 from labelgen.pipeline.build import Summary, build
-from labelgen.pipeline.executor import run
+from labelgen.pipeline.executor import parallel_map
 from labelgen.simulate import write_bracket
 from tests.conftest import EV, make_scene
 
@@ -155,7 +155,7 @@ def test_parts_are_the_same_by_whichever_process_they_are_joined(
     one, other = tmp_path / "one", tmp_path / "other"
     for few, folder in ((12, one), (0, other)):
         folder.mkdir()
-        monkeypatch.setattr("labelgen.pipeline.executor.FEW", few)
+        monkeypatch.setattr("labelgen.pipeline.executor.MAX_FOR_ONE_JOINER", few)
         build(raw, folder / "out.h5", jobs=jobs, backend=backend, part_bytes=8 << 20)
     assert len(digests(one)) > 3
     assert digests(one) == digests(other)
@@ -164,7 +164,7 @@ def test_parts_are_the_same_by_whichever_process_they_are_joined(
 def test_a_part_that_a_worker_cannot_write_is_written_by_the_next_build(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("labelgen.pipeline.executor.FEW", 0)
+    monkeypatch.setattr("labelgen.pipeline.executor.MAX_FOR_ONE_JOINER", 0)
     one, other = tmp_path / "one", tmp_path / "other"
     for folder in (one, other):
         folder.mkdir()
@@ -304,7 +304,7 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from labelgen import build
+from labelgen.pipeline.build import build
 class Tell:
     def start(self, stage, total):
         print(stage, flush=True)
@@ -313,8 +313,8 @@ class Tell:
         print("done", flush=True)
         time.sleep(self.stage == "join")  # the next step takes no time
     def remark(self, text): pass
-build.build(Path(sys.argv[1]), Path(sys.argv[2]), jobs=int(sys.argv[3]),
-            part_bytes=int(sys.argv[4]), resume=True, progress=Tell())
+build(Path(sys.argv[1]), Path(sys.argv[2]), jobs=int(sys.argv[3]),
+      part_bytes=int(sys.argv[4]), resume=True, progress=Tell())
 """
 
 
@@ -435,15 +435,15 @@ def test_what_killed_its_worker_stays_out_of_a_build_that_is_resumed(
     def deadly(
         task: Callable[..., Any], items: Sequence[Any], **options: Any
     ) -> Iterator[tuple[int, Any]]:
-        first = task is make
+        first = task is make_bracket
         if first:
             yield 0, None
-        for i, result in run(task, list(items)[first:], **options):
+        for i, result in parallel_map(task, list(items)[first:], **options):
             yield i + first, result
 
     out = tmp_path / "out.h5"
     with monkeypatch.context() as patch:
-        patch.setattr("labelgen.pipeline.build.run", deadly)
+        patch.setattr("labelgen.pipeline.build.parallel_map", deadly)
         with pytest.raises(Killed):
             build(raw, out, jobs=1, part_bytes=8 << 20, progress=UntilTheJoin())
     build(raw, out, jobs=1, part_bytes=8 << 20, resume=True)
@@ -467,7 +467,7 @@ def test_only_datasets_are_overwritten_and_only_their_own_parts(raw: Path, tmp_p
 def test_brackets_of_one_name_are_refused(raw: Path, tmp_path: Path) -> None:
     twice = scan(raw)[:1] * 2
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("labelgen.pipeline.plan.found_below", lambda _: twice)
+        patch.setattr("labelgen.discovery.select.scan_lazily", lambda _: twice)
         with pytest.raises(UserError, match="two brackets are named 'five'"):
             build(raw, tmp_path / "out.h5", jobs=1)
 
@@ -488,10 +488,10 @@ def test_the_fingerprint_knows_what_a_truth_refers_to(raw: Path, tmp_path: Path)
 def test_finished_brackets_are_not_made_again(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from labelgen.pipeline import plan as module
+    from labelgen.pipeline import stages as module
 
     made: list[str] = []
-    real, stop = module.make, 2
+    real, stop = module.make_bracket, 2
 
     def counted(task: object) -> object:
         if len(made) == stop:
@@ -499,7 +499,7 @@ def test_finished_brackets_are_not_made_again(
         made.append(task.found.name)  # type: ignore[attr-defined]
         return real(task)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(module, "make", counted)
+    monkeypatch.setattr(module, "make_bracket", counted)
     with pytest.raises(KeyboardInterrupt):
         build(raw, tmp_path / "out.h5", jobs=1)
     first = list(made)
@@ -668,13 +668,13 @@ def test_truth_that_is_missing_rejects(raw: Path, tmp_path: Path) -> None:
 
 
 def test_exclude_limit_and_groups(raw: Path, tmp_path: Path) -> None:
-    from labelgen.discovery.groups_file import as_json
+    from labelgen.discovery.groups_file import brackets_as_json
 
     (tmp_path / "skip.txt").write_text("# not these\nfive\ntrip*\n")
     summary = build(raw, tmp_path / "a.h5", jobs=1, exclude=tmp_path / "skip.txt", recipe=SSHDR)
     assert used(summary) | set(summary.rejected) == {"moving", "static"}
     assert used(build(raw, tmp_path / "b.h5", jobs=1, limit=1)) == {"five"}
-    groups = as_json(scan(raw), raw)[:1]
+    groups = brackets_as_json(scan(raw), raw)[:1]
     (tmp_path / "groups.json").write_text(json.dumps(groups))
     summary = build(raw, tmp_path / "c.h5", jobs=1, groups=tmp_path / "groups.json")
     assert used(summary) == {"five"}
@@ -753,7 +753,7 @@ def test_unusable_arguments(raw: Path, tmp_path: Path, options: dict, message: s
 def test_more_brackets_than_one_dataset_notes(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("labelgen.pipeline.plan.MOST_TEXT", 2000)
+    monkeypatch.setattr("labelgen.pipeline.plan.MAX_TEXT", 2000)
     with pytest.raises(UserError, match=r"notes of \d+ brackets is .*; build several"):
         build(raw, tmp_path / "out.h5", jobs=1)
     assert not list(tmp_path.iterdir())
@@ -766,10 +766,10 @@ def test_no_room_on_the_disk(raw: Path, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_the_expected_size_is_an_upper_bound(built: Path) -> None:
-    from labelgen.dataset.format import Layout
+    from labelgen.dataset.format import SampleLayout
     from labelgen.pipeline.disk import disk_needed
 
-    expected, needed = disk_needed([(200, 280)] * 4, DEFAULT, Layout(3, 128, 16), 8 << 30)
+    expected, needed = disk_needed([(200, 280)] * 4, DEFAULT, SampleLayout(3, 128, 16), 8 << 30)
     assert built.stat().st_size <= 1.05 * expected
     assert needed == 2 * expected
 

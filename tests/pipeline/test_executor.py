@@ -15,7 +15,7 @@ import pytest
 from labelgen.core.errors import UserError
 from labelgen.core.files import sha256
 from labelgen.pipeline.build import build
-from labelgen.pipeline.executor import dismiss, run
+from labelgen.pipeline.executor import parallel_map, shut_down_workers
 
 
 def square(x: int) -> int:
@@ -39,22 +39,22 @@ def deadly_once(item: tuple[int, str]) -> int:
 
 @pytest.mark.parametrize(("jobs", "backend"), [(1, "loky"), (2, "loky"), (2, "threading")])
 def test_every_item_is_done_once(jobs: int, backend: str) -> None:
-    results = list(run(square, range(12), jobs, backend))
+    results = list(parallel_map(square, range(12), jobs, backend))
     assert sorted(results) == [(i, i * i) for i in range(12)]
 
 
 def test_a_task_that_kills_its_worker_costs_only_itself() -> None:
-    results = dict(run(deadly, range(9), 2))
+    results = dict(parallel_map(deadly, range(9), 2))
     assert results == {i: None if i == 3 else i * i for i in range(9)}
 
 
 def test_a_worker_that_dies_once_costs_nothing(tmp_path: Path) -> None:
     items = [(i, str(tmp_path / "died")) for i in range(6)]
-    assert dict(run(deadly_once, items, 2)) == {i: i for i in range(6)}
+    assert dict(parallel_map(deadly_once, items, 2)) == {i: i for i in range(6)}
 
 
 def test_nothing_to_do() -> None:
-    assert list(run(square, [], 2)) == []
+    assert list(parallel_map(square, [], 2)) == []
 
 
 def worker(_: int) -> int:
@@ -71,12 +71,12 @@ def are_there(processes: Iterable[int]) -> bool:
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks at /proc")
 def test_workers_are_let_go_and_come_again() -> None:
-    workers = set(dict(run(worker, range(6), 2)).values())
+    workers = set(dict(parallel_map(worker, range(6), 2)).values())
     assert os.getpid() not in workers
     assert are_there(workers)
-    dismiss(2, "loky")
+    shut_down_workers(2, "loky")
     assert until(lambda: not are_there(workers))
-    assert not workers & set(dict(run(worker, range(6), 2)).values())
+    assert not workers & set(dict(parallel_map(worker, range(6), 2)).values())
 
 
 def patient(folder: str) -> None:
@@ -146,15 +146,15 @@ def cluster(request: pytest.FixtureRequest) -> tuple[str, str]:
 
 
 def test_a_cluster_does_every_item_once(cluster: tuple[str, str]) -> None:
-    results = list(run(square, range(12), None, *cluster))
+    results = list(parallel_map(square, range(12), None, *cluster))
     assert sorted(results) == [(i, i * i) for i in range(12)]
-    assert list(run(square, [], None, *cluster)) == []
+    assert list(parallel_map(square, [], None, *cluster)) == []
 
 
 def test_on_a_cluster_a_task_that_kills_its_worker_costs_only_itself(
     cluster: tuple[str, str],
 ) -> None:
-    results = dict(run(deadly, range(9), None, *cluster))
+    results = dict(parallel_map(deadly, range(9), None, *cluster))
     assert results == {i: None if i == 3 else i * i for i in range(9)}
 
 
@@ -162,10 +162,10 @@ def test_workers_of_other_versions_or_without_the_folder_are_refused(
     cluster: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(UserError, match=r"does not see .*gone; build on a file system"):
-        list(run(square, range(3), None, *cluster, folder=tmp_path / "gone"))
+        list(parallel_map(square, range(3), None, *cluster, folder=tmp_path / "gone"))
     monkeypatch.setattr("labelgen.pipeline.cluster.generator", lambda: "labelgen 99")
     with pytest.raises(UserError, match=r"has labelgen 0.* and this machine labelgen 99"):
-        list(run(square, range(3), None, *cluster))
+        list(parallel_map(square, range(3), None, *cluster))
 
 
 def test_a_dataset_made_by_a_cluster_has_the_same_bytes(
@@ -198,12 +198,12 @@ def test_a_ray_cluster_that_is_not_there_is_one_line(
     ray = pytest.importorskip("ray", reason="ray is not installed")
     monkeypatch.setattr(ray, "is_initialized", lambda: False)  # by other tests
     with pytest.raises(UserError, match=rf"--scheduler {address}: no Ray cluster answers; start"):
-        list(run(square, range(3), None, "ray", address))
+        list(parallel_map(square, range(3), None, "ray", address))
 
 
 def test_a_cluster_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="needs --scheduler tcp://HOST:8786"):
-        list(run(square, range(3), None, "dask"))
+        list(parallel_map(square, range(3), None, "dask"))
     monkeypatch.setattr("labelgen.pipeline.cluster.PATIENCE_S", 1)
     with pytest.raises(UserError, match=r"tcp://127.0.0.1:9: no Dask scheduler answers"):
-        list(run(square, range(3), None, "dask", "tcp://127.0.0.1:9"))
+        list(parallel_map(square, range(3), None, "dask", "tcp://127.0.0.1:9"))

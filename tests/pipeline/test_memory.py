@@ -13,7 +13,7 @@ import pytest
 from labelgen.core.bracket import Bracket, Frame
 from labelgen.core.errors import UserError
 from labelgen.core.progress import Silent
-from labelgen.pipeline.memory import needed, within
+from labelgen.pipeline.memory import bytes_per_worker, jobs_within_memory
 
 
 class Remarks(Silent):
@@ -36,8 +36,8 @@ LARGE = [bracket("small", (400, 600)), bracket("large", (4000, 6000)), bracket("
 
 def test_workers_are_fewer_where_memory_is_short() -> None:
     tell = Remarks()
-    one = needed(24_000_000, 3, 16) / 1e9
-    assert within(2.5 * one, LARGE, 3, 8, tell) == 2
+    one = bytes_per_worker(24_000_000, 3, 16) / 1e9
+    assert jobs_within_memory(2.5 * one, LARGE, 3, 8, tell) == 2
     assert tell.said == [
         f"2 of 8 workers, since 'large' may take {one:.1f} GB and --memory is {2.5 * one:g}"
     ]
@@ -45,16 +45,16 @@ def test_workers_are_fewer_where_memory_is_short() -> None:
 
 def test_workers_are_as_asked_for_where_there_is_enough() -> None:
     tell = Remarks()
-    assert within(100, LARGE, 3, 4, tell) == 4
-    assert within(float("inf"), LARGE, 3, 4, tell) == 4
-    assert within(0.001, LARGE[2:], 3, 4, tell) == 4
+    assert jobs_within_memory(100, LARGE, 3, 4, tell) == 4
+    assert jobs_within_memory(float("inf"), LARGE, 3, 4, tell) == 4
+    assert jobs_within_memory(0.001, LARGE[2:], 3, 4, tell) == 4
     assert not tell.said
 
 
 @pytest.mark.parametrize("memory", [0.5, 0.0, -1.0, float("nan")])
 def test_a_bracket_that_never_fits_is_refused(memory: float) -> None:
     with pytest.raises(UserError, match=rf"--memory is {memory:g}: 'large' alone may take 1.* GB"):
-        within(memory, LARGE, 3, 4, Silent())
+        jobs_within_memory(memory, LARGE, 3, 4, Silent())
 
 
 FAULTS = """

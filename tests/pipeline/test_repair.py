@@ -10,7 +10,7 @@ import h5py
 import pytest
 
 from labelgen.core.errors import UserError
-from labelgen.dataset.format import read_header
+from labelgen.dataset.format import read_dataset_header
 from labelgen.dataset.verify import verify
 from labelgen.pipeline.build import build
 from labelgen.pipeline.repair import repair
@@ -49,7 +49,7 @@ def flip(path: Path) -> None:
 def test_a_damaged_part_is_made_anew_as_it_was(
     copied: Path, parts: Path, raw: Path, damage: Callable[[Path, Path], object]
 ) -> None:
-    damage(*(copied.with_name(p["file"]) for p in read_header(copied).parts[:2]))
+    damage(*(copied.with_name(p["file"]) for p in read_dataset_header(copied).parts[:2]))
     assert verify(copied)
     made = repair(copied, raw, jobs=1)
     assert 1 <= len(made) <= 2
@@ -68,10 +68,10 @@ def test_other_brackets_are_refused_and_change_nothing(
 ) -> None:
     others = tmp_path / "raw"
     shutil.copytree(raw, others)
-    used = next(s for s in read_header(copied).scenes.values() if "branches" in s)
+    used = next(s for s in read_dataset_header(copied).scenes.values() if "branches" in s)
     frame = others / used["frames"][0]["file"]
     frame.write_bytes(frame.read_bytes() + b"\0")
-    part = copied.with_name(read_header(copied).parts[0]["file"])
+    part = copied.with_name(read_dataset_header(copied).parts[0]["file"])
     part.unlink()
     with pytest.raises(UserError, match="built from other brackets, options or versions"):
         repair(copied, others, jobs=1)

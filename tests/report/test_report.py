@@ -22,17 +22,17 @@ from PIL import Image
 
 from labelgen.cli import main
 from labelgen.core.errors import UserError
-from labelgen.dataset.format import BRANCHES, Dataset, Layout
+from labelgen.dataset.format import BRANCHES, Dataset, SampleLayout
 from labelgen.dataset.sample import Patch, Sample
-from labelgen.dataset.shard import Shard, Source
+from labelgen.dataset.shard import Shard, ShardSource
 from labelgen.photos.pictures import read_hdr
 from labelgen.pipeline.build import build
 from labelgen.report import gallery, report
-from labelgen.report.entries import Entry, Rows
-from labelgen.report.mosaic import AUGMENTED_COVER, PLAIN_COVER, Mosaic, places
+from labelgen.report.entries import SampleColumns, SceneEntry
+from labelgen.report.mosaic import AUGMENTED_COVER, PLAIN_COVER, Mosaic, patch_positions
 from labelgen.report.overview import rejects
 from labelgen.report.pictures import radiance_uri
-from labelgen.report.text import even, shown
+from labelgen.report.text import ellipsize, evenly_spaced
 from tests.conftest import psnr_mu
 from tests.datasets import joined
 
@@ -54,7 +54,7 @@ def fake(path: Path, names: tuple[str, ...], rejected: dict[str, str] | None = N
 
     Of the upper half a quarter each has weights of 0, 100, 200 and 255.
     """
-    layout, sources, scenes = Layout(3, SIDE, 8, "none"), [], {}
+    layout, sources, scenes = SampleLayout(3, SIDE, 8, "none"), [], {}
     weight = np.full((SIDE, SIDE), 255, np.uint8)
     weight[: SIDE // 2] = np.repeat(np.uint8([0, 100, 200, 255]), SIDE // 4)
     for k, name in enumerate(names):
@@ -67,7 +67,7 @@ def fake(path: Path, names: tuple[str, ...], rejected: dict[str, str] | None = N
                 branch = BRANCHES.index("illumination" if row % 2 else "static")
                 patch = Patch(row // 2, 0, SIDE * (row // 2), branch)
                 shard.append(Sample(np.rint(codes).astype(np.uint8), lit, weight, patch, row % 2))
-        sources.append(Source(shard_path, name, 4, EV))
+        sources.append(ShardSource(shard_path, name, 4, EV))
         frames = [{"file": f"{name}/{e}.jpg", "ev": e, "stated": e, "sha256": ""} for e in EV]
         label_figures = {
             "trusted": 1 / (1 + k),
@@ -155,9 +155,9 @@ def test_same_dataset_same_page(hostile: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["a\u202eb", "a\x1b[2Jb", "a\nb", "a\ud800b", "y" * 10**6])
 def test_texts_are_short_and_steer_nothing(text: str) -> None:
-    assert len(shown(text)) <= 161
-    assert shown(text).isprintable()
-    assert shown(text).encode()
+    assert len(ellipsize(text)) <= 161
+    assert ellipsize(text).isprintable()
+    assert ellipsize(text).encode()
 
 
 def test_radiance_survives_its_picture() -> None:
@@ -178,9 +178,9 @@ def test_mosaic_shows_the_bracket_as_it_was_taken(raw: Path, tmp_path: Path) -> 
     files = sorted((raw / "static").glob("*.tif"))
     frames = [cv2.imread(str(f), cv2.IMREAD_UNCHANGED)[..., ::-1] / 65535 for f in files]
     with Dataset(tmp_path / "out.h5") as data:
-        rows = Rows.of(data)
-        patches = places(rows, *rows.brackets["static"])
-        entry = Entry.of("static", data.header.scenes["static"])
+        rows = SampleColumns.of(data)
+        patches = patch_positions(rows, *rows.brackets["static"])
+        entry = SceneEntry.of("static", data.header.scenes["static"])
         mosaic = Mosaic.of(data, entry, patches, 10**6)
         mosaic.fill(data, patches, 1 << 30)
     assert mosaic.label.shape == truth.shape
@@ -202,9 +202,9 @@ def test_augmented_patches_lie_below_those_that_were_taken(tmp_path: Path) -> No
     with h5py.File(dataset, "r+") as file:
         file["origin"][3] = 8, SIDE // 2  # a lit patch of its own, over both others and below them
     with Dataset(dataset) as data:
-        rows = Rows.of(data)
-        patches = places(rows, *rows.brackets["a"])
-        mosaic = Mosaic.of(data, Entry.of("a", data.header.scenes["a"]), patches, 10**6)
+        rows = SampleColumns.of(data)
+        patches = patch_positions(rows, *rows.brackets["a"])
+        mosaic = Mosaic.of(data, SceneEntry.of("a", data.header.scenes["a"]), patches, 10**6)
         mosaic.fill(data, patches, 1 << 30)
     assert (mosaic.cover[:SIDE] == PLAIN_COVER).all()
     expected = np.concatenate([radiance_of(0), radiance_of(1)], 1)
@@ -247,15 +247,15 @@ def test_a_page_that_is_full_shows_fewer(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_even_keeps_few_and_spreads_many() -> None:
-    assert even([1, 2, 3], 5) == [1, 2, 3]
-    assert even(range(100), 4) == [12, 37, 62, 87]
-    assert even([], 4) == []
+    assert evenly_spaced([1, 2, 3], 5) == [1, 2, 3]
+    assert evenly_spaced(range(100), 4) == [12, 37, 62, 87]
+    assert evenly_spaced([], 4) == []
 
 
 def test_rejects_are_grouped_whatever_numbers_are_in_them() -> None:
     reasons = ["no patch is trusted: 3 % trusted", "no patch is trusted: 4 % trusted"]
     reasons += ["a.png: not a readable image (1)", "b.tif: not a readable image (2)", "other"]
-    groups = rejects([Entry(str(k), reason) for k, reason in enumerate(reasons)])
+    groups = rejects([SceneEntry(str(k), reason) for k, reason in enumerate(reasons)])
     assert [(group.kind, group.count) for group in groups] == [
         ("no patch is trusted", 2),
         ("not a readable image (…)", 2),

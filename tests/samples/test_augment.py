@@ -11,9 +11,9 @@ from labelgen.core.recipe import SSHDR, Recipe
 from labelgen.core.response import decode, encode, to_depth
 from labelgen.dataset.format import BRANCHES
 from labelgen.dataset.sample import Patch, Sample
-from labelgen.samples.augment import Labelled, draw_homography, make_samples
+from labelgen.samples.augment import LabelledBracket, draw_homography, make_samples
 from labelgen.samples.illumination import KINDS, Edge, Gain, Shape, Window, draw_gain
-from labelgen.samples.patches import grid
+from labelgen.samples.patches import grid_patches
 from labelgen.simulate import Simulated
 from tests.conftest import EV, stack_of
 
@@ -34,15 +34,15 @@ def samples(
     stack = stack_of(scene).to_depth(depth)
     radiance = np.clip(scene.truth, 0, 1)
     weight = np.full(stack.size, 255, np.uint8)
-    patches = grid(stack.size, 64, branch)
+    patches = grid_patches(stack.size, 64, branch)
     return list(
-        make_samples(Labelled(stack, radiance, weight), patches, recipe, "name", seed, depth)
+        make_samples(LabelledBracket(stack, radiance, weight), patches, recipe, "name", seed, depth)
     )
 
 
 def test_without_augmentation_every_patch_is_given_once_as_it_was_taken(tripod: Simulated) -> None:
     made = samples(tripod, PLAIN)
-    assert [s.patch for s in made] == grid(tripod.truth.shape[:2], 64, STATIC)  # type: ignore[arg-type]
+    assert [s.patch for s in made] == grid_patches(tripod.truth.shape[:2], 64, STATIC)  # type: ignore[arg-type]
     for s in made:
         at = np.s_[s.patch.y : s.patch.y + 64, s.patch.x : s.patch.x + 64]
         for frame, codes in zip(s.inputs, tripod.codes, strict=True):
@@ -186,7 +186,9 @@ def test_motion_samples_the_full_frame(tripod: Simulated) -> None:
     recipe = replace(WARPED, warp=replace(WARPED.warp, turn=0.0, zoom=0.0, tilt=0.0, shift=9.0))
     recipe = replace(recipe, patches=replace(recipe.patches, variants=6))
     weight = np.full((h, w), 255, np.uint8)
-    for s in make_samples(Labelled(stack, tripod.truth, weight), [patch], recipe, "n", 3, 16):
+    for s in make_samples(
+        LabelledBracket(stack, tripod.truth, weight), [patch], recipe, "n", 3, 16
+    ):
         frame = decode(s.inputs[2])
         errors = [
             np.abs(frame - decode(tripod.codes[2][100 + dy : 164 + dy, 120 + dx : 184 + dx])).mean()
@@ -242,15 +244,17 @@ def test_draws_depend_on_seed_bracket_patch_and_variant_alone(tripod: Simulated)
     assert any(not np.array_equal(a.inputs, b.inputs) for a, b in zip(first, other, strict=False))
     stack = stack_of(tripod)
     weight = np.full(stack.size, 255, np.uint8)
-    last = grid(stack.size, 64, STATIC)[-1:]
+    last = grid_patches(stack.size, 64, STATIC)[-1:]
     alone = list(
         make_samples(
-            Labelled(stack, np.clip(tripod.truth, 0, 1), weight), last, both, "name", 1, 16
+            LabelledBracket(stack, np.clip(tripod.truth, 0, 1), weight), last, both, "name", 1, 16
         )
     )
     assert np.array_equal(alone[-1].inputs, first[-1].inputs)
     renamed = list(
-        make_samples(Labelled(stack, np.clip(tripod.truth, 0, 1), weight), last, both, "b", 1, 16)
+        make_samples(
+            LabelledBracket(stack, np.clip(tripod.truth, 0, 1), weight), last, both, "b", 1, 16
+        )
     )
     assert not np.array_equal(renamed[-1].inputs, first[-1].inputs)
 
@@ -261,7 +265,14 @@ def test_8_bit_sources_stay_8_bit_or_widen_exactly(tripod: Simulated) -> None:
     stack = stack_of(tripod).to_depth(8)
     weight = np.full(stack.size, 255, np.uint8)
     wide = list(
-        make_samples(Labelled(stack, tripod.truth, weight), grid(stack.size, 64), PLAIN, "n", 0, 16)
+        make_samples(
+            LabelledBracket(stack, tripod.truth, weight),
+            grid_patches(stack.size, 64),
+            PLAIN,
+            "n",
+            0,
+            16,
+        )
     )
     assert np.array_equal(wide[0].inputs, to_depth(narrow[0].inputs, 16))
 
@@ -272,7 +283,9 @@ def test_modelled_frames_of_two_frame_brackets() -> None:
     stack = Stack(tuple(encode(radiance * np.float32(2.0**e), 16) for e in ev), ev, 1)
     weight = np.full((80, 80), 255, np.uint8)
     made = list(
-        make_samples(Labelled(stack, radiance, weight), [Patch(0, 8, 8, STATIC)], LIT, "n", 0, 16)
+        make_samples(
+            LabelledBracket(stack, radiance, weight), [Patch(0, 8, 8, STATIC)], LIT, "n", 0, 16
+        )
     )
     assert made[0].inputs.shape == (2, 64, 64, 3)
     assert BRANCHES[made[0].patch.branch] == "illumination"

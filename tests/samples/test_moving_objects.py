@@ -11,13 +11,13 @@ from labelgen.core.response import Stored, decode, encode
 from labelgen.dataset.format import BRANCHES
 from labelgen.dataset.sample import Sample
 from labelgen.labels.label import make_label
-from labelgen.labels.motion import variance
-from labelgen.samples.augment import Labelled, make_samples
-from labelgen.samples.compose import Laid, composed, lay, streak
-from labelgen.samples.motion_stats import NO_MOVES, Moves, measure_moves
-from labelgen.samples.moving_objects import Piece, Scene, draw_pieces
-from labelgen.samples.patches import grid
-from labelgen.samples.shapes import outline
+from labelgen.labels.motion import noise_variance
+from labelgen.samples.augment import LabelledBracket, make_samples
+from labelgen.samples.compose import Layer, composite, motion_blur_kernel, render_layer
+from labelgen.samples.motion_stats import NO_MOTION, MotionStats, measure_motion
+from labelgen.samples.moving_objects import Background, MovingObject, draw_moving_objects
+from labelgen.samples.patches import grid_patches
+from labelgen.samples.shapes import draw_outline
 from labelgen.simulate import Simulated
 from tests.conftest import EV, stack_of
 
@@ -34,18 +34,22 @@ PIECES = BRANCHES.index("pieces")
 
 
 def samples(
-    scene: Simulated, recipe: Recipe, weight: int = 255, seed: int = 0, moves: Moves = NO_MOVES
+    scene: Simulated,
+    recipe: Recipe,
+    weight: int = 255,
+    seed: int = 0,
+    moves: MotionStats = NO_MOTION,
 ) -> list[Sample]:
     stack = stack_of(scene)
     trust = np.full(stack.size, weight, np.uint8)
-    labelled = Labelled(stack, np.clip(scene.truth, 0, 1), trust, moves)
-    return list(make_samples(labelled, grid(stack.size, SIDE, 0), recipe, "name", seed, 16))
+    labelled = LabelledBracket(stack, np.clip(scene.truth, 0, 1), trust, moves)
+    return list(make_samples(labelled, grid_patches(stack.size, SIDE, 0), recipe, "name", seed, 16))
 
 
-def scene_of(label: np.ndarray, reference: int = 1) -> Scene:
+def scene_of(label: np.ndarray, reference: int = 1) -> Background:
     trust = np.full(label.shape[:2], 255, np.uint8)
     clips = label.max(-1) >= 2.0 ** -EV[reference]
-    return Scene(label, clips, label, trust, EV, reference)
+    return Background(label, clips, label, trust, EV, reference)
 
 
 def test_every_sample_has_pieces_that_differ_from_frame_to_frame(tripod: Simulated) -> None:
@@ -64,7 +68,7 @@ def test_the_reference_shows_what_the_label_says(tripod: Simulated) -> None:
     for s in samples(tripod, LAID):
         label, light = s.label.astype(np.float32), decode(s.inputs[1])
         expected = np.minimum(label * 2.0 ** EV[1], 1)
-        sigma = np.sqrt(variance(expected, Stored(bits=16), DEFAULT.noise)) + 2e-3 * expected
+        sigma = np.sqrt(noise_variance(expected, Stored(bits=16), DEFAULT.noise)) + 2e-3 * expected
         below = (expected < 0.9) & (expected > 0)
         # Simulated frames have less noise than the recipe assumes, so 5 sigmas are ample.
         assert (np.abs(light - expected)[below] < 5 * sigma[below]).mean() > 0.999
@@ -103,7 +107,8 @@ def test_pieces_lie_over_what_the_reference_clips() -> None:
     for share in (0.0, 1.0):
         settings = replace(DEFAULT.pieces, at_clipped=share, most=1, size_high=0.4)
         laid = [
-            lay(draw_pieces(rng, scene, NO_MOVES, settings), 1, scene, settings) for _ in range(150)
+            render_layer(draw_moving_objects(rng, scene, NO_MOTION, settings), 1, scene, settings)
+            for _ in range(150)
         ]
         cover = np.mean([1 - view.passes[..., 0] for view in laid], 0)
         covers[share] = cover[:, 32:].mean() / cover.mean()
@@ -120,13 +125,13 @@ def test_the_noise_of_pieces_is_that_of_real_pixels(depth: int, level: float, co
     rounding = stored.code_width(flat) ** 2 / 12
 
     def real(exact: bool = False) -> np.ndarray:
-        spread = np.sqrt(np.maximum(variance(flat, stored, DEFAULT.noise) - rounding, 0))
+        spread = np.sqrt(np.maximum(noise_variance(flat, stored, DEFAULT.noise) - rounding, 0))
         return encode(flat + rng.standard_normal(flat.shape, np.float32) * spread, depth)
 
     passes = np.full((160, 160, 1), 1 - cover, np.float32)
-    laid = Laid(flat * np.float32(cover), passes, np.ones_like(passes))
+    laid = Layer(flat * np.float32(cover), passes, np.ones_like(passes))
     behind = flat, np.ones((160, 160), bool)
-    out = composed(rng, real(), laid, 0.0, behind, stored, DEFAULT.noise)
+    out = composite(rng, real(), laid, 0.0, behind, stored, DEFAULT.noise)
     assert out.dtype == (np.uint8 if depth == 8 else np.uint16)
     taken, made = decode(real()), decode(out)
     assert made.std() == pytest.approx(taken.std(), rel=0.1)
@@ -141,7 +146,7 @@ def test_a_frame_clips_what_a_piece_shows_above_its_clip() -> None:
     behind = light * 0, np.ones((32, 32), bool)
     args = (behind, Stored(bits=16), DEFAULT.noise)
     rng = np.random.default_rng(0)
-    short, long = (composed(rng, codes, Laid(light, 0 * ones, ones), ev, *args) for ev in (0, 3))
+    short, long = (composite(rng, codes, Layer(light, 0 * ones, ones), ev, *args) for ev in (0, 3))
     assert decode(short).mean() == pytest.approx(0.5, rel=0.01)
     assert (long == 65535).all()
 
@@ -150,21 +155,21 @@ def test_soft_edges_over_what_clips_let_the_label_through() -> None:
     codes = np.full((32, 32, 3), 65535, np.uint16)
     label = np.full((32, 32, 3), 0.8, np.float32)  # 3.2 times the clip of a frame of 2 EV
     half, ones = np.full((32, 32, 1), 0.25, np.float32), np.ones((32, 32, 1), np.float32)
-    laid = Laid(np.zeros_like(label), half, ones)
+    laid = Layer(np.zeros_like(label), half, ones)
     rng, known = np.random.default_rng(0), np.ones((32, 32), bool)
-    out = composed(rng, codes, laid, 2.0, (label, known), Stored(bits=16), DEFAULT.noise)
+    out = composite(rng, codes, laid, 2.0, (label, known), Stored(bits=16), DEFAULT.noise)
     assert decode(out).mean() == pytest.approx(0.8, rel=0.01)
 
 
 def test_shadows_darken_what_is_known_and_no_lamps() -> None:
     label = np.full((32, 32, 3), 0.8, np.float32)
     ones = np.ones((32, 32, 1), np.float32)
-    laid = Laid(0 * label, ones, 0.25 * ones)
+    laid = Layer(0 * label, ones, 0.25 * ones)
     stored, noise, rng = Stored(bits=16), DEFAULT.noise, np.random.default_rng(0)
     dim, bright = encode(np.full_like(label, 0.4), 16), np.full(label.shape, 65535, np.uint16)
     for codes, known, expected in ((dim, False, 0.1), (bright, True, 0.8), (bright, False, 1.0)):
         behind = label, np.full((32, 32), known)
-        out = decode(composed(rng, codes, laid, 2.0, behind, stored, noise))
+        out = decode(composite(rng, codes, laid, 2.0, behind, stored, noise))
         assert out.mean() == pytest.approx(expected, rel=0.01)
 
 
@@ -176,14 +181,16 @@ def test_a_piece_moves_along_its_velocity_and_stands_in_the_reference() -> None:
     poses = tuple(
         np.array([[1, 0, 8 - (64 + 10 * k)], [0, 1, 8 - (60 - 5 * k)]]) for k in (-1, 0, 1)
     )
-    piece = Piece(light, poses, np.zeros((3, 4, 4, 2), np.float32), np.array([10.0, -5.0]), None)
+    piece = MovingObject(
+        light, poses, np.zeros((3, 4, 4, 2), np.float32), np.array([10.0, -5.0]), None
+    )
     for i, (x, y) in enumerate(((54, 65), (64, 60), (74, 55))):
-        cover = 1 - lay([piece], i, scene, settings).passes[..., 0]
+        cover = 1 - render_layer([piece], i, scene, settings).passes[..., 0]
         assert cover.sum() == pytest.approx(25)
         ys, xs = np.nonzero(cover)
         assert (xs.mean(), ys.mean()) == pytest.approx((x, y))
     blurred = replace(settings, blur=0.5)
-    cover = [1 - lay([piece], i, scene, blurred).passes[..., 0] for i in range(3)]
+    cover = [1 - render_layer([piece], i, scene, blurred).passes[..., 0] for i in range(3)]
     widths = [int((c.max(0) > 0.02).sum()) for c in cover]
     assert widths[0] < widths[1] < widths[2]
     assert all(c.sum() == pytest.approx(25, rel=1e-3) for c in cover)
@@ -194,14 +201,16 @@ def test_later_pieces_hide_earlier_ones() -> None:
     pose = (np.array([[1.0, 0, 0], [0, 1, 0]]),) * 3
     dark, light = (np.ones((32, 32, 4), np.float32) * (*(v,) * 3, 1) for v in (0.1, 0.9))
     still = np.zeros((3, 4, 4, 2), np.float32)
-    pieces = [Piece(t.astype(np.float32), pose, still, np.zeros(2), None) for t in (dark, light)]
-    assert np.allclose(lay(pieces, 1, scene, DEFAULT.pieces).light, 0.9)
-    assert np.allclose(lay(pieces[::-1], 1, scene, DEFAULT.pieces).light, 0.1)
+    pieces = [
+        MovingObject(t.astype(np.float32), pose, still, np.zeros(2), None) for t in (dark, light)
+    ]
+    assert np.allclose(render_layer(pieces, 1, scene, DEFAULT.pieces).light, 0.9)
+    assert np.allclose(render_layer(pieces[::-1], 1, scene, DEFAULT.pieces).light, 0.1)
 
 
 @pytest.mark.parametrize("way", [(3.0, 0.0), (0.0, -7.5), (4.0, 4.0), (80.0, 0.0)])
 def test_streaks_are_centred_and_as_long_as_the_way(way: tuple[float, float]) -> None:
-    kernel = streak(np.array(way))
+    kernel = motion_blur_kernel(np.array(way))
     ys, xs = np.mgrid[: len(kernel), : len(kernel)] - len(kernel) // 2
     assert kernel.sum() == pytest.approx(1, abs=1e-5)
     assert abs((kernel * xs).sum()) < 1e-4
@@ -216,7 +225,7 @@ def test_outlines_are_closed_soft_and_inside(thin: bool) -> None:
     shares = []
     for size in (8, 20, 61, 90):
         for _ in range(20):
-            cover = outline(rng, size, thin)
+            cover = draw_outline(rng, size, thin)
             assert cover.shape == (size, size)
             assert cover.min() >= 0
             assert cover.max() <= 1 + 1e-6
@@ -226,11 +235,13 @@ def test_outlines_are_closed_soft_and_inside(thin: bool) -> None:
 
 
 def test_sizes_and_speeds_are_those_of_the_bracket(tripod: Simulated) -> None:
-    moves = Moves(np.array([30.0], np.float32), np.array([11.0], np.float32))
+    moves = MotionStats(np.array([30.0], np.float32), np.array([11.0], np.float32))
     settings = replace(DEFAULT.pieces, measured=1.0)
     scene = scene_of(np.clip(tripod.truth, 0, 1)[:128, :128])
     drawn = [
-        p for s in range(30) for p in draw_pieces(np.random.default_rng(s), scene, moves, settings)
+        p
+        for s in range(30)
+        for p in draw_moving_objects(np.random.default_rng(s), scene, moves, settings)
     ]
     sizes, speeds = zip(*((len(p.light), np.hypot(*p.velocity)) for p in drawn), strict=True)
     assert 21 <= min(sizes) <= max(sizes) <= 43
@@ -248,12 +259,12 @@ def test_measured_speeds_are_those_of_what_moves(tripod: Simulated) -> None:
         view[100:154, x : x + 54] = encode(np.float32(2.0 ** EV[i] / 16) * texture, 16)
         codes.append(view)
     stack = Stack(tuple(codes), EV, 1)
-    moves = measure_moves(stack, make_label(stack, DEFAULT))
+    moves = measure_motion(stack, make_label(stack, DEFAULT))
     assert len(moves.sizes) >= 1
     assert np.median(moves.speeds) == pytest.approx(6, abs=1.5)
     assert np.median(moves.sizes) < 80
     still = stack_of(tripod)
-    assert len(measure_moves(still, make_label(still, DEFAULT)).sizes) <= 1
+    assert len(measure_motion(still, make_label(still, DEFAULT)).sizes) <= 1
 
 
 def test_pieces_depend_on_the_seed_alone(tripod: Simulated) -> None:
@@ -267,7 +278,7 @@ def test_pieces_depend_on_the_seed_alone(tripod: Simulated) -> None:
 def test_8_bit_frames_stay_on_their_codes(tripod: Simulated) -> None:
     stack = stack_of(tripod).to_depth(8)
     weight = np.full(stack.size, 255, np.uint8)
-    labelled = Labelled(stack, np.clip(tripod.truth, 0, 1), weight)
-    made = list(make_samples(labelled, grid(stack.size, SIDE)[:6], LAID, "n", 0, 8))
+    labelled = LabelledBracket(stack, np.clip(tripod.truth, 0, 1), weight)
+    made = list(make_samples(labelled, grid_patches(stack.size, SIDE)[:6], LAID, "n", 0, 8))
     assert made[0].inputs.dtype == np.uint8
     assert any(s.patch.branch == PIECES for s in made)

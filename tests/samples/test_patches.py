@@ -7,7 +7,13 @@ import numpy as np
 from labelgen.core.recipe import DEFAULT, SSHDR, Recipe
 from labelgen.dataset.format import BRANCHES
 from labelgen.labels.label import Label, make_label
-from labelgen.samples.patches import between, choose, grid, most_samples, variants
+from labelgen.samples.patches import (
+    choose_patches,
+    grid_patches,
+    half_cell_patches,
+    most_samples,
+    sample_count,
+)
 from labelgen.simulate import Simulated
 from tests.conftest import stack_of
 
@@ -19,40 +25,40 @@ def label_of(scene: Simulated, recipe: Recipe = SMALL) -> Label:
 
 
 def test_patches_between_lie_half_a_cell_off_and_inside() -> None:
-    on_grid = grid((300, 400), 64)
-    off = between(on_grid)
+    on_grid = grid_patches((300, 400), 64)
+    off = half_cell_patches(on_grid)
     assert [p.index for p in [*on_grid, *off]] == list(range(len(on_grid) + len(off)))
     assert len(off) == (5 - 1) * (7 - 1)
     assert all(0 <= p.y <= 300 - 64 and 0 <= p.x <= 400 - 64 for p in off)
     assert not {(p.y, p.x) for p in off} & {(p.y, p.x) for p in on_grid}
-    assert between(grid((64, 64), 64)) == []
+    assert half_cell_patches(grid_patches((64, 64), 64)) == []
 
 
 def test_hard_patches_are_kept_and_ordinary_ones_thinned_out(dynamic: Simulated) -> None:
     label = label_of(dynamic)
-    on_grid = len(grid(label.weight.shape, 64))  # type: ignore[arg-type]
-    chosen = choose(label, SMALL)
+    on_grid = len(grid_patches(label.weight.shape, 64))  # type: ignore[arg-type]
+    chosen = choose_patches(label, SMALL)
     assert len({p.index for p in chosen}) == len(chosen)
     assert [p.index for p in chosen] == sorted(p.index for p in chosen)
     assert all(p.hard for p in chosen if p.index >= on_grid)
     assert {p.hard for p in chosen} == {True, False}
     everything = replace(SMALL, patches=replace(SMALL.patches, ordinary=1.0))
     nothing = replace(SMALL, patches=replace(SMALL.patches, ordinary=0.0))
-    hard = choose(label, nothing)
+    hard = choose_patches(label, nothing)
     assert hard == [p for p in chosen if p.hard]
-    ordinary = len(choose(label, everything)) - len(hard)
+    ordinary = len(choose_patches(label, everything)) - len(hard)
     assert len(chosen) - len(hard) == round(SMALL.patches.ordinary * ordinary)
-    assert choose(label, SMALL) == chosen
+    assert choose_patches(label, SMALL) == chosen
 
 
 def test_hard_patches_hold_more_motion_and_borders_of_clipping(dynamic: Simulated) -> None:
     label = label_of(dynamic)
     everything = replace(SMALL, patches=replace(SMALL.patches, ordinary=1.0))
     shares: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
-    for p in choose(label, everything):
+    for p in choose_patches(label, everything):
         at = np.s_[p.y : p.y + 64, p.x : p.x + 64]
         clips = float(label.clipped[at].mean())
-        shares[p.hard].append((float((~label.still[at]).mean()), min(clips, 1 - clips)))
+        shares[p.hard].append((float((~label.static[at]).mean()), min(clips, 1 - clips)))
     hard, ordinary = (np.mean(shares[k], 0) for k in (True, False))
     assert (hard > 1.5 * ordinary).all()
 
@@ -60,14 +66,14 @@ def test_hard_patches_hold_more_motion_and_borders_of_clipping(dynamic: Simulate
 def test_patches_that_are_not_trusted_are_left_out(dynamic: Simulated) -> None:
     label = label_of(dynamic)
     blind = replace(label, weight=np.zeros_like(label.weight))
-    assert choose(blind, SMALL) == []
-    assert {BRANCHES[p.branch] for p in choose(label, SMALL)} == {"static", "reference"}
+    assert choose_patches(blind, SMALL) == []
+    assert {BRANCHES[p.branch] for p in choose_patches(label, SMALL)} == {"static", "reference"}
 
 
 def test_the_published_method_takes_one_patch_a_cell(dynamic: Simulated) -> None:
-    chosen = choose(label_of(dynamic, SSHDR), SSHDR)
+    chosen = choose_patches(label_of(dynamic, SSHDR), SSHDR)
     assert not any(p.hard for p in chosen)
-    assert all(variants(p, SSHDR.patches) == SSHDR.patches.variants for p in chosen)
+    assert all(sample_count(p, SSHDR.patches) == SSHDR.patches.variants for p in chosen)
 
 
 def test_no_frame_gives_more_samples_than_room_is_kept_for(dynamic: Simulated) -> None:
@@ -75,5 +81,5 @@ def test_no_frame_gives_more_samples_than_room_is_kept_for(dynamic: Simulated) -
     everything = replace(SMALL, patches=replace(SMALL.patches, ordinary=1.0, hard=0.0))
     size = label.weight.shape[:2]
     for recipe in (SMALL, everything):
-        made = sum(variants(p, recipe.patches) for p in choose(label, recipe))
+        made = sum(sample_count(p, recipe.patches) for p in choose_patches(label, recipe))
         assert made <= most_samples((size[0], size[1]), 64, recipe.patches)

@@ -19,13 +19,13 @@ from click.testing import CliRunner
 from labelgen.cli import main
 from labelgen.core.errors import UserError
 from labelgen.core.files import sha256
-from labelgen.dataset.format import Dataset, attributes_digest, info, read_header
+from labelgen.dataset.format import Dataset, attributes_digest, info, read_dataset_header
 from labelgen.dataset.verify import verify
 from labelgen.discovery.groups_file import read_groups
 from labelgen.pipeline.build import build
 from labelgen.pipeline.label_bracket import label
 from labelgen.share.card import card, croissant
-from labelgen.share.facts import Facts
+from labelgen.share.card_metadata import CardMetadata
 from labelgen.share.merge import merge
 from labelgen.share.pack import pack
 from labelgen.share.split import split
@@ -35,7 +35,9 @@ from tests.conftest import EV, make_scene
 from tests.share.test_share import rows
 
 SIZE = 144, 208
-SHARED = Facts(license="CC-BY-4.0", origin="taken by the authors", people="none", date="2026-01-31")
+SHARED = CardMetadata(
+    license="CC-BY-4.0", origin="taken by the authors", people="none", date="2026-01-31"
+)
 
 
 @pytest.fixture(scope="module")
@@ -143,13 +145,13 @@ def test_checksums_and_croissant_say_the_same_of_all_files(dataset: Path) -> Non
 @pytest.mark.parametrize(
     ("facts", "first"),
     [
-        (Facts(), "> **Not ready to be shared: no license and no origin stated.**"),
-        (Facts(license="MIT"), "> **Not ready to be shared: no origin stated.**"),
-        (Facts(origin="mine"), "> **Not ready to be shared: no license stated.**"),
+        (CardMetadata(), "> **Not ready to be shared: no license and no origin stated.**"),
+        (CardMetadata(license="MIT"), "> **Not ready to be shared: no origin stated.**"),
+        (CardMetadata(origin="mine"), "> **Not ready to be shared: no license stated.**"),
     ],
 )
 def test_a_card_without_licence_or_origin_says_so_first(
-    dataset: Path, facts: Facts, first: str
+    dataset: Path, facts: CardMetadata, first: str
 ) -> None:
     card(dataset, facts)
     assert (dataset.parent / "README.md").read_text().splitlines()[0].startswith(first)
@@ -191,7 +193,7 @@ def test_what_a_stranger_wrote_stays_text(dataset: Path) -> None:
         file.attrs["citation"] = evil
         digests = json.loads(file.attrs["digests"]) | {"attributes": attributes_digest(file)}
         file.attrs["digests"] = json.dumps(digests)
-    card(dataset, Facts(license=evil, origin=evil, title=evil))
+    card(dataset, CardMetadata(license=evil, origin=evil, title=evil))
     text = (dataset.parent / "README.md").read_text()
     prose = "\n".join(line for line in text.splitlines() if not line.startswith("    "))
     assert "\x1b" not in text
@@ -221,7 +223,7 @@ def test_cards_of_split_and_merged_datasets_say_where_these_are_from(
     assert "Brackets that were left out on purpose: 3, by `private/`, `./s0/`, `s1`" in text
     assert "Labels are of several kinds" in text
     assert not (tmp_path / "m" / "recipe.toml").exists()
-    [step] = read_header(merged).derived
+    [step] = read_dataset_header(merged).derived
     assert [s["by"] for s in step["of"][0]["derived"]] == ["split"]
 
 
@@ -252,12 +254,12 @@ def test_an_interrupted_card_leaves_no_checksums_that_are_wrong(
     with monkeypatch.context() as patch:
         patch.setattr("labelgen.share.card.write_json", full)
         with pytest.raises(OSError, match="No space"):
-            card(dataset, Facts(title="other"), overwrite=True)
+            card(dataset, CardMetadata(title="other"), overwrite=True)
     assert not (dataset.parent / "SHA256SUMS").exists()
 
 
 def test_croissant_has_no_empty_fields() -> None:
-    said = croissant(Facts(title="t", summary="s"), [])
+    said = croissant(CardMetadata(title="t", summary="s"), [])
     assert all(value for name, value in said.items() if name != "distribution")
 
 
@@ -296,9 +298,9 @@ def test_masks_are_noted_and_labels_leave_them_out(tmp_path: Path, recipe: Path)
     build(tmp_path / "raw", tmp_path / "seen.h5", recipe=str(recipe), jobs=1)
     cv2.imwrite(str(mask), masked)
     build(tmp_path / "raw", tmp_path / "out.h5", recipe=str(recipe), jobs=1)
-    header = read_header(tmp_path / "out.h5")
+    header = read_dataset_header(tmp_path / "out.h5")
     assert header.scenes["x"]["masks"] == [{"file": "mask.png", "sha256": sha256(mask)}]
-    assert header.fingerprint != read_header(tmp_path / "seen.h5").fingerprint
+    assert header.fingerprint != read_dataset_header(tmp_path / "seen.h5").fingerprint
     card(tmp_path / "out.h5", SHARED)
     assert (
         "Brackets with masks, under which nothing was taken: 1."

@@ -20,16 +20,16 @@ from click.testing import CliRunner
 
 from labelgen.cli import main
 from labelgen.core.errors import UserError
-from labelgen.core.files import sha256, take
+from labelgen.core.files import sha256, try_lock
 from labelgen.dataset.format import info
 from labelgen.dataset.verify import verify
 from labelgen.pipeline.build import build
 from labelgen.share import catalog, remote
 from labelgen.share.card import card
-from labelgen.share.facts import Facts
+from labelgen.share.card_metadata import CardMetadata
 from labelgen.share.get import get
-from labelgen.share.offer import look
 from labelgen.share.remote import place_of
+from labelgen.share.remote_manifest import read_remote_manifest
 from tests.hostile import dataset as make_dataset
 
 
@@ -103,7 +103,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = make_dataset(folder, parts=3)
     for shard in folder.glob("*.shard"):
         shard.unlink()
-    card(path, Facts(license="CC0-1.0", origin="random numbers", people="none"))
+    card(path, CardMetadata(license="CC0-1.0", origin="random numbers", people="none"))
     return folder
 
 
@@ -113,7 +113,7 @@ def large(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("large") / "out.h5"
     build(raw, path, jobs=1, limit=1)
     path.with_name("out.times.json").unlink()
-    card(path, Facts(license="CC0-1.0", origin="simulated", people="none"))
+    card(path, CardMetadata(license="CC0-1.0", origin="simulated", people="none"))
     return path.parent
 
 
@@ -365,7 +365,7 @@ def test_the_checksum_of_the_checksums_can_be_told(server: Server, tmp_path: Pat
     right = sha256(server.folder / "SHA256SUMS")
     get(server.address, tmp_path / "mine", sums_sha256=right.upper())
     with pytest.raises(UserError, match="another SHA-256 than expected"):
-        look(server.address, "0" * 64)
+        read_remote_manifest(server.address, "0" * 64)
 
 
 def test_files_of_users_are_not_overwritten(server: Server, tmp_path: Path) -> None:
@@ -417,7 +417,7 @@ def test_the_place_is_the_folder_of_an_address(given: str, place: str) -> None:
 )
 def test_what_is_no_place_is_refused(given: str) -> None:
     with pytest.raises(UserError, match=r"expected|neither"):
-        look(given)
+        read_remote_manifest(given)
 
 
 def two_datasets(server: Server) -> None:
@@ -434,7 +434,7 @@ def test_a_folder_of_two_datasets_is_refused(server: Server, tmp_path: Path) -> 
     with pytest.raises(UserError, match="offers 2 datasets in one folder"):
         get(server.address, tmp_path / "mine")
     with pytest.raises(UserError, match=r"SHA256SUMS does not list 'c.h5'"):
-        look(server.address + "c.h5")
+        read_remote_manifest(server.address + "c.h5")
 
 
 def test_a_dataset_that_is_shorter_than_its_card_says(server: Server, tmp_path: Path) -> None:
@@ -462,7 +462,7 @@ def test_two_at_once_do_not_write_one_file(server: Server, tmp_path: Path) -> No
     (tmp_path / "mine").mkdir()
     begun = tmp_path / "mine" / "out-00000-of-00003.h5.part"
     with begun.open("ab") as held:
-        assert take(held.fileno())
+        assert try_lock(held.fileno())
         with pytest.raises(UserError, match="another 'labelgen get' is fetching it"):
             get(server.address, tmp_path / "mine")
     get(server.address, tmp_path / "mine")
@@ -482,10 +482,10 @@ def test_names_of_the_catalogue(
     monkeypatch.chdir(tmp_path)
     assert get("mine") == Path("mine/out.h5")
     with pytest.raises(UserError, match=r"theirs: nobody offers it .*https://h.org.*build.sh"):
-        look("theirs")
+        read_remote_manifest("theirs")
     (known / "set.toml").write_text('title = "t"\nget = "data"\nsums_sha256 = "00"\n')
     with pytest.raises(UserError, match="another SHA-256"):
-        look("mine")
+        read_remote_manifest("mine")
     (known / "set.toml").write_text("title = 3\n")
     with pytest.raises(UserError, match="not the entry of a dataset"):
-        look("mine")
+        read_remote_manifest("mine")

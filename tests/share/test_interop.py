@@ -24,7 +24,7 @@ from labelgen.dataset.format import Dataset
 from labelgen.photos.pictures import read_hdr
 from labelgen.pipeline.build import build
 from labelgen.share.card import card
-from labelgen.share.facts import Facts
+from labelgen.share.card_metadata import CardMetadata
 from labelgen.share.layouts import export
 
 
@@ -117,7 +117,9 @@ def test_hugging_face_datasets(dataset: Path, tmp_path: Path) -> None:
 
 def test_mlcroissant(dataset: Path) -> None:
     mlcroissant = pytest.importorskip("mlcroissant", reason="pip install 'labelgen[interop]'")
-    card(dataset, Facts(license="CC0-1.0", origin="simulated", people="none"), overwrite=True)
+    card(
+        dataset, CardMetadata(license="CC0-1.0", origin="simulated", people="none"), overwrite=True
+    )
     found = mlcroissant.Dataset(jsonld=str(dataset.parent / "croissant.json"))
     assert not found.metadata.ctx.issues.errors
     assert {f.id for f in found.metadata.distribution} == {"out.h5", "README.md", "recipe.toml"}

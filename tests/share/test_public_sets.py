@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 import pytest
 
-from labelgen.dataset.format import read_header
+from labelgen.dataset.format import read_dataset_header
 from labelgen.dataset.verify import verify
 from labelgen.photos.pictures import write_exr, write_hdr
 from labelgen.share.get import get
@@ -334,7 +334,7 @@ def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_own_example_can_be_fetched_by_its_name(tmp_path: Path) -> None:
     fetched = get("simulated", tmp_path / "mine")
     assert verify(fetched) == []
-    assert read_header(fetched).license == named("simulated")["terms"]
+    assert read_dataset_header(fetched).license == named("simulated")["terms"]
     total = sum(p.stat().st_size for p in (DATASETS / "simulated" / "data").iterdir())
     assert total < 1e6
 
@@ -342,7 +342,7 @@ def test_the_own_example_can_be_fetched_by_its_name(tmp_path: Path) -> None:
 def test_the_own_example_is_built_again(rebuilt: Path) -> None:
     """Byte for byte with the same versions on the same kind of processor; else nearly the same."""
     published = DATASETS / "simulated" / "data" / "simulated.h5"
-    mine, theirs = read_header(rebuilt), read_header(published)
+    mine, theirs = read_dataset_header(rebuilt), read_dataset_header(published)
     if mine.generator == theirs.generator and processor() == named("simulated")["processor"]:
         assert mine.fingerprint == theirs.fingerprint
         assert rebuilt.read_bytes() == published.read_bytes()

@@ -18,13 +18,13 @@ from labelgen.core.bracket import Stack
 from labelgen.core.errors import UserError
 from labelgen.core.files import sha256
 from labelgen.core.recipe import Patches, Recipe, load_recipe
-from labelgen.dataset.format import COLUMNS, IMAGES, Dataset, info, read_header
-from labelgen.dataset.scene_hash import alike, looks
+from labelgen.dataset.format import COLUMNS, IMAGES, Dataset, info, read_dataset_header
+from labelgen.dataset.scene_hash import scene_hash, similar_scenes
 from labelgen.dataset.verify import verify
 from labelgen.pipeline.build import build
 from labelgen.share.merge import merge
 from labelgen.share.pack import pack
-from labelgen.share.sample import in_turn, sample
+from labelgen.share.sample import round_robin, sample
 from labelgen.share.split import scenes_of, split
 from labelgen.simulate import Simulated, write_bracket
 from tests.conftest import EV, make_scene
@@ -100,15 +100,15 @@ def test_split_and_merged_again_all_samples_are_there(whole: Path, tmp_path: Pat
     assert rows(tmp_path / "both.h5") == rows(training) | rows(validation) == rows(whole)
     for path in (training, validation, tmp_path / "both.h5"):
         assert verify(path) == []
-    header = read_header(training)
+    header = read_dataset_header(training)
     assert sorted(header.scenes) == sorted(n for scene in sides["training"] for n in scene)
     assert header.license == "CC0-1.0"
     assert [step["by"] for step in header.derived] == ["split"]
     assert info(training)["derived"] == "split of out.h5"
     assert info(tmp_path / "both.h5")["derived"] == "merge of train.h5, val.h5"
     assert info(whole)["derived"] == ""
-    assert header.derived[0]["of"][0]["fingerprint"] == read_header(whole).fingerprint
-    assert read_header(training).fingerprint != read_header(validation).fingerprint
+    assert header.derived[0]["of"][0]["fingerprint"] == read_dataset_header(whole).fingerprint
+    assert read_dataset_header(training).fingerprint != read_dataset_header(validation).fingerprint
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -123,7 +123,7 @@ def test_a_scene_that_was_taken_twice_is_on_one_side(
 
 
 def test_names_and_shared_photos_tell_scenes_as_well(whole: Path) -> None:
-    header = read_header(whole)
+    header = read_dataset_header(whole)
     for scene in header.scenes.values():
         del scene["looks"]
     names = ["a_1", "a_2", "b", "c"]
@@ -135,11 +135,11 @@ def test_names_and_shared_photos_tell_scenes_as_well(whole: Path) -> None:
 
 def test_what_looks_alike_does_not_depend_on_exposure(handheld: Simulated) -> None:
     other = make_scene(12)
-    codes = [looks(c) for c in (*handheld.codes, *other.codes)]
-    connected = {frozenset(pair) for pair in alike(codes)}
+    codes = [scene_hash(c) for c in (*handheld.codes, *other.codes)]
+    connected = {frozenset(pair) for pair in similar_scenes(codes)}
     assert all(a // 3 == b // 3 for a, b in connected)
     assert frozenset({0, 1}) in connected or frozenset({1, 2}) in connected
-    assert alike([codes[0]] * 3) == [(0, 1), (0, 2)]
+    assert similar_scenes([codes[0]] * 3) == [(0, 1), (0, 2)]
 
 
 def test_merging_keeps_apart_what_has_the_same_name(photos: Path, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_merging_keeps_apart_what_has_the_same_name(photos: Path, tmp_path: Path
     build(other, tmp_path / "two.h5", recipe=small("selfhdr"), jobs=1, compress="gzip")
     merge([tmp_path / "one.h5", tmp_path / "two.h5"], tmp_path / "both.h5")
     assert verify(tmp_path / "both.h5") == []
-    header = read_header(tmp_path / "both.h5")
+    header = read_dataset_header(tmp_path / "both.h5")
     assert set(header.scenes) == {"one/a_1", "one/a_2", "one/b", "two/b"}
     assert header.license == "one.h5: CC0-1.0; two.h5: not stated"
     recipes = [of["recipe"]["name"] for of in header.derived[0]["of"]]
@@ -207,7 +207,7 @@ def test_a_sample_shows_every_branch_and_is_small(
 
 def test_the_first_rows_of_a_sample_are_spread() -> None:
     branches = np.repeat(np.arange(2, dtype=np.uint8), [900, 100])
-    order = list(in_turn(branches))
+    order = list(round_robin(branches))
     assert sorted(order) == list(range(1000))
     first = np.array([row for row in order[:20] if row < 900])
     assert len(first) == 10
@@ -260,7 +260,7 @@ def test_an_unfinished_build_is_kept(whole: Path, tmp_path: Path) -> None:
 def test_notes_that_nobody_could_read_are_not_written(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("labelgen.share.remake.MOST_TEXT", 500)
+    monkeypatch.setattr("labelgen.share.derive.MAX_TEXT", 500)
     with pytest.raises(UserError, match=r"what it would note .* has"):
         pack(whole, tmp_path / "out.h5")
     assert list(tmp_path.iterdir()) == []

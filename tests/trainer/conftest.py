@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from labelgen.core.response import encode
-from labelgen.dataset.format import Layout
+from labelgen.dataset.format import SampleLayout
 from labelgen.dataset.sample import Patch, Sample
-from labelgen.dataset.shard import Shard, Source
+from labelgen.dataset.shard import Shard, ShardSource
 from labelgen.dataset.writer import part_name, write_index
 from labelgen.photos.pictures import write_hdr
 from tests.datasets import joined
@@ -73,7 +73,7 @@ def make_dataset(tmp_path: Path) -> MakeDataset:
         fingerprint: str = "f" * 64,
     ) -> Path:
         rng = np.random.default_rng(7)
-        layout = Layout(len(evs), patch, depth)
+        layout = SampleLayout(len(evs), patch, depth)
         sources = []
         for i in range(4):
             rows = samples // 4
@@ -87,7 +87,7 @@ def make_dataset(tmp_path: Path) -> MakeDataset:
                     weight = rng.integers(0, 256, (patch, patch)).astype(np.uint8)
                     at = Patch(k, 0, k * patch, 0)
                     shard.append(Sample(codes, label.astype(np.float16), weight, at, 0))
-            sources.append(Source(shard_path, f"scene{i}", rows, tuple(evs)))
+            sources.append(ShardSource(shard_path, f"scene{i}", rows, tuple(evs)))
         path, head = tmp_path / name, attributes(len(evs), reference, patch, fingerprint)
         if parts == 1:
             joined(sources, path, layout, head, 8)

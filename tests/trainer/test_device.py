@@ -14,7 +14,7 @@ from labelgen.core.errors import UserError
 from tests.trainer.conftest import MakeDataset
 from trainer import device as devices
 from trainer.data.dataset import PatchDataset
-from trainer.data.prefetch import feed
+from trainer.data.prefetch import prefetch_batches
 
 CUDA = torch.device("cuda", 0)
 
@@ -91,7 +91,7 @@ def test_batches_through_pinned_memory_are_their_rows(
     wanted = [np.random.default_rng(k).integers(0, 12, 3) for k in range(9)]
     with PatchDataset(make_dataset()) as data:
         for rows, batch in zip(
-            wanted, feed(data, wanted.__getitem__, range(9), 3, CUDA), strict=True
+            wanted, prefetch_batches(data, wanted.__getitem__, range(9), 3, CUDA), strict=True
         ):
             for name, values in data.batch(rows).items():
                 np.testing.assert_array_equal(values, batch[name].numpy())
@@ -103,13 +103,13 @@ def test_batches_through_pinned_memory_are_their_rows(
 def test_each_process_has_a_card_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert devices.pick(None) == torch.device("cuda")
+    assert devices.pick_device(None) == torch.device("cuda")
     monkeypatch.setenv("LOCAL_RANK", "1")
-    assert devices.pick(None) == devices.pick("cuda") == torch.device("cuda", 1)
-    assert devices.pick("cuda:0") == torch.device("cuda", 0)
+    assert devices.pick_device(None) == devices.pick_device("cuda") == torch.device("cuda", 1)
+    assert devices.pick_device("cuda:0") == torch.device("cuda", 0)
     monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(UserError, match="--device cuda:2: not available here"):
-        devices.pick(None)
+        devices.pick_device(None)
 
 
 def test_memory_that_is_full_is_told_from_other_errors() -> None:

@@ -18,7 +18,7 @@ from labelgen.core.errors import UserError
 from labelgen.core.response import GAMMA
 from labelgen.dataset.format import IMAGES, Dataset
 from trainer import device as devices
-from trainer.data.reader import Rows
+from trainer.data.reader import RowReader
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -48,7 +48,7 @@ class PatchDataset(torch.utils.data.Dataset[Arrays]):
     -----
     A sample is a dict: `inputs` (F, P, P, 3) uint8 or uint16, RGB codes, shortest frame first;
     `label` (P, P, 3) float16, linear radiance, 1.0 where the shortest frame clips; `weight`
-    (P, P) uint8, trust; `ev` (F,) float32, stops relative to the shortest frame. `prepare` makes
+    (P, P) uint8, trust; `ev` (F,) float32, stops relative to the shortest frame. `to_batch` makes
     the input of a network from a stack of them.
     """
 
@@ -60,7 +60,7 @@ class PatchDataset(torch.utils.data.Dataset[Arrays]):
 
     def _open(self) -> None:
         self._data, self._process = Dataset(self.path), os.getpid()
-        self._rows = Rows(self._data)
+        self._rows = RowReader(self._data)
         self.header = self._data.header
         self._ev = self._data.column("ev").astype(np.float32)
         if not np.isfinite(self._ev).all():
@@ -214,15 +214,15 @@ def network_input(codes: Tensor, ev: Tensor) -> Tensor:
     """
     # torch.uint16 knows no arithmetic, so convert first. Both kinds end as the same float.
     full = 255 if codes.dtype == torch.uint8 else 65535
-    return with_radiance(codes.to(torch.float32).div_(full).movedim(-1, 2), ev)
+    return add_radiance(codes.to(torch.float32).div_(full).movedim(-1, 2), ev)
 
 
-def with_radiance(codes: Tensor, ev: Tensor) -> Tensor:
+def add_radiance(codes: Tensor, ev: Tensor) -> Tensor:
     """Codes (B, F, 3, H, W) of 0 to 1, and below them the radiance code^2.2 / 2^ev."""
     return torch.cat([codes, codes**GAMMA * torch.exp2(-ev)[:, :, None, None, None]], 2)
 
 
-def prepare(
+def to_batch(
     samples: Mapping[str, NDArray[Any] | Tensor],
     device: torch.device,
     turned: NDArray[np.bool_] | None = None,
@@ -239,12 +239,12 @@ def prepare(
         One of the eight flips and quarter turns for each sample, see `dihedral`; none where left
         out.
     """
-    there = {name: devices.move(torch.as_tensor(x), device) for name, x in samples.items()}
+    there = {name: devices.to_device(torch.as_tensor(x), device) for name, x in samples.items()}
     inputs = network_input(there["inputs"], there["ev"])
     label = there["label"].to(torch.float32).movedim(-1, 1)
     weight = there["weight"].to(torch.float32).div_(255)[:, None]
     if turned is not None:
-        choice = devices.move(torch.from_numpy(np.ascontiguousarray(turned)), device)
+        choice = devices.to_device(torch.from_numpy(np.ascontiguousarray(turned)), device)
         inputs, label, weight = (dihedral(x, choice) for x in (inputs, label, weight))
     return Batch(inputs, label.contiguous(), weight)
 

@@ -16,14 +16,14 @@ from trainer.data.dataset import Arrays, PatchDataset
 
 
 @dataclass(frozen=True)
-class Source:
+class MixtureEntry:
     """A dataset, and its share of the samples that are trained on; None is what others leave."""
 
     path: Path
     share: float | None = None
 
 
-def parse(text: str) -> Source:
+def parse_mixture(text: str) -> MixtureEntry:
     """A dataset as the command line names it: a path, or ``path:share``.
 
     Raises
@@ -33,14 +33,14 @@ def parse(text: str) -> Source:
     """
     path, _, share = text.rpartition(":")
     if not path or Path(text).exists():
-        return Source(Path(text))
+        return MixtureEntry(Path(text))
     try:
         value = float(share)
     except ValueError:
-        return Source(Path(text))
+        return MixtureEntry(Path(text))
     if not 0 < value <= 1:
         raise UserError(f"{text}: expected a share of more than 0 and at most 1 after the colon")
-    return Source(Path(path), value)
+    return MixtureEntry(Path(path), value)
 
 
 class Mixture:
@@ -64,7 +64,7 @@ class Mixture:
         What they have in common.
     """
 
-    def __init__(self, sources: Sequence[Source]) -> None:
+    def __init__(self, sources: Sequence[MixtureEntry]) -> None:
         self.shares = [source.share for source in sources]
         with ExitStack() as stack:
             self.datasets = [stack.enter_context(PatchDataset(s.path)) for s in sources]

@@ -37,7 +37,7 @@ class Readable(Protocol):
         """Read rows into such arrays."""
 
 
-def feed(
+def prefetch_batches(
     source: Readable,
     rows: Callable[[int], NDArray[np.int64]],
     steps: Iterable[int],

@@ -16,7 +16,7 @@ CHECKSUM_ONLY = (h5py.h5z.FILTER_FLETCHER32,)
 THROUGH_HDF5 = -1
 
 
-class Rows:
+class RowReader:
     """Read images of rows into arrays that are there already.
 
     HDF5 reads a row the first time, which checks its checksum: three quarters of the time that

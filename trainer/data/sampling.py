@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from labelgen.core.errors import UserError
 
-Rows = NDArray[np.int64]
+RowIndices = NDArray[np.int64]
 
 # What the draws of a seed are for; none of them may share another's.
 SHUFFLE, TURN, TAKE, NETWORK = 0, 1, 2, 3
@@ -37,12 +37,14 @@ class Order:
         A group is empty, or the shares make no sense.
     """
 
-    def __init__(self, groups: Sequence[Rows], shares: Sequence[float | None], seed: int) -> None:
+    def __init__(
+        self, groups: Sequence[RowIndices], shares: Sequence[float | None], seed: int
+    ) -> None:
         self.counts = epoch_counts([len(rows) for rows in groups], shares)
         self._groups, self._seed = list(groups), seed
-        self._epochs: dict[int, Rows] = {}
+        self._epochs: dict[int, RowIndices] = {}
 
-    def epoch(self, number: int) -> Rows:
+    def epoch(self, number: int) -> RowIndices:
         """All rows of an epoch, in order."""
         if number not in self._epochs:
             taken = [self._taken(k, number) for k in range(len(self._groups))]
@@ -52,14 +54,14 @@ class Order:
             self._epochs[number] = shuffle.permutation(np.concatenate(taken))
         return self._epochs[number]
 
-    def batch(self, step: int, size: int) -> Rows:
+    def batch(self, step: int, size: int) -> RowIndices:
         """The rows of a step (from 0) of that many samples, which may be more than there are."""
         at = np.arange(step * size, (step + 1) * size)
         epochs, places = np.divmod(at, sum(self.counts))
         rows = [self.epoch(int(e))[places[epochs == e]] for e in np.unique(epochs)]
         return np.concatenate(rows)
 
-    def _taken(self, k: int, epoch: int) -> Rows:
+    def _taken(self, k: int, epoch: int) -> RowIndices:
         """What an epoch takes of group k: all, or the next of an endless shuffle of it."""
         group, count = self._groups[k], self.counts[k]
         if count == len(group):
@@ -106,7 +108,7 @@ def epoch_counts(sizes: Sequence[int], shares: Sequence[float | None]) -> list[i
     ]
 
 
-def turns(seed: int, step: int, batch: int) -> NDArray[np.bool_]:
+def draw_symmetries(seed: int, step: int, batch: int) -> NDArray[np.bool_]:
     """Flips and quarter turns of a step, (3, batch) bool, as `dihedral` takes them."""
     draws = np.random.default_rng([seed, TURN, step]).integers(0, 2, (3, batch), np.uint8)
     return draws.astype(bool)

@@ -22,9 +22,9 @@ from labelgen.discovery.scan import scan
 from trainer import device as devices
 from trainer.checkpoint import Config, load_model
 from trainer.evaluation.metrics import PEAK_NITS, WINDOW, ColorVideoVDP, figures
-from trainer.evaluation.predict import known_responses, read, surveyed
-from trainer.evaluation.tiling import TILE, picture
-from trainer.evaluation.worst_places import Place, View, worst_places, write_page
+from trainer.evaluation.predict import known_responses, read_stack, surveyed
+from trainer.evaluation.tiling import TILE, predict_full
+from trainer.evaluation.worst_places import View, WorstPlace, worst_places, write_page
 
 
 def evaluate(
@@ -124,11 +124,11 @@ def compare(
         raise UserError(f"--crop {crop}: expected at least 0 pixels")
     if page:
         check_new(page)
-    target = devices.pick(device)
+    target = devices.pick_device(device)
     seen_by = ColorVideoVDP(peak_nits, target) if cvvdp else None
-    entrants = [enter(run, scenes, target, response, model) for run in runs]
+    entrants = [load_entrant(run, scenes, target, response, model) for run in runs]
     tables: dict[str, dict[str, dict[str, float]]] = {str(e.run): {} for e in entrants}
-    places: list[Place] = []
+    places: list[WorstPlace] = []
     scored = dict.fromkeys(name for e in entrants for name in e.scenes)
     progress = progress or Silent()
     progress.start("evaluate", len(scored))
@@ -136,7 +136,7 @@ def compare(
         views: dict[str, View] = {}
         for e in entrants:
             if name in e.scenes:
-                view = look(e.model, e.scenes[name], tile, crop)
+                view = predict_scene(e.model, e.scenes[name], tile, crop)
                 row = figures(view.predicted, view.truth, view.moving, peak_nits)
                 if seen_by:
                     row["cvvdp"] = seen_by(view.predicted, view.truth)
@@ -162,7 +162,7 @@ class Entrant:
     skipped: dict[str, str]
 
 
-def enter(
+def load_entrant(
     run: Path, scenes: Path, device: torch.device, response: str, own: Sequence[str]
 ) -> Entrant:
     """A run, ready to be scored.
@@ -195,7 +195,7 @@ def with_truth(
     return [f for f in found if not f.rejected], skipped
 
 
-def look(model: nn.Module, found: Survey, tile: int = TILE, crop: int = 0) -> View:
+def predict_scene(model: nn.Module, found: Survey, tile: int = TILE, crop: int = 0) -> View:
     """What a network makes of a scene, beside its truth.
 
     Raises
@@ -204,7 +204,7 @@ def look(model: nn.Module, found: Survey, tile: int = TILE, crop: int = 0) -> Vi
         A frame or the truth is damaged, their sizes differ, or the crop leaves nothing.
     """
     try:
-        stack, truth, moving = read(found), read_truth(found), moving_area(found)
+        stack, truth, moving = read_stack(found), read_truth(found), moving_area(found)
     except Rejected as e:
         raise UserError(f"{found.name}: {e}") from e
     height, width = stack.size
@@ -213,15 +213,15 @@ def look(model: nn.Module, found: Survey, tile: int = TILE, crop: int = 0) -> Vi
     kept = np.s_[crop : height - crop, crop : width - crop]
     return View(
         reference=stack.radiance(stack.reference)[kept],
-        predicted=picture(model, stack, tile)[kept],
+        predicted=predict_full(model, stack, tile)[kept],
         truth=truth[kept],
         moving=None if moving is None else moving[kept],
     )
 
 
-def score(model: nn.Module, scenes: Iterable[Survey]) -> dict[str, Any]:
+def score_scene(model: nn.Module, scenes: Iterable[Survey]) -> dict[str, Any]:
     """Figures of a network per scene, their mean and spread, one frame in memory at a time."""
-    views = ((found.name, look(model, found)) for found in scenes)
+    views = ((found.name, predict_scene(model, found)) for found in scenes)
     return summary({name: figures(v.predicted, v.truth, v.moving) for name, v in views})
 
 

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labelgen.core.errors import UserError
-from labelgen.core.files import check_new, publish
+from labelgen.core.files import atomic_rename, check_new
 from trainer.checkpoint import load_model
-from trainer.data.dataset import with_radiance
+from trainer.data.dataset import add_radiance
 from trainer.models import stride
 
 NEEDS = ("onnx", "onnxscript", "onnxruntime")
@@ -39,7 +39,7 @@ class Exported(nn.Module):
 
     def forward(self, codes: Tensor, ev: Tensor) -> Tensor:
         """Radiance (1, 3, H, W), 0 to 1, of codes (1, F, 3, H, W), 0 to 1, and EVs (1, F)."""
-        radiance: Tensor = self.model(with_radiance(codes, ev))
+        radiance: Tensor = self.model(add_radiance(codes, ev))
         return radiance.clamp(0, 1)
 
 
@@ -83,7 +83,7 @@ def export(run: Path, out: Path, *, model: Sequence[str] = ()) -> float:
         apart = _apart(exported, config.frames, temporary)
         if not apart <= TOLERANCE:
             raise UserError(f"{out}: not written, onnxruntime differs from torch by {apart:.2g}")
-        publish(temporary, out)
+        atomic_rename(temporary, out)
     except OSError as e:
         raise UserError(f"{out}: cannot be written ({e.strerror})") from e
     finally:

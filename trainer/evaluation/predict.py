@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from labelgen.alignment.align import align as align_frame
-from labelgen.calibration.cameras import calibrated, responses
+from labelgen.alignment.align import align_frame as align_frame
+from labelgen.calibration.cameras import calibrate_surveys, load_responses
 from labelgen.calibration.survey import Selection, Survey, survey
 from labelgen.core.bracket import Bracket, Stack
 from labelgen.core.errors import Rejected, UserError
@@ -17,11 +17,11 @@ from labelgen.core.progress import Progress, Silent
 from labelgen.core.recipe import Align
 from labelgen.core.response import Response, encode
 from labelgen.discovery.scan import scan
-from labelgen.photos.pictures import tone_mapped, write_exr, write_hdr, write_png
-from labelgen.photos.stack import load
+from labelgen.photos.pictures import tone_map, write_exr, write_hdr, write_png
+from labelgen.photos.stack import load_stack
 from trainer import device as devices
 from trainer.checkpoint import Config, load_model, read_responses
-from trainer.evaluation.tiling import TILE, picture
+from trainer.evaluation.tiling import TILE, predict_full
 
 
 def predict(
@@ -81,16 +81,16 @@ def predict(
     UserError
         Not a run, no bracket, or two of one name.
     """
-    network, config = load_model(run, devices.pick(device), model)
+    network, config = load_model(run, devices.pick_device(device), model)
     failed = {}
     progress = progress or Silent()
     known = known_responses(run, response)
-    named = find(brackets)
+    named = find_brackets(brackets)
     found = surveyed(list(named.values()), config, known)
     progress.start("predict", len(found))
     for name, seen in zip(named, found, strict=True):
         try:
-            stack = read(seen)
+            stack = read_stack(seen)
         except Rejected as e:
             failed[name] = str(e)
             progress.step(0, rejected=True)
@@ -101,8 +101,8 @@ def predict(
             text = f"{name}: {used} of its {given} frames, at EV {evs}: {run} takes {used}"
             progress.remark(text)
         if align:
-            stack = aligned(stack)
-        radiance = picture(network, stack, tile)
+            stack = align_stack(stack)
+        radiance = predict_full(network, stack, tile)
         folder = out / name
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -111,13 +111,13 @@ def predict(
         write_hdr(folder / "pred.hdr", radiance)
         if exr:
             write_exr(folder / "pred.exr", radiance)
-        write_png(folder / "pred.png", tone_mapped(radiance))
+        write_png(folder / "pred.png", tone_map(radiance))
         note(str(folder / "pred.hdr"))
         progress.step(0, rejected=False)
     return failed
 
 
-def find(paths: Sequence[Path]) -> dict[str, Bracket]:
+def find_brackets(paths: Sequence[Path]) -> dict[str, Bracket]:
     """The brackets at or below some folders, by the last component of their path.
 
     Raises
@@ -143,7 +143,7 @@ def find(paths: Sequence[Path]) -> dict[str, Bracket]:
 
 def known_responses(run: Path, option: str) -> dict[str, Response]:
     """What ``--response`` means to a run: "auto" are the cameras that its dataset knew by name."""
-    given = responses(option)
+    given = load_responses(option)
     return read_responses(run) if given is None else given
 
 
@@ -167,10 +167,10 @@ def surveyed(
         Whether a bracket without its truth is rejected.
     """
     selection = Selection(config.frames, config.reference, patch=1, truth=truth)
-    return list(calibrated([survey(b, selection) for b in brackets], known))
+    return list(calibrate_surveys([survey(b, selection) for b in brackets], known))
 
 
-def read(found: Survey) -> Stack:
+def read_stack(found: Survey) -> Stack:
     """The frames of a bracket that a run takes, as its dataset took them.
 
     Raises
@@ -180,10 +180,10 @@ def read(found: Survey) -> Stack:
     """
     if found.rejected:
         raise Rejected(found.rejected)
-    return load(found.paths, found.ev, found.reference, found.response)
+    return load_stack(found.paths, found.ev, found.reference, found.response)
 
 
-def aligned(stack: Stack) -> Stack:
+def align_stack(stack: Stack) -> Stack:
     """The frames in the geometry of the reference, by the homographies that labels are made with.
 
     Parameters

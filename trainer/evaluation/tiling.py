@@ -24,7 +24,7 @@ TILE = 1536
 """Side of the tiles in pixels, borders included; making one of `lean` peaks at 2.5 GB."""
 
 
-def picture(model: nn.Module, stack: Stack, tile: int = TILE) -> Float:
+def predict_full(model: nn.Module, stack: Stack, tile: int = TILE) -> Float:
     """Radiance of a whole frame.
 
     Tiles lie on the grid of the network's `stride` and overlap by its `reach`, so that the
@@ -64,7 +64,7 @@ def picture(model: nn.Module, stack: Stack, tile: int = TILE) -> Float:
         part = torch.from_numpy(np.stack([c[seen] for c in codes]))[None]
         told = () if view is None else (enlarged(view, codes[0].shape[:2], seen),)
         with torch.inference_mode(), devices.autocast(device):
-            result = model(network_input(devices.move(part, device), ev), *told)
+            result = model(network_input(devices.to_device(part, device), ev), *told)
         kept = np.s_[y - top : y - top + core, x - left : x - left + core]
         target = radiance[y : y + core, x : x + core]
         pixels = result[0].float().clamp(0, 1).movedim(0, -1).cpu().numpy()[kept]
@@ -118,7 +118,7 @@ def overview(model: nn.Module, codes: Sequence[Codes], ev: Tensor) -> Tensor:
     across, down = (max(step, round(zoom * n / step) * step) for n in (width, height))
     if zoom < 1:
         codes = [cv2.resize(c, (across, down), interpolation=cv2.INTER_AREA) for c in codes]
-    small = devices.move(torch.from_numpy(np.stack(codes))[None], ev.device)
+    small = devices.to_device(torch.from_numpy(np.stack(codes))[None], ev.device)
     with torch.inference_mode(), devices.autocast(ev.device):
         steps: Tensor = model.overview(network_input(small, ev))  # type: ignore[operator]
     sides = torch.tensor(steps.shape[:-3:-1], device=ev.device)

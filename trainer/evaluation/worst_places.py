@@ -14,11 +14,11 @@ import numpy as np
 from labelgen.core.arrays import Array, Float, Mask
 from labelgen.core.files import write_bytes
 from labelgen.core.response import mu_law
-from labelgen.photos.pictures import png, tone_mapped
+from labelgen.photos.pictures import encode_png, tone_map
 
 SIDE = 96
 """Side of a place in pixels."""
-PER_SCENE, MOST = 2, 16
+PER_SCENE, MAX_PLACES = 2, 16
 """How many places are kept of a scene, and shown in all."""
 FULL_ERROR = 0.25
 """Mu-law error that is shown white."""
@@ -49,7 +49,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Place:
+class WorstPlace:
     """A square of a scene where a run is far from the truth.
 
     `error` is the mean squared mu-law error of the worst run there; `pictures` are the reference
@@ -63,7 +63,7 @@ class Place:
     pictures: dict[str, tuple[bytes, ...]]
 
 
-def worst_places(scene: str, views: Mapping[str, View]) -> list[Place]:
+def worst_places(scene: str, views: Mapping[str, View]) -> list[WorstPlace]:
     """The squares of a scene where any of the runs is farthest from the truth.
 
     Parameters
@@ -82,14 +82,14 @@ def worst_places(scene: str, views: Mapping[str, View]) -> list[Place]:
         y, x = int(row) * SIDE, int(column) * SIDE
         cut = np.s_[y : y + SIDE, x : x + SIDE]
         pictures: dict[str, tuple[bytes, ...]] = {
-            "reference": (png(tone_mapped(first.reference[cut])),),
-            "truth": (png(tone_mapped(first.truth[cut])),),
+            "reference": (encode_png(tone_map(first.reference[cut])),),
+            "truth": (encode_png(tone_map(first.truth[cut])),),
         }
         for run, view in views.items():
             amount = np.clip(np.abs(wrong[run][cut]).max(2) / FULL_ERROR, 0, 1)
             error = np.rint(255 * amount).astype(np.uint8)
-            pictures[run] = png(tone_mapped(view.predicted[cut])), png(error)
-        places.append(Place(scene, y, x, float(blocks[row, column]), pictures))
+            pictures[run] = encode_png(tone_map(view.predicted[cut])), encode_png(error)
+        places.append(WorstPlace(scene, y, x, float(blocks[row, column]), pictures))
     return places
 
 
@@ -105,7 +105,7 @@ def _blocks(image: Array) -> Array:
     return np.reshape(means, (len(rows), len(columns)))
 
 
-def write_page(path: Path, places: Sequence[Place], runs: Sequence[str]) -> None:
+def write_page(path: Path, places: Sequence[WorstPlace], runs: Sequence[str]) -> None:
     """Write the worst of some places as one HTML file.
 
     Parameters
@@ -117,7 +117,7 @@ def write_page(path: Path, places: Sequence[Place], runs: Sequence[str]) -> None
     runs : sequence of str
         The runs, in the order of their columns.
     """
-    worst = sorted(places, key=lambda place: -place.error)[:MOST]
+    worst = sorted(places, key=lambda place: -place.error)[:MAX_PLACES]
     parts = [
         HEAD,
         f"<h1>Worst places</h1><p>Squares of {SIDE} px with the largest mu-law error of any run. "

@@ -5,8 +5,8 @@ stands still follows from few numbers. So an affine motion is fitted to it aroun
 moved until the frames agree, from wide windows to narrow ones: Lucas and Kanade (1981), robust as
 Black and Anandan 1996 (doi:10.1006/cviu.1996.0006), affine as Bergen, Anandan, Hanna, Hingorani
 1992 (doi:10.1007/3-540-55426-2_27). It holds where the frames clip, since what is around tells.
-Where the learned flow explains the frames better, something moves by itself (`combined`). Nothing
-here is learned.
+Where the learned flow explains the frames better, something moves by itself (`combine_flows`).
+Nothing here is learned.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainer.models.optical_flow import inside, twice, warp
+from trainer.models.optical_flow import is_inside, upsample_flow, warp
 
 CELL = 4
 """px of half resolution: affine motions are found for squares of this side."""
@@ -33,7 +33,7 @@ AFFINE = (4, 192.0), (4, 192.0), (4, 192.0), (4, 192.0), (2, 96.0), (2, 96.0), (
 """How far half resolution is reduced to refine an affine motion, and the window. What is reduced
 forgives a start that is far off; narrower windows would follow what moves by itself."""
 SHIFTED = 4, 4
-"""Windows in which a shift is refined, px of half resolution, see `averaged`."""
+"""Windows in which a shift is refined, px of half resolution, see `box_mean`."""
 FINE = 2, 1
 """The same with differences seen at full resolution."""
 ORDINARY, MISPLACED = 0.02, 0.5
@@ -46,7 +46,7 @@ AROUND = (1.0, 1.0), (3.0, 0.1)
 """Windows in which two flows are compared, in cells, and how much each of them counts."""
 DECIDED, DECISION = 0.1, 40.0
 """Share by which one flow has to explain more to be taken half, and how sharply that changes."""
-LEAST = 1e-3
+EPSILON = 1e-3
 """Difference of codes that means nothing."""
 NO_TRUST = 1e-8
 """What a pixel without evidence counts, so that a window without any keeps its mean flow."""
@@ -88,39 +88,39 @@ def camera_flow(reference: Tensor, other: Tensor, flow: Tensor) -> Tensor:
         Steps to the right and down, in pixels.
     """
     with torch.no_grad(), torch.autocast(reference.device.type, enabled=False):
-        one, two = (reduced(_grey(frame), 2) for frame in (reference, other))
-        learned = reduced(flow.float(), 2) / 2
+        one, two = (downsample(_grey(frame), 2) for frame in (reference, other))
+        learned = downsample(flow.float(), 2) / 2
         seen = evidence(one, two, learned)
         found, trust = learned, seen.xx + seen.yy
         for sigma in FITTED:
             off = (learned - found).square().sum(1, keepdim=True) / APART**2
             found = _fitted(learned, trust / (1 + off).square(), sigma)
         for zoom, sigma in AFFINE:
-            here, there, start = (reduced(x, zoom) for x in (one, two, found / zoom))
+            here, there, start = (downsample(x, zoom) for x in (one, two, found / zoom))
             step = _affine(evidence(here, there, start), CELL // zoom, sigma / CELL)
             found = found + _enlarged(step * zoom, CELL)
-        return twice(found)
+        return upsample_flow(found)
 
 
-def sharpened(reference: Tensor, other: Tensor, flow: Tensor) -> Tensor:
+def sharpen_flow(reference: Tensor, other: Tensor, flow: Tensor) -> Tensor:
     """A smooth flow, refined by shifts of small windows: parallax, and the last bit of a pixel.
 
     Parameters and result as those of `camera_flow`.
     """
     with torch.no_grad(), torch.autocast(reference.device.type, enabled=False):
         one, two = _grey(reference), _grey(other)
-        here, there = reduced(one, 2), reduced(two, 2)
-        found = reduced(flow.float(), 2) / 2
+        here, there = downsample(one, 2), downsample(two, 2)
+        found = downsample(flow.float(), 2) / 2
         for radius in SHIFTED:
             found = found + _shift(evidence(here, there, found), radius)
-        found = twice(found)
+        found = upsample_flow(found)
         for radius in FINE:
-            halved = Evidence(*(reduced(x, 2) for x in evidence(one, two, found)))
+            halved = Evidence(*(downsample(x, 2) for x in evidence(one, two, found)))
             found = found + _enlarged(_shift(halved, radius), 2)
         return found
 
 
-def combined(reference: Tensor, other: Tensor, camera: Tensor, own: Tensor) -> Tensor:
+def combine_flows(reference: Tensor, other: Tensor, camera: Tensor, own: Tensor) -> Tensor:
     """A flow as the camera moved, but where another one explains the frames better.
 
     What stands around decides where both frames clip, and with it things are moved as wholes.
@@ -138,13 +138,13 @@ def combined(reference: Tensor, other: Tensor, camera: Tensor, own: Tensor) -> T
         With a gradient with regard to `own`, where that is taken.
     """
     with torch.no_grad(), torch.autocast(reference.device.type, enabled=False):
-        one, two = (reduced(_grey(frame), 2) for frame in (reference, other))
-        flows = [reduced(flow.float(), 2) / 2 for flow in (camera, own)]
+        one, two = (downsample(_grey(frame), 2) for frame in (reference, other))
+        flows = [downsample(flow.float(), 2) / 2 for flow in (camera, own)]
         both = [_shown(one, two, flow) for flow in flows]
         first, second = ((here - there).abs() for here, there, _ in both)
         seen = torch.minimum(both[0][2], both[1][2])
-        gained, whole = seen * (first - second), seen * (first + second + LEAST)
-        sums = reduced(torch.cat([gained, whole], 1), CELL)
+        gained, whole = seen * (first - second), seen * (first + second + EPSILON)
+        sums = downsample(torch.cat([gained, whole], 1), CELL)
         near = [share * moments(sums, sigma, 0)[0, 0] for sigma, share in AROUND]
         gained, whole = torch.stack(near).sum(0).chunk(2, 1)
         share = torch.sigmoid(DECISION * (gained / (whole + NO_TRUST) - DECIDED))
@@ -175,7 +175,7 @@ def evidence(reference: Tensor, other: Tensor, flow: Tensor) -> Evidence:
 def _shown(reference: Tensor, other: Tensor, flow: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Both frames under a flow, blurred, and whether they can be compared, each (B, 1, H, W)."""
     moved = warp(other, flow)
-    seen = (1 - reference[:, 1:] * moved[:, 1:]) * inside(flow)
+    seen = (1 - reference[:, 1:] * moved[:, 1:]) * is_inside(flow)
     return _blurred(reference[:, :1]), _blurred(moved[:, :1]), seen
 
 
@@ -203,13 +203,13 @@ def _slopes(image: Tensor) -> tuple[Tensor, Tensor]:
 
 def _shift(seen: Evidence, radius: int) -> Tensor:
     """The shift (B, 2, H, W) that brings two frames together within a window."""
-    xx, xy, yy, x, y = averaged(torch.cat(seen, 1), radius).chunk(5, 1)
+    xx, xy, yy, x, y = box_mean(torch.cat(seen, 1), radius).chunk(5, 1)
     xx, yy = xx + PRIOR, yy + PRIOR
     steps = torch.cat([xy * y - yy * x, xy * x - xx * y], 1) / (xx * yy - xy * xy)
     return steps.clamp(-LONGEST, LONGEST)
 
 
-def averaged(values: Tensor, radius: int) -> Tensor:
+def box_mean(values: Tensor, radius: int) -> Tensor:
     """Means over squares of 2 radius + 1 px, twice; beyond the border stands the border."""
     side = 2 * radius + 1
     for _ in range(2):
@@ -231,7 +231,7 @@ def _sliding(values: Tensor, side: int, dim: int) -> Tensor:
     return functools.reduce(torch.add, parts)
 
 
-def reduced(values: Tensor, times: int) -> Tensor:
+def downsample(values: Tensor, times: int) -> Tensor:
     """Means of squares of a side of 1, 2, 4, ... px; F.avg_pool2d takes ten times as long."""
     while times > 1:
         rows = values[:, :, ::2] + values[:, :, 1::2]
@@ -243,13 +243,13 @@ def reduced(values: Tensor, times: int) -> Tensor:
 def _fitted(flow: Tensor, trust: Tensor, sigma: float) -> Tensor:
     """A flow (B, 2, H, W) as an affine motion around each pixel explains it best."""
     trust = trust + NO_TRUST
-    left = moments(reduced(trust, CELL), sigma / CELL, 2)
-    right = moments(reduced(trust * flow, CELL), sigma / CELL, 1)
+    left = moments(downsample(trust, CELL), sigma / CELL, 2)
+    right = moments(downsample(trust * flow, CELL), sigma / CELL, 1)
     matrix = {
         (i, j): left[_sum(AXES[i], AXES[j])] * (1.001 if i == j else 1)
         for i, j in product(range(3), repeat=2)
     }
-    steps = [solved(matrix, [right[p][:, k : k + 1] for p in AXES])[0] for k in (0, 1)]
+    steps = [solve(matrix, [right[p][:, k : k + 1] for p in AXES])[0] for k in (0, 1)]
     return _enlarged(torch.cat(steps, 1), CELL)
 
 
@@ -258,14 +258,14 @@ def _affine(seen: Evidence, cell: int, sigma: float) -> Tensor:
 
     Cells have a side of so many pixels, a window of so many cells.
     """
-    pooled = reduced(torch.cat(seen, 1), cell)
+    pooled = downsample(torch.cat(seen, 1), cell)
     left = moments(pooled[:, :3], sigma, 2)
     right = moments(pooled[:, 3:], sigma, 1)
     unknowns = list(product((0, 1), AXES))  # of the step along x and along y
     matrix = {}
     for (i, (a, p)), (j, (b, q)) in product(enumerate(unknowns), repeat=2):
         matrix[i, j] = left[_sum(p, q)][:, a + b : a + b + 1] + (PRIOR if i == j else 0)
-    found = solved(matrix, [-right[p][:, a : a + 1] for a, p in unknowns])
+    found = solve(matrix, [-right[p][:, a : a + 1] for a, p in unknowns])
     return torch.cat([found[0], found[3]], 1).clamp(-LONGEST, LONGEST)
 
 
@@ -305,7 +305,7 @@ def _windows(count: int, sigma: float, order: int, device: torch.device) -> list
     return [window * away**power for power in range(order + 1)]
 
 
-def solved(matrix: Mapping[tuple[int, int], Tensor], right: list[Tensor]) -> list[Tensor]:
+def solve(matrix: Mapping[tuple[int, int], Tensor], right: list[Tensor]) -> list[Tensor]:
     """Solve a small symmetric system at every pixel, by Cholesky's method written out.
 
     Whatever runs a network can do that, ONNX too; singular ones have some finite answer.

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labelgen.core.response import GAMMA
-from trainer.models.camera_motion import camera_flow, combined, sharpened
+from trainer.models.camera_motion import camera_flow, combine_flows, sharpen_flow
 from trainer.models.inputs import check_frames
 from trainer.models.mu_law import inverse_mu_law, mu_law
-from trainer.models.optical_flow import Align, conv, inside, warp
+from trainer.models.optical_flow import Align, conv, is_inside, warp
 from trainer.models.output import Output
 
 CLIP_FROM, CLIP_TO = 0.90, 0.98
@@ -183,9 +183,9 @@ class Lean(nn.Module):
             smooth = camera.flatten(0, 1)
             step = self.align(reference, warp(other, smooth))
             learned = step + warp(smooth, step)
-        steady = sharpened(reference, other, smooth)
-        own = learned + (sharpened(reference, other, learned) - learned).detach()
-        return combined(reference, other, steady, own), learned
+        steady = sharpen_flow(reference, other, smooth)
+        own = learned + (sharpen_flow(reference, other, learned) - learned).detach()
+        return combine_flows(reference, other, steady, own), learned
 
     def see(self, inputs: Tensor, camera: Tensor | None) -> Seen:
         """Align the frames of a bracket, (B, F, 6, H, W), and compare them.
@@ -226,7 +226,7 @@ class Lean(nn.Module):
         """Whether frames (B, F - 1, 3, H, W) clip or end there, (B, F - 1, 1, H, W), 0 to 1."""
         low, high = (mu_law(c**GAMMA / exposed[:, self.others]) for c in (CLIP_FROM, CLIP_TO))
         clipped = ((aligned - low) / (high - low)).amax(2, keepdim=True).clamp(0, 1)
-        return (clipped + 1 - self.per_frame(inside(flow))).clamp(max=1)
+        return (clipped + 1 - self.per_frame(is_inside(flow))).clamp(max=1)
 
     def pairs(self, code: Tensor, exposed: Tensor) -> tuple[Tensor, Tensor]:
         """The reference and each other frame as the longer of the two exposures shows both.

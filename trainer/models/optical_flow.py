@@ -29,7 +29,7 @@ def conv(inputs: int, outputs: int, size: int = 3, dilation: int = 1, stride: in
     return layer
 
 
-def places(flow: Tensor) -> tuple[Tensor, Tensor]:
+def sampling_grid(flow: Tensor) -> tuple[Tensor, Tensor]:
     """Columns and rows that a flow (B, 2, H, W) in pixels points at, each (B, H, W)."""
     height, width = flow.shape[2:]
     x = torch.arange(width, device=flow.device, dtype=flow.dtype)
@@ -50,18 +50,18 @@ def warp(image: Tensor, flow: Tensor, kernel: str = "bilinear") -> Tensor:
         What to interpolate by; bicubic softens less.
     """
     height, width = flow.shape[2:]
-    x, y = places(flow.nan_to_num(0))  # torch reads and writes outside of the image at NaN
+    x, y = sampling_grid(flow.nan_to_num(0))  # torch reads and writes outside of the image at NaN
     grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], -1)
     return F.grid_sample(image, grid.to(image.dtype), kernel, "border", align_corners=False)
 
 
-def inside(flow: Tensor) -> Tensor:
+def is_inside(flow: Tensor) -> Tensor:
     """1.0 where a flow (B, 2, H, W) points into the image, 0.0 a pixel and more beyond its border.
 
     (B, 1, H, W), without a gradient; it falls gradually, so that rounding decides nothing.
     """
     height, width = flow.shape[2:]
-    x, y = places(flow.detach())
+    x, y = sampling_grid(flow.detach())
     there = (
         torch.minimum(x + 1, width - x).clamp(0, 1),
         torch.minimum(y + 1, height - y).clamp(0, 1),
@@ -69,7 +69,7 @@ def inside(flow: Tensor) -> Tensor:
     return (there[0] * there[1])[:, None]
 
 
-def twice(flow: Tensor) -> Tensor:
+def upsample_flow(flow: Tensor) -> Tensor:
     """A flow at twice the resolution, in pixels of that."""
     return 2 * F.interpolate(flow, scale_factor=2, mode="bilinear", align_corners=False)
 
@@ -179,5 +179,7 @@ class Align(nn.Module):
         """
         levels = self.encode(torch.cat([reference, other]))
         quarter, eighth = (features.chunk(2) for features in levels)
-        flow = twice(self.match_eighth(*eighth))
-        return twice(twice(flow + self.match_quarter(quarter[0], warp(quarter[1], flow))))
+        flow = upsample_flow(self.match_eighth(*eighth))
+        return upsample_flow(
+            upsample_flow(flow + self.match_quarter(quarter[0], warp(quarter[1], flow)))
+        )

@@ -12,8 +12,8 @@ import torch
 from labelgen.core.errors import UserError
 from trainer import device as devices
 from trainer import models
-from trainer.data.dataset import PatchDataset, prepare
-from trainer.data.sampling import Order, turns
+from trainer.data.dataset import PatchDataset, to_batch
+from trainer.data.sampling import Order, draw_symmetries
 from trainer.models.output import radiance_of
 from trainer.training import losses
 
@@ -56,7 +56,7 @@ def bench(
         raise UserError(f"--batch {batch}: expected at least 1")
     if not 0 < seconds < float("inf"):
         raise UserError(f"--seconds {seconds}: expected more than 0")
-    target = devices.pick(device)
+    target = devices.pick_device(device)
     with PatchDataset(data) as dataset:
         head = dataset.header
 
@@ -70,7 +70,7 @@ def bench(
         read(0)
 
         def train(step: int) -> None:
-            samples = prepare(arrays, target, turns(1, step, batch))
+            samples = to_batch(arrays, target, draw_symmetries(1, step, batch))
             with devices.autocast(target):
                 output = network(samples.inputs)
             value = losses.loss("mu-l1", radiance_of(output), samples.label, samples.weight)

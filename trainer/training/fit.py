@@ -21,18 +21,18 @@ from labelgen.core.errors import UserError
 from trainer import checkpoint, distributed, models
 from trainer import device as devices
 from trainer.checkpoint import Average, Config, State
-from trainer.data.dataset import Batch, prepare
-from trainer.data.mixture import Mixture, Source
-from trainer.data.prefetch import feed
-from trainer.data.sampling import Order, network_seed, turns
+from trainer.data.dataset import Batch, to_batch
+from trainer.data.mixture import Mixture, MixtureEntry
+from trainer.data.prefetch import prefetch_batches
+from trainer.data.sampling import Order, draw_symmetries, network_seed
 from trainer.interrupt import Signals, Stopped
 from trainer.models import mu_law
 from trainer.models.output import Output, radiance_of
 from trainer.training import gallery, losses
-from trainer.training.holdout import score_held, split
+from trainer.training.holdout import score_held, split_scenes
 from trainer.training.log import Log
-from trainer.training.mean_teacher import FROM, lesson, teach
-from trainer.training.out_of_memory import advised
+from trainer.training.mean_teacher import FROM, distillation_loss, teacher_output
+from trainer.training.out_of_memory import suggest_batch_on_oom
 
 CLIP_NORM = 1.0
 """Gradients longer than this are shortened to it: one odd batch must not undo the others."""
@@ -41,7 +41,7 @@ FINAL_LR = 0.01
 
 
 def fit(
-    data: Path | Sequence[Source],
+    data: Path | Sequence[MixtureEntry],
     run: Path,
     *,
     val: Path | None = None,
@@ -128,13 +128,13 @@ def fit(
     """
     if min(save_every, log_every, val_every, keep) < 1:
         raise UserError("--save-every, --log-every, --val-every, --keep: expected at least 1")
-    rank, processes = distributed.rank(), distributed.count()
+    rank, processes = distributed.rank(), distributed.world_size()
     if batch % processes:
         raise UserError(f"--batch {batch}: expected a multiple of the {processes} processes")
-    target = devices.pick(device)
-    sources = [Source(data)] if isinstance(data, Path) else data
+    target = devices.pick_device(device)
+    sources = [MixtureEntry(data)] if isinstance(data, Path) else data
     with Mixture(sources) as dataset, Signals() as signals, ExitStack() as stack:
-        stack.enter_context(distributed.joined(target))
+        stack.enter_context(distributed.process_group(target))
         config = Config(
             fingerprint=dataset.fingerprint,
             samples=len(dataset),
@@ -156,7 +156,7 @@ def fit(
             hold_out=hold_out,
             compile=compile,
         )
-        rows, held = split(dataset.scenes(), hold_out)
+        rows, held = split_scenes(dataset.scenes(), hold_out)
         order = Order(dataset.groups(rows), dataset.shares, seed)
         torch.manual_seed(seed)
         network = models.build(model, config.frames, config.reference).to(target).train()
@@ -188,8 +188,8 @@ def fit(
             value = objective(config, output, samples)
             if teacher and step >= FROM * steps:
                 with devices.autocast(target):
-                    taught = teach(average.model, samples.inputs)
-                value = value + teacher * lesson(output, samples.weight, *taught)
+                    taught = teacher_output(average.model, samples.inputs)
+                value = value + teacher * distillation_loss(output, samples.weight, *taught)
             optimizer.zero_grad(set_to_none=True)
             value.backward()  # type: ignore[no-untyped-call]
             return value.detach()
@@ -205,7 +205,7 @@ def fit(
                 position = {"optimizer": optimizer.state_dict(), "step": done}
                 checkpoint.save(run, weights | position, keep)
 
-        stream = feed(dataset, mine, range(first, steps), batch // processes, target)
+        stream = prefetch_batches(dataset, mine, range(first, steps), batch // processes, target)
         batches = stack.enter_context(closing(stream))
         for step in range(first, steps):
             began = time.perf_counter()
@@ -220,8 +220,10 @@ def fit(
             rate = learning_rate(config, step)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            samples = prepare(stored, target, turns(seed, step, batch)[:, rank::processes])
-            with advised(partial(learn, step=step), samples, processes):
+            samples = to_batch(
+                stored, target, draw_symmetries(seed, step, batch)[:, rank::processes]
+            )
+            with suggest_batch_on_oom(partial(learn, step=step), samples, processes):
                 log.losses.append(learn(samples, step))
             distributed.average_gradients(network)
             torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP_NORM)
@@ -230,7 +232,7 @@ def fit(
 
             done = step + 1
             log.step(done)
-            caught = distributed.highest(signals.caught or 0)
+            caught = distributed.maximum(signals.caught or 0)
             if done % log_every == 0 or done == steps or caught:
                 devices.synchronize(target)
                 log.line(done, rate)
@@ -239,7 +241,7 @@ def fit(
                     log.check(done)
                     dataset.check_unchanged()
                     save(done)
-                    distributed.wait()
+                    distributed.barrier()
             if caught and done < steps:
                 where = f"{Signal(caught).name} at step {done} of {steps}"
                 raise Stopped(f"{run}: {where}, saved; go on with --resume", 128 + caught)
@@ -275,10 +277,12 @@ def validation(
     scenes: Path, config: Config, cameras: dict[str, Any]
 ) -> Callable[[nn.Module], dict[str, Any]]:
     """What scores a network on scenes with truth; reading brackets is slow to import."""
-    from labelgen.calibration.cameras import known_cameras
-    from trainer.evaluation.evaluate import score, with_truth
+    from labelgen.calibration.cameras import named_camera_responses
+    from trainer.evaluation.evaluate import score_scene, with_truth
 
-    return partial(score, scenes=with_truth(scenes, config, known_cameras(cameras))[0])
+    return partial(
+        score_scene, scenes=with_truth(scenes, config, named_camera_responses(cameras))[0]
+    )
 
 
 def learning_rate(config: Config, step: int) -> float:
@@ -301,12 +305,12 @@ def open_run(run: Path, config: Config, responses: dict[str, Any], resume: bool)
             raise UserError(f"{run}: holds a run; go on with --resume or give another --run")
         checkpoint.check_same(run, config)
         return checkpoint.load(run) if (run / checkpoint.LAST).exists() else None
-    distributed.wait()
+    distributed.barrier()
     if distributed.rank() == 0:
         try:
             run.mkdir(parents=True, exist_ok=True)
         except OSError as e:
             raise UserError(f"{run}: cannot be made a folder ({e.strerror})") from e
         checkpoint.write_config(run, config, responses)
-    distributed.wait()
+    distributed.barrier()
     return None

@@ -13,13 +13,13 @@ from torch import nn
 
 from labelgen.core.arrays import Bytes
 from labelgen.core.files import write_bytes
-from labelgen.core.validation import a_number
-from labelgen.photos.pictures import png, tone_mapped
+from labelgen.core.validation import expect_number
+from labelgen.photos.pictures import encode_png, tone_map
 from trainer import device as devices
 from trainer.checkpoint import CURVES, PICTURES, read_metrics
-from trainer.data.dataset import prepare
+from trainer.data.dataset import to_batch
 from trainer.data.mixture import Mixture
-from trainer.training.holdout import spread
+from trainer.training.holdout import evenly_spaced
 
 SHOWN = 6
 """Samples that are drawn, spread evenly over those that may be."""
@@ -48,9 +48,9 @@ def draw_samples(
     """
     device = next(model.parameters()).device
     sheet = []
-    for row in spread(rows, SHOWN):
+    for row in evenly_spaced(rows, SHOWN):
         stored = data.batch(row[None])
-        sample = prepare(stored, device)
+        sample = to_batch(stored, device)
         with torch.inference_mode(), devices.autocast(device):
             made = model(sample.inputs)
         seen = sample.inputs[:, data.reference, 3:]
@@ -58,12 +58,12 @@ def draw_samples(
         trust = np.repeat(stored["weight"][0][..., None], 3, 2)
         sheet.append(np.concatenate([frame, label, trust, result], 1))
     (run / PICTURES).mkdir(exist_ok=True)
-    write_bytes(run / PICTURES / f"step_{step:08}.png", png(np.concatenate(sheet)))
+    write_bytes(run / PICTURES / f"step_{step:08}.png", encode_png(np.concatenate(sheet)))
 
 
 def _picture(radiance: torch.Tensor) -> Bytes:
     """Radiance (1, 3, H, W) as (H, W, 3) uint8."""
-    return tone_mapped(radiance[0].float().clamp(0, 1).movedim(0, -1).cpu().numpy())
+    return tone_map(radiance[0].float().clamp(0, 1).movedim(0, -1).cpu().numpy())
 
 
 def draw_curves(run: Path) -> None:
@@ -78,15 +78,15 @@ def draw_curves(run: Path) -> None:
     lines = [figures for _, figures in read_metrics(run)]
     figure = Figure(figsize=(10, 4), dpi=100, layout="constrained")
     left, right = figure.subplots(1, 2)
-    losses = [(m["step"], a_number(m["loss"])) for m in lines if "loss" in m]
+    losses = [(m["step"], expect_number(m["loss"])) for m in lines if "loss" in m]
     left.semilogy(*zip(*losses, strict=True)) if losses else None
     left.set(xlabel="step", ylabel="loss", title="training")
     curves = {
         "held out, against its labels": [
-            (m["step"], a_number(m["held_out"]["psnr_mu"])) for m in lines if "held_out" in m
+            (m["step"], expect_number(m["held_out"]["psnr_mu"])) for m in lines if "held_out" in m
         ],
         "scenes with truth": [
-            (m["step"], a_number(m["val"]["mean"]["psnr_mu"])) for m in lines if "val" in m
+            (m["step"], expect_number(m["val"]["mean"]["psnr_mu"])) for m in lines if "val" in m
         ],
     }
     for name, points in curves.items():

@@ -16,17 +16,17 @@ from torch import nn
 
 from labelgen.core.errors import UserError
 from trainer import device as devices
-from trainer.data.dataset import prepare
+from trainer.data.dataset import to_batch
 from trainer.data.mixture import Mixture
 from trainer.models.mu_law import mu_law
 
-MOST = 64
+MAX_SCORED = 64
 """Samples that are scored, spread evenly over those that are held out."""
 
-Rows = NDArray[np.int64]
+RowIndices = NDArray[np.int64]
 
 
-def split(scenes: NDArray[np.bytes_], share: float) -> tuple[Rows, Rows]:
+def split_scenes(scenes: NDArray[np.bytes_], share: float) -> tuple[RowIndices, RowIndices]:
     """Rows to train on, and rows of the brackets that are held out.
 
     Parameters
@@ -54,13 +54,13 @@ def split(scenes: NDArray[np.bytes_], share: float) -> tuple[Rows, Rows]:
     return np.flatnonzero(~held), np.flatnonzero(held)
 
 
-def spread(rows: Rows, most: int) -> Rows:
+def evenly_spaced(rows: RowIndices, most: int) -> RowIndices:
     """At most so many of some rows, spread evenly over them."""
     return rows[np.unique(np.linspace(0, len(rows) - 1, most).round().astype(int))]
 
 
 def score_held(
-    model: nn.Module, dataset: Mixture, rows: Rows, batch: int, device: torch.device
+    model: nn.Module, dataset: Mixture, rows: RowIndices, batch: int, device: torch.device
 ) -> dict[str, float]:
     """Figures of a network on rows it was not trained on.
 
@@ -83,10 +83,10 @@ def score_held(
         "psnr_mu" in dB over all pixels of all samples, weighted by trust, both sides clipped to
         0..1; "samples", how many.
     """
-    some = spread(rows, MOST)
+    some = evenly_spaced(rows, MAX_SCORED)
     error = trust = 0.0
     for part in np.split(some, range(batch, len(some), batch)):
-        samples = prepare(dataset.batch(part), device)
+        samples = to_batch(dataset.batch(part), device)
         with torch.inference_mode(), devices.autocast(device):
             radiance = model(samples.inputs)
         wrong = mu_law(radiance.float().clamp(0, 1)) - mu_law(samples.label.clamp(0, 1))

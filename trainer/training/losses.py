@@ -9,7 +9,7 @@ from trainer import distributed
 from trainer.checkpoint import LOSSES
 from trainer.models.mu_law import mu_law
 
-LEAST_TRUST = 0.1
+MIN_TRUST = 0.1
 """A batch with a smaller mean weight counts for less, instead of its few pixels for more."""
 
 
@@ -33,7 +33,7 @@ def weighted_l1(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     () float32
     """
     error = (weight * (prediction - target).abs()).sum() / prediction.shape[1]
-    return error / distributed.mean(weight.sum()).clamp(min=LEAST_TRUST * weight.numel())
+    return error / distributed.mean(weight.sum()).clamp(min=MIN_TRUST * weight.numel())
 
 
 def gradient_l1(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:

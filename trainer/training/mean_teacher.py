@@ -20,7 +20,7 @@ FROM = 0.3
 """Share of the steps after which it is listened to; before that it knows too little."""
 
 
-def teach(teacher: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
+def teacher_output(teacher: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
     """What a network says of a bracket, and how sure it is.
 
     Parameters
@@ -44,7 +44,9 @@ def teach(teacher: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
     return (one + other) / 2, torch.exp(-apart / SURE)
 
 
-def lesson(output: Tensor | Output, weight: Tensor, target: Tensor, trust: Tensor) -> Tensor:
+def distillation_loss(
+    output: Tensor | Output, weight: Tensor, target: Tensor, trust: Tensor
+) -> Tensor:
     """Loss against a teacher, where the label isn't trusted.
 
     Parameters
@@ -54,6 +56,6 @@ def lesson(output: Tensor | Output, weight: Tensor, target: Tensor, trust: Tenso
     weight : (B, 1, H, W) float32
         Trust in the label, 0 to 1.
     target, trust : Tensor
-        As `teach` returns them.
+        As `teacher_output` returns them.
     """
     return weighted_l1(mu_law(radiance_of(output)), target, (1 - weight) * trust)

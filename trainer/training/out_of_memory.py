@@ -11,7 +11,9 @@ from trainer.interrupt import Stopped
 
 
 @contextmanager
-def advised(learn: Callable[[Batch], object], samples: Batch, processes: int) -> Iterator[None]:
+def suggest_batch_on_oom(
+    learn: Callable[[Batch], object], samples: Batch, processes: int
+) -> Iterator[None]:
     """Where the memory is full, try halves of the batch and say which of them fits.
 
     Parameters
@@ -36,12 +38,12 @@ def advised(learn: Callable[[Batch], object], samples: Batch, processes: int) ->
         if not devices.out_of_memory(e):
             raise
     # Beyond the except block nothing holds on to what was computed.
-    fits = largest(learn, samples)
+    fits = largest_batch(learn, samples)
     advice = f"--batch {fits * processes} fits" if fits else "not even one sample a process fits"
     raise Stopped(f"out of memory with --batch {count * processes}; {advice}", 1)
 
 
-def largest(learn: Callable[[Batch], object], samples: Batch) -> int:
+def largest_batch(learn: Callable[[Batch], object], samples: Batch) -> int:
     """How many of some samples fit, by halving; 0 where not even one does."""
     count = len(samples.label) // 2
     while count:

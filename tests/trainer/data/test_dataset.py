@@ -14,9 +14,9 @@ import torch
 from labelgen.core.errors import UserError
 from labelgen.core.response import decode
 from tests.trainer.conftest import MakeDataset
-from trainer.data.dataset import PatchDataset, dihedral, network_input, prepare
-from trainer.data.reader import Rows
-from trainer.data.sampling import turns
+from trainer.data.dataset import PatchDataset, dihedral, network_input, to_batch
+from trainer.data.reader import RowReader
+from trainer.data.sampling import draw_symmetries
 
 CPU = torch.device("cpu")
 
@@ -31,7 +31,9 @@ def test_integers_travel_as_stored(make_dataset: MakeDataset) -> None:
 
 def test_both_depths_give_the_same_input(make_dataset: MakeDataset) -> None:
     with PatchDataset(make_dataset("a.h5", depth=8)) as a, PatchDataset(make_dataset("b.h5")) as b:
-        eight, sixteen = (prepare(d.batch(range(4)), CPU, turns(1, 0, 4)) for d in (a, b))
+        eight, sixteen = (
+            to_batch(d.batch(range(4)), CPU, draw_symmetries(1, 0, 4)) for d in (a, b)
+        )
     torch.testing.assert_close(eight.inputs, sixteen.inputs, rtol=0, atol=1e-6)
     torch.testing.assert_close(eight.label, sixteen.label, rtol=0, atol=0)
 
@@ -84,8 +86,8 @@ def test_input_label_and_weight_turn_together(make_dataset: MakeDataset) -> None
     with PatchDataset(make_dataset()) as data:
         arrays = data.batch(range(12))
     # A frame that shows the label, and a weight that does, must still do so when turned.
-    plain = prepare(arrays, CPU)
-    turned = prepare(arrays, CPU, turns(1, 0, 12))
+    plain = to_batch(arrays, CPU)
+    turned = to_batch(arrays, CPU, draw_symmetries(1, 0, 12))
     assert (plain.label != turned.label).any()
     for batch in (plain, turned):
         clipped = batch.inputs[:, 0, :3] >= 1
@@ -102,7 +104,7 @@ def test_input_label_and_weight_turn_together(make_dataset: MakeDataset) -> None
 def test_augmentation_of_a_step_is_a_pure_function(make_dataset: MakeDataset) -> None:
     with PatchDataset(make_dataset()) as data:
         arrays = data.batch(range(8))
-    one, again, other = (prepare(arrays, CPU, turns(1, s, 8)).inputs for s in (4, 4, 5))
+    one, again, other = (to_batch(arrays, CPU, draw_symmetries(1, s, 8)).inputs for s in (4, 4, 5))
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
 
@@ -116,7 +118,7 @@ def test_a_plain_data_loader_takes_it(workers: int, make_dataset: MakeDataset) -
         assert [len(b["label"]) for b in batches] == [5, 5, 2]
         assert batches[0]["inputs"].dtype == torch.uint16
         np.testing.assert_array_equal(batches[1]["inputs"][0].numpy(), data[5]["inputs"])
-        plain, loaded = prepare(data.batch(range(5)), CPU), prepare(batches[0], CPU)
+        plain, loaded = to_batch(data.batch(range(5)), CPU), to_batch(batches[0], CPU)
         assert torch.equal(plain.inputs, loaded.inputs)
         assert torch.equal(plain.label, loaded.label)
 
@@ -182,11 +184,11 @@ def test_storage_that_stumbles_is_asked_again(
     make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, failures = (
-        Rows.read,
+        RowReader.read,
         [OSError(5, "Input/output error"), OSError(116, "Stale file handle")],
     )
 
-    def stumble(self: Rows, *what: Any) -> None:
+    def stumble(self: RowReader, *what: Any) -> None:
         if failures:
             raise failures.pop()
         real(self, *what)
@@ -194,7 +196,7 @@ def test_storage_that_stumbles_is_asked_again(
     monkeypatch.setattr("trainer.data.dataset.PAUSES_S", (0.0, 0.0, 0.0))
     with PatchDataset(make_dataset()) as data:
         expected = data.batch([3])
-        monkeypatch.setattr(Rows, "read", stumble)
+        monkeypatch.setattr(RowReader, "read", stumble)
         for name, values in data.batch([3]).items():
             assert np.array_equal(values, expected[name])
         assert not failures

@@ -10,7 +10,7 @@ import torch
 from labelgen.core.errors import UserError
 from tests.trainer.conftest import MakeDataset
 from trainer.data.dataset import PatchDataset
-from trainer.data.prefetch import feed, prefetch
+from trainer.data.prefetch import prefetch, prefetch_batches
 
 CPU = torch.device("cpu")
 
@@ -60,7 +60,7 @@ def test_batches_are_their_rows_though_memory_is_used_again(
     wanted = [rng.integers(0, 12, 4) for _ in range(15)]
     with PatchDataset(make_dataset()) as data:
         memory = set()
-        stream = feed(data, wanted.__getitem__, range(15), 4, CPU, ahead)
+        stream = prefetch_batches(data, wanted.__getitem__, range(15), 4, CPU, ahead)
         for rows, batch in zip(wanted, stream, strict=True):
             time.sleep(0.002)  # the reader is as far ahead as it may be
             for name, values in data.batch(rows).items():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from labelgen.core.errors import UserError
-from trainer.data.sampling import Order, epoch_counts, network_seed, turns
+from trainer.data.sampling import Order, draw_symmetries, epoch_counts, network_seed
 
 
 def whole(samples: int, seed: int = 5) -> Order:
@@ -80,7 +80,7 @@ def test_shares_that_make_no_sense(
 
 
 def test_draws_of_different_things_differ() -> None:
-    assert not (turns(1, 4, 64) == turns(1, 5, 64)).all()
-    np.testing.assert_array_equal(turns(1, 4, 64), turns(1, 4, 64))
+    assert not (draw_symmetries(1, 4, 64) == draw_symmetries(1, 5, 64)).all()
+    np.testing.assert_array_equal(draw_symmetries(1, 4, 64), draw_symmetries(1, 4, 64))
     seeds = {network_seed(1, step, rank) for step in range(20) for rank in range(4)}
     assert len(seeds) == 80

@@ -24,8 +24,8 @@ from trainer import models
 from trainer.checkpoint import CONFIG, read_config, read_responses
 from trainer.evaluation.evaluate import as_table, evaluate
 from trainer.evaluation.metrics import figures
-from trainer.evaluation.predict import aligned, predict, read, surveyed
-from trainer.evaluation.tiling import picture
+from trainer.evaluation.predict import align_stack, predict, read_stack, surveyed
+from trainer.evaluation.tiling import predict_full
 from trainer.training.fit import fit
 
 
@@ -47,7 +47,7 @@ def network(name: str) -> torch.nn.Module:
 @pytest.mark.parametrize("name", models.MODELS)
 @pytest.mark.parametrize("size", [(64, 64), (33, 50), (17, 71), (1, 1)])
 def test_any_size(name: str, size: tuple[int, int]) -> None:
-    got = picture(network(name), stack(size))
+    got = predict_full(network(name), stack(size))
     assert got.shape == (*size, 3)
     assert got.dtype == np.float32
     assert np.isfinite(got).all()
@@ -61,7 +61,7 @@ def test_tiles_are_as_the_whole_frame(name: str, seam: float, most: float) -> No
     model = network(name)
     tile = 3 * model.reach
     frame = stack((3 * tile // 2, 3 * tile // 2 - 7))  # of more pixels than two tiles
-    whole, tiled = picture(model, frame, 2 * tile), picture(model, frame, tile)
+    whole, tiled = predict_full(model, frame, 2 * tile), predict_full(model, frame, tile)
     apart = np.abs(mu_law(whole) - mu_law(tiled))
     assert np.quantile(apart, 0.9999) < seam
     assert apart.max() < most
@@ -70,7 +70,7 @@ def test_tiles_are_as_the_whole_frame(name: str, seam: float, most: float) -> No
 
 def test_tiles_without_a_middle_are_refused() -> None:
     with pytest.raises(UserError, match=r"--tile 16: expected more than"):
-        picture(network("lean"), stack((64, 64)), 16)
+        predict_full(network("lean"), stack((64, 64)), 16)
 
 
 def test_results_are_named_by_the_last_component(
@@ -204,7 +204,7 @@ def test_eight_bits_are_read_as_sixteen() -> None:
     sixteen = stack((40, 40)).to_depth(8).to_depth(16)
     eight = replace(sixteen, codes=sixteen.to_depth(8).codes)
     model = network("lean")
-    np.testing.assert_allclose(picture(model, eight), picture(model, sixteen), atol=1e-6)
+    np.testing.assert_allclose(predict_full(model, eight), predict_full(model, sixteen), atol=1e-6)
 
 
 def test_cameras_of_the_run_are_known_to_predict_and_evaluate(run: Path, tmp_path: Path) -> None:
@@ -229,9 +229,9 @@ def test_cameras_of_the_run_are_known_to_predict_and_evaluate(run: Path, tmp_pat
     [found] = surveyed([bracket], config, known)
     assert found.response == told
     assert not found.assumed
-    frames = read(found)
+    frames = read_stack(found)
     assert frames.codes[0].dtype == np.uint16
-    plain = read(alone)
+    plain = read_stack(alone)
     assert np.array_equal(frames.codes[1], told.recode(plain.codes[1]))
 
 
@@ -258,7 +258,7 @@ def test_a_declared_response_changes_predictions_and_scores(run: Path, tmp_path:
 def test_aligned_frames_lie_on_the_reference() -> None:
     hands = simulated(5, shake=4.0, pieces=0)
     frames = Stack(hands.codes, EV, 1)
-    moved = aligned(frames)
+    moved = align_stack(frames)
     truth, middle = np.minimum(hands.truth, 1), np.s_[20:-20, 20:-20]
     for i in (0, 2):
         clip = np.float32(2.0 ** -EV[i])

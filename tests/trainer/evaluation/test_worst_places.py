@@ -11,7 +11,7 @@ import pytest
 from labelgen.core.errors import UserError
 from tests.trainer.conftest import MakeScene, scene
 from trainer.evaluation.evaluate import evaluate
-from trainer.evaluation.worst_places import MOST, SIDE, View, worst_places, write_page
+from trainer.evaluation.worst_places import MAX_PLACES, SIDE, View, worst_places, write_page
 
 
 def view(wrong_at: tuple[int, int], amount: float, size: tuple[int, int] = (300, 250)) -> View:
@@ -56,13 +56,13 @@ def test_the_page_shows_the_pictures_and_needs_nothing_else(tmp_path: Path) -> N
 def test_many_places_are_cut_to_the_worst(tmp_path: Path) -> None:
     places = [
         place
-        for i in range(MOST)
+        for i in range(MAX_PLACES)
         for place in worst_places(f"s{i}", {"run": view((0, 0), 0.01 * (i + 1))})
     ]
     write_page(tmp_path / "page.html", places, ["run"])
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert text.count("<section>") == MOST
-    assert text.index(f"s{MOST - 1},") < text.index("s3,")
+    assert text.count("<section>") == MAX_PLACES
+    assert text.index(f"s{MAX_PLACES - 1},") < text.index("s3,")
     assert "s0," in text or "s1," in text
 
 

@@ -9,16 +9,16 @@ from labelgen.core.bracket import Stack
 from labelgen.core.response import encode
 from tests.trainer.models.test_optical_flow import tensor, texture
 from trainer import models
-from trainer.evaluation.tiling import enlarged, overview, picture
+from trainer.evaluation.tiling import enlarged, overview, predict_full
 from trainer.models.camera_motion import (
     END,
-    averaged,
+    box_mean,
     camera_flow,
-    combined,
+    combine_flows,
+    downsample,
     moments,
-    reduced,
-    sharpened,
-    solved,
+    sharpen_flow,
+    solve,
 )
 
 HEIGHT, WIDTH = 160, 240
@@ -66,7 +66,7 @@ def test_a_rough_flow_becomes_exact() -> None:
     reference, other, flow, inner = pair()
     start = rough(flow)
     smooth = camera_flow(reference, other, start)
-    fine = sharpened(reference, other, smooth)
+    fine = sharpen_flow(reference, other, smooth)
     assert np.median(off(start, flow)[inner]) > 0.4
     for found in (smooth, fine):
         assert np.median(off(found, flow)[inner]) < 0.07
@@ -92,7 +92,7 @@ def test_parallax_is_left_to_small_windows() -> None:
     light = 0.9 * texture(HEIGHT, WIDTH, blur=2.5)
     reference = seen(cv2.remap(light, *places, cv2.INTER_CUBIC))
     smooth = camera_flow(reference, other, near)
-    fine = sharpened(reference, other, smooth)
+    fine = sharpen_flow(reference, other, smooth)
     assert np.median(off(smooth, near)[inner]) > 0.25
     assert np.median(off(fine, near)[inner]) < 0.1
 
@@ -127,7 +127,7 @@ def test_where_the_reference_clips_what_is_around_tells() -> None:
     assert 0.1 < hidden.mean() < 0.4
     assert off(start, flow)[hidden].min() > 2
     assert off(smooth, flow)[hidden].max() < 0.3
-    assert np.quantile(off(sharpened(reference, other, smooth), flow)[hidden], 0.99) < 0.3
+    assert np.quantile(off(sharpen_flow(reference, other, smooth), flow)[hidden], 0.99) < 0.3
 
 
 def test_what_moves_gets_its_own_flow_and_the_rest_the_cameras() -> None:
@@ -140,7 +140,7 @@ def test_what_moves_gets_its_own_flow_and_the_rest_the_cameras() -> None:
     own = torch.zeros_like(camera)
     own[..., 48:102, 88:152] = torch.tensor([6.0, 4.0]).view(1, 2, 1, 1)
     own.requires_grad_()
-    found = combined(reference, other, camera, own)
+    found = combine_flows(reference, other, camera, own)
     inside, away = np.s_[..., 58:92, 98:142], np.s_[..., :24]
     assert off(found.detach(), own.detach())[inside].max() < 0.5
     assert off(found.detach(), camera)[away].max() < 0.5
@@ -154,20 +154,20 @@ def test_nothing_to_see_leaves_a_flow_that_is_finite() -> None:
     for start in (torch.zeros(1, 2, 32, 48), torch.full((1, 2, 32, 48), 3.0)):
         smooth = camera_flow(flat, flat, start)
         torch.testing.assert_close(smooth, start, atol=1e-2, rtol=0)
-        torch.testing.assert_close(sharpened(flat, flat, smooth), smooth, atol=1e-3, rtol=0)
+        torch.testing.assert_close(sharpen_flow(flat, flat, smooth), smooth, atol=1e-3, rtol=0)
 
 
 def test_means_are_those_of_torch() -> None:
     values = torch.rand(2, 3, 24, 40, generator=torch.Generator().manual_seed(0))
     mean = torch.nn.functional.avg_pool2d
     for times in (1, 2, 4):
-        torch.testing.assert_close(reduced(values, times), mean(values, times))
+        torch.testing.assert_close(downsample(values, times), mean(values, times))
     for radius in range(1, 6):
         want = values
         for _ in range(2):
             padded = torch.nn.functional.pad(want, (radius,) * 4, "replicate")
             want = mean(padded, 2 * radius + 1, 1)
-        torch.testing.assert_close(averaged(values, radius), want)
+        torch.testing.assert_close(box_mean(values, radius), want)
 
 
 def test_moments_are_sums_of_what_is_around() -> None:
@@ -189,7 +189,7 @@ def test_small_systems_are_solved() -> None:
     root = rng.normal(size=(7, 6, 6))
     matrix, right = root @ root.transpose(0, 2, 1) + np.eye(6), rng.normal(size=(7, 6))
     entries = {(i, j): torch.from_numpy(matrix[:, i, j]) for i in range(6) for j in range(6)}
-    got = torch.stack(solved(entries, list(torch.from_numpy(right).T)), -1).numpy()
+    got = torch.stack(solve(entries, list(torch.from_numpy(right).T)), -1).numpy()
     np.testing.assert_allclose(got, np.linalg.solve(matrix, right[..., None])[..., 0], rtol=1e-8)
 
 
@@ -203,5 +203,5 @@ def test_an_overview_is_of_the_whole_frame_and_told_in_its_pixels() -> None:
     assert view.shape[-2] * view.shape[-1] < 300_000
     piece = enlarged(view, size, np.s_[304:704, 400:800])[0, 0]
     np.testing.assert_allclose(piece.mean((1, 2)).numpy(), [-12, 8], atol=0.3)
-    made = picture(model, Stack(codes, (0.0, 0.0), 1))
+    made = predict_full(model, Stack(codes, (0.0, 0.0), 1))
     assert made.shape == (*size, 3)

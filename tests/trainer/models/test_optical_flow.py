@@ -10,7 +10,7 @@ from trainer.data.dataset import network_input
 from trainer.models import Lean
 from trainer.models.lean import exposure
 from trainer.models.mu_law import mu_law
-from trainer.models.optical_flow import Align, Match, correlation, inside, twice, warp
+from trainer.models.optical_flow import Align, Match, correlation, is_inside, upsample_flow, warp
 from trainer.models.output import Output
 from trainer.training.losses import alignment_l1
 
@@ -33,7 +33,7 @@ def test_a_warp_shows_what_a_flow_points_at() -> None:
     got = warp(image, flow)
     torch.testing.assert_close(got[:, :, 2:, :-3], image[:, :, :-2, 3:], atol=1e-5, rtol=0)
     torch.testing.assert_close(got[:, :, :2, :-3], image[:, :, :1, 3:].expand(-1, -1, 2, -1))
-    there = inside(flow)
+    there = is_inside(flow)
     assert (there[:, :, 2:, :-3] == 1).all()
     assert there.sum() == 10 * 17
 
@@ -50,9 +50,9 @@ def test_a_flow_at_twice_the_resolution_is_twice_as_long() -> None:
     image = tensor(texture(16, 16))
     small = torch.zeros(1, 2, 8, 8)
     small[:, 0] = 1.5
-    assert twice(small).shape == (1, 2, 16, 16)
+    assert upsample_flow(small).shape == (1, 2, 16, 16)
     torch.testing.assert_close(
-        warp(image, twice(small))[..., :-3], image[..., 3:], atol=1e-5, rtol=0
+        warp(image, upsample_flow(small))[..., :-3], image[..., 3:], atol=1e-5, rtol=0
     )
 
 

@@ -22,8 +22,8 @@ from tests.trainer.conftest import SLOW, MakeDataset, MakeScene, metrics, same, 
 from trainer import checkpoint
 from trainer.checkpoint import Average
 from trainer.data.dataset import Batch
-from trainer.data.prefetch import feed
-from trainer.data.reader import Rows
+from trainer.data.prefetch import prefetch_batches
+from trainer.data.reader import RowReader
 from trainer.interrupt import Stopped
 from trainer.models.output import Output
 from trainer.training.fit import fit, learning_rate, objective
@@ -100,7 +100,7 @@ def test_the_order_of_samples_is_not_that_of_the_reader(
 ) -> None:
     data = make_dataset()
     fit(data, tmp_path / "a", steps=4, batch=3, device="cpu")
-    monkeypatch.setattr("trainer.training.fit.feed", partial(feed, ahead=1))
+    monkeypatch.setattr("trainer.training.fit.feed", partial(prefetch_batches, ahead=1))
     fit(data, tmp_path / "b", steps=4, batch=3, device="cpu")
     assert same(checkpoint.load(tmp_path / "a"), checkpoint.load(tmp_path / "b"))
 
@@ -324,9 +324,9 @@ def test_a_read_that_fails_for_good_stops_a_run_that_goes_on_in_the_same_bits(
     data, run, whole = make_dataset(), tmp_path / "run", tmp_path / "whole"
     settings = {"model": OWN + "Small", "steps": 8, "batch": 4, "device": "cpu"}
     fit(data, whole, **settings)
-    real, reads = Rows.read, 0
+    real, reads = RowReader.read, 0
 
-    def fail(self: Rows, *what: Any) -> None:
+    def fail(self: RowReader, *what: Any) -> None:
         nonlocal reads
         reads += 1
         if reads > 70:  # 12 a step, and three batches ahead
@@ -334,7 +334,7 @@ def test_a_read_that_fails_for_good_stops_a_run_that_goes_on_in_the_same_bits(
         real(self, *what)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Rows, "read", fail)
+        patch.setattr(RowReader, "read", fail)
         patch.setattr("trainer.data.dataset.PAUSES_S", (0.0,))
         with pytest.raises(UserError, match=r"row \d+ can't be read .*; step 5 is saved, go on"):
             fit(data, run, **settings)

@@ -9,10 +9,10 @@ import torch
 from labelgen.core.errors import UserError
 from tests.trainer.conftest import MakeDataset, metrics
 from trainer.data.dataset import PatchDataset
-from trainer.data.mixture import Mixture, Source
+from trainer.data.mixture import Mixture, MixtureEntry
 from trainer.models.mu_law import inverse_mu_law, mu_law
 from trainer.training.fit import fit
-from trainer.training.holdout import score_held, split
+from trainer.training.holdout import score_held, split_scenes
 
 
 class FromLabel(torch.nn.Module):
@@ -28,7 +28,7 @@ class FromLabel(torch.nn.Module):
 
 def test_whole_brackets_are_held_out() -> None:
     scenes = np.repeat(np.array([f"scene{i}".encode() for i in range(20)]), 3)
-    training, held = split(scenes, 0.25)
+    training, held = split_scenes(scenes, 0.25)
     assert np.array_equal(np.sort(np.concatenate([training, held])), np.arange(60))
     assert len(np.unique(scenes[held])) == 5
     assert not np.isin(scenes[training], scenes[held]).any()
@@ -37,19 +37,19 @@ def test_whole_brackets_are_held_out() -> None:
 def test_the_same_brackets_are_held_out_of_any_dataset_of_them() -> None:
     names = np.array([f"scene{i}".encode() for i in range(40)])
     other = np.random.default_rng(0).permutation(np.repeat(names, 2))
-    assert set(names[split(names, 0.2)[1]]) == set(other[split(other, 0.2)[1]])
+    assert set(names[split_scenes(names, 0.2)[1]]) == set(other[split_scenes(other, 0.2)[1]])
 
 
 def test_a_few_brackets_are_all_trained_on() -> None:
     scenes = np.array([b"a", b"b", b"c"])
-    assert split(scenes, 0.05)[1].size == split(scenes, 0)[1].size == 0
+    assert split_scenes(scenes, 0.05)[1].size == split_scenes(scenes, 0)[1].size == 0
     with pytest.raises(UserError, match=r"--hold-out 0.9: leaves none of 3 brackets"):
-        split(scenes, 0.9)
+        split_scenes(scenes, 0.9)
 
 
 @pytest.mark.parametrize("off", [0.003, 0.03])
 def test_the_figure_is_the_error_against_the_labels(off: float, make_dataset: MakeDataset) -> None:
-    with Mixture([Source(make_dataset(evs=(0, 2, 4), reference=0))]) as dataset:
+    with Mixture([MixtureEntry(make_dataset(evs=(0, 2, 4), reference=0))]) as dataset:
         rows = np.arange(len(dataset))
         got = score_held(FromLabel(off), dataset, rows, 5, torch.device("cpu"))
     # What lies within a step of the clip errs by less; there is little of it.
@@ -60,7 +60,7 @@ def test_the_figure_is_the_error_against_the_labels(off: float, make_dataset: Ma
 def test_pixels_without_trust_are_not_scored(
     make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Mixture([Source(make_dataset(reference=0))]) as dataset:
+    with Mixture([MixtureEntry(make_dataset(reference=0))]) as dataset:
         read, cpu = dataset.batch, torch.device("cpu")
 
         def spoiled(rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -93,7 +93,7 @@ def test_fit_never_reads_what_is_held_out_to_train_on_it(
         PatchDataset, "fill", lambda self, rows, out: read.extend(rows) or fill(self, rows, out)
     )
     with PatchDataset(data) as dataset:
-        held = set(split(dataset.scenes(), 0.5)[1].tolist())
+        held = set(split_scenes(dataset.scenes(), 0.5)[1].tolist())
     monkeypatch.setattr(
         "trainer.training.fit.score_held", lambda *_: {"psnr_mu": 0.0, "samples": 0.0}
     )

@@ -9,7 +9,7 @@ from tests.trainer.training.test_fit import same
 from trainer import checkpoint
 from trainer.models.mu_law import mu_law
 from trainer.training.fit import fit
-from trainer.training.mean_teacher import teach
+from trainer.training.mean_teacher import teacher_output
 
 
 class Sided(torch.nn.Module):
@@ -23,7 +23,7 @@ class Sided(torch.nn.Module):
 
 def test_a_teacher_is_sure_where_it_agrees_with_itself() -> None:
     inputs = torch.full((2, 3, 6, 4, 9), 0.1)
-    target, trust = teach(Sided(), inputs)
+    target, trust = teacher_output(Sided(), inputs)
     assert target.shape == (2, 3, 4, 9)
     assert trust.shape == (2, 1, 4, 9)
     assert (trust[..., 4] == 1).all()  # in the middle both see the same light

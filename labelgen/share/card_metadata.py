@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import date as Date
 
 from labelgen.core.errors import UserError
-from labelgen.dataset.format import Header
+from labelgen.dataset.format import DatasetHeader
 
 PEOPLE = {
     "": "not stated",
@@ -14,11 +14,11 @@ PEOPLE = {
     "unrecognisable": "people are in it, none of whom can be recognised",
     "identifiable": "people are in it who can be recognised",
 }
-"""What `Facts.people` may be, and what a card says of it."""
+"""What `CardMetadata.people` may be, and what a card says of it."""
 
 
 @dataclass(frozen=True)
-class Facts:
+class CardMetadata:
     """What goes into the card of a dataset, as its maker says it.
 
     `origin` is where the photos are from and on what terms, `people` one of `PEOPLE`, `consent`
@@ -54,7 +54,7 @@ class Facts:
             if text != text.encode("utf-8", "replace").decode() or len(text) > 10_000:
                 raise UserError(f"--{field.name} is not UTF-8 text of at most 10,000 characters")
 
-    def completed(self, header: Header) -> Facts:
+    def completed(self, header: DatasetHeader) -> CardMetadata:
         """With what the dataset itself says, and a summary, where nothing was given."""
         used = sum("rejected" not in scene for scene in header.scenes.values())
         samples = sum(sum(s.get("branches", {}).values()) for s in header.scenes.values())

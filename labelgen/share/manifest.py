@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labelgen.core.files import sha256
-from labelgen.core.validation import brief
+from labelgen.core.validation import short_repr
 
 README, CROISSANT, RECIPE, SUMS = "README.md", "croissant.json", "recipe.toml", "SHA256SUMS"
 """What lies beside a dataset that is shared."""
@@ -27,11 +27,11 @@ def check_name(name: str) -> None:
     plain = name.isprintable() and not set(name) & set('/\\:*?"<>|')
     plain &= len(name.encode("utf-8", "replace")) <= 200 and name.isprintable()
     if not plain or name.startswith((".", "-", " ")) or name.endswith((".", " ", UNFINISHED)):
-        raise ValueError(f"{brief(name)} is not the plain name of a file")
+        raise ValueError(f"{short_repr(name)} is not the plain name of a file")
 
 
 @dataclass(frozen=True)
-class Listed:
+class ManifestEntry:
     """A file of a published dataset: its name, bytes and SHA-256."""
 
     name: str
@@ -39,6 +39,6 @@ class Listed:
     sha256: str
 
     @staticmethod
-    def of(path: Path) -> Listed:
+    def of(path: Path) -> ManifestEntry:
         """A file that is there."""
-        return Listed(path.name, path.stat().st_size, sha256(path))
+        return ManifestEntry(path.name, path.stat().st_size, sha256(path))

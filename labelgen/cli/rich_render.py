@@ -25,7 +25,7 @@ NARROWEST = 12
 
 GAP = 3
 """Columns between two columns."""
-MOST_S = 365 * 86400
+MAX_S = 365 * 86400
 """Seconds beyond which nobody waits."""
 WORTH_A_LINE_S = 1.0
 """Seconds that a stage takes, whose bar then stays on the terminal."""
@@ -132,7 +132,7 @@ class _Words(ProgressColumn):
 
 def _clock(seconds: float) -> str:
     """Hours, minutes and seconds; a dataset may claim more samples than can ever be read."""
-    return str(timedelta(seconds=round(seconds))) if seconds < MOST_S else "years"
+    return str(timedelta(seconds=round(seconds))) if seconds < MAX_S else "years"
 
 
 class LiveBar:

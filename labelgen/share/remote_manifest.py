@@ -10,24 +10,24 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from labelgen.core.errors import UserError
-from labelgen.core.validation import NOT_JSON, a_table, a_text, brief, one_line
+from labelgen.core.validation import PARSE_ERRORS, expect_object, expect_text, one_line, short_repr
 from labelgen.share import remote
 from labelgen.share.catalog import find
-from labelgen.share.listed import CROISSANT, HDF5, SUMS, Listed, check_name
+from labelgen.share.manifest import CROISSANT, HDF5, SUMS, ManifestEntry, check_name
 
-MOST_SUMS, MOST_CROISSANT = 1 << 20, 1 << 24
+MAX_SUMS, MAX_CROISSANT = 1 << 20, 1 << 24
 """Bytes of the lists."""
 LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 SIZE = re.compile(r"(\d{1,18}) B")
 
 
 @dataclass(frozen=True)
-class Offer:
+class RemoteManifest:
     """A dataset that can be fetched: where it is, its files, and what is said of it."""
 
     place: str
     name: str
-    files: tuple[Listed, ...]
+    files: tuple[ManifestEntry, ...]
     croissant: bytes
     sums: bytes
     license: str
@@ -38,7 +38,7 @@ class Offer:
         return sum(f.bytes for f in self.files)
 
 
-def look(source: str, sums_sha256: str = "") -> Offer:
+def read_remote_manifest(source: str, sums_sha256: str = "") -> RemoteManifest:
     """What there is to fetch; nothing but its two lists is fetched for that.
 
     Parameters
@@ -57,11 +57,11 @@ def look(source: str, sums_sha256: str = "") -> Offer:
     known = find(source)
     place = remote.place_of(known.place if known else source)
     sums_sha256 = sums_sha256.lower() or (known.sums_sha256 if known else "")
-    sums = _list(place, SUMS, MOST_SUMS)
+    sums = _list(place, SUMS, MAX_SUMS)
     if sums_sha256 and hashlib.sha256(sums).hexdigest() != sums_sha256:
         raise UserError(f"{place}{SUMS}: has another SHA-256 than expected; not the same dataset")
     digests = _parsed_sums(place, sums)
-    croissant = _list(place, CROISSANT, MOST_CROISSANT)
+    croissant = _list(place, CROISSANT, MAX_CROISSANT)
     if hashlib.sha256(croissant).hexdigest() != digests.get(CROISSANT):
         raise UserError(f"{place}{CROISSANT}: is not what {SUMS} says; tell who offers it")
     sizes, license = _parsed_croissant(place, croissant)
@@ -72,17 +72,18 @@ def look(source: str, sums_sha256: str = "") -> Offer:
         size, other = sizes.get(name, (0, ""))
         if other != digest:
             raise UserError(
-                f"{place}: {CROISSANT} and {SUMS} differ about {brief(name)}; tell who offers it"
+                f"{place}: {CROISSANT} and {SUMS} differ about {short_repr(name)}; "
+                "tell who offers it"
             )
-        files.append(Listed(name, size, digest))
+        files.append(ManifestEntry(name, size, digest))
     asked = Path(unquote(urlsplit(source).path)).name
     if asked.endswith(HDF5) and not known and asked not in digests:
         raise UserError(f"{place}: {SUMS} does not list '{asked}'; 'labelgen card' it first")
     name = known.name if known else Path(unquote(urlsplit(place).path)).name
-    return Offer(place, name or "dataset", tuple(files), croissant, sums, license)
+    return RemoteManifest(place, name or "dataset", tuple(files), croissant, sums, license)
 
 
-def folder_of(offer: Offer) -> Path:
+def folder_of(offer: RemoteManifest) -> Path:
     """The folder here that is called as a dataset is on its server, as far as that is safe."""
     kept = "".join(c if c.isalnum() or c in "-_. " else "-" for c in offer.name).strip(". -")
     return Path(kept[:100] or "dataset")
@@ -98,7 +99,7 @@ def _list(place: str, name: str, most: int) -> bytes:
         if len(data) > most:
             raise UserError(f"{address}: larger than {most >> 20} MiB, which no such list is")
 
-    remote.persist(address, lambda: len(data), more, None)
+    remote.download_with_retries(address, lambda: len(data), more, None)
     return bytes(data)
 
 
@@ -109,11 +110,11 @@ def _parsed_sums(place: str, sums: bytes) -> dict[str, str]:
         for line in _text(sums).splitlines():
             found = LINE.fullmatch(line)
             if not found:
-                raise ValueError(f"{brief(line)} is no checksum and name")
+                raise ValueError(f"{short_repr(line)} is no checksum and name")
             digest, name = found.groups()
             check_name(name)
             if name.lower() in seen:
-                raise ValueError(f"{brief(name)} is listed twice")
+                raise ValueError(f"{short_repr(name)} is listed twice")
             seen.add(name.lower())
             digests[name] = digest
     except ValueError as e:
@@ -133,15 +134,17 @@ def _text(data: bytes) -> str:
 def _parsed_croissant(place: str, croissant: bytes) -> tuple[dict[str, tuple[int, str]], str]:
     """Bytes and SHA-256 by the name of the file, and the licence."""
     try:
-        told = a_table(json.loads(croissant))
+        told = expect_object(json.loads(croissant))
         files = {}
         for entry in told["distribution"]:
-            size = SIZE.fullmatch(a_text(entry["contentSize"]))
+            size = SIZE.fullmatch(expect_text(entry["contentSize"]))
             if not size:
-                raise ValueError(f"contentSize is {brief(entry['contentSize'])}, expected '123 B'")
-            files[a_text(entry["name"])] = int(size[1]), a_text(entry["sha256"])
-        return files, a_text(told.get("license", ""))
-    except NOT_JSON as e:
+                raise ValueError(
+                    f"contentSize is {short_repr(entry['contentSize'])}, expected '123 B'"
+                )
+            files[expect_text(entry["name"])] = int(size[1]), expect_text(entry["sha256"])
+        return files, expect_text(told.get("license", ""))
+    except PARSE_ERRORS as e:
         raise UserError(
             f"{place}{CROISSANT}: not as 'labelgen card' writes it ({one_line(e)})"
         ) from e

@@ -17,10 +17,15 @@ from labelgen.core.errors import UserError
 from labelgen.core.files import check_room
 from labelgen.core.progress import Progress, Silent
 from labelgen.dataset.assemble import PART_BYTES, assemble, check_parts, parts_of
-from labelgen.dataset.format import Dataset, Layout
-from labelgen.dataset.safe_hdf5 import MOST_TEXT
-from labelgen.dataset.staging import check_place, refuse_to_overwrite, unfinished, workplace
-from labelgen.share.rows import Kept
+from labelgen.dataset.format import Dataset, SampleLayout
+from labelgen.dataset.safe_hdf5 import MAX_TEXT
+from labelgen.dataset.staging import (
+    check_output_name,
+    is_unfinished,
+    refuse_to_overwrite,
+    staging_folder,
+)
+from labelgen.share.rows import SelectedRows
 
 
 def attributes_of(data: Dataset) -> dict[str, Any]:
@@ -32,7 +37,7 @@ def attributes_of(data: Dataset) -> dict[str, Any]:
     return {k: parsed.get(k, v) for k, v in kept.items() if k not in ("parts", "part", "digests")}
 
 
-def derived(
+def derivation_step(
     what: str, sources: Sequence[Dataset], settings: dict[str, Any]
 ) -> tuple[str, dict[str, Any]]:
     """The fingerprint of a dataset that is made of others, and the step that it notes.
@@ -56,8 +61,8 @@ def derived(
     return fingerprint, {"by": what, **settings, "of": of}
 
 
-def write_some(
-    kept: Sequence[Kept], out: Path, what: str, settings: dict[str, Any], **how: Any
+def write_selection(
+    kept: Sequence[SelectedRows], out: Path, what: str, settings: dict[str, Any], **how: Any
 ) -> None:
     """Write some rows of one dataset as another, with what is noted of their brackets.
 
@@ -68,12 +73,12 @@ def write_some(
     out : Path
         The new dataset.
     what, settings
-        As in `derived`.
+        As in `derivation_step`.
     **how
         As in `write_rows`.
     """
     data = kept[0].source.data
-    fingerprint, step = derived(what, [data], settings)
+    fingerprint, step = derivation_step(what, [data], settings)
     attributes = attributes_of(data) | {
         "fingerprint": fingerprint,
         "scenes": scenes_of_rows(kept),
@@ -82,7 +87,7 @@ def write_some(
     write_rows(kept, out, attributes, **how)
 
 
-def scenes_of_rows(kept: Sequence[Kept]) -> dict[str, Any]:
+def scenes_of_rows(kept: Sequence[SelectedRows]) -> dict[str, Any]:
     """What is noted of the brackets of some rows; their samples are counted again."""
     noted: dict[str, Any] = {}
     for rows in kept:
@@ -94,7 +99,7 @@ def scenes_of_rows(kept: Sequence[Kept]) -> dict[str, Any]:
 
 
 def write_rows(
-    kept: Sequence[Kept],
+    kept: Sequence[SelectedRows],
     out: Path,
     attributes: dict[str, Any],
     *,
@@ -131,7 +136,7 @@ def write_rows(
     _check_disk(kept, layout, out)
     _check_notes(attributes, out)
     try:
-        with workplace(work, out, overwrite=True):
+        with staging_folder(work, out, overwrite=True):
             begun, old = True, parts_of(out)
             tell, again = progress or Silent(), "give the same command again"
             assemble(kept, out, work, layout, attributes, part_bytes, tell, again)
@@ -156,13 +161,13 @@ def check_target(out: Path, sources: Sequence[Dataset], overwrite: bool) -> None
     UserError
         It is.
     """
-    check_place(out)
+    check_output_name(out)
     mine = {path.resolve() for path in (out, *(parts_of(out) if out.exists() else ()))}
     for data in sources:
         if mine & {path.resolve() for path in (data.path, *(Path(f.filename) for f in data.files))}:
             raise UserError(f"{out}: is one of the datasets to read; give another name")
     work = out.with_name(out.name + ".partial")
-    if unfinished(work):
+    if is_unfinished(work):
         raise UserError(f"{work}: an unfinished build; end it by 'build --resume' first")
     if work.exists() and not overwrite:
         raise UserError(f"{work}: left by what was interrupted, or in use; --overwrite starts anew")
@@ -174,14 +179,14 @@ def _check_notes(attributes: dict[str, Any], out: Path) -> None:
     """Refuse what no reader would take, before it is written."""
     for name, value in attributes.items():
         size = len(value if isinstance(value, str) else json.dumps(value))
-        if size > MOST_TEXT:
+        if size > MAX_TEXT:
             raise UserError(
                 f"{out}: what it would note ({name}) has {size / 2**20:.0f} MiB, expected at most "
-                f"{MOST_TEXT >> 20}; train on the datasets together instead"
+                f"{MAX_TEXT >> 20}; train on the datasets together instead"
             )
 
 
-def _check_disk(kept: Sequence[Kept], layout: Layout, out: Path) -> None:
+def _check_disk(kept: Sequence[SelectedRows], layout: SampleLayout, out: Path) -> None:
     needed = sum(k.rows for k in kept) * layout.sample_bytes
     if layout.compress != "none":  # as it was compressed before
         sources = {id(k.source): k.source.data for k in kept}.values()
