@@ -152,7 +152,7 @@ def seen(stack: Stack, label: Label) -> Cues:
 def ghosts(stack: Stack, label: Label, truth: Float) -> Figure:
     """What a merge of all frames makes of a walker, and what the label makes of her."""
     cues = seen(stack, label)
-    all_agree = replace(cues, agrees=tuple(np.ones_like(a) for a in cues.static_frames))
+    all_agree = replace(cues, static_frames=tuple(np.ones_like(a) for a in cues.static_frames))
     merged, _ = fuse_variance(all_agree, stack, DEFAULT)
     box = np.s_[70:326, 110:326]
     figure, axes = panels(1, 4, 256 / 216)

@@ -68,7 +68,7 @@ def test_what_is_known_beforehand_is_not_looked_for(
     found = homography.find_homography(wrong, 0, Align())  # what is known is wrong
     assert found is not None
     assert not np.allclose(found, np.linalg.inv(truth), atol=0.1)
-    monkeypatch.setattr(homography, "match", lambda *_: pytest.fail("looked for"))
+    monkeypatch.setattr(homography, "estimate_homography", lambda *_: pytest.fail("looked for"))
     taken = homography.find_homography(hinted, 0, Align())
     assert taken is not None
     assert np.allclose(taken, truth)

@@ -290,13 +290,15 @@ def test_a_clipped_reference_is_believed_by_what_stands_around() -> None:
     beside[8:88, 8:88] = clipped[8:88, 8:88]  # what is around it moved
     still = trust_clipped(cues_of(stack, clipped=clipped), radiance, DEFAULT.fusion)
     moved = trust_clipped(
-        cues_of(stack, clipped=clipped, agrees=(beside, every, every)), radiance, DEFAULT.fusion
+        cues_of(stack, clipped=clipped, static_frames=(beside, every, every)),
+        radiance,
+        DEFAULT.fusion,
     )
     assert (still == 1).all()
     assert (moved[~clipped] == 1).all()
     assert moved[clipped].max() < 0.5
     # What only longer frames show does not matter where the label is of the shorter ones.
-    longer = cues_of(stack, clipped=clipped, agrees=(every, every, beside))
+    longer = cues_of(stack, clipped=clipped, static_frames=(every, every, beside))
     assert (trust_clipped(longer, radiance, DEFAULT.fusion) == 1).all()
 
 
@@ -355,7 +357,7 @@ def test_a_label_does_not_show_its_tiles(
     borders = cell_borders(dynamic.truth.shape[:2], recipe.patches.size)
     assert len(list(tiles(borders))) > 4
     pieces = make_label(stack_of(dynamic), recipe)
-    for name in ("stored", "weight", "kind", "agrees", "clipped", "dark"):
+    for name in ("stored", "weight", "kind", "static_frames", "clipped", "dark"):
         assert np.array_equal(getattr(whole, name), getattr(pieces, name)), name
 
 

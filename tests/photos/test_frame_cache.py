@@ -81,11 +81,11 @@ def test_kept_frames_are_decoded_once_and_change_nothing(
         return decode_photo(path)
 
     monkeypatch.setattr("labelgen.photos.frames.decode_photo", counted)
-    monkeypatch.setattr("labelgen.calibration.survey.WORTH", -1.0)
+    monkeypatch.setattr("labelgen.calibration.survey.MIN_DECODE_TIME", -1.0)
     monkeypatch.setattr("labelgen.photos.frame_cache.MAX_CACHED", most)
     build(raw, tmp_path / "out.h5", jobs=1)
     assert set(decoded.values()) == {3 * times}
-    monkeypatch.setattr("labelgen.calibration.survey.WORTH", np.inf)
+    monkeypatch.setattr("labelgen.calibration.survey.MIN_DECODE_TIME", np.inf)
     build(raw, tmp_path / "plain.h5", jobs=1)
     assert sha256(tmp_path / "out.h5") == sha256(tmp_path / "plain.h5")
 
@@ -93,7 +93,7 @@ def test_kept_frames_are_decoded_once_and_change_nothing(
 def test_what_an_earlier_build_kept_is_never_read(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("labelgen.calibration.survey.WORTH", np.inf)
+    monkeypatch.setattr("labelgen.calibration.survey.MIN_DECODE_TIME", np.inf)
     out = tmp_path / "out.h5"
     work = tmp_path / "out.h5.partial"
     work.mkdir()

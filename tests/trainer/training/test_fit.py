@@ -100,7 +100,7 @@ def test_the_order_of_samples_is_not_that_of_the_reader(
 ) -> None:
     data = make_dataset()
     fit(data, tmp_path / "a", steps=4, batch=3, device="cpu")
-    monkeypatch.setattr("trainer.training.fit.feed", partial(prefetch_batches, ahead=1))
+    monkeypatch.setattr("trainer.training.fit.prefetch_batches", partial(prefetch_batches, ahead=1))
     fit(data, tmp_path / "b", steps=4, batch=3, device="cpu")
     assert same(checkpoint.load(tmp_path / "a"), checkpoint.load(tmp_path / "b"))
 
