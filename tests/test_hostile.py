@@ -31,7 +31,7 @@ from labelgen.photos.header import read_photo_header
 from labelgen.photos.makernote import read_bracketing
 from labelgen.photos.pictures import read_hdr
 from labelgen.photos.tiff import check_directories, read_layout
-from tests import hostile
+from tests.helpers import hostile
 
 
 def lines_of(command: Callable[[], object]) -> list[str]:

@@ -18,8 +18,8 @@ from labelgen.calibration.calibrate import (
 )
 from labelgen.calibration.comparagram import Ridge
 from labelgen.core.response import GAMMA, GAMMA22, Response
-from tests.cameras import Curve, film, gamma22, power, scene, soft, srgb, view
 from tests.conftest import EV, make_scene
+from tests.helpers.cameras import Curve, film, gamma22, power, scene, soft, srgb, view
 
 SEEDS = range(6)
 

@@ -25,8 +25,8 @@ from labelgen.photos.pictures import read_hdr
 from labelgen.pipeline.bracket_task import discount_weight
 from labelgen.pipeline.build import build
 from labelgen.pipeline.label_bracket import label
-from tests.cameras import film, gamma22, scene, write_stored
 from tests.conftest import EV
+from tests.helpers.cameras import film, gamma22, scene, write_stored
 
 WRONG = (0.0, 2.0, 4.4)
 

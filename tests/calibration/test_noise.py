@@ -23,8 +23,8 @@ from labelgen.labels.motion import noise_variance
 from labelgen.photos.stack import load_stack
 from labelgen.pipeline.label_bracket import label
 from labelgen.simulate import write_bracket
-from tests.cameras import Curve, film, gamma22, power, soft, srgb
 from tests.conftest import EV, make_scene
+from tests.helpers.cameras import Curve, film, gamma22, power, soft, srgb
 
 
 def steps(height: int = 512) -> np.ndarray:

@@ -26,7 +26,7 @@ from labelgen.cli.text import echo_json
 from labelgen.pipeline.build import build
 from labelgen.simulate import write_bracket
 from tests.conftest import EV, make_scene
-from tests.terminals import in_pty, on_terminal, plain
+from tests.helpers.terminals import in_pty, on_terminal, plain
 from trainer.cli import cli as trainer
 
 LABELGEN = [sys.executable, "-c", "from labelgen.cli import main; main(prog_name='labelgen')"]

@@ -9,7 +9,7 @@ import pytest
 
 from labelgen.core.errors import UserError
 from labelgen.core.response import GAMMA, GAMMA22, SAMPLES, Response, apply_gain, decode, encode
-from tests.cameras import film, srgb
+from tests.helpers.cameras import film, srgb
 
 EVERY8 = np.arange(256, dtype=np.uint8)[:, None, None].repeat(3, -1)
 EVERY16 = np.arange(65536, dtype=np.uint16)[:, None, None].repeat(3, -1)

@@ -17,7 +17,7 @@ from labelgen.core.errors import UserError
 from labelgen.dataset.format import Dataset, info, read_dataset_header
 from labelgen.dataset.verify import verify
 from labelgen.pipeline.build import build
-from tests.hostile import dataset
+from tests.helpers.hostile import dataset
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ import pytest
 from click.testing import CliRunner
 
 from labelgen.cli import main as labelgen_program
-from tests.commands import PAGES, ROOT, Block, Command, blocks, commands
+from tests.helpers.commands import PAGES, ROOT, Block, Command, blocks, commands
 
 torch = pytest.importorskip("torch", reason="half of the commands train")
 from trainer.cli import cli as trainer_program  # noqa: E402

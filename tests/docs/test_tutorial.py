@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from labelgen.photos.pictures import read_hdr
-from tests.commands import ROOT, blocks
+from tests.helpers.commands import ROOT, blocks
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 

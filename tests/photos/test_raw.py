@@ -21,7 +21,7 @@ from labelgen.photos.pictures import read_hdr
 from labelgen.photos.raw import develop, prefer_raw
 from labelgen.photos.stack import load_stack
 from tests.conftest import make_scene, psnr_mu
-from tests.dng import NEUTRAL, WHITE, mosaic, seen, write_dng
+from tests.helpers.dng import NEUTRAL, WHITE, mosaic, seen, write_dng
 
 SIZE = 96, 160
 

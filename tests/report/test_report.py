@@ -34,7 +34,7 @@ from labelgen.report.overview import rejects
 from labelgen.report.pictures import radiance_uri
 from labelgen.report.text import ellipsize, evenly_spaced
 from tests.conftest import psnr_mu
-from tests.datasets import joined
+from tests.helpers.datasets import joined
 
 SIDE = 32
 EV = (0.0, 2.0, 4.0)

@@ -30,8 +30,8 @@ from labelgen.share.merge import merge
 from labelgen.share.pack import pack
 from labelgen.share.split import split
 from labelgen.simulate import write_bracket
-from tests import hostile
 from tests.conftest import EV, make_scene
+from tests.helpers import hostile
 from tests.share.test_share import rows
 
 SIZE = 144, 208

@@ -30,7 +30,7 @@ from labelgen.share.card_metadata import CardMetadata
 from labelgen.share.get import get
 from labelgen.share.remote import place_of
 from labelgen.share.remote_manifest import read_remote_manifest
-from tests.hostile import dataset as make_dataset
+from tests.helpers.hostile import dataset as make_dataset
 
 
 @dataclass

@@ -17,7 +17,7 @@ from labelgen.dataset.sample import Patch, Sample
 from labelgen.dataset.shard import Shard, ShardSource
 from labelgen.dataset.writer import part_name, write_index
 from labelgen.photos.pictures import write_hdr
-from tests.datasets import joined
+from tests.helpers.datasets import joined
 from trainer.training.fit import fit
 
 MakeDataset = Callable[..., Path]

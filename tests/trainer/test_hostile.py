@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from labelgen.core.errors import UserError
-from tests import hostile
+from tests.helpers import hostile
 from trainer.checkpoint import (
     Config,
     load,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from tests.terminals import on_terminal, plain
+from tests.helpers.terminals import on_terminal, plain
 from tests.trainer.conftest import MakeDataset, MakeScene
 from trainer import cli, models
 from trainer.training.fit import fit

@@ -16,8 +16,8 @@ from labelgen.core.errors import UserError
 from labelgen.core.response import SAMPLES, Response, mu_law
 from labelgen.discovery.scan import scan
 from labelgen.photos.pictures import read_hdr, write_hdr, write_png
-from tests.cameras import EV, film, write_stored
-from tests.cameras import scene as simulated
+from tests.helpers.cameras import EV, film, write_stored
+from tests.helpers.cameras import scene as simulated
 from tests.trainer.conftest import MakeDataset, MakeScene, expose, scene
 from tests.trainer.models.test_models import small
 from trainer import models

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Kill builds at random moments, resume them, and compare with a build that nobody disturbed.
 
-    python tests/faults.py WORK [--kills 50] [--seed 0]
+    python tests/programs/faults.py WORK [--kills 50] [--seed 0]
 
 Each time one of these is killed by SIGKILL: the process that was started, one of its workers, or
 all of them at once, as by a power cut that the page cache survives. What is then at the name of the

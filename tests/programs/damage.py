@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Damage datasets in every way we can think of and see whether `labelgen verify` finds it.
 
-    python tests/damage.py WORK [--flips 400] [--seed 0]
+    python tests/programs/damage.py WORK [--flips 400] [--seed 0]
 
 Two datasets, a single file and one in parts, each copied and damaged anew for every case: bytes of
 every dataset and attribute changed, with checksums that fit where HDF5 makes them; parts lost,

@@ -1,6 +1,6 @@
 """Damaged and hostile inputs, made at random, for every reader; see docs/security.md.
 
-    python tests/fuzz.py [--minutes 30] [--only NAME ...] [--keep FOLDER] [--seed N]
+    python tests/programs/fuzz.py [--minutes 30] [--only NAME ...] [--keep FOLDER] [--seed N]
 
 A finding is any exception but `UserError` and `Rejected`, an input that takes more than 10 s, or a
 process that dies, as one does that asks for more than 4 GiB. Inputs are mutations of valid files:
@@ -33,7 +33,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from labelgen.core.errors import Rejected, UserError
 
@@ -227,7 +227,7 @@ def datasets(folder: Path, frames: int = 2) -> list[Path]:
     from labelgen.dataset.format import SampleLayout
     from labelgen.dataset.sample import Patch, Sample
     from labelgen.dataset.shard import Shard, ShardSource
-    from tests.datasets import joined
+    from tests.helpers.datasets import joined
 
     rng, made = np.random.default_rng(3), []
     head: dict[str, Any] = {"format": "labelgen", "format_version": 1, "frames": frames}

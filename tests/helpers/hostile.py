@@ -19,7 +19,7 @@ from labelgen.dataset.format import SampleLayout
 from labelgen.dataset.sample import Patch, Sample
 from labelgen.dataset.shard import Shard, ShardSource
 from labelgen.dataset.writer import part_name, write_index
-from tests.datasets import joined
+from tests.helpers.datasets import joined
 
 MEMORY = 3 << 30
 ROWS = 4

@@ -1,0 +1,1 @@
+"""What tests share: simulated cameras, RAW files, small datasets, hostile files, terminals."""

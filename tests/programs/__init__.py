@@ -1,0 +1,1 @@
+"""Long checks that are started by hand: fuzzing, damaged datasets, killed builds."""
