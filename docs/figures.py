@@ -27,7 +27,7 @@ from labelgen.alignment.align import align_frame
 from labelgen.core.arrays import Array, Bytes, Float
 from labelgen.core.bracket import Stack
 from labelgen.core.recipe import DEFAULT, RECIPES
-from labelgen.core.response import GAMMA, Stored, decode, mu_law
+from labelgen.core.response import GAMMA, SourceFormat, decode, mu_law
 from labelgen.dataset.sample import Patch, Sample
 from labelgen.labels import motion
 from labelgen.labels.cues import Cues, compute_cues
@@ -197,7 +197,7 @@ def weights() -> Figure:
     x = linear[1] ** (1 / GAMMA)
     own = triangle_weight(x)
     by_code = [np.where(x > 0.5, 1 - own, 0), own, np.where(x <= 0.5, 1 - own, 0)]
-    stored = Stored(bits=16)
+    stored = SourceFormat(bits=16)
     raw = [
         4.0**e
         * np.clip((DEFAULT.exposure.clip - v ** (1 / GAMMA)) / KNEE, 0, 1)

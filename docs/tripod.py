@@ -37,7 +37,7 @@ def compare(found: Survey) -> tuple[str, float, float]:
     """Name, trusted share, and PSNR-mu (dB) where trusted."""
     cv2.setNumThreads(1)
     nine = load_stack(found.paths, found.ev, MIDDLE, found.response, noise=found.noise)
-    clip = nine.stored.response.clip(DEFAULT.exposure.clip)
+    clip = nine.source_format.response.clip(DEFAULT.exposure.clip)
     plain = replace(
         DEFAULT,
         exposure=replace(DEFAULT.exposure, clip=clip),

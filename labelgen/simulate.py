@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from labelgen.core.arrays import Array, Codes, Float, Mask
-from labelgen.core.bracket import MAX_EV, TRUTH
+from labelgen.core.bracket import MAX_EV, TRUTH_NAME
 from labelgen.core.errors import Rejected, UserError
 from labelgen.core.files import write_bytes
 from labelgen.core.progress import Progress, Silent
@@ -53,7 +53,7 @@ class SceneSettings:
 
 
 @dataclass(frozen=True)
-class Simulated:
+class SimulatedBracket:
     """A bracket and its truth.
 
     `codes` are F frames (H, W, 3) uint16; `truth` (H, W, 3) float32 radiance at the reference,
@@ -66,7 +66,7 @@ class Simulated:
     moving: Mask
 
 
-def render(rng: np.random.Generator, radiance: Float, scene: SceneSettings) -> Simulated:
+def render(rng: np.random.Generator, radiance: Float, scene: SceneSettings) -> SimulatedBracket:
     """Simulate one bracket.
 
     Parameters
@@ -79,23 +79,23 @@ def render(rng: np.random.Generator, radiance: Float, scene: SceneSettings) -> S
         What moves, and the exposures.
     """
     height, width = (n - 2 * MARGIN for n in radiance.shape[:2])
-    placed = [_piece(rng, radiance, scene) for _ in range(scene.pieces)]
+    placed = [_draw_object(rng, radiance, scene) for _ in range(scene.pieces)]
     moving = np.zeros(radiance.shape[:2], bool)
     codes, truth = [], radiance
     for i, ev in enumerate(scene.ev):
         view = radiance.copy()
         for texture, alpha, poses in placed:
-            cover = _lay(view, texture, alpha, poses[i])
+            cover = _composite(view, texture, alpha, poses[i])
             moving |= cover > 0.02
         if i != scene.reference and scene.shake:
-            view = _shaken(rng, view, scene.shake)
+            view = _shake_camera(rng, view, scene.shake)
         view = view[MARGIN : MARGIN + height, MARGIN : MARGIN + width]
         if i == scene.reference:
             truth = view
         codes.append(expose(rng, view, ev - scene.ev[scene.reference], scene))
     above = scene.ev[scene.reference] - scene.ev[0]
     inner = np.s_[MARGIN : MARGIN + height, MARGIN : MARGIN + width]
-    return Simulated(tuple(codes), truth * np.float32(2.0**-above), moving[inner])
+    return SimulatedBracket(tuple(codes), truth * np.float32(2.0**-above), moving[inner])
 
 
 def expose(rng: np.random.Generator, view: Float, stops: float, scene: SceneSettings) -> Codes:
@@ -122,7 +122,7 @@ def expose(rng: np.random.Generator, view: Float, stops: float, scene: SceneSett
     return encode(electrons * np.float32(1 / scene.full_well), 16)
 
 
-def _shaken(rng: np.random.Generator, view: Float, shake: float) -> Float:
+def _shake_camera(rng: np.random.Generator, view: Float, shake: float) -> Float:
     """The view of a camera that has moved a little since the reference."""
     h, w = view.shape[:2]
     turn = cv2.getRotationMatrix2D((w / 2, h / 2), rng.normal(0, 0.05 * shake), 1.0)
@@ -136,7 +136,7 @@ def _shaken(rng: np.random.Generator, view: Float, shake: float) -> Float:
     )
 
 
-def _piece(
+def _draw_object(
     rng: np.random.Generator, radiance: Float, scene: SceneSettings
 ) -> tuple[Float, Float, list[tuple[float, float]]]:
     """Texture (S, S, 3), alpha (S, S) and the place (y, x) in each frame of a moving thing."""
@@ -158,7 +158,7 @@ def _piece(
     return texture.astype(np.float32), (alpha / 255).astype(np.float32), poses
 
 
-def _lay(view: Float, texture: Float, alpha: Float, at: tuple[float, float]) -> Float:
+def _composite(view: Float, texture: Float, alpha: Float, at: tuple[float, float]) -> Float:
     """Lay a piece over a view (in place); returns its cover (H, W) float32."""
     h, w = view.shape[:2]
     matrix = np.array([[1, 0, at[1]], [0, 1, at[0]]])
@@ -168,7 +168,7 @@ def _lay(view: Float, texture: Float, alpha: Float, at: tuple[float, float]) -> 
     return cover
 
 
-def invent(rng: np.random.Generator, height: int, width: int) -> Float:
+def invent_scene(rng: np.random.Generator, height: int, width: int) -> Float:
     """An invented interior: textured walls, objects, bright windows and lamps.
 
     Returns
@@ -207,7 +207,7 @@ def _texture(rng: np.random.Generator, height: int, width: int, grain: float) ->
 
 
 def write_bracket(
-    folder: Path, simulated: Simulated, ev: Sequence[float], truth: bool = True
+    folder: Path, simulated: SimulatedBracket, ev: Sequence[float], truth: bool = True
 ) -> None:
     """Write a bracket: input_1.tif .., exposure.txt, HDRImg.hdr and truth/moving.png."""
     folder.mkdir(parents=True)
@@ -217,7 +217,7 @@ def write_bracket(
     lines = "".join(f"{e - ev[0]:.6f}\n" for e in ev)
     write_bytes(folder / "exposure.txt", lines.encode())
     if truth:
-        write_hdr(folder / TRUTH, simulated.truth)
+        write_hdr(folder / TRUTH_NAME, simulated.truth)
         (folder / "truth").mkdir()
         write_png(folder / "truth" / "moving.png", simulated.moving.astype(np.uint8) * 255)
 
@@ -291,7 +291,9 @@ def simulate(
         rng = np.random.default_rng([seed, i])
         h, w = (n + 2 * MARGIN for n in size)
         radiance = (
-            _crop(rng, images[rng.integers(len(images))], h, w) if images else invent(rng, h, w)
+            _crop(rng, images[rng.integers(len(images))], h, w)
+            if images
+            else invent_scene(rng, h, w)
         )
         if images:  # a tenth to a quarter clips in the reference
             radiance = radiance / np.quantile(radiance.max(-1), rng.uniform(0.75, 0.9))

@@ -9,18 +9,27 @@ import numpy as np
 import pytest
 
 from labelgen.core.bracket import Stack
-from labelgen.simulate import MARGIN, SceneSettings, Simulated, invent, render, write_bracket
+from labelgen.simulate import (
+    MARGIN,
+    SceneSettings,
+    SimulatedBracket,
+    invent_scene,
+    render,
+    write_bracket,
+)
 
 EV = (0.0, 2.0, 4.0)
 
 
-def make_scene(seed: int = 0, size: tuple[int, int] = (288, 400), **settings: object) -> Simulated:
+def make_scene(
+    seed: int = 0, size: tuple[int, int] = (288, 400), **settings: object
+) -> SimulatedBracket:
     rng = np.random.default_rng([99, seed])
-    radiance = invent(rng, size[0] + 2 * MARGIN, size[1] + 2 * MARGIN)
+    radiance = invent_scene(rng, size[0] + 2 * MARGIN, size[1] + 2 * MARGIN)
     return render(rng, radiance, SceneSettings(**{"ev": EV, **settings}))  # type: ignore[arg-type]
 
 
-def stack_of(simulated: Simulated, ev: tuple[float, ...] = EV) -> Stack:
+def stack_of(simulated: SimulatedBracket, ev: tuple[float, ...] = EV) -> Stack:
     return Stack(simulated.codes, ev, len(ev) // 2)
 
 
@@ -33,19 +42,19 @@ def psnr_mu(a: np.ndarray, b: np.ndarray) -> float:
 
 
 @pytest.fixture(scope="session")
-def tripod() -> Simulated:
+def tripod() -> SimulatedBracket:
     """Nothing moves, not even the camera."""
     return make_scene(1, shake=0.0, pieces=0)
 
 
 @pytest.fixture(scope="session")
-def handheld() -> Simulated:
+def handheld() -> SimulatedBracket:
     """The camera moves, nothing else."""
     return make_scene(2, shake=3.0, pieces=0)
 
 
 @pytest.fixture(scope="session")
-def dynamic() -> Simulated:
+def dynamic() -> SimulatedBracket:
     """Things and the camera move."""
     return make_scene(3, shake=1.5, pieces=4)
 

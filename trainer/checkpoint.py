@@ -18,7 +18,7 @@ from labelgen.core.errors import UserError
 from labelgen.core.files import atomic_rename, write_bytes, write_json
 from labelgen.core.response import Response
 from labelgen.core.validation import (
-    MAX_JSON,
+    MAX_JSON_BYTES,
     PARSE_ERRORS,
     expect_bool,
     expect_integer,
@@ -156,7 +156,7 @@ def read_metrics(run: Path) -> list[tuple[bytes, dict[str, Any]]]:
     """
     path = run / METRICS
     try:
-        lines = read_text(path, MAX_JSON).encode().splitlines(keepends=True)
+        lines = read_text(path, MAX_JSON_BYTES).encode().splitlines(keepends=True)
         parsed = [(line, expect_object(json.loads(line))) for line in lines if line.endswith(b"\n")]
         for _, figures in parsed:
             expect_integer(figures["step"])

@@ -31,7 +31,7 @@ from labelgen.core.arrays import (
     to_uint16,
 )
 from labelgen.core.bracket import Stack
-from labelgen.core.response import FULL, clipped_mu_law, decode, to_depth
+from labelgen.core.response import FULL_SAMPLING, clipped_mu_law, decode, to_depth
 
 MIN_SHIFT = 0.05
 """A refinement that moves nothing by more (px) is not worth resampling for."""
@@ -155,8 +155,8 @@ def align_region(
     """
 
     def codes(piece: Region) -> Codes:
-        sampling = stack.stored.sampling
-        if not chroma or sampling == FULL:
+        sampling = stack.source_format.sampling
+        if not chroma or sampling == FULL_SAMPLING:
             return stack.codes[i][piece]
         return upsample_chroma(stack.codes[i], piece, sampling, chroma)
 

@@ -18,7 +18,7 @@ import numpy as np
 from labelgen.calibration.comparagram import Ridge
 from labelgen.core.arrays import Array, median
 from labelgen.core.lazy import Each
-from labelgen.core.response import GAMMA, GAMMA22, SAMPLES, Response
+from labelgen.core.response import CURVE_SAMPLES, GAMMA, GAMMA22, Response
 
 Values: TypeAlias = Sequence[float] | Array
 """Exposures or offsets (F,) in stops."""
@@ -304,10 +304,10 @@ def _steps(ev: Array, offset: Array) -> Array:
 
 
 def _as_response(theta: Array) -> Response:
-    at = np.linspace(0, 1, SAMPLES)
+    at = np.linspace(0, 1, CURVE_SAMPLES)
     curves = []
     for channel in range(3):
-        log = _columns(at, np.full(SAMPLES, channel), len(theta)) @ theta
+        log = _columns(at, np.full(CURVE_SAMPLES, channel), len(theta)) @ theta
         code = np.clip(2.0 ** (log / GAMMA), 0, 1)
         code[0], code[-1] = 0.0, 1.0
         curves.append(tuple(np.round(np.maximum.accumulate(code), 5).tolist()))

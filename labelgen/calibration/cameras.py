@@ -17,10 +17,10 @@ import numpy as np
 from labelgen.calibration.calibrate import Calibration, View, calibrate
 from labelgen.calibration.noise import fit_noise
 from labelgen.calibration.survey import UNKNOWN_CAMERA, Survey, response_name
-from labelgen.core.arrays import Packed, packed
+from labelgen.core.arrays import PackedRows, pack_rows
 from labelgen.core.errors import UserError
 from labelgen.core.lazy import Each
-from labelgen.core.response import GAMMA22, NAMED, Response
+from labelgen.core.response import GAMMA22, NAMED_RESPONSES, Response
 from labelgen.core.validation import PARSE_ERRORS, read_json
 from labelgen.dataset.format import read_dataset_header
 
@@ -71,7 +71,7 @@ def _without_rows(found: Survey) -> Survey:
     """Without what told response and noise: the most of a survey, which goes with every task."""
     if not found.seen:
         return found
-    return replace(found, seen=replace(found.seen, rows=packed([]), noise=()))
+    return replace(found, seen=replace(found.seen, rows=pack_rows([]), noise=()))
 
 
 def estimate_noise(surveys: Sequence[Survey]) -> Sequence[Survey]:
@@ -82,11 +82,11 @@ def estimate_noise(surveys: Sequence[Survey]) -> Sequence[Survey]:
     surveys : sequence of Survey
         Calibrated, of all brackets; those that were rejected stay as they are.
     """
-    pools: dict[_Pool, Packed] = {}
+    pools: dict[_Pool, PackedRows] = {}
     for s in surveys:
         for pool, rows in _rows(s).items():
             if not pool.alone:
-                pools.setdefault(pool, packed([])).extend(rows)
+                pools.setdefault(pool, pack_rows([])).extend(rows)
     shared = {pool: fit_noise(rows, pool.response, pool.bits) for pool, rows in pools.items()}
 
     def of(found: Survey) -> tuple[float, float] | None:
@@ -111,12 +111,12 @@ class _Pool(NamedTuple):
     alone: str
 
 
-def _rows(found: Survey) -> dict[_Pool, Packed]:
+def _rows(found: Survey) -> dict[_Pool, PackedRows]:
     """What the frames of a bracket show of their noise, by pool."""
-    pools: dict[_Pool, Packed] = {}
+    pools: dict[_Pool, PackedRows] = {}
     if found.seen:
         for iso, rows in zip(found.seen.iso, found.seen.noise, strict=True):
-            pools.setdefault(_pool(found, iso), packed([])).extend(rows)
+            pools.setdefault(_pool(found, iso), pack_rows([])).extend(rows)
     return pools
 
 
@@ -213,11 +213,11 @@ def load_responses(option: str) -> dict[str, Response] | None:
     """
     if option == "auto":
         return None
-    if option in NAMED:
+    if option in NAMED_RESPONSES:
         return {"*": Response(option)}
     path = Path(option)
     if path.suffix not in (".h5", ".json"):
-        names = ", ".join(("auto", *NAMED))
+        names = ", ".join(("auto", *NAMED_RESPONSES))
         raise UserError(f"--response {option}: expected {names}, or a dataset or .json file")
     try:
         stored = read_dataset_header(path).responses if path.suffix == ".h5" else read_json(path)

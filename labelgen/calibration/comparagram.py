@@ -17,7 +17,7 @@ import numpy as np
 
 from labelgen.alignment.align import working_size
 from labelgen.alignment.homography import UNIT_SIZE, estimate_homography, scale_homography
-from labelgen.core.arrays import Array, Codes, Float, Mask, Packed, downsample, median, power
+from labelgen.core.arrays import Array, Codes, Float, Mask, PackedRows, downsample, median, power
 from labelgen.core.bracket import Stack
 from labelgen.core.recipe import Align
 from labelgen.core.response import GAMMA, decode, to_depth
@@ -59,7 +59,7 @@ class Ridge:
     count: Array
 
     @staticmethod
-    def of(rows: Sequence[Sequence[float]] | Packed) -> Ridge:
+    def of(rows: Sequence[Sequence[float]] | PackedRows) -> Ridge:
         """A ridge from rows of (pair, channel, short, long, spread, count)."""
         table = np.array(rows, np.float64).reshape(-1, 6)
         return Ridge(table[:, 0].astype(int), table[:, 1].astype(int), *table[:, 2:].T)

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from labelgen.core.arrays import Array, Codes, Float, Packed, median
+from labelgen.core.arrays import Array, Codes, Float, PackedRows, median
 from labelgen.core.recipe import Noise
-from labelgen.core.response import GAMMA, GAMMA22, NAMED, Response, Stored, decode
+from labelgen.core.response import GAMMA, GAMMA22, NAMED_RESPONSES, Response, SourceFormat, decode
 
 Row = tuple[float, float, float, float]
 """Light, standard deviation at full and at half resolution (0: unknown), blocks it rests on."""
@@ -128,7 +128,7 @@ def _levels(image: Float) -> dict[int, tuple[float, float, int]]:
 
 
 def fit_noise(
-    rows: Sequence[Row] | Packed, response: Response, bits: int
+    rows: Sequence[Row] | PackedRows, response: Response, bits: int
 ) -> tuple[float, float] | None:
     """Full well and read noise of a camera at an ISO, in electrons.
 
@@ -154,7 +154,7 @@ def fit_noise(
     """
     table = np.array(rows, np.float64).reshape(-1, 4)
     light, slope = _light(table[:, 0], response)
-    width = Stored(response, bits).code_width(light.astype(np.float32)).astype(np.float64)
+    width = SourceFormat(response, bits).code_width(light.astype(np.float32)).astype(np.float64)
     rounding = width**2 / 12
     variance = (table[:, 1] * slope) ** 2
     both = table[:, 1:3].min(1) > 0
@@ -177,7 +177,7 @@ def fit_noise(
     default, limits = Noise(), _limits()
     well = float(np.clip(1 / gain, *limits["full_well"]))
     read = float(np.clip(np.sqrt(floor) * well, *limits["read"]))
-    if smooth > WHITE or response.name not in NAMED:
+    if smooth > WHITE or response.name not in NAMED_RESPONSES:
         if well > default.full_well:
             return None
         read = max(read, default.read)

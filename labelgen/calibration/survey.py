@@ -20,9 +20,9 @@ from labelgen.calibration.calibrate import View
 from labelgen.calibration.comparagram import Ridge, downsample_codes, find_ridge
 from labelgen.calibration.exposure_check import check_pixels, preview, well_exposed_share
 from labelgen.calibration.noise import observe_noise
-from labelgen.core.arrays import Array, Codes, Float, Packed, packed
+from labelgen.core.arrays import Array, Codes, Float, PackedRows, pack_rows
 from labelgen.core.bracket import (
-    TRUTH,
+    TRUTH_NAME,
     Bracket,
     Frame,
     Stack,
@@ -32,7 +32,7 @@ from labelgen.core.bracket import (
     used_frames,
 )
 from labelgen.core.errors import Rejected, UserError
-from labelgen.core.files import kind_of_file, sha256
+from labelgen.core.files import file_kind, sha256
 from labelgen.core.response import GAMMA22, Response, bit_depth
 from labelgen.photos import raw
 from labelgen.photos.frame_cache import MIN_DECODE_TIME, store_frames
@@ -106,10 +106,10 @@ class Seen:
     key: str
     ev: tuple[float, ...]
     used: tuple[int, ...]
-    rows: Packed
+    rows: PackedRows
     iso: tuple[float, ...] = ()
-    noise: tuple[Packed, ...] = ()
-    steps: tuple[Packed, ...] = ()
+    noise: tuple[PackedRows, ...] = ()
+    steps: tuple[PackedRows, ...] = ()
 
     def homographies(self, reference: int) -> tuple[Array | None, ...]:
         """From the reference, an index of those used, to each frame used (`Stack.homographies`)."""
@@ -198,14 +198,14 @@ class _Look:
     depth: int
     preview: Float
     codes: Codes
-    noise: Packed
+    noise: PackedRows
 
 
 def _look(codes: Codes, linear: bool) -> _Look:
     if linear:
         codes = Response("linear").recode(codes)
     size = codes.shape[0], codes.shape[1]
-    noise = packed(observe_noise(codes))
+    noise = pack_rows(observe_noise(codes))
     return _Look(size, bit_depth(codes), preview(codes), downsample_codes(codes), noise)
 
 
@@ -218,7 +218,7 @@ def _survey(bracket: Bracket, selection: Selection, kept: Path | None) -> Survey
     frames = used_frames(bracket, selection.frames, selection.position)
     truth = bracket.truth
     if selection.truth and (truth is None or not truth.is_file()):
-        raise Rejected(f"no {TRUTH} beside its frames")
+        raise Rejected(f"no {TRUTH_NAME} beside its frames")
     if selection.reference is None:
         frames = _best_exposed(distinct_exposures(bracket), selection)
     began = time.thread_time()
@@ -274,16 +274,16 @@ def _seen(bracket: Bracket, used: Mapping[Frame, _Look], linear: bool, bayer: st
         camera_key(bracket, like.size, like.depth) + (", linear" if linear else ""),
         tuple(e - ev[0] for e in ev),
         tuple(order.index(f) for f in used),
-        packed(ridges.rows()),
+        pack_rows(ridges.rows()),
         tuple(f.iso or 0.0 for f in order),
         tuple(looks[f].noise for f in order),
-        tuple(packed([] if step is None else step) for step in steps),
+        tuple(pack_rows([] if step is None else step) for step in steps),
     )
 
 
 def camera_key(bracket: Bracket, size: tuple[int, int], depth: int) -> str:
     """Name of camera and processing: brackets that share it are taken to share a response."""
-    kind = kind_of_file(bracket.frames[0].path)
+    kind = file_kind(bracket.frames[0].path)
     whose = bracket.camera or f"{UNKNOWN_CAMERA} {max(size)}x{min(size)}"
     return f"{whose}, {kind}, {depth} bit"
 

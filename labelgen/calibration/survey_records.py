@@ -10,7 +10,7 @@ from typing import Any
 
 import labelgen
 from labelgen.calibration.survey import Seen, Selection, Survey, response_name, survey
-from labelgen.core.arrays import packed
+from labelgen.core.arrays import pack_rows
 from labelgen.core.bracket import Bracket
 from labelgen.core.files import short_hash, write_json
 from labelgen.photos import limits, raw
@@ -62,9 +62,9 @@ def from_json(values: dict[str, Any]) -> Survey:
     seen = values["seen"]
     if seen:
         seen = {k: v if k == "key" else tuple(v) for k, v in seen.items()}
-        seen["rows"] = packed([seen["rows"]])
+        seen["rows"] = pack_rows([seen["rows"]])
         for name in ("noise", "steps"):
-            seen[name] = tuple(packed([values]) for values in seen.get(name, ()))
+            seen[name] = tuple(pack_rows([values]) for values in seen.get(name, ()))
         seen = Seen(**seen)
     return Survey(**lists | {"paths": paths, "truth": truth, "masks": masks, "seen": seen or None})
 

@@ -23,14 +23,14 @@ Mask: TypeAlias = NDArray[np.bool_]
 Bytes: TypeAlias = NDArray[np.uint8]
 Region: TypeAlias = tuple[slice, slice]
 """Rows and columns of a piece of a frame."""
-Packed: TypeAlias = "array[float]"
+PackedRows: TypeAlias = "array[float]"
 """Rows of a few numbers, one after another: a tenth of the memory of tuples of them."""
 
-PIECE = 1 << 15
+LUT_BLOCK = 1 << 15
 """Codes that are indices at once."""
 
 
-def packed(rows: Iterable[Iterable[float]]) -> Packed:
+def pack_rows(rows: Iterable[Iterable[float]]) -> PackedRows:
     """Rows as numbers one after another, in single precision."""
     return array("f", chain.from_iterable(rows))
 
@@ -50,7 +50,7 @@ def power(base: NDArray[Any], exponent: float) -> NDArray[Any]:
     return cv2.pow(base.reshape(-1, 1), exponent).reshape(base.shape) if base.size else base.copy()
 
 
-def log1p(values: NDArray[Any], factor: float) -> NDArray[Any]:
+def log1p_scaled(values: NDArray[Any], factor: float) -> NDArray[Any]:
     """log(1 + factor * values) of floats, same shape and type. Five times `np.log1p`."""
     result = np.asarray(values * values.dtype.type(factor))
     result += 1
@@ -70,8 +70,8 @@ def apply_lut(table: NDArray[Any], codes: Codes) -> NDArray[Any]:
         return np.asarray(cv2.LUT(row[None], table[None])).reshape(codes.shape)
     found = np.empty(row.shape, table.dtype)
     channel = () if table.ndim == 1 else (np.arange(3),)
-    for start in range(0, len(row), PIECE):  # NumPy makes 64-bit indices of the codes
-        here = slice(start, start + PIECE)
+    for start in range(0, len(row), LUT_BLOCK):  # NumPy makes 64-bit indices of the codes
+        here = slice(start, start + LUT_BLOCK)
         found[here] = table[(row[here], *channel)]
     return found.reshape(codes.shape)
 

@@ -14,16 +14,16 @@ import numpy as np
 
 from labelgen.core.arrays import Array, Codes, Float, Mask
 from labelgen.core.errors import Rejected
-from labelgen.core.response import Stored, bit_depth, decode, to_depth
+from labelgen.core.response import SourceFormat, bit_depth, decode, to_depth
 
 MASK_MARGIN = 16
 """px around what is masked that are not labelled either: alignment and motion mix pixels."""
 
 
-TRUTH = "HDRImg.hdr"
+TRUTH_NAME = "HDRImg.hdr"
 """Name of the ground truth in the SIGGRAPH'17 layout."""
 
-LOSSY = frozenset({".jpg", ".jpeg", ".heic", ".heif", ".hif", ".avif", ".webp"})
+LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".heic", ".heif", ".hif", ".avif", ".webp"})
 """Files of formats whose codes are wrong by more than rounding."""
 
 MAX_EV = 32.0
@@ -90,7 +90,7 @@ class Stack:
     codes: tuple[Codes, ...]
     ev: tuple[float, ...]
     reference: int
-    source: Stored | None = None
+    source: SourceFormat | None = None
     masked: Mask | None = None
     homographies: tuple[Array | None, ...] = ()
 
@@ -113,9 +113,9 @@ class Stack:
         return self.linear(i) * np.float32(2.0 ** -self.ev[i])
 
     @property
-    def stored(self) -> Stored:
+    def source_format(self) -> SourceFormat:
         """How the camera stored the frames."""
-        return self.source or Stored(bits=bit_depth(self.codes[0]))
+        return self.source or SourceFormat(bits=bit_depth(self.codes[0]))
 
     def to_depth(self, depth: int) -> Stack:
         """The same stack with 8 or 16-bit codes."""

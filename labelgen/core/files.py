@@ -13,11 +13,11 @@ from typing import Any
 
 from labelgen.core.errors import UserError
 
-BLOCK = 2**17
+READ_BLOCK = 2**17
 """Bytes of a file that are digested at once: they stay in the cache."""
 
 
-def kind_of_file(path: Path) -> str:
+def file_kind(path: Path) -> str:
     """Kind of a file by its suffix, of which some kinds have two: "jpg", "tif", "png", ..."""
     suffix = path.suffix.lower().lstrip(".")
     return {"jpeg": "jpg", "tiff": "tif"}.get(suffix, suffix)
@@ -32,7 +32,7 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
 
 def sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
-    digest, block = hashlib.sha256(), bytearray(BLOCK)
+    digest, block = hashlib.sha256(), bytearray(READ_BLOCK)
     with path.open("rb", buffering=0) as file:
         while count := file.readinto(block):
             digest.update(memoryview(block)[:count])
@@ -87,7 +87,7 @@ def check_parent(path: Path) -> None:
         raise UserError(f"{path.parent}: no such folder; make it first")
 
 
-def check_room(folder: Path, needed: int, remedy: str = "take another disk") -> None:
+def check_free_space(folder: Path, needed: int, remedy: str = "take another disk") -> None:
     """Refuse to begin what may not fit a disk.
 
     Raises

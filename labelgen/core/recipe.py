@@ -17,9 +17,9 @@ from typing import Any
 from labelgen.core.errors import UserError
 from labelgen.core.validation import one_line, read_toml, short_repr
 
-MAX_TEXT = 1000
+MAX_TEXT_LENGTH = 1000
 """Characters of the name and of the summary of a recipe."""
-RANGES = {"illumination": ("gain", "ramp"), "pieces": ("size", "speed")}
+LOW_HIGH_SETTINGS = {"illumination": ("gain", "ramp"), "pieces": ("size", "speed")}
 """Settings that come as NAME_low and NAME_high, by section."""
 
 
@@ -329,7 +329,7 @@ class Recipe:
         for name in ("close", "grow"):  # discs of even width would move the mask
             if getattr(self.motion, name) % 2 == 0:
                 raise UserError(f"motion.{name} is even, expected an odd width in px")
-        for section, names in RANGES.items():
+        for section, names in LOW_HIGH_SETTINGS.items():
             for name in names:
                 low, high = f"{name}_low", f"{name}_high"
                 settings = getattr(self, section)
@@ -375,7 +375,7 @@ class Recipe:
                     f"{where}: no setting {short_repr(key)}; there are {', '.join(known)}"
                 )
             if key not in kinds:
-                if not isinstance(value, str) or len(value) > MAX_TEXT:
+                if not isinstance(value, str) or len(value) > MAX_TEXT_LENGTH:
                     raise UserError(f"{where}: {key} is {short_repr(value)}, expected a short text")
                 parsed[key] = value
                 continue

@@ -15,16 +15,24 @@ from typing import Any, Literal, TypeAlias
 import cv2
 import numpy as np
 
-from labelgen.core.arrays import Array, Codes, Float, apply_lut, log1p, power, to_three_channels
+from labelgen.core.arrays import (
+    Array,
+    Codes,
+    Float,
+    apply_lut,
+    log1p_scaled,
+    power,
+    to_three_channels,
+)
 from labelgen.core.errors import UserError
 
 GAMMA = 2.2
 MU = 5000.0
 
 
-SAMPLES = 256
+CURVE_SAMPLES = 256
 """An estimated curve is stored at so many equally spaced codes."""
-NAMED = ("gamma2.2", "srgb", "linear")
+NAMED_RESPONSES = ("gamma2.2", "srgb", "linear")
 """Responses that need no curve."""
 
 
@@ -32,8 +40,8 @@ NAMED = ("gamma2.2", "srgb", "linear")
 class Response:
     """How the codes of a camera stand for linear light.
 
-    `name` is one of `NAMED`, or "estimated" with `curves`: for R, G and B the gamma 2.2 code
-    (0..1) of the camera's codes k / 255, rising from 0 to 1. A curve kept that way is nearly
+    `name` is one of `NAMED_RESPONSES`, or "estimated" with `curves`: for R, G and B the gamma 2.2
+    code (0..1) of the camera's codes k / 255, rising from 0 to 1. A curve kept that way is nearly
     straight for any camera, so that little is lost between its samples.
     """
 
@@ -41,12 +49,12 @@ class Response:
     curves: tuple[tuple[float, ...], ...] = ()
 
     def __post_init__(self) -> None:
-        if self.name in NAMED and not self.curves:
+        if self.name in NAMED_RESPONSES and not self.curves:
             return
-        if self.name != "estimated" or [len(c) for c in self.curves] != [SAMPLES] * 3:
+        if self.name != "estimated" or [len(c) for c in self.curves] != [CURVE_SAMPLES] * 3:
             raise UserError(
-                f"response '{self.name}': expected {', '.join(NAMED)}, or estimated with "
-                f"3 curves of {SAMPLES} values"
+                f"response '{self.name}': expected {', '.join(NAMED_RESPONSES)}, or estimated with "
+                f"3 curves of {CURVE_SAMPLES} values"
             )
         rising = all(b >= a for c in self.curves for a, b in pairwise(c))
         if not rising or any((c[0], c[-1]) != (0.0, 1.0) for c in self.curves):
@@ -61,7 +69,7 @@ class Response:
         if self.name == "srgb":  # IEC 61966-2-1
             light = np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
             return np.asarray(light ** (1 / GAMMA))
-        at = np.linspace(0, 1, SAMPLES)
+        at = np.linspace(0, 1, CURVE_SAMPLES)
         return np.stack([np.interp(code[..., c], at, self.curves[c]) for c in range(3)], -1)
 
     def recode(self, codes: Codes) -> Codes:
@@ -105,11 +113,11 @@ GAMMA22 = Response()
 
 Sampling: TypeAlias = tuple[int, int]
 """Rows and columns of pixels that share a colour difference in a file."""
-FULL: Sampling = (1, 1)
+FULL_SAMPLING: Sampling = (1, 1)
 
 
 @dataclass(frozen=True)
-class Stored:
+class SourceFormat:
     """How a camera stored its frames, by which they can be wrong.
 
     `response` and `bits` per sample are of the codes before they were recoded; `lossy` is JPEG
@@ -122,20 +130,20 @@ class Stored:
     bits: int = 8
     lossy: bool = False
     noise: tuple[float, float] | None = None
-    sampling: Sampling = FULL
+    sampling: Sampling = FULL_SAMPLING
 
     def code_width(self, light: Float) -> Float:
         """How much light one code more is, at (...) float32 light of 0 to 1, mean of channels."""
         top = 2**self.bits - 1
         if self.response.name == GAMMA22.name:
             return GAMMA / top * power(np.maximum(light, 1e-6), 1 - 1 / GAMMA)
-        widths = _code_widths(self.response)
+        widths = _slope_lut(self.response)
         at = np.sqrt(np.sqrt(np.clip(light, 0, 1))) * np.float32(len(widths) - 1)
         return widths.take(np.rint(at).astype(np.intp)) * np.float32(1 / top)
 
 
 @cache
-def _code_widths(response: Response) -> Float:
+def _slope_lut(response: Response) -> Float:
     """Slope of light over code (0..1) at light (k / 1023)^4."""
     code = np.linspace(0, 1, 4096)
     light = (response.gamma_code(code[:, None].repeat(3, 1)) ** GAMMA).mean(1)
@@ -144,7 +152,7 @@ def _code_widths(response: Response) -> Float:
 
 
 @cache
-def _decoding_table(depth: int) -> Float:
+def _decoding_lut(depth: int) -> Float:
     table = ((np.arange(2**depth) / (2**depth - 1)) ** GAMMA).astype(np.float32)
     table.flags.writeable = False
     return table
@@ -155,7 +163,7 @@ def bit_depth(codes: Array) -> Literal[8, 16]:
     return 8 if codes.dtype == np.uint8 else 16
 
 
-def every_code(depth: int) -> Codes:
+def all_codes(depth: int) -> Codes:
     """All codes there are of 8 or 16 bits, rising: what tables are made of."""
     if depth == 8:
         return np.arange(256, dtype=np.uint8)
@@ -175,7 +183,7 @@ def decode(codes: Codes) -> Float:
     (...) float32
         Linear light, 0 to 1; 1.0 is where the frame clips.
     """
-    return apply_lut(_decoding_table(bit_depth(codes)), codes)
+    return apply_lut(_decoding_lut(bit_depth(codes)), codes)
 
 
 def encode(linear: Float, depth: int) -> Codes:
@@ -246,7 +254,7 @@ def mu_law(radiance: Float) -> Float:
     (...) float32
         0 to 1.
     """
-    compressed = log1p(np.asarray(radiance), MU)
+    compressed = log1p_scaled(np.asarray(radiance), MU)
     compressed *= compressed.dtype.type(1 / np.log1p(MU))
     return compressed
 
@@ -256,7 +264,7 @@ def mu_law_slope(radiance: Float) -> Float:
     return np.float32(MU / np.log1p(MU)) / (np.float32(1) + radiance * np.float32(MU))
 
 
-def clipped_codes(depth: int, ev: float, most: float) -> Float:
+def clipped_radiance_lut(depth: int, ev: float, most: float) -> Float:
     """Radiance of every code there is, clipped as an exposure of `most` stops clips.
 
     Parameters
@@ -273,18 +281,18 @@ def clipped_codes(depth: int, ev: float, most: float) -> Float:
     (2^depth,) float32
         1.0 where the shortest frame clips.
     """
-    linear = decode(every_code(depth))
+    linear = decode(all_codes(depth))
     return np.minimum(linear * np.float32(2.0**-ev), np.float32(2.0**-most))
 
 
 def clipped_mu_law(codes: Codes, ev: float, most: float) -> Float:
     """Mu-law radiance of codes (...) of a frame, clipped as an exposure of `most` stops clips.
 
-    So shown, frames of two exposures look alike; parameters as in `clipped_codes`.
+    So shown, frames of two exposures look alike; parameters as in `clipped_radiance_lut`.
     """
-    return apply_lut(_clipped_mu_law_table(bit_depth(codes), ev, most), codes)
+    return apply_lut(_clipped_mu_law_lut(bit_depth(codes), ev, most), codes)
 
 
 @lru_cache(maxsize=32)
-def _clipped_mu_law_table(depth: int, ev: float, most: float) -> Float:
-    return mu_law(clipped_codes(depth, ev, most))
+def _clipped_mu_law_lut(depth: int, ev: float, most: float) -> Float:
+    return mu_law(clipped_radiance_lut(depth, ev, most))

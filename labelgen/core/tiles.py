@@ -15,20 +15,20 @@ from labelgen.core.arrays import Mask, Region, full_region
 Borders: TypeAlias = tuple[list[int], list[int]]
 """Borders in y and in x, first 0, last the height or width."""
 
-TILE = 1_600_000
+MAX_TILE_PIXELS = 1_600_000
 """Pixels that a tile has at most, about."""
-STRIP = 128
+STRIP_ROWS = 128
 """px: rows of a tile of which a few planes fit into the cache of a core."""
-MIN_BOX = 128
+MIN_BOX_SIDE = 128
 """px: boxes that are no larger are not split."""
-EACH_BOX = 160**2
+BOX_COST_PIXELS = 160**2
 """A box costs as much as so many pixels, besides its own."""
 
 
 def tiles(borders: Borders) -> Iterator[Region]:
     """Pieces of about one size that cover a frame, of whole cells, whose borders are given."""
     lengths, counts = [axis[-1] for axis in borders], [1, 1]
-    while math.prod(lengths) > TILE * math.prod(counts):
+    while math.prod(lengths) > MAX_TILE_PIXELS * math.prod(counts):
         longer = lengths[1] * counts[0] >= lengths[0] * counts[1]
         counts[longer] += 1
 
@@ -43,8 +43,8 @@ def tiles(borders: Borders) -> Iterator[Region]:
 
 def strips(length: int, around: int) -> Iterator[tuple[slice, slice]]:
     """Strips of a piece that has so many rows, and each with the rows around it."""
-    for top in range(0, length, STRIP):
-        bottom = min(top + STRIP, length)
+    for top in range(0, length, STRIP_ROWS):
+        bottom = min(top + STRIP_ROWS, length)
         yield slice(top, bottom), slice(max(top - around, 0), min(bottom + around, length))
 
 
@@ -104,8 +104,8 @@ def _split(mask: Mask, at: Region, around: int) -> tuple[int, list[Region]]:
     if not width:
         return 0, []
     y, x = box = absolute_region((slice(top, top + height), slice(left, left + width)), at)
-    one = (height + 2 * around) * (width + 2 * around) + EACH_BOX, [box]
-    if max(height, width) <= MIN_BOX:
+    one = (height + 2 * around) * (width + 2 * around) + BOX_COST_PIXELS, [box]
+    if max(height, width) <= MIN_BOX_SIDE:
         return one
     if height > width:
         middle = (y.start + y.stop) // 2

@@ -21,15 +21,15 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-MAX_JSON = 2**26
+MAX_JSON_BYTES = 2**26
 """Bytes of JSON; 64 MiB take up to 1.5 GB when parsed."""
-MAX_LIST = 2**20
+MAX_TEXT_BYTES = 2**20
 """Bytes of a list of exposures, or of a recipe."""
 PARSE_ERRORS = (ValueError, TypeError, KeyError, AttributeError, RecursionError, ArithmeticError)
 """What parsing JSON, and looking into it, raises where it is not of the form that was expected."""
 
 
-def read_text(path: Path, most: int = MAX_LIST) -> str:
+def read_text(path: Path, most: int = MAX_TEXT_BYTES) -> str:
     """Read a text file of UTF-8.
 
     Raises
@@ -53,7 +53,7 @@ def read_text(path: Path, most: int = MAX_LIST) -> str:
 
 def read_json(path: Path) -> Any:
     """Read a JSON file; as `read_text`, and raises one of `PARSE_ERRORS` for what is none."""
-    return json.loads(read_text(path, MAX_JSON))
+    return json.loads(read_text(path, MAX_JSON_BYTES))
 
 
 def read_toml(path: Path) -> dict[str, Any]:

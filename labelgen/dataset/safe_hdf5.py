@@ -18,7 +18,7 @@ import numpy as np
 
 from labelgen.core.arrays import Array
 from labelgen.core.errors import UserError
-from labelgen.core.validation import MAX_JSON
+from labelgen.core.validation import MAX_JSON_BYTES
 
 PART = re.compile(r".*-\d{5,}-of-\d{5,}\.[^.]*")
 """Names of parts, which hold their samples themselves."""
@@ -35,7 +35,7 @@ MAX_OBJECTS, MAX_ATTRIBUTES = 64, 64
 MAX_CHUNK = 2**28
 """Bytes of a sample, or of a chunk: 40 frames of 1,024 px and 16 bits."""
 MAX_COLUMN = 2**30
-MAX_TEXT = MAX_JSON
+MAX_TEXT = MAX_JSON_BYTES
 """Bytes of a root attribute, the longest of which are JSON."""
 MAX_REST = 2**28
 """Bytes that are neither samples nor columns, beyond as many as those are themselves."""

@@ -19,7 +19,7 @@ import numpy as np
 
 from labelgen.core.bracket import MAX_EV, Frame
 from labelgen.core.errors import UserError
-from labelgen.core.validation import MAX_LIST, one_line
+from labelgen.core.validation import MAX_TEXT_BYTES, one_line
 from labelgen.discovery.nominal_exposures import exact_ev, exact_time
 from labelgen.photos.exif import PhotoHeader, positive_number
 
@@ -105,7 +105,7 @@ def _first_list(
         if path is None or not path.is_file():
             continue
         try:
-            if path.stat().st_size > MAX_LIST:
+            if path.stat().st_size > MAX_TEXT_BYTES:
                 raise UserError("larger than any list of exposures")
             frames, remarks = read(path, bare)
         except (UserError, OSError, ValueError, TypeError, EOFError, ArithmeticError) as e:

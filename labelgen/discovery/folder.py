@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-from labelgen.core.bracket import MAX_EV, SAME_EXPOSURE_EV, TRUTH, Bracket, Frame
+from labelgen.core.bracket import MAX_EV, SAME_EXPOSURE_EV, TRUTH_NAME, Bracket, Frame
 from labelgen.core.files import natural_key
 from labelgen.core.lazy import Each
 from labelgen.discovery.exposure_lists import read_exif, read_exposures
@@ -22,7 +22,7 @@ NO_INPUTS = ("ref", "truth")
 """Folders inside of a bracket that hold no inputs."""
 OUR_PICTURES = {"label.png", "weight.png", "cues.png"}
 TRUTHS = (
-    TRUTH,
+    TRUTH_NAME,
     "HDRImg.exr",
     "ref_hdr_aligned_linear.hdr",
     "ref_hdr_aligned.hdr",

@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 
 from labelgen.core.bracket import SAME_EXPOSURE_EV
-from labelgen.core.files import kind_of_file, natural_key
+from labelgen.core.files import file_kind, natural_key
 from labelgen.discovery.grouping_costs import (
     Evidence,
     extend,
@@ -141,7 +141,7 @@ def _by_camera(photos: Sequence[Shot]) -> list[list[Shot]]:
     def key(photo: Shot) -> tuple[object, ...]:
         h = photo.header
         size = h.size or (0, 0)
-        focal, kind = round(h.focal_mm or 0), kind_of_file(photo.path)
+        focal, kind = round(h.focal_mm or 0), file_kind(photo.path)
         return (h.camera or camera, h.serial or serial, h.lens or lens, focal, size, kind)
 
     return [list(run) for _, run in groupby(sorted(photos, key=key), key=key)]

@@ -52,7 +52,7 @@ def compute_cues(
     agrees = tuple(
         np.ones(frame.seen.shape, bool)
         if i == ref
-        else ~moving(frames[ref], ev[ref], frame, ev[i], stack.stored, recipe)
+        else ~moving(frames[ref], ev[ref], frame, ev[i], stack.source_format, recipe)
         for i, frame in enumerate(frames)
     )
     level, settings = frames[ref].level, recipe.exposure

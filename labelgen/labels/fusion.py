@@ -12,7 +12,7 @@ from labelgen.alignment.align import Aligned
 from labelgen.core.arrays import Float, Mask, apply_lut, power, to_three_channels
 from labelgen.core.bracket import Stack
 from labelgen.core.recipe import Noise, Recipe
-from labelgen.core.response import GAMMA, Stored, bit_depth, decode, every_code
+from labelgen.core.response import GAMMA, SourceFormat, all_codes, bit_depth, decode
 from labelgen.labels.cues import Cues
 from labelgen.labels.motion import gradient_magnitude, noise_variance
 
@@ -107,7 +107,7 @@ def fuse_variance(cues: Cues, stack: Stack, recipe: Recipe) -> tuple[Float, Mask
     for i, (frame, stops) in enumerate(zip(cues.aligned, stack.ev, strict=True)):
         linear, level = frame.linear, frame.level
         fades, spread = _of_codes(
-            bit_depth(level), stack.stored, recipe.noise, recipe.exposure.clip
+            bit_depth(level), stack.source_format, recipe.noise, recipe.exposure.clip
         )
         spread = apply_lut(spread, level)
         if i == cues.reference:
@@ -139,9 +139,9 @@ def fuse_variance(cues: Cues, stack: Stack, recipe: Recipe) -> tuple[Float, Mask
 
 
 @lru_cache(maxsize=8)
-def _of_codes(depth: int, stored: Stored, noise: Noise, clip: float) -> tuple[Float, Float]:
+def _of_codes(depth: int, stored: SourceFormat, noise: Noise, clip: float) -> tuple[Float, Float]:
     """For every code there is: how far it counts (0 when clipped), and its variance."""
-    every = every_code(depth)
+    every = all_codes(depth)
     code = every.astype(np.float32) / np.float32(every[-1])
     fades = np.clip((np.float32(clip) - code) * np.float32(1 / KNEE), 0, 1)
     return fades, noise_variance(decode(every), stored, noise)
@@ -169,8 +169,8 @@ def denoise(radiance: Float, stack: Stack, recipe: Recipe) -> Float:
     (H, W, 3) float32
     """
     gain = np.float32(2.0 ** stack.ev[stack.reference])
-    floor = noise_variance(np.zeros(1, np.float32), stack.stored, recipe.noise)
-    photon = noise_variance(np.ones(1, np.float32), stack.stored, recipe.noise) - floor
+    floor = noise_variance(np.zeros(1, np.float32), stack.source_format, recipe.noise)
+    photon = noise_variance(np.ones(1, np.float32), stack.source_format, recipe.noise) - floor
     scaled = radiance * (photon * gain)
     scaled += floor
     np.sqrt(scaled, out=scaled)

@@ -27,7 +27,7 @@ from labelgen.core.arrays import (
 )
 from labelgen.core.bracket import Stack, dilate_mask
 from labelgen.core.recipe import Recipe
-from labelgen.core.response import FULL, GAMMA, decode
+from labelgen.core.response import FULL_SAMPLING, GAMMA, decode
 from labelgen.core.tiles import (
     Borders,
     absolute_region,
@@ -135,7 +135,7 @@ def make_label(stack: Stack, recipe: Recipe) -> Label:
         trusted is the reference's own; what is masked, or stands close to it, is not.
     """
     # A camera clips at codes of its own response; what follows sees gamma 2.2.
-    clip = stack.stored.response.clip(recipe.exposure.clip)
+    clip = stack.source_format.response.clip(recipe.exposure.clip)
     recipe = replace(recipe, exposure=replace(recipe.exposure, clip=clip))
     small = downsample_stack(stack, recipe.align.megapixels)
     label = _empty(stack.size, find_displacements(small, stack.size, recipe.align))
@@ -189,8 +189,8 @@ def _label(
             fill &= explained
             fused[fill], kind[fill] = guessed[fill], REFERENCE
             trust[fill] = recipe.fusion.guess / 255
-        sampling = stack.stored.sampling
-        if sampling != FULL:
+        sampling = stack.source_format.sampling
+        if sampling != FULL_SAMPLING:
             gain = 2.0 ** stack.ev[stack.reference]
             trust *= trust_colour(fused, gain, sampling, recipe.fusion)
     # A moving cell is the reference itself; moving pixels are what agrees with the reference.

@@ -17,12 +17,12 @@ from labelgen.alignment.refine import image_gradient
 from labelgen.core.arrays import Bytes, Float, Mask, apply_lut
 from labelgen.core.recipe import Noise, Recipe
 from labelgen.core.response import (
-    Stored,
+    SourceFormat,
+    all_codes,
     bit_depth,
-    clipped_codes,
     clipped_mu_law,
+    clipped_radiance_lut,
     decode,
-    every_code,
     mu_law_slope,
 )
 from labelgen.core.tiles import strips
@@ -33,7 +33,7 @@ SLOPE = 1
 """px around a pixel that its slope depends on."""
 
 
-def noise_variance(linear: Float, stored: Stored, noise: Noise) -> Float:
+def noise_variance(linear: Float, stored: SourceFormat, noise: Noise) -> Float:
     """Variance of linear light in one frame: photons, read-out and quantisation.
 
     Parameters
@@ -65,7 +65,7 @@ def moving(
     reference_ev: float,
     other: Aligned,
     other_ev: float,
-    stored: Stored,
+    stored: SourceFormat,
     recipe: Recipe,
 ) -> Mask:
     """Pixels at which an aligned frame does not show what the reference shows.
@@ -134,10 +134,12 @@ def moving(
 
 
 @lru_cache(maxsize=32)
-def _variance_table(depth: int, ev: float, most: float, stored: Stored, noise: Noise) -> Float:
+def _variance_table(
+    depth: int, ev: float, most: float, stored: SourceFormat, noise: Noise
+) -> Float:
     """Variance in mu-law of every code, as `clipped_mu_law` shows it."""
-    slope = mu_law_slope(clipped_codes(depth, ev, most)) * np.float32(2.0**-ev)
-    return noise_variance(decode(every_code(depth)), stored, noise) * np.square(slope)
+    slope = mu_law_slope(clipped_radiance_lut(depth, ev, most)) * np.float32(2.0**-ev)
+    return noise_variance(decode(all_codes(depth)), stored, noise) * np.square(slope)
 
 
 def _open_mask(mask: Bytes, width: int) -> Bytes:

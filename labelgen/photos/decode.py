@@ -18,7 +18,7 @@ from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 
 from labelgen.core.arrays import Array, Codes
 from labelgen.core.errors import Rejected
-from labelgen.core.response import FULL, Sampling
+from labelgen.core.response import FULL_SAMPLING, Sampling
 from labelgen.photos import tiff
 from labelgen.photos.exif import TRANSPOSED, exif_from, exif_of, image_format, open_image
 from labelgen.photos.limits import MAX_BYTES, check_size
@@ -52,7 +52,7 @@ class Photo:
     codes: Codes
     orientation: int = 1
     linear: bool = False
-    sampling: Sampling = FULL
+    sampling: Sampling = FULL_SAMPLING
 
 
 def decode_photo(path: Path) -> Photo:
@@ -106,9 +106,9 @@ def _pillow(data: bytes) -> Photo:
 
 def _sampling(image: Image.Image, data: bytes) -> Sampling:
     if isinstance(image, JpegImageFile):  # phones' files of several pictures are, too
-        return JPEG_SAMPLING.get(get_sampling(image), FULL)
+        return JPEG_SAMPLING.get(get_sampling(image), FULL_SAMPLING)
     halved = image.format == "AVIF" or (image.format == "WEBP" and data[12:16] != b"VP8L")
-    return HALVED if halved else FULL
+    return HALVED if halved else FULL_SAMPLING
 
 
 def _png(data: bytes) -> Photo:
@@ -200,7 +200,7 @@ def _heif(data: bytes) -> Photo:
     orientation: int = exif.get(tiff.ORIENTATION, 1)
     back = {6: 8, 8: 6}.get(orientation, orientation)
     upright = apply_orientation(codes[..., :3] if codes.ndim == 3 else codes, back)
-    sampling = HEIF_SAMPLING.get(image.info.get("chroma", 420), FULL)
+    sampling = HEIF_SAMPLING.get(image.info.get("chroma", 420), FULL_SAMPLING)
     return Photo(upright, orientation, sampling=sampling)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from labelgen.core.bracket import LOSSY, Bracket
+from labelgen.core.bracket import LOSSY_SUFFIXES, Bracket
 from labelgen.core.files import short_hash
 from labelgen.photos.frames import Frames
 
@@ -72,4 +72,4 @@ def decoded_bytes(bracket: Bracket, frames: int) -> float | None:
 
 def _depth(bracket: Bracket) -> int:
     """Bits of the codes as a worker holds them, as far as the names of the files tell."""
-    return 8 if all(f.path.suffix.lower() in LOSSY for f in bracket.frames) else 16
+    return 8 if all(f.path.suffix.lower() in LOSSY_SUFFIXES for f in bracket.frames) else 16

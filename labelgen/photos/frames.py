@@ -14,7 +14,7 @@ import numpy as np
 
 from labelgen.core.arrays import Array, Codes, apply_lut
 from labelgen.core.errors import Rejected
-from labelgen.core.response import FULL, Sampling
+from labelgen.core.response import FULL_SAMPLING, Sampling
 from labelgen.photos.decode import apply_orientation, decode_photo
 from labelgen.photos.exif import TRANSPOSED
 from labelgen.photos.limits import RAW_SUFFIXES
@@ -38,7 +38,7 @@ class Frames:
 
     codes: tuple[Codes, ...]
     linear: bool
-    sampling: Sampling = FULL
+    sampling: Sampling = FULL_SAMPLING
 
 
 def read_frames(paths: Sequence[Path], reference: int, bayer: str = "") -> Frames:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from labelgen.core.bracket import LOSSY, Stack, black_out
+from labelgen.core.bracket import LOSSY_SUFFIXES, Stack, black_out
 from labelgen.core.errors import Rejected
-from labelgen.core.response import GAMMA22, Response, Stored, bit_depth
+from labelgen.core.response import GAMMA22, Response, SourceFormat, bit_depth
 from labelgen.photos.frames import Frames, read_frames
 from labelgen.photos.masks import read_masks
 
@@ -63,8 +63,8 @@ def load_stack(
         raise Rejected(f"frames differ in size: {listed}")
     bits = max(bit_depth(c) for c in codes)
     recoded = tuple(response.recode(c) for c in codes)
-    lossy = any(p.suffix.lower() in LOSSY for p in paths)
-    stored = Stored(response, bits, lossy, noise, read.sampling)
+    lossy = any(p.suffix.lower() in LOSSY_SUFFIXES for p in paths)
+    stored = SourceFormat(response, bits, lossy, noise, read.sampling)
     masked = read_masks(masks, sizes.pop())
     if masked is not None:
         recoded = tuple(black_out(c, masked) for c in recoded)

@@ -27,7 +27,7 @@ from labelgen.labels.label import make_label
 from labelgen.photos.frame_cache import cache_path, pop_frames
 from labelgen.samples.augment import LabelledBracket, make_samples
 from labelgen.samples.motion_stats import NO_MOTION, measure_motion
-from labelgen.samples.patches import choose_patches, grid_patches, outside_mask, sample_count
+from labelgen.samples.patches import choose_patches, grid_patches, sample_count, unmasked_patches
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _usable(patches: list[Patch], task: Task, stack: Stack) -> list[Patch]:
     """Patches that show nothing, nor stand close to anything, that is masked."""
     if stack.masked is None:
         return patches
-    return outside_mask(patches, dilate_mask(stack.masked), task.layout.patch)
+    return unmasked_patches(patches, dilate_mask(stack.masked), task.layout.patch)
 
 
 def _shares(figures: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from labelgen.calibration.cameras import load_responses
 from labelgen.calibration.survey import Selection
 from labelgen.core.errors import UserError
-from labelgen.core.files import check_room, write_json
+from labelgen.core.files import check_free_space, write_json
 from labelgen.core.progress import Executor, Progress, Silent
 from labelgen.core.recipe import Recipe, load_recipe
 from labelgen.dataset.assemble import PART_BYTES, Assembly, StorageOptions, check_parts, parts_of
@@ -287,7 +287,7 @@ def _check_disk(plan: Plan, out: Path, work: Path, part_bytes: int, tell: Progre
         f"{needed / 1e9:.2f} GB while joining; {free / 1e9:.1f} GB free"
     )
     remedy = "take another disk, --limit, or fewer patches.variants in the recipe"
-    check_room(out.parent, needed, remedy)
+    check_free_space(out.parent, needed, remedy)
 
 
 def _summed_up(

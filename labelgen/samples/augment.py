@@ -37,7 +37,7 @@ from labelgen.core.response import apply_gain, decode, encode, to_depth
 from labelgen.dataset.format import BRANCHES
 from labelgen.dataset.sample import Patch, Sample
 from labelgen.labels.exposure import clipped
-from labelgen.samples.compose import WHOLE, cast_shadow, composite, render_layer
+from labelgen.samples.compose import MIN_OPAQUE_COVER, can_be_shaded, composite, render_layer
 from labelgen.samples.illumination import Gain, draw_gain
 from labelgen.samples.motion_stats import NO_MOTION, MotionStats
 from labelgen.samples.moving_objects import Background, draw_moving_objects
@@ -213,13 +213,13 @@ def add_moving_objects(
     behind = label, sample.weight >= 128
     views = [render_layer(pieces, i, scene, recipe.pieces) for i in range(len(stack.ev))]
     inputs: list[Codes] = [
-        composite(rng, codes, laid, ev, behind, stack.stored, recipe.noise)
+        composite(rng, codes, laid, ev, behind, stack.source_format, recipe.noise)
         for codes, laid, ev in zip(sample.inputs, views, stack.ev, strict=True)
     ]
     own = views[stack.reference]
-    dim = cast_shadow(decode(sample.inputs[stack.reference]), *behind)
+    dim = can_be_shaded(decode(sample.inputs[stack.reference]), *behind)
     label = np.minimum(label * own.passes * np.where(dim, own.lit, 1) + own.light, 1)
-    weight = np.where(own.passes[..., 0] <= 1 - WHOLE, np.uint8(255), sample.weight)
+    weight = np.where(own.passes[..., 0] <= 1 - MIN_OPAQUE_COVER, np.uint8(255), sample.weight)
     patch = replace(sample.patch, branch=BRANCHES.index("pieces"))
     return Sample(
         np.stack([i.astype(inputs[0].dtype, copy=False) for i in inputs]),

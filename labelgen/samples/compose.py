@@ -14,13 +14,13 @@ import numpy as np
 
 from labelgen.core.arrays import Array, Codes, Float, Mask, max_channel
 from labelgen.core.recipe import Noise, Pieces
-from labelgen.core.response import Stored, bit_depth, decode, encode
+from labelgen.core.response import SourceFormat, bit_depth, decode, encode
 from labelgen.labels.motion import noise_variance
 from labelgen.samples.moving_objects import Background, MovingObject
 
-WHOLE = 0.98
+MIN_OPAQUE_COVER = 0.98
 """Cover from which on nothing of what is behind shows."""
-LONGEST_BLUR = 24.0
+MAX_BLUR_PX = 24.0
 """px: longer streaks are cut."""
 
 
@@ -72,7 +72,7 @@ def _seen(piece: MovingObject, i: int, side: int, way: Array) -> Float:
 
 def motion_blur_kernel(way: Array) -> Float:
     """Kernel (K, K) float32 of unit sum: a straight stroke of `way` (x, y) px about its middle."""
-    way = way * min(1.0, LONGEST_BLUR / float(np.hypot(*way)))
+    way = way * min(1.0, MAX_BLUR_PX / float(np.hypot(*way)))
     reach = int(np.ceil(np.abs(way).max() / 2)) + 1
     kernel = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
     for t in np.linspace(-0.5, 0.5, 2 * int(np.ceil(np.hypot(*way))) + 1):
@@ -90,7 +90,7 @@ def composite(
     laid: Layer,
     ev: float,
     behind: tuple[Float, Mask],
-    stored: Stored,
+    stored: SourceFormat,
     noise: Noise,
 ) -> Codes:
     """A frame with pieces in it, as a camera would have taken it.
@@ -123,13 +123,13 @@ def composite(
     frame, exposure, depth = decode(codes[at]), np.float32(2.0**ev), bit_depth(codes)
     beyond = frame >= 1
     there = np.where(beyond, np.maximum(behind[0][at] * exposure, 1), frame)
-    lit = np.where(cast_shadow(frame, behind[0][at], behind[1][at]), laid.lit[at], 1)
+    lit = np.where(can_be_shaded(frame, behind[0][at], behind[1][at]), laid.lit[at], 1)
     passes = laid.passes[at] * lit
     level = there * passes + laid.light[at] * exposure
     seen = np.minimum(level, 1)
     # Codes are rounded once more when they are stored, which the noise need not hold.
     own = np.where(beyond, 0, noise_variance(frame, stored, noise)) * passes * passes
-    rounding = Stored(bits=depth).code_width(seen) ** 2 * np.float32(1 / 12)
+    rounding = SourceFormat(bits=depth).code_width(seen) ** 2 * np.float32(1 / 12)
     missing = np.maximum(noise_variance(seen, stored, noise) - own - rounding, 0)
     level = level + rng.standard_normal(level.shape, np.float32) * np.sqrt(missing)
     out = codes.copy()
@@ -137,7 +137,7 @@ def composite(
     return out
 
 
-def cast_shadow(frame: Float, label: Float, known: Mask) -> Mask:
+def can_be_shaded(frame: Float, label: Float, known: Mask) -> Mask:
     """Where a shadow shows, (P, P, 1) bool: lamps have none, and what clips has to be known."""
     dim = (max_channel(frame) < 1) | (known & (max_channel(label) < 1))
     return np.asarray(dim[..., None])

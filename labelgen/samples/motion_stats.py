@@ -13,15 +13,15 @@ from labelgen.core.bracket import Stack
 from labelgen.core.response import GAMMA
 from labelgen.labels.label import Label
 
-LARGEST = 640
+MAX_SIDE = 640
 """px: larger frames are reduced to that width or height, since speeds need no more."""
 MIN_AREA = 100
 """px of the reduced frame: smaller spots may be noise."""
-AGREES = 0.06
+MAX_DIFFERENCE = 0.06
 """Gamma-encoded light (0..1) that frames may differ by where flow explains them."""
-BELOW_CLIP = 0.95
+MAX_LEVEL = 0.95
 """Of the same: above it flow has nothing to hold on to."""
-EXPLAINED = 0.5
+MIN_EXPLAINED = 0.5
 """Share of a moving thing that flow has to explain, or its speed is not believed."""
 MIN_SPEED = 1.0
 """px per frame: what is slower is parallax or misregistration."""
@@ -54,7 +54,7 @@ def measure_motion(stack: Stack, label: Label) -> MotionStats:
     label : Label
         Its cues: the aligned frames and where they agree.
     """
-    zoom = min(1.0, LARGEST / max(stack.size))
+    zoom = min(1.0, MAX_SIDE / max(stack.size))
     small = downsample_stack(stack, zoom * zoom * np.prod(stack.size) / 1e6)
     sizes, speeds = [], []
     for i, ev in enumerate(stack.ev):
@@ -78,7 +78,7 @@ def measure_motion(stack: Stack, label: Label) -> MotionStats:
         for k in large:
             inside = names == k
             believed = inside & explained
-            if believed.sum() < EXPLAINED * inside.sum():
+            if believed.sum() < MIN_EXPLAINED * inside.sum():
                 continue
             speed = float(np.median(way[believed])) / zoom / abs(i - stack.reference)
             if speed >= MIN_SPEED:
@@ -101,5 +101,5 @@ def _flow(here: Bytes, there: Bytes) -> tuple[Array, Mask]:
         there, xs + flow[..., 0], ys + flow[..., 1], cv2.INTER_LINEAR, borderValue=[0]
     )
     difference = cv2.absdiff(here, moved)
-    agrees = (difference <= 255 * AGREES) & (np.maximum(here, moved) < 255 * BELOW_CLIP)
+    agrees = (difference <= 255 * MAX_DIFFERENCE) & (np.maximum(here, moved) < 255 * MAX_LEVEL)
     return np.hypot(flow[..., 0], flow[..., 1]), agrees

@@ -17,11 +17,11 @@ from labelgen.core.recipe import Pieces
 from labelgen.samples.motion_stats import MotionStats
 from labelgen.samples.shapes import draw_outline
 
-CUTS = 4
+TEXTURE_TRIES = 4
 """Of so many random cuts the one that needs the least gain becomes the texture."""
 MAX_STOPS = 5.0
 """No texture is brightened or darkened by more: its own noise and rounding would show."""
-WHERE_LIT = 2.0**-10
+MIN_MEDIAN = 2.0**-10
 """A median below this (1.0 is the clip of the shortest frame) is taken as this."""
 
 
@@ -81,18 +81,21 @@ def draw_moving_objects(
     list of Piece
         Fewer than drawn where no cut of the frame is trusted.
     """
-    pieces = [_draw(rng, scene, moves, settings) for _ in range(rng.integers(1, settings.most + 1))]
+    pieces = [
+        _draw_moving_object(rng, scene, moves, settings)
+        for _ in range(rng.integers(1, settings.most + 1))
+    ]
     return [p for p in pieces if p is not None]
 
 
-def _draw(
+def _draw_moving_object(
     rng: np.random.Generator, scene: Background, moves: MotionStats, settings: Pieces
 ) -> MovingObject | None:
     side, frames = scene.clipped.shape[0], len(scene.ev)
-    size, speed = _size_and_speed(rng, side, moves, settings)
-    middle = _place(rng, scene.clipped, size, settings)
+    size, speed = _draw_size_and_speed(rng, side, moves, settings)
+    middle = _draw_position(rng, scene.clipped, size, settings)
     cover = draw_outline(rng, size, rng.random() < settings.thin)
-    texture = _texture(rng, scene, middle, cover, settings)
+    texture = _cut_texture(rng, scene, middle, cover, settings)
     if texture is None:
         return None
     angle = rng.uniform(0, 2 * np.pi)
@@ -114,7 +117,7 @@ def _draw(
     )
 
 
-def _size_and_speed(
+def _draw_size_and_speed(
     rng: np.random.Generator, side: int, moves: MotionStats, settings: Pieces
 ) -> tuple[int, float]:
     """Side of a piece (px) and its speed (px per frame): as measured, or from the ranges."""
@@ -128,7 +131,7 @@ def _size_and_speed(
     return max(8, round(float(np.clip(size, low, high)))), float(speed)
 
 
-def _place(rng: np.random.Generator, clipped: Mask, size: int, settings: Pieces) -> Array:
+def _draw_position(rng: np.random.Generator, clipped: Mask, size: int, settings: Pieces) -> Array:
     """Middle (x, y) of a piece in the patch: over what clips or at its border, or anywhere."""
     side = clipped.shape[0]
     anywhere, about = rng.uniform(0, side, 2), rng.normal(0, size / 3, 2)
@@ -140,14 +143,14 @@ def _place(rng: np.random.Generator, clipped: Mask, size: int, settings: Pieces)
     return np.clip(np.array([xs[k], ys[k]]) + about, 0, side - 1)
 
 
-def _texture(
+def _cut_texture(
     rng: np.random.Generator, scene: Background, middle: Array, cover: Float, settings: Pieces
 ) -> Float | None:
     """Radiance (S, S, 3) of a piece: a cut of the frame, turned, mirrored, at a random level."""
     size, (height, width) = len(cover), scene.trust.shape
-    wanted, inside = _level(rng, scene, middle, size, settings), cover > 0.5
+    wanted, inside = _draw_level(rng, scene, middle, size, settings), cover > 0.5
     best, least = None, MAX_STOPS
-    for _ in range(CUTS):
+    for _ in range(TEXTURE_TRIES):
         x, y = rng.uniform(0, (width - 1, height - 1))
         turn, mirrored = rng.uniform(0, 360), rng.choice([-1.0, 1.0])
         cut = cv2.getRotationMatrix2D((size / 2, size / 2), turn, 1)
@@ -171,20 +174,20 @@ def _texture(
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REFLECT_101,
         )
-        stops = wanted - np.log2(max(float(np.median(max_channel(texture)[inside])), WHERE_LIT))
+        stops = wanted - np.log2(max(float(np.median(max_channel(texture)[inside])), MIN_MEDIAN))
         if abs(stops) < least:
             best, least = np.minimum(texture * np.float32(2.0**stops), 1), abs(stops)
     return best
 
 
-def _level(
+def _draw_level(
     rng: np.random.Generator, scene: Background, middle: Array, size: int, settings: Pieces
 ) -> float:
     """Wanted median of a piece, as log2 of radiance."""
     x, y = (round(float(v)) for v in middle)
     reach = max(size // 2, 4)
     around = max_channel(scene.label[max(y - reach, 0) : y + reach, max(x - reach, 0) : x + reach])
-    level = np.log2(max(float(np.median(around)), WHERE_LIT))
+    level = np.log2(max(float(np.median(around)), MIN_MEDIAN))
     kind, amount, about = rng.random(), rng.random(), rng.normal(0, settings.alike_stops)
     if kind < settings.bright:
         above = scene.ev[0] - scene.ev[scene.reference]

@@ -19,7 +19,7 @@ from labelgen.labels.label import Label
 from labelgen.labels.trust import STATIC, cell_borders
 
 
-def outside_mask(patches: Sequence[Patch], masked: Mask, side: int) -> list[Patch]:
+def unmasked_patches(patches: Sequence[Patch], masked: Mask, side: int) -> list[Patch]:
     """The patches, of so many pixels a side, that show nothing of what is masked."""
     return [p for p in patches if not masked[p.y : p.y + side, p.x : p.x + side].any()]
 
@@ -72,7 +72,7 @@ def choose_patches(label: Label, recipe: Recipe) -> list[Patch]:
     return chosen
 
 
-def most_samples(size: tuple[int, int], side: int, settings: Patches) -> int:
+def max_samples(size: tuple[int, int], side: int, settings: Patches) -> int:
     """Samples that a frame (height, width) can give at most."""
     ys, xs = cell_borders(size, side)
     every, between = (len(ys) - 1) * (len(xs) - 1), (len(ys) - 2) * (len(xs) - 2)

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from labelgen.core.errors import UserError
-from labelgen.core.files import check_room
+from labelgen.core.files import check_free_space
 from labelgen.core.progress import Progress, Silent
 from labelgen.dataset.assemble import PART_BYTES, assemble, check_parts, parts_of
 from labelgen.dataset.format import Dataset, SampleLayout
@@ -191,4 +191,4 @@ def _check_disk(kept: Sequence[SelectedRows], layout: SampleLayout, out: Path) -
     if layout.compress != "none":  # as it was compressed before
         sources = {id(k.source): k.source.data for k in kept}.values()
         needed = min(needed, sum(Path(f.filename).stat().st_size for s in sources for f in s.files))
-    check_room(out.parent, needed)
+    check_free_space(out.parent, needed)

@@ -28,7 +28,7 @@ import numpy as np
 
 from labelgen.core.arrays import Array, Codes
 from labelgen.core.errors import UserError
-from labelgen.core.files import check_parent, check_room, sync, temporary_path, write_synced
+from labelgen.core.files import check_free_space, check_parent, sync, temporary_path, write_synced
 from labelgen.core.progress import Progress, Silent
 from labelgen.core.response import to_depth
 from labelgen.dataset.format import BRANCHES, IMAGES, Dataset, scene_name
@@ -94,7 +94,7 @@ def export(
         source = OpenDataset.of(data)
         _check_folder(out, overwrite)
         # Pictures are at most as large as the samples.
-        check_room(out.parent, len(data) * source.layout.sample_bytes)
+        check_free_space(out.parent, len(data) * source.layout.sample_bytes)
         work = temporary_path(out)
         work.mkdir()
         try:

@@ -126,10 +126,10 @@ def test_a_turned_photo_turns_what_shares_a_colour(tmp_path: Path) -> None:
         image = Image.fromarray(encode(gain * painting(), 8))
         image.save(tmp_path / name, quality=95, subsampling="4:2:2", exif=exif)
     paths = [tmp_path / "a.jpg", tmp_path / "b.jpg"]
-    assert load_stack(paths, (0.0, 2.0), 1).stored.sampling == (2, 1)
+    assert load_stack(paths, (0.0, 2.0), 1).source_format.sampling == (2, 1)
     Image.fromarray(encode(painting(), 8)).save(paths[1], quality=95, subsampling="4:4:4")
     Image.fromarray(encode(painting(), 8)).save(paths[0], quality=95, subsampling="4:2:2")
-    assert load_stack(paths, (0.0, 2.0), 1).stored.sampling == (1, 2)
+    assert load_stack(paths, (0.0, 2.0), 1).source_format.sampling == (1, 2)
 
 
 def test_labels_of_jpegs_have_finer_colour_and_inputs_have_not(tmp_path: Path) -> None:

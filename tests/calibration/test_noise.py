@@ -15,9 +15,9 @@ from labelgen.calibration.cameras import calibrate_surveys, estimate_noise
 from labelgen.calibration.noise import PIXELS, fit_noise, nonnegative_least_squares, observe_noise
 from labelgen.calibration.survey import Seen, Selection, Survey, survey
 from labelgen.calibration.survey_records import from_json, survey_record, to_json
-from labelgen.core.arrays import Packed, packed
+from labelgen.core.arrays import PackedRows, pack_rows
 from labelgen.core.recipe import DEFAULT, SSHDR, Noise
-from labelgen.core.response import GAMMA, GAMMA22, SAMPLES, Response, Stored
+from labelgen.core.response import CURVE_SAMPLES, GAMMA, GAMMA22, Response, SourceFormat
 from labelgen.discovery.scan import scan
 from labelgen.labels.motion import noise_variance
 from labelgen.photos.stack import load_stack
@@ -54,7 +54,7 @@ def shot(
 def response(curve: Curve) -> Response:
     """An estimated response that is exactly that of a camera."""
     light = np.linspace(0, 1, 100_001) ** 4
-    code = np.interp(np.linspace(0, 1, SAMPLES), curve(light), light) ** (1 / GAMMA)
+    code = np.interp(np.linspace(0, 1, CURVE_SAMPLES), curve(light), light) ** (1 / GAMMA)
     code[0], code[-1] = 0, 1
     return Response("estimated", (tuple(code.tolist()),) * 3)
 
@@ -155,20 +155,22 @@ def test_of_large_frames_strips_are_enough() -> None:
     assert sum(count for *_, count in rows) / 3 < 0.06 * PIXELS / 64
 
 
-def rows_of(full_well: float) -> Packed:
+def rows_of(full_well: float) -> PackedRows:
     """Rows without error."""
     light = np.linspace(0.001, 0.8, 12)
     sigma = np.sqrt(light / full_well + (4 / full_well) ** 2)
-    return packed((float(x), float(s), float(s), 20.0) for x, s in zip(light, sigma, strict=True))
+    return pack_rows(
+        (float(x), float(s), float(s), 20.0) for x, s in zip(light, sigma, strict=True)
+    )
 
 
 def seen(name: str, camera: str, iso: tuple[float, ...], wells: tuple[float, ...]) -> Survey:
-    look = Seen("key", EV, (0, 1, 2), packed([]), iso, tuple(rows_of(w) for w in wells))
+    look = Seen("key", EV, (0, 1, 2), pack_rows([]), iso, tuple(rows_of(w) for w in wells))
     return Survey(name, camera=camera, depth=16, reference=1, seen=look)
 
 
 def test_frames_are_pooled_by_camera_and_iso() -> None:
-    few = Seen("key", EV, (0, 1, 2), packed([]), (400.0,) * 3, (packed([]),) * 3)
+    few = Seen("key", EV, (0, 1, 2), pack_rows([]), (400.0,) * 3, (pack_rows([]),) * 3)
     surveys = [
         seen("day", "Canon", (100, 100, 100), (20_000, 20_000, 20_000)),
         seen("mixed", "Canon", (100, 400, 400), (20_000, 5000, 5000)),
@@ -213,16 +215,16 @@ def test_noise_goes_from_the_survey_to_the_frames_and_the_record(noisy: Path) ->
     assert record["noise"] == {"full_well": found.noise[0], "read": found.noise[1]}
     assert "noise" not in survey_record(replace(found, noise=None), ["a", "b", "c"])
     stack = load_stack(found.paths, found.ev, 1, found.response, noise=found.noise)
-    assert stack.stored.noise == found.noise
+    assert stack.source_format.noise == found.noise
 
 
 def test_variance_is_the_cameras_own_if_the_recipe_asks_for_it() -> None:
     light = np.float32([0.0, 0.1, 0.9])
-    told = Stored(bits=16, noise=(2000.0, 6.0))
-    by_hand = noise_variance(light, Stored(bits=16), Noise(full_well=2000.0, read=6.0))
+    told = SourceFormat(bits=16, noise=(2000.0, 6.0))
+    by_hand = noise_variance(light, SourceFormat(bits=16), Noise(full_well=2000.0, read=6.0))
     np.testing.assert_array_equal(noise_variance(light, told, DEFAULT.noise), by_hand)
     for recipe in (SSHDR, DEFAULT):
-        fixed = noise_variance(light, Stored(bits=16), recipe.noise)
+        fixed = noise_variance(light, SourceFormat(bits=16), recipe.noise)
         assert (noise_variance(light, told, recipe.noise) == fixed).all() == (recipe is SSHDR)
 
 

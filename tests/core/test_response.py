@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from labelgen.core.errors import UserError
-from labelgen.core.response import GAMMA, GAMMA22, SAMPLES, Response, apply_gain, decode, encode
+from labelgen.core.response import (
+    CURVE_SAMPLES,
+    GAMMA,
+    GAMMA22,
+    Response,
+    apply_gain,
+    decode,
+    encode,
+)
 from tests.helpers.cameras import film, srgb
 
 EVERY8 = np.arange(256, dtype=np.uint8)[:, None, None].repeat(3, -1)
@@ -18,10 +26,10 @@ EVERY16 = np.arange(65536, dtype=np.uint16)[:, None, None].repeat(3, -1)
 def estimated() -> Response:
     """The true curve of `film`; that of blue is gamma 2.2."""
     gamma = np.linspace(0, 1, 20001)
-    curve = np.interp(np.linspace(0, 1, SAMPLES), film(gamma**GAMMA), gamma)
+    curve = np.interp(np.linspace(0, 1, CURVE_SAMPLES), film(gamma**GAMMA), gamma)
     curve[[0, -1]] = 0, 1
     return Response(
-        "estimated", (tuple(curve), tuple(curve), tuple(np.linspace(0, 1, SAMPLES).tolist()))
+        "estimated", (tuple(curve), tuple(curve), tuple(np.linspace(0, 1, CURVE_SAMPLES).tolist()))
     )
 
 
@@ -74,7 +82,7 @@ def test_what_the_camera_clips_is_clipped_recoded(response: Response) -> None:
     assert response.clip(1.0) == 1.0
 
 
-LINE = tuple(np.linspace(0, 1, SAMPLES).tolist())
+LINE = tuple(np.linspace(0, 1, CURVE_SAMPLES).tolist())
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from labelgen.core.arrays import Mask
-from labelgen.core.tiles import EACH_BOX, absolute_region, covering_boxes, relative_region
+from labelgen.core.tiles import BOX_COST_PIXELS, absolute_region, covering_boxes, relative_region
 
 SIZE, AROUND = (700, 900), 24
 
@@ -23,7 +23,7 @@ def blobs(seed: int, count: int) -> Mask:
 def cost(mask: Mask) -> int:
     """Pixels that the boxes of a mask are worth."""
     return sum(
-        (y.stop - y.start + 2 * AROUND) * (x.stop - x.start + 2 * AROUND) + EACH_BOX
+        (y.stop - y.start + 2 * AROUND) * (x.stop - x.start + 2 * AROUND) + BOX_COST_PIXELS
         for y, x in covering_boxes(mask, AROUND)
     )
 
@@ -43,7 +43,7 @@ def test_boxes_hold_every_pixel_once(count: int) -> None:
 def test_boxes_are_no_more_work_than_one(count: int) -> None:
     mask = blobs(count, count)
     ys, xs = np.nonzero(mask)
-    one = (np.ptp(ys) + 1 + 2 * AROUND) * (np.ptp(xs) + 1 + 2 * AROUND) + EACH_BOX
+    one = (np.ptp(ys) + 1 + 2 * AROUND) * (np.ptp(xs) + 1 + 2 * AROUND) + BOX_COST_PIXELS
     assert cost(mask) <= one
 
 

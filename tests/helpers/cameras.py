@@ -12,7 +12,7 @@ import numpy as np
 from labelgen.calibration.calibrate import View
 from labelgen.calibration.comparagram import downsample_codes, find_ridge
 from labelgen.core.response import GAMMA
-from labelgen.simulate import Simulated, write_bracket
+from labelgen.simulate import SimulatedBracket, write_bracket
 from tests.conftest import EV, make_scene
 
 Curve = Callable[[np.ndarray], np.ndarray]
@@ -43,7 +43,7 @@ def power(gamma: float) -> Curve:
     return lambda light: np.asarray(light ** (1 / gamma))
 
 
-def stored(simulated: Simulated, curve: Curve) -> list[np.ndarray]:
+def stored(simulated: SimulatedBracket, curve: Curve) -> list[np.ndarray]:
     """The frames (H, W, 3) uint8 as a camera of that curve stores them."""
     light = (np.arange(65536) / 65535) ** GAMMA
     table = np.rint(255 * np.clip(curve(light), 0, 1)).astype(np.uint8)
@@ -52,7 +52,7 @@ def stored(simulated: Simulated, curve: Curve) -> list[np.ndarray]:
 
 def write_stored(
     folder: Path,
-    simulated: Simulated,
+    simulated: SimulatedBracket,
     curve: Curve,
     stated: Sequence[float] = EV,
     suffix: str = "png",
@@ -65,12 +65,14 @@ def write_stored(
 
 
 @cache
-def scene(seed: int, ev: tuple[float, ...] = EV, shake: float = 0.0, pieces: int = 2) -> Simulated:
+def scene(
+    seed: int, ev: tuple[float, ...] = EV, shake: float = 0.0, pieces: int = 2
+) -> SimulatedBracket:
     return make_scene(200 + seed, (240, 336), ev=ev, shake=shake, pieces=pieces)
 
 
 def view(
-    simulated: Simulated, curve: Curve, stated: Sequence[float] = EV, key: str = "camera"
+    simulated: SimulatedBracket, curve: Curve, stated: Sequence[float] = EV, key: str = "camera"
 ) -> View:
     """What calibration is given of a bracket whose exposures are stated that way."""
     frames = [downsample_codes(codes) for codes in stored(simulated, curve)]

@@ -20,14 +20,14 @@ from labelgen.alignment.align import (
 from labelgen.core.arrays import max_channel
 from labelgen.core.bracket import Stack
 from labelgen.core.recipe import DEFAULT, RECIPES, SSHDR, Align, Noise, Recipe
-from labelgen.core.response import Stored, encode
+from labelgen.core.response import SourceFormat, encode
 from labelgen.labels.exposure import clipped, dark
 from labelgen.labels.motion import moving, noise_variance
-from labelgen.simulate import Simulated
+from labelgen.simulate import SimulatedBracket
 from tests.conftest import EV, stack_of
 
 OTHERS = (0, 2)
-SIXTEEN = Stored(bits=16)
+SIXTEEN = SourceFormat(bits=16)
 
 
 def frame_of(linear: np.ndarray, seen: np.ndarray | None = None) -> Aligned:
@@ -46,7 +46,9 @@ def shifted(stack: Stack, i: int, matrix: np.ndarray) -> Stack:
 
 
 @pytest.mark.parametrize("i", [0, 2])
-def test_a_known_homography_is_found_to_a_fraction_of_a_pixel(tripod: Simulated, i: int) -> None:
+def test_a_known_homography_is_found_to_a_fraction_of_a_pixel(
+    tripod: SimulatedBracket, i: int
+) -> None:
     truth = np.array([[0.999, -0.012, 6.3], [0.012, 1.001, -4.6], [1e-5, -8e-6, 1]])
     stack = shifted(stack_of(tripod), i, truth)
     found = homography.find_homography(stack, i, Align())
@@ -58,7 +60,7 @@ def test_a_known_homography_is_found_to_a_fraction_of_a_pixel(tripod: Simulated,
 
 
 def test_what_is_known_beforehand_is_not_looked_for(
-    tripod: Simulated, monkeypatch: pytest.MonkeyPatch
+    tripod: SimulatedBracket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     truth = np.array([[0.999, -0.012, 6.3], [0.012, 1.001, -4.6], [1e-5, -8e-6, 1]])
     stack = shifted(stack_of(tripod), 0, truth)
@@ -97,7 +99,7 @@ def test_homographies_are_chained_from_frame_to_frame() -> None:
     assert homography.chain_homographies([steps[0], None, steps[2]], 3, 2) is not None
 
 
-def test_hands_that_shook_far_are_followed_by_features(tripod: Simulated) -> None:
+def test_hands_that_shook_far_are_followed_by_features(tripod: SimulatedBracket) -> None:
     """Flow alone finds nothing there, and says so."""
     turn = cv2.getRotationMatrix2D((200, 144), 14, 1.0)
     truth = np.vstack([turn, [0, 0, 1]])
@@ -111,7 +113,7 @@ def test_hands_that_shook_far_are_followed_by_features(tripod: Simulated) -> Non
     assert np.abs(error).max() < 1.0
 
 
-def test_a_piece_of_a_frame_is_that_of_the_whole(handheld: Simulated) -> None:
+def test_a_piece_of_a_frame_is_that_of_the_whole(handheld: SimulatedBracket) -> None:
     stack = stack_of(handheld)
     found = find_displacement(downsample_stack(stack, 0.05), 0, stack.size, Align())
     whole, piece = (
@@ -125,7 +127,7 @@ def test_a_piece_of_a_frame_is_that_of_the_whole(handheld: Simulated) -> None:
 
 @pytest.mark.parametrize("refine", [0.0, 12.0])
 def test_geometry_found_at_a_smaller_size_holds_at_full_size(
-    tripod: Simulated, refine: float
+    tripod: SimulatedBracket, refine: float
 ) -> None:
     truth = np.array([[1, -0.006, 3.3], [0.006, 1, -2.6], [0, 0, 1.0]])
     stack = shifted(stack_of(tripod), 0, truth)
@@ -139,7 +141,7 @@ def test_geometry_found_at_a_smaller_size_holds_at_full_size(
     assert after < 0.35 * before
 
 
-def test_frames_that_agree_already_are_not_resampled(tripod: Simulated) -> None:
+def test_frames_that_agree_already_are_not_resampled(tripod: SimulatedBracket) -> None:
     stack = stack_of(tripod)
     for i in OTHERS:
         frame = align_frame(stack, i, Align())
@@ -148,7 +150,7 @@ def test_frames_that_agree_already_are_not_resampled(tripod: Simulated) -> None:
 
 
 @pytest.mark.parametrize("method", ["none", "homography", "flow"])
-def test_the_reference_is_never_resampled(handheld: Simulated, method: str) -> None:
+def test_the_reference_is_never_resampled(handheld: SimulatedBracket, method: str) -> None:
     stack = stack_of(handheld)
     frame = align_frame(stack, stack.reference, Align(method=method))
     assert np.array_equal(frame.linear, stack.linear(stack.reference))
@@ -156,7 +158,7 @@ def test_the_reference_is_never_resampled(handheld: Simulated, method: str) -> N
 
 
 @pytest.mark.parametrize("method", ["homography", "flow"])
-def test_alignment_lowers_the_disagreement(handheld: Simulated, method: str) -> None:
+def test_alignment_lowers_the_disagreement(handheld: SimulatedBracket, method: str) -> None:
     stack = stack_of(handheld)
     reference = stack.radiance(1)
     for i in OTHERS:
@@ -174,7 +176,7 @@ def test_nothing_to_match_leaves_the_frame_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
-def test_noise_alone_is_not_motion(tripod: Simulated, recipe: object) -> None:
+def test_noise_alone_is_not_motion(tripod: SimulatedBracket, recipe: object) -> None:
     stack = stack_of(tripod)
     for i in OTHERS:
         frame = Aligned(stack.codes[i], np.ones(stack.size, bool), 0.0)
@@ -182,7 +184,7 @@ def test_noise_alone_is_not_motion(tripod: Simulated, recipe: object) -> None:
         assert moved.mean() < 0.002
 
 
-def test_what_moves_is_seen(tripod: Simulated) -> None:
+def test_what_moves_is_seen(tripod: SimulatedBracket) -> None:
     stack = stack_of(tripod)
     inside = np.zeros(stack.size, bool)
     inside[100:140, 150:190] = True
@@ -248,7 +250,7 @@ def test_quantisation_of_8_bits_adds_to_the_variance() -> None:
     codes = encode(x, 8) / np.float32(255)
     measured = (codes**2.2 - x).var()
     silent = Noise(full_well=1e6, read=0.0)
-    expected = noise_variance(np.float32(0.205), Stored(bits=8), silent) - 0.205 / 1e6
+    expected = noise_variance(np.float32(0.205), SourceFormat(bits=8), silent) - 0.205 / 1e6
     assert expected == pytest.approx(measured, rel=0.2)
 
 

@@ -12,14 +12,14 @@ from labelgen.alignment.align import Aligned, align_frame
 from labelgen.core.bracket import Stack
 from labelgen.core.recipe import DEFAULT, RECIPES, SELFHDR, SSHDR, Recipe
 from labelgen.core.response import encode
-from labelgen.core.tiles import TILE, tiles
+from labelgen.core.tiles import MAX_TILE_PIXELS, tiles
 from labelgen.labels.cues import Cues
 from labelgen.labels.fusion import denoise, fuse_triangle, fuse_variance
 from labelgen.labels.label import make_label
 from labelgen.labels.trust import REFERENCE, STATIC, UNTRUSTED, cell_borders, trust_clipped
 from labelgen.pipeline.label_bracket import cues_picture
 from labelgen.samples.patches import choose_patches
-from labelgen.simulate import Simulated
+from labelgen.simulate import SimulatedBracket
 from tests.conftest import EV, make_scene, mu, psnr_mu, stack_of
 
 NOISY = replace(DEFAULT, noise=replace(DEFAULT.noise, full_well=3000.0, read=3.0))
@@ -36,7 +36,7 @@ EACH = pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
 
 
 @EACH
-def test_a_still_scene_is_trusted_and_right(tripod: Simulated, recipe: Recipe) -> None:
+def test_a_still_scene_is_trusted_and_right(tripod: SimulatedBracket, recipe: Recipe) -> None:
     label = make_label(stack_of(tripod), recipe)
     trusted = label.weight >= 128
     assert trusted.mean() > 0.97
@@ -44,7 +44,7 @@ def test_a_still_scene_is_trusted_and_right(tripod: Simulated, recipe: Recipe) -
 
 
 def test_per_pixel_fusion_is_better_than_the_reference_and_than_triangles(
-    tripod: Simulated,
+    tripod: SimulatedBracket,
 ) -> None:
     stack = stack_of(tripod)
     ours, published = (make_label(stack, r) for r in (DEFAULT, SSHDR))
@@ -68,7 +68,7 @@ def test_still_pixels_above_the_clip_of_the_shortest_frame_are_labelled_one(reci
 
 
 @EACH
-def test_labels_are_finite_and_at_most_one(dynamic: Simulated, recipe: Recipe) -> None:
+def test_labels_are_finite_and_at_most_one(dynamic: SimulatedBracket, recipe: Recipe) -> None:
     label = make_label(stack_of(dynamic), recipe)
     assert np.isfinite(label.radiance).all()
     assert label.radiance.min() >= 0
@@ -80,7 +80,7 @@ def test_labels_are_finite_and_at_most_one(dynamic: Simulated, recipe: Recipe) -
 
 
 @pytest.mark.parametrize("recipe", [DEFAULT, SSHDR], ids=lambda r: r.name)
-def test_few_ghosts_are_trusted(dynamic: Simulated, recipe: Recipe) -> None:
+def test_few_ghosts_are_trusted(dynamic: SimulatedBracket, recipe: Recipe) -> None:
     label = make_label(stack_of(dynamic), recipe)
     ghost = (np.abs(mu(label.radiance) - mu(dynamic.truth)) > 0.1).any(-1)
     frames = [align_frame(stack_of(dynamic), i, recipe.align) for i in range(3)]
@@ -110,7 +110,7 @@ def test_what_only_flow_explains_is_trusted_little_and_better_than_the_reference
     assert ours.mean() < references.mean()
 
 
-def test_what_moves_in_a_moving_cell_is_the_reference_itself(dynamic: Simulated) -> None:
+def test_what_moves_in_a_moving_cell_is_the_reference_itself(dynamic: SimulatedBracket) -> None:
     stack = stack_of(dynamic)
     label = make_label(stack, SSHDR)
     moved = label.kind == REFERENCE
@@ -118,7 +118,7 @@ def test_what_moves_in_a_moving_cell_is_the_reference_itself(dynamic: Simulated)
     assert np.array_equal(label.stored[moved], stack.radiance(1)[moved].astype(np.float16))
 
 
-def test_cells_are_judged_whole(dynamic: Simulated) -> None:
+def test_cells_are_judged_whole(dynamic: SimulatedBracket) -> None:
     label = make_label(stack_of(dynamic), SSHDR)
     ys, xs = cell_borders(label.kind.shape, 128)  # type: ignore[arg-type]
     for y0, y1 in pairwise(ys):
@@ -238,7 +238,7 @@ def test_any_number_of_frames(n: int, recipe: Recipe) -> None:
 
 
 @pytest.mark.parametrize("reference", [0, 2])
-def test_any_reference(tripod: Simulated, reference: int) -> None:
+def test_any_reference(tripod: SimulatedBracket, reference: int) -> None:
     label = make_label(Stack(tripod.codes, EV, reference), DEFAULT)
     trusted = label.weight > 0
     assert psnr_mu(label.radiance[trusted], tripod.truth[trusted]) > 42
@@ -254,7 +254,9 @@ def test_the_grid_covers_the_frame_with_cells_no_larger_than_a_patch() -> None:
             assert np.ptp(steps) <= 1
 
 
-def test_the_picture_shows_motion_red_and_dims_what_is_not_trusted(dynamic: Simulated) -> None:
+def test_the_picture_shows_motion_red_and_dims_what_is_not_trusted(
+    dynamic: SimulatedBracket,
+) -> None:
     stack = stack_of(dynamic)
     label = make_label(stack, DEFAULT)
     shown = cues_picture(label, stack.radiance(1)).astype(int)
@@ -313,7 +315,7 @@ def test_edges_before_a_clipped_reference_are_trusted_less() -> None:
     assert (trust[:, :28] == 1).all()
 
 
-def test_noise_goes_and_edges_stay(tripod: Simulated) -> None:
+def test_noise_goes_and_edges_stay(tripod: SimulatedBracket) -> None:
     rng = np.random.default_rng(5)
     clean = np.full((128, 128, 3), 0.02, np.float32)
     clean[:, 64:] = 0.05
@@ -350,10 +352,10 @@ def test_frames_that_are_a_fraction_of_a_pixel_off_leave_edges_to_the_reference(
 
 @EACH
 def test_a_label_does_not_show_its_tiles(
-    dynamic: Simulated, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+    dynamic: SimulatedBracket, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = make_label(stack_of(dynamic), recipe)
-    monkeypatch.setattr("labelgen.core.tiles.TILE", 144 * 144)
+    monkeypatch.setattr("labelgen.core.tiles.MAX_TILE_PIXELS", 144 * 144)
     borders = cell_borders(dynamic.truth.shape[:2], recipe.patches.size)
     assert len(list(tiles(borders))) > 4
     pieces = make_label(stack_of(dynamic), recipe)
@@ -372,8 +374,8 @@ def test_tiles_cover_a_frame_once_with_whole_cells(size: tuple[int, int]) -> Non
         assert {x.start, x.stop} <= set(xs)
     assert (covered == 1).all()
     # Whole cells, so that some are larger than others.
-    assert max(areas) <= 1.2 * TILE
-    assert min(areas) >= min(covered.size, 0.5 * TILE)
+    assert max(areas) <= 1.2 * MAX_TILE_PIXELS
+    assert min(areas) >= min(covered.size, 0.5 * MAX_TILE_PIXELS)
 
 
 def test_figures_tell_how_large_is_what_moves() -> None:

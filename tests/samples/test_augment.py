@@ -14,7 +14,7 @@ from labelgen.dataset.sample import Patch, Sample
 from labelgen.samples.augment import LabelledBracket, draw_homography, make_samples
 from labelgen.samples.illumination import KINDS, Edge, Gain, Shape, Window, draw_gain
 from labelgen.samples.patches import grid_patches
-from labelgen.simulate import Simulated
+from labelgen.simulate import SimulatedBracket
 from tests.conftest import EV, stack_of
 
 PLAIN = replace(
@@ -29,7 +29,7 @@ STATIC = BRANCHES.index("static")
 
 
 def samples(
-    scene: Simulated, recipe: Recipe, branch: int = STATIC, seed: int = 0, depth: int = 16
+    scene: SimulatedBracket, recipe: Recipe, branch: int = STATIC, seed: int = 0, depth: int = 16
 ) -> list[Sample]:
     stack = stack_of(scene).to_depth(depth)
     radiance = np.clip(scene.truth, 0, 1)
@@ -40,7 +40,9 @@ def samples(
     )
 
 
-def test_without_augmentation_every_patch_is_given_once_as_it_was_taken(tripod: Simulated) -> None:
+def test_without_augmentation_every_patch_is_given_once_as_it_was_taken(
+    tripod: SimulatedBracket,
+) -> None:
     made = samples(tripod, PLAIN)
     assert [s.patch for s in made] == grid_patches(tripod.truth.shape[:2], 64, STATIC)  # type: ignore[arg-type]
     for s in made:
@@ -50,7 +52,7 @@ def test_without_augmentation_every_patch_is_given_once_as_it_was_taken(tripod: 
         assert np.array_equal(s.label, np.clip(tripod.truth[at], 0, 1).astype(np.float16))
 
 
-def test_modelled_frames_follow_the_encoding_rule(tripod: Simulated) -> None:
+def test_modelled_frames_follow_the_encoding_rule(tripod: SimulatedBracket) -> None:
     lit = [s for s in samples(tripod, LIT) if BRANCHES[s.patch.branch] == "illumination"]
     assert lit
     for s in lit:
@@ -59,7 +61,7 @@ def test_modelled_frames_follow_the_encoding_rule(tripod: Simulated) -> None:
             assert np.abs(decode(frame) - expected).max() < 1.5e-3
 
 
-def test_light_clips_the_reference_and_spares_the_short_frame(tripod: Simulated) -> None:
+def test_light_clips_the_reference_and_spares_the_short_frame(tripod: SimulatedBracket) -> None:
     lit = [s for s in samples(tripod, LIT) if BRANCHES[s.patch.branch] == "illumination"]
     plain = {s.patch.index: s for s in samples(tripod, PLAIN)}
     gained = sum(
@@ -71,7 +73,7 @@ def test_light_clips_the_reference_and_spares_the_short_frame(tripod: Simulated)
     assert max(float(s.label.max()) for s in lit) <= 1
 
 
-def test_light_on_real_frames_keeps_what_they_show(tripod: Simulated) -> None:
+def test_light_on_real_frames_keeps_what_they_show(tripod: SimulatedBracket) -> None:
     """Each frame is brighter by one and the same gain, as is the label; clipped stays clipped."""
     real = replace(LIT, illumination=replace(LIT.illumination, frames="real"))
     plain = {s.patch.index: s for s in samples(tripod, PLAIN)}
@@ -90,7 +92,7 @@ def test_light_on_real_frames_keeps_what_they_show(tripod: Simulated) -> None:
             assert np.allclose(now[dark], expected, rtol=4e-3, atol=1e-4)
 
 
-def test_moving_patches_under_light_keep_their_real_motion(tripod: Simulated) -> None:
+def test_moving_patches_under_light_keep_their_real_motion(tripod: SimulatedBracket) -> None:
     reference = BRANCHES.index("reference")
     lit = replace(LIT, illumination=replace(LIT.illumination, frames="real"))
     still, moving = (
@@ -166,7 +168,9 @@ def test_light_on_real_frames_multiplies_their_noise() -> None:
     assert lit.std() / real == pytest.approx(np.sqrt(gain), rel=0.05)
 
 
-def test_motion_moves_the_others_and_never_the_reference_or_the_label(tripod: Simulated) -> None:
+def test_motion_moves_the_others_and_never_the_reference_or_the_label(
+    tripod: SimulatedBracket,
+) -> None:
     plain = {s.patch.index: s for s in samples(tripod, PLAIN)}
     moved = samples(tripod, WARPED)
     assert len(moved) == 3 * len(plain)
@@ -178,7 +182,7 @@ def test_motion_moves_the_others_and_never_the_reference_or_the_label(tripod: Si
     assert np.mean(changed) > 0.95
 
 
-def test_motion_samples_the_full_frame(tripod: Simulated) -> None:
+def test_motion_samples_the_full_frame(tripod: SimulatedBracket) -> None:
     """A pure shift brings in what lies outside of the patch, exactly."""
     stack = stack_of(tripod)
     h, w = stack.size
@@ -198,7 +202,7 @@ def test_motion_samples_the_full_frame(tripod: Simulated) -> None:
         assert min(errors) < 0.35 * np.median(errors)
 
 
-def test_at_the_border_of_the_frame_patches_stay_whole(tripod: Simulated) -> None:
+def test_at_the_border_of_the_frame_patches_stay_whole(tripod: SimulatedBracket) -> None:
     recipe = replace(WARPED, warp=replace(WARPED.warp, shift=40.0))
     for s in samples(tripod, recipe):
         assert s.inputs.shape == (3, 64, 64, 3)
@@ -213,14 +217,14 @@ def test_homographies_are_centred_on_the_identity() -> None:
     assert np.rad2deg(drawn[:, 1, 0]).std() == pytest.approx(SSHDR.warp.turn, rel=0.06)
 
 
-def test_moving_patches_keep_their_real_motion(tripod: Simulated) -> None:
+def test_moving_patches_keep_their_real_motion(tripod: SimulatedBracket) -> None:
     reference = BRANCHES.index("reference")
     plain = {s.patch.index: s for s in samples(tripod, PLAIN, reference)}
     for s in samples(tripod, WARPED, reference):
         assert np.array_equal(s.inputs, plain[s.patch.index].inputs)
 
 
-def test_moving_patches_are_moved_too_if_the_recipe_says_so(tripod: Simulated) -> None:
+def test_moving_patches_are_moved_too_if_the_recipe_says_so(tripod: SimulatedBracket) -> None:
     """Only the other frames: reference, label and weight stay, and so does the branch."""
     reference = BRANCHES.index("reference")
     every = replace(WARPED, warp=replace(WARPED.warp, patches="all"))
@@ -237,7 +241,7 @@ def test_moving_patches_are_moved_too_if_the_recipe_says_so(tripod: Simulated) -
         assert s.patch.branch == reference
 
 
-def test_draws_depend_on_seed_bracket_patch_and_variant_alone(tripod: Simulated) -> None:
+def test_draws_depend_on_seed_bracket_patch_and_variant_alone(tripod: SimulatedBracket) -> None:
     both = replace(LIT, warp=WARPED.warp)
     first, again, other = (samples(tripod, both, seed=s) for s in (1, 1, 2))
     assert all(np.array_equal(a.inputs, b.inputs) for a, b in zip(first, again, strict=True))
@@ -259,7 +263,7 @@ def test_draws_depend_on_seed_bracket_patch_and_variant_alone(tripod: Simulated)
     assert not np.array_equal(renamed[-1].inputs, first[-1].inputs)
 
 
-def test_8_bit_sources_stay_8_bit_or_widen_exactly(tripod: Simulated) -> None:
+def test_8_bit_sources_stay_8_bit_or_widen_exactly(tripod: SimulatedBracket) -> None:
     narrow = samples(tripod, PLAIN, depth=8)
     assert narrow[0].inputs.dtype == np.uint8
     stack = stack_of(tripod).to_depth(8)

@@ -7,7 +7,7 @@ import pytest
 
 from labelgen.core.bracket import Stack
 from labelgen.core.recipe import DEFAULT, SSHDR, Recipe
-from labelgen.core.response import Stored, decode, encode
+from labelgen.core.response import SourceFormat, decode, encode
 from labelgen.dataset.format import BRANCHES
 from labelgen.dataset.sample import Sample
 from labelgen.labels.label import make_label
@@ -18,7 +18,7 @@ from labelgen.samples.motion_stats import NO_MOTION, MotionStats, measure_motion
 from labelgen.samples.moving_objects import Background, MovingObject, draw_moving_objects
 from labelgen.samples.patches import grid_patches
 from labelgen.samples.shapes import draw_outline
-from labelgen.simulate import Simulated
+from labelgen.simulate import SimulatedBracket
 from tests.conftest import EV, stack_of
 
 SIDE = 64
@@ -34,7 +34,7 @@ PIECES = BRANCHES.index("pieces")
 
 
 def samples(
-    scene: Simulated,
+    scene: SimulatedBracket,
     recipe: Recipe,
     weight: int = 255,
     seed: int = 0,
@@ -52,7 +52,7 @@ def scene_of(label: np.ndarray, reference: int = 1) -> Background:
     return Background(label, clips, label, trust, EV, reference)
 
 
-def test_every_sample_has_pieces_that_differ_from_frame_to_frame(tripod: Simulated) -> None:
+def test_every_sample_has_pieces_that_differ_from_frame_to_frame(tripod: SimulatedBracket) -> None:
     made, plain = samples(tripod, LAID), samples(tripod, BARE)
     assert np.mean([s.patch.branch == PIECES for s in made]) > 0.95
     changed = []
@@ -63,12 +63,15 @@ def test_every_sample_has_pieces_that_differ_from_frame_to_frame(tripod: Simulat
     assert 0.05 < np.mean(changed) < 0.6
 
 
-def test_the_reference_shows_what_the_label_says(tripod: Simulated) -> None:
+def test_the_reference_shows_what_the_label_says(tripod: SimulatedBracket) -> None:
     """Where it is unclipped, decoded and within its noise; where it clips, the label is above."""
     for s in samples(tripod, LAID):
         label, light = s.label.astype(np.float32), decode(s.inputs[1])
         expected = np.minimum(label * 2.0 ** EV[1], 1)
-        sigma = np.sqrt(noise_variance(expected, Stored(bits=16), DEFAULT.noise)) + 2e-3 * expected
+        sigma = (
+            np.sqrt(noise_variance(expected, SourceFormat(bits=16), DEFAULT.noise))
+            + 2e-3 * expected
+        )
         below = (expected < 0.9) & (expected > 0)
         # Simulated frames have less noise than the recipe assumes, so 5 sigmas are ample.
         assert (np.abs(light - expected)[below] < 5 * sigma[below]).mean() > 0.999
@@ -77,7 +80,7 @@ def test_the_reference_shows_what_the_label_says(tripod: Simulated) -> None:
         assert low.sum() <= 0.01 * clipped.sum()
 
 
-def test_pixels_without_pieces_stay_as_they_were_taken(tripod: Simulated) -> None:
+def test_pixels_without_pieces_stay_as_they_were_taken(tripod: SimulatedBracket) -> None:
     laid = replace(LAID, pieces=replace(LAID.pieces, shadow=0.0))
     for a, b in zip(samples(tripod, laid), samples(tripod, BARE), strict=True):
         same = a.label == b.label
@@ -87,7 +90,9 @@ def test_pixels_without_pieces_stay_as_they_were_taken(tripod: Simulated) -> Non
         assert np.array_equal(a.weight[untouched], b.weight[untouched])
 
 
-def test_pieces_are_trusted_and_what_they_do_not_hide_is_as_it_was(tripod: Simulated) -> None:
+def test_pieces_are_trusted_and_what_they_do_not_hide_is_as_it_was(
+    tripod: SimulatedBracket,
+) -> None:
     for s in samples(tripod, replace(LAID, pieces=replace(LAID.pieces, at_clipped=0.0)), 200):
         assert set(np.unique(s.weight)) <= {200, 255}
     trusted = [s.weight == 255 for s in samples(tripod, LAID, 200)]
@@ -120,7 +125,7 @@ def test_pieces_lie_over_what_the_reference_clips() -> None:
 @pytest.mark.parametrize("cover", [1.0, 0.5])
 def test_the_noise_of_pieces_is_that_of_real_pixels(depth: int, level: float, cover: float) -> None:
     """Under a whole piece, and where half of a real and as noisy frame shows through."""
-    rng, stored = np.random.default_rng(1), Stored(bits=depth)
+    rng, stored = np.random.default_rng(1), SourceFormat(bits=depth)
     flat = np.full((160, 160, 3), level, np.float32)
     rounding = stored.code_width(flat) ** 2 / 12
 
@@ -144,7 +149,7 @@ def test_a_frame_clips_what_a_piece_shows_above_its_clip() -> None:
     light = np.full((32, 32, 3), 0.5, np.float32)
     ones = np.ones((32, 32, 1), np.float32)
     behind = light * 0, np.ones((32, 32), bool)
-    args = (behind, Stored(bits=16), DEFAULT.noise)
+    args = (behind, SourceFormat(bits=16), DEFAULT.noise)
     rng = np.random.default_rng(0)
     short, long = (composite(rng, codes, Layer(light, 0 * ones, ones), ev, *args) for ev in (0, 3))
     assert decode(short).mean() == pytest.approx(0.5, rel=0.01)
@@ -157,7 +162,7 @@ def test_soft_edges_over_what_clips_let_the_label_through() -> None:
     half, ones = np.full((32, 32, 1), 0.25, np.float32), np.ones((32, 32, 1), np.float32)
     laid = Layer(np.zeros_like(label), half, ones)
     rng, known = np.random.default_rng(0), np.ones((32, 32), bool)
-    out = composite(rng, codes, laid, 2.0, (label, known), Stored(bits=16), DEFAULT.noise)
+    out = composite(rng, codes, laid, 2.0, (label, known), SourceFormat(bits=16), DEFAULT.noise)
     assert decode(out).mean() == pytest.approx(0.8, rel=0.01)
 
 
@@ -165,7 +170,7 @@ def test_shadows_darken_what_is_known_and_no_lamps() -> None:
     label = np.full((32, 32, 3), 0.8, np.float32)
     ones = np.ones((32, 32, 1), np.float32)
     laid = Layer(0 * label, ones, 0.25 * ones)
-    stored, noise, rng = Stored(bits=16), DEFAULT.noise, np.random.default_rng(0)
+    stored, noise, rng = SourceFormat(bits=16), DEFAULT.noise, np.random.default_rng(0)
     dim, bright = encode(np.full_like(label, 0.4), 16), np.full(label.shape, 65535, np.uint16)
     for codes, known, expected in ((dim, False, 0.1), (bright, True, 0.8), (bright, False, 1.0)):
         behind = label, np.full((32, 32), known)
@@ -234,7 +239,7 @@ def test_outlines_are_closed_soft_and_inside(thin: bool) -> None:
     assert 0.03 < np.mean(shares) < (0.35 if thin else 0.65)
 
 
-def test_sizes_and_speeds_are_those_of_the_bracket(tripod: Simulated) -> None:
+def test_sizes_and_speeds_are_those_of_the_bracket(tripod: SimulatedBracket) -> None:
     moves = MotionStats(np.array([30.0], np.float32), np.array([11.0], np.float32))
     settings = replace(DEFAULT.pieces, measured=1.0)
     scene = scene_of(np.clip(tripod.truth, 0, 1)[:128, :128])
@@ -248,7 +253,7 @@ def test_sizes_and_speeds_are_those_of_the_bracket(tripod: Simulated) -> None:
     assert 7.7 < min(speeds) <= max(speeds) < 15.6
 
 
-def test_measured_speeds_are_those_of_what_moves(tripod: Simulated) -> None:
+def test_measured_speeds_are_those_of_what_moves(tripod: SimulatedBracket) -> None:
     """A textured square that moves by 6 px a frame, on a tripod."""
     rng = np.random.default_rng(0)
     texture = np.float32(0.04) * np.exp2(rng.normal(0, 0.8, (9, 9, 3)).repeat(6, 0).repeat(6, 1))
@@ -267,7 +272,7 @@ def test_measured_speeds_are_those_of_what_moves(tripod: Simulated) -> None:
     assert len(measure_motion(still, make_label(still, DEFAULT)).sizes) <= 1
 
 
-def test_pieces_depend_on_the_seed_alone(tripod: Simulated) -> None:
+def test_pieces_depend_on_the_seed_alone(tripod: SimulatedBracket) -> None:
     first, again, other = (samples(tripod, LAID, seed=s) for s in (1, 1, 2))
     for a, b in zip(first, again, strict=True):
         assert np.array_equal(a.inputs, b.inputs)
@@ -275,7 +280,7 @@ def test_pieces_depend_on_the_seed_alone(tripod: Simulated) -> None:
     assert any(not np.array_equal(a.inputs, b.inputs) for a, b in zip(first, other, strict=True))
 
 
-def test_8_bit_frames_stay_on_their_codes(tripod: Simulated) -> None:
+def test_8_bit_frames_stay_on_their_codes(tripod: SimulatedBracket) -> None:
     stack = stack_of(tripod).to_depth(8)
     weight = np.full(stack.size, 255, np.uint8)
     labelled = LabelledBracket(stack, np.clip(tripod.truth, 0, 1), weight)

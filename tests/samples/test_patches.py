@@ -11,16 +11,16 @@ from labelgen.samples.patches import (
     choose_patches,
     grid_patches,
     half_cell_patches,
-    most_samples,
+    max_samples,
     sample_count,
 )
-from labelgen.simulate import Simulated
+from labelgen.simulate import SimulatedBracket
 from tests.conftest import stack_of
 
 SMALL = replace(DEFAULT, patches=replace(DEFAULT.patches, size=64))
 
 
-def label_of(scene: Simulated, recipe: Recipe = SMALL) -> Label:
+def label_of(scene: SimulatedBracket, recipe: Recipe = SMALL) -> Label:
     return make_label(stack_of(scene), recipe)
 
 
@@ -34,7 +34,7 @@ def test_patches_between_lie_half_a_cell_off_and_inside() -> None:
     assert half_cell_patches(grid_patches((64, 64), 64)) == []
 
 
-def test_hard_patches_are_kept_and_ordinary_ones_thinned_out(dynamic: Simulated) -> None:
+def test_hard_patches_are_kept_and_ordinary_ones_thinned_out(dynamic: SimulatedBracket) -> None:
     label = label_of(dynamic)
     on_grid = len(grid_patches(label.weight.shape, 64))  # type: ignore[arg-type]
     chosen = choose_patches(label, SMALL)
@@ -51,7 +51,7 @@ def test_hard_patches_are_kept_and_ordinary_ones_thinned_out(dynamic: Simulated)
     assert choose_patches(label, SMALL) == chosen
 
 
-def test_hard_patches_hold_more_motion_and_borders_of_clipping(dynamic: Simulated) -> None:
+def test_hard_patches_hold_more_motion_and_borders_of_clipping(dynamic: SimulatedBracket) -> None:
     label = label_of(dynamic)
     everything = replace(SMALL, patches=replace(SMALL.patches, ordinary=1.0))
     shares: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
@@ -63,23 +63,23 @@ def test_hard_patches_hold_more_motion_and_borders_of_clipping(dynamic: Simulate
     assert (hard > 1.5 * ordinary).all()
 
 
-def test_patches_that_are_not_trusted_are_left_out(dynamic: Simulated) -> None:
+def test_patches_that_are_not_trusted_are_left_out(dynamic: SimulatedBracket) -> None:
     label = label_of(dynamic)
     blind = replace(label, weight=np.zeros_like(label.weight))
     assert choose_patches(blind, SMALL) == []
     assert {BRANCHES[p.branch] for p in choose_patches(label, SMALL)} == {"static", "reference"}
 
 
-def test_the_published_method_takes_one_patch_a_cell(dynamic: Simulated) -> None:
+def test_the_published_method_takes_one_patch_a_cell(dynamic: SimulatedBracket) -> None:
     chosen = choose_patches(label_of(dynamic, SSHDR), SSHDR)
     assert not any(p.hard for p in chosen)
     assert all(sample_count(p, SSHDR.patches) == SSHDR.patches.variants for p in chosen)
 
 
-def test_no_frame_gives_more_samples_than_room_is_kept_for(dynamic: Simulated) -> None:
+def test_no_frame_gives_more_samples_than_room_is_kept_for(dynamic: SimulatedBracket) -> None:
     label = label_of(dynamic)
     everything = replace(SMALL, patches=replace(SMALL.patches, ordinary=1.0, hard=0.0))
     size = label.weight.shape[:2]
     for recipe in (SMALL, everything):
         made = sum(sample_count(p, recipe.patches) for p in choose_patches(label, recipe))
-        assert made <= most_samples((size[0], size[1]), 64, recipe.patches)
+        assert made <= max_samples((size[0], size[1]), 64, recipe.patches)

@@ -20,7 +20,7 @@ from labelgen.dataset.format import read_dataset_header
 from labelgen.dataset.verify import verify
 from labelgen.photos.pictures import write_exr, write_hdr
 from labelgen.share.get import get
-from labelgen.simulate import Simulated
+from labelgen.simulate import SimulatedBracket
 from tests.conftest import make_scene
 
 if sys.version_info >= (3, 11):
@@ -39,7 +39,7 @@ def named(name: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def scenes() -> list[Simulated]:
+def scenes() -> list[SimulatedBracket]:
     """Two brackets of three frames, two stops apart."""
     return [make_scene(seed, SIZE, pieces=1) for seed in (41, 42)]
 
@@ -54,12 +54,12 @@ def listed(path: Path, text: str) -> None:
     path.write_bytes(text.encode())
 
 
-def truth(path: Path, simulated: Simulated) -> None:
+def truth(path: Path, simulated: SimulatedBracket) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_hdr(path, simulated.truth)
 
 
-def siggraph17(root: Path, scenes: list[Simulated]) -> None:
+def siggraph17(root: Path, scenes: list[SimulatedBracket]) -> None:
     for split, names in (("Training", ("001", "002")), ("Test/EXTRA", ("001",))):
         for name, scene in zip(names, scenes, strict=False):
             folder = root / split / name
@@ -69,7 +69,7 @@ def siggraph17(root: Path, scenes: list[Simulated]) -> None:
             truth(folder / "HDRImg.hdr", scene)
 
 
-def tel(root: Path, scenes: list[Simulated]) -> None:
+def tel(root: Path, scenes: list[SimulatedBracket]) -> None:
     for split, names in (
         ("Training", ("scene_0001_1", "scene_0001_2")),
         ("Test", ("scene_0007_1",)),
@@ -82,7 +82,7 @@ def tel(root: Path, scenes: list[Simulated]) -> None:
             truth(folder / "HDRImg.hdr", scene)
 
 
-def challenge123(root: Path, scenes: list[Simulated]) -> None:
+def challenge123(root: Path, scenes: list[SimulatedBracket]) -> None:
     """Each of the three moments has all exposures; here moment i is frame i, thrice exposed."""
     for name, scene in zip(("001", "002"), scenes, strict=True):
         for moment in range(3):
@@ -95,7 +95,7 @@ def challenge123(root: Path, scenes: list[Simulated]) -> None:
                 truth(folder / "hdr_img.hdr", scene)
 
 
-def hu(root: Path, scenes: list[Simulated]) -> None:
+def hu(root: Path, scenes: list[SimulatedBracket]) -> None:
     for name, scene in zip(("001", "002", "086"), [*scenes, scenes[0]], strict=True):
         folder = root / "SynHDR_Dataset2" / name
         for i, codes in enumerate(scene.codes, 1):
@@ -107,14 +107,14 @@ def hu(root: Path, scenes: list[Simulated]) -> None:
         frame(folder / "ldr_visualize.png", (scene.codes[1] >> 8).astype(np.uint8))
 
 
-def sen(root: Path, scenes: list[Simulated]) -> None:
+def sen(root: Path, scenes: list[SimulatedBracket]) -> None:
     for name, scene in zip(("BabyOnGrass", "PianoMan"), scenes, strict=True):
         for i, codes in enumerate(scene.codes, 1):
             frame(root / "Scenes" / name / f"Img{i}.tif", codes)
         listed(root / "Scenes" / name / "exposures.txt", "-2.000000\n0.000000\n2.000000\n")
 
 
-def tursun(root: Path, scenes: list[Simulated]) -> None:
+def tursun(root: Path, scenes: list[SimulatedBracket]) -> None:
     del scenes
     nine = make_scene(43, SIZE, pieces=0, ev=tuple(float(ev) for ev in range(9)))
     for name in ("Cafe", "Fountain"):
@@ -124,7 +124,7 @@ def tursun(root: Path, scenes: list[Simulated]) -> None:
         listed(root / "dataset" / name / "exposure.txt", times)
 
 
-def prabhakar(root: Path, scenes: list[Simulated]) -> None:
+def prabhakar(root: Path, scenes: list[SimulatedBracket]) -> None:
     """One scene in the layout of either publication, and a test scene."""
     for scene, name in zip([*scenes, scenes[0]], ("train/001", "b/002", "val/003"), strict=True):
         folder = root / name.replace("b/", "Training_set/")
@@ -138,7 +138,7 @@ def prabhakar(root: Path, scenes: list[Simulated]) -> None:
         truth(folder / ("hdr_gt.hdr" if plain else "GT_HDR.hdr"), scene)
 
 
-def hdm_hdr(root: Path, scenes: list[Simulated]) -> None:
+def hdm_hdr(root: Path, scenes: list[SimulatedBracket]) -> None:
     pytest.importorskip("OpenEXR")
     films = ("bistro_01", "fireplace_02", "fireplace_02_reconstruction_update_2015")
     for name, scene in zip(films, [*scenes, scenes[1]], strict=True):
@@ -148,7 +148,7 @@ def hdm_hdr(root: Path, scenes: list[Simulated]) -> None:
             write_exr(path, np.roll(scene.truth, 3 * i, axis=1) * np.float32(16))
 
 
-LAYOUTS: dict[str, Callable[[Path, list[Simulated]], None]] = {
+LAYOUTS: dict[str, Callable[[Path, list[SimulatedBracket]], None]] = {
     "siggraph17": siggraph17,
     "tel": tel,
     "challenge123": challenge123,
@@ -199,7 +199,7 @@ def small(folder: Path) -> Path:
 
 @pytest.mark.parametrize("name", HERE)
 def test_a_set_in_its_own_layout_is_built_as_its_card_says(
-    name: str, tmp_path: Path, scenes: list[Simulated]
+    name: str, tmp_path: Path, scenes: list[SimulatedBracket]
 ) -> None:
     download, out = tmp_path / "a download", tmp_path / "out.h5"
     LAYOUTS[name](download, scenes)
@@ -224,7 +224,7 @@ def test_a_set_in_its_own_layout_is_built_as_its_card_says(
 
 @pytest.mark.parametrize("name", ["challenge123", "prabhakar", "hdm-hdr"])
 def test_brackets_that_are_made_come_with_their_truth_and_in_order(
-    name: str, tmp_path: Path, scenes: list[Simulated]
+    name: str, tmp_path: Path, scenes: list[SimulatedBracket]
 ) -> None:
     """Labelled by their truth, whatever the published name of that; and a second run is no harm."""
     LAYOUTS[name](tmp_path / "download", scenes)
@@ -246,7 +246,7 @@ def test_brackets_that_are_made_come_with_their_truth_and_in_order(
 
 
 def test_links_lead_to_the_moments_that_were_asked_for(
-    tmp_path: Path, scenes: list[Simulated], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, scenes: list[SimulatedBracket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     challenge123(tmp_path / "download", scenes[:1] * 2)
     monkeypatch.setenv("ORDERS", "123 312")
@@ -260,7 +260,7 @@ def test_links_lead_to_the_moments_that_were_asked_for(
 
 
 def test_what_is_not_the_set_is_refused_in_one_line(
-    tmp_path: Path, scenes: list[Simulated]
+    tmp_path: Path, scenes: list[SimulatedBracket]
 ) -> None:
     (tmp_path / "empty").mkdir()
     for name in HERE:
@@ -276,7 +276,9 @@ def test_what_is_not_the_set_is_refused_in_one_line(
     assert "002_3/ldr_img_3.tif: not found" in done.stderr
 
 
-def test_files_of_users_are_not_replaced_by_links(tmp_path: Path, scenes: list[Simulated]) -> None:
+def test_files_of_users_are_not_replaced_by_links(
+    tmp_path: Path, scenes: list[SimulatedBracket]
+) -> None:
     challenge123(tmp_path / "download", scenes)
     mine = tmp_path / "out-brackets" / "001-123" / "1.tif"
     listed(mine, "mine")

@@ -26,7 +26,7 @@ from labelgen.share.merge import merge
 from labelgen.share.pack import pack
 from labelgen.share.sample import round_robin, sample
 from labelgen.share.split import scenes_of, split
-from labelgen.simulate import Simulated, write_bracket
+from labelgen.simulate import SimulatedBracket, write_bracket
 from tests.conftest import EV, make_scene
 
 SIZE = 144, 208
@@ -133,7 +133,7 @@ def test_names_and_shared_photos_tell_scenes_as_well(whole: Path) -> None:
     assert scenes_of(header, names) == [["a_1"], ["a_2"], ["b", "c"]]
 
 
-def test_what_looks_alike_does_not_depend_on_exposure(handheld: Simulated) -> None:
+def test_what_looks_alike_does_not_depend_on_exposure(handheld: SimulatedBracket) -> None:
     other = make_scene(12)
     codes = [scene_hash(c) for c in (*handheld.codes, *other.codes)]
     connected = {frozenset(pair) for pair in similar_scenes(codes)}

@@ -13,7 +13,7 @@ import torch
 from labelgen.cli.terminal import Bar
 from labelgen.core.bracket import Stack
 from labelgen.core.errors import UserError
-from labelgen.core.response import SAMPLES, Response, mu_law
+from labelgen.core.response import CURVE_SAMPLES, Response, mu_law
 from labelgen.discovery.scan import scan
 from labelgen.photos.pictures import read_hdr, write_hdr, write_png
 from tests.helpers.cameras import EV, film, write_stored
@@ -214,7 +214,7 @@ def test_cameras_of_the_run_are_known_to_predict_and_evaluate(run: Path, tmp_pat
     config = read_config(run)
     [alone] = surveyed([bracket], config)
     assert alone.assumed
-    curve = np.interp(np.linspace(0, 1, SAMPLES), film(np.linspace(0, 1, 999) ** 2.2), GAMMAS)
+    curve = np.interp(np.linspace(0, 1, CURVE_SAMPLES), film(np.linspace(0, 1, 999) ** 2.2), GAMMAS)
     told = Response("estimated", ((0.0, *curve[1:-1].tolist(), 1.0),) * 3)
     stored = {
         "Maker X, png, 8 bit": told.as_json() | {"brackets": 9, "misfit": 0.1},
