@@ -40,7 +40,7 @@ def noise_variance(linear: Float, stored: SourceFormat, noise: Noise) -> Float:
     ----------
     linear : (...) float32
         Linear light, 1.0 where the frame clips.
-    stored : Stored
+    stored : SourceFormat
         How the camera stored its codes.
     noise : Noise
         Full well and read noise in electrons (Hasinoff 2010, doi:10.1109/CVPR.2010.5540167),
@@ -81,7 +81,7 @@ def moving(
         Exposures in stops relative to the shortest frame of the bracket.
     other : Aligned
         The other frame in the geometry of the reference.
-    stored : Stored
+    stored : SourceFormat
         How the camera stored the codes.
     recipe : Recipe
         Its motion and noise settings.

@@ -110,7 +110,7 @@ def composite(
         Its exposure in stops relative to the shortest frame.
     behind : (P, P, 3) float32, (P, P) bool
         Radiance of the label without pieces, and where it is known.
-    stored : Stored
+    stored : SourceFormat
         How the camera stored its codes.
     noise : Noise
         Full well and read noise in electrons.
