@@ -19,7 +19,7 @@ from labelgen.cli.show import show
 from labelgen.cli.tables import Line
 from labelgen.cli.terminal import Bar
 from labelgen.cli.text import echo, echo_json
-from labelgen.cli.views import show_inside
+from labelgen.cli.views import show_info
 
 
 @command(
@@ -40,7 +40,7 @@ def info(dataset: Path, as_json: bool) -> None:
         echo_json(table)
         return
     responses = table.pop("responses")
-    show_inside(dataset, table, {c: response_lines(entry) for c, entry in responses.items()})
+    show_info(dataset, table, {c: response_lines(entry) for c, entry in responses.items()})
 
 
 @command(
@@ -77,13 +77,13 @@ def verify(dataset: Path, repair: Path | None, as_json: bool, **options: Any) ->
     for name in [] if as_json else repaired:
         echo(f"{name}: made anew, as it was")
     for line in [] if as_json else wrong:
-        show([line], Line(line, "red"))
+        show(Line(line, "red"))
     if wrong:
         echo(f"{dataset}: {len(wrong)} things are wrong; copy or build it again", err=True)
         click.get_current_context().exit(1)
     if not as_json:
         sound = f"sound, {table['samples']} samples, fingerprint {table['fingerprint']}"
-        show([f"{dataset}: {sound}"], Line(f"{dataset}: {sound}", "green"))
+        show(Line(f"{dataset}: {sound}", "green"))
 
 
 @command(example="labelgen report out.h5 -o report.html")

@@ -225,8 +225,7 @@ def recipes(name: str | None, as_json: bool) -> None:
     if as_json:
         echo_json(summaries)
         return
-    lines = [f"{name:10s} {summary}" for name, summary in summaries.items()]
-    show(lines, Table(("Recipe", ""), list(summaries.items())))
+    show(Table(("Recipe", ""), list(summaries.items()), line="{:10s} {}".format))
 
 
 @command(

@@ -17,7 +17,7 @@ from rich.table import Column
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from labelgen.cli.tables import Cell, Line, Table
+from labelgen.cli.tables import Block, Cell, Line, Table
 from labelgen.cli.text import printable
 
 NARROWEST = 12
@@ -52,7 +52,7 @@ class Screen(Console):
         return False
 
 
-def draw(blocks: Sequence[Table | Line]) -> bool:
+def draw(blocks: Sequence[Block]) -> bool:
     """Draw on standard output; False, and nothing is drawn, where a table is too wide for it."""
     screen = Screen(sys.stdout)
     if any(_least(b) > screen.width for b in blocks if isinstance(b, Table)):
@@ -76,7 +76,7 @@ def _text(cell: Cell) -> Text:
 def _widths(table: Table) -> list[int]:
     """How narrow each column may become: what is whole as wide as its longest text."""
     longest = [max(_text(cell).cell_len for cell in column) for column in _columns(table)]
-    return [n if i in table.whole else min(n, NARROWEST) for i, n in enumerate(longest)]
+    return [n if i in table.no_wrap else min(n, NARROWEST) for i, n in enumerate(longest)]
 
 
 def _columns(table: Table) -> list[tuple[Cell, ...]]:
@@ -101,8 +101,8 @@ def _table(table: Table) -> RichTable:
     for i, (head, least) in enumerate(zip(table.heads, _widths(table), strict=True)):
         drawing.add_column(
             _text(head),
-            justify="right" if i in table.right else "left",
-            no_wrap=i in table.whole,
+            justify="right" if i in table.right_aligned else "left",
+            no_wrap=i in table.no_wrap,
             overflow="fold",
             min_width=least,
         )

@@ -5,20 +5,29 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
-from labelgen.cli.tables import Line, Table
+from labelgen.cli.tables import Block, Table, plain_lines
 from labelgen.cli.text import echo, is_terminal
 
 MAX_ROWS = 1000
-"""Longer tables are printed as lines, which come at once."""
+"""Longer tables are printed as plain lines, which need no column widths and appear at once."""
 
 
-def show(lines: Iterable[str], *blocks: Table | Line | None) -> None:
-    """Print the lines; or what says the same on a terminal that is wide enough for it."""
+def show(*blocks: Block | None, lines: Iterable[Block | None] | None = None) -> None:
+    """Print a result: drawn on a terminal that is wide enough, else as plain lines.
+
+    Parameters
+    ----------
+    blocks : Block or None
+        What a terminal shows; None is left out.
+    lines : iterable of Block or None, optional
+        What plain lines are made of, if not of `blocks`.
+    """
     longest = max((len(b.rows) for b in blocks if isinstance(b, Table)), default=0)
     if longest <= MAX_ROWS and is_terminal(sys.stdout):
         from labelgen.cli.rich_render import draw
 
-        if draw([block for block in blocks if block]):
+        if draw([block for block in blocks if block is not None]):
             return
-    for line in lines:
-        echo(line)
+    for block in blocks if lines is None else lines:
+        for line in () if block is None else plain_lines(block):
+            echo(line)

@@ -114,11 +114,11 @@ CELLS = [
 @pytest.mark.parametrize("columns", [10, 24, 40, 60, 80, 200])
 def test_nothing_is_lost_on_narrow_terminals(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     rows = [[cell, str(17**i), (cell[::-1], Line(cell, "red"))] for i, cell in enumerate(CELLS)]
-    table = Table(("Name", "Number", ""), rows, whole=(1,), right=(1,))
+    table = Table(("Name", "Number", ""), rows, no_wrap=(1,), right_aligned=(1,))
     last = Line("x" * 90, "bold")
     lines = [f"{a}: {b} {c} {d.text}" for a, b, (c, d) in rows]
     out, err = on_terminal(
-        monkeypatch, lambda: show([*lines, last.text], table, last), columns, NO_COLOR="1"
+        monkeypatch, lambda: show(table, last, lines=[*lines, last]), columns, NO_COLOR="1"
     )
     given = "".join(f"{a}{b}{c}{d.text}" for a, b, (c, d) in rows) + last.text
     if "─" in out:
@@ -134,8 +134,16 @@ def test_nothing_is_lost_on_narrow_terminals(monkeypatch: pytest.MonkeyPatch, co
 
 def test_long_tables_come_as_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     table = Table(("Name",), [[str(i)] for i in range(3000)])
-    out, _ = on_terminal(monkeypatch, lambda: show(["a", "b"], table))
+    out, _ = on_terminal(monkeypatch, lambda: show(table, lines=["a", "b"]))
     assert out == "a\nb\n"
+
+
+def test_a_pipe_gets_the_rows_of_a_table_as_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table(
+        ("Name", "Why"), [["a", ("b", Line("c", "red"))], ["d", ()]], line="{} <- {}".format
+    )
+    show(table, None, Line("drawn", "bold", plain="piped"), "last")
+    assert capsys.readouterr().out == "a <- b\na <- c\npiped\nlast\n"
 
 
 HOSTILE = "a\x1b[2J\nout.h5: sound \x9b31m\u202e [red]\udcff"
@@ -144,7 +152,7 @@ SHOWN = "a\\x1b[2J\\nout.h5: sound \\x9b31m\\u202e [red]\\udcff"
 
 def test_names_can_not_steer_tables_and_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     def work() -> None:
-        show([], Line(HOSTILE, "red"), Table((HOSTILE, ""), [[HOSTILE, (HOSTILE, "b")]]))
+        show(Line(HOSTILE, "red"), Table((HOSTILE, ""), [[HOSTILE, (HOSTILE, "b")]]))
         with Bar() as bar:
             bar.start("build", 2)
             bar.remark(HOSTILE)

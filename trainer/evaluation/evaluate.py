@@ -256,28 +256,6 @@ def moving_area(found: Survey) -> Mask | None:
     return np.asarray(mask > 127)
 
 
-def as_table(result: dict[str, Any]) -> str:
-    """The figures of `evaluate` as lines of text."""
-    rows = {**result["scenes"], "mean": result["mean"], "spread": result["spread"]}
-    return "\n".join([*_lines("scene", rows, list(result["mean"])), how(result)])
-
-
-def as_comparison(results: dict[str, dict[str, Any]]) -> str:
-    """The means of `compare` as lines of text, and how far each run is from the first.
-
-    Differences are taken scene by scene, so that their spread is not that of the scenes.
-    """
-    first = next(iter(results))
-    names = list(results[first]["mean"])
-    lines = _lines("run", {run: result["mean"] for run, result in results.items()}, names)
-    lines += [
-        f"{g.run} - {first}: {g.name} {g.mean:+.4g}, spread {g.spread:.3g}, "
-        f"better in {g.better} of {g.scenes} scenes"
-        for g in gains(results)
-    ]
-    return "\n".join([*lines, how(results[first])])
-
-
 @dataclass(frozen=True)
 class Gain:
     """How far a run is from the first in one figure: mean and spread over their scenes."""
@@ -290,7 +268,7 @@ class Gain:
     scenes: int
 
 
-def gains(results: dict[str, dict[str, Any]]) -> list[Gain]:
+def gains(results: Mapping[str, Mapping[str, Any]]) -> list[Gain]:
     """What each run of `compare` gains over the first, figure by figure."""
     first, *others = results
     found = []
@@ -304,28 +282,3 @@ def gains(results: dict[str, dict[str, Any]]) -> list[Gain]:
                 mean, spread = float(np.mean(steps)), float(np.std(steps))
                 found.append(Gain(run, name, mean, spread, better, len(steps)))
     return found
-
-
-def _lines(head: str, rows: dict[str, dict[str, float]], names: Sequence[str]) -> list[str]:
-    """Rows of figures under their names."""
-    width = max(len(name) for name in [head, *rows])
-
-    def cell(name: str, row: dict[str, float]) -> str:
-        return figure(name, row).rjust(len(name) + 2)
-
-    lines = [head.ljust(width) + "".join(name.rjust(len(name) + 2) for name in names)]
-    return lines + [
-        s.ljust(width) + "".join(cell(n, row) for n in names) for s, row in rows.items()
-    ]
-
-
-def figure(name: str, row: Mapping[str, float]) -> str:
-    """A figure of a row for people; - where the row has none."""
-    digits = 2 if name.startswith("psnr") else 4
-    return f"{row[name]:.{digits}f}" if name in row else "-"
-
-
-def how(result: dict[str, Any]) -> str:
-    """What figures depend on beside the pictures."""
-    crop = f"{result['crop']} px cropped on all sides" if result["crop"] else "nothing cropped"
-    return f"{crop}; PU21 with 1.0 shown at {result['peak_nits']:g} cd/m2"

@@ -22,11 +22,12 @@ from tests.trainer.conftest import MakeDataset, MakeScene, expose, scene
 from tests.trainer.models.test_models import small
 from trainer import models
 from trainer.checkpoint import CONFIG, read_config, read_responses
-from trainer.evaluation.evaluate import as_table, evaluate
+from trainer.evaluation.evaluate import evaluate
 from trainer.evaluation.metrics import figures
 from trainer.evaluation.predict import align_stack, predict, read_stack, surveyed
 from trainer.evaluation.tiling import predict_full
 from trainer.training.fit import fit
+from trainer.views import show_scenes
 
 
 def stack(size: tuple[int, int], evs: Sequence[float] = (0, 2, 4)) -> Stack:
@@ -126,7 +127,9 @@ def test_brackets_that_cannot_be_used_do_not_stop_the_others(
     assert (tmp_path / "out" / "good" / "pred.hdr").exists()
 
 
-def test_evaluate_is_predict_and_figures(run: Path, make_scene: MakeScene, tmp_path: Path) -> None:
+def test_evaluate_is_predict_and_figures(
+    run: Path, make_scene: MakeScene, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folders = [make_scene("s/one", seed=1), make_scene("s/two", size=(40, 40), seed=2)]
     make_scene("s/blind", truth=False)
     got = evaluate(run, tmp_path / "s", device="cpu")
@@ -140,7 +143,9 @@ def test_evaluate_is_predict_and_figures(run: Path, make_scene: MakeScene, tmp_p
         assert got["scenes"][folder.name]["psnr_mu"] == pytest.approx(want["psnr_mu"], abs=0.5)
     values = [row["psnr_l"] for row in got["scenes"].values()]
     assert got["mean"]["psnr_l"] == pytest.approx(np.mean(values))
-    lines = as_table(got).splitlines()
+    capsys.readouterr()
+    show_scenes(got)
+    lines = capsys.readouterr().out.splitlines()
     first = [line.split()[0] for line in lines]
     assert first == ["scene", "one", "two", "mean", "spread", "nothing"]
     assert got["spread"]["psnr_l"] == pytest.approx(np.std(values))
