@@ -38,9 +38,9 @@ def recipe_names() -> dict[str, str]:
 
 def set_names() -> dict[str, str]:
     """The datasets and bracket sets that are known by name."""
-    from labelgen.share.catalog import names
+    from labelgen.share.catalog import entry_names
 
-    return dict.fromkeys(names(), "")
+    return dict.fromkeys(entry_names(), "")
 
 
 def completion_of(program: str) -> Command:

@@ -196,11 +196,11 @@ def get(
 ) -> None:
     """Fetch a published dataset; every byte is checked, and what was interrupted goes on."""
     from labelgen.share.get import get as fetch
-    from labelgen.share.remote import join
-    from labelgen.share.remote_manifest import folder_of, read_remote_manifest
+    from labelgen.share.remote import file_address
+    from labelgen.share.remote_manifest import default_folder, read_remote_manifest
 
     offer = read_remote_manifest(source, sums_sha256)
-    folder = out if out is not None else folder_of(offer)
+    folder = out if out is not None else default_folder(offer)
     echo(f"{offer.place}: {len(offer.files)} files, {offer.bytes / 1e6:.1f} MB", err=True)
     for file in offer.files:
         echo(f"    {file.name}  {file.bytes:,} bytes", err=True)
@@ -209,7 +209,7 @@ def get(
         with Bar() as bar:
             dataset = fetch(offer, folder, overwrite=overwrite, progress=bar)
         if not as_json:
-            echo(f"{dataset}: fetched, every file as {join(offer.place, 'SHA256SUMS')} says")
+            echo(f"{dataset}: fetched, every file as {file_address(offer.place, 'SHA256SUMS')} says")
     if as_json:
         sizes = {file.name: file.bytes for file in offer.files}
         said = {"from": offer.place, "to": str(folder), "files": sizes, "license": offer.license}

@@ -13,7 +13,7 @@ ENTRY = "set.toml"
 
 
 @dataclass(frozen=True)
-class Known:
+class CatalogEntry:
     """An entry: where the dataset is (address or folder), and the SHA-256 of its SHA256SUMS."""
 
     name: str
@@ -22,19 +22,19 @@ class Known:
     sums_sha256: str
 
 
-def catalog() -> Path:
+def catalog_folder() -> Path:
     """The folder of entries: in an installed package inside of it, in a checkout beside it."""
     package = Path(labelgen.__file__).parent
     inside = package / "datasets"
     return inside if inside.is_dir() else package.parent / "datasets"
 
 
-def names() -> list[str]:
+def entry_names() -> list[str]:
     """All names that are known."""
-    return sorted(path.parent.name for path in catalog().glob(f"*/{ENTRY}"))
+    return sorted(path.parent.name for path in catalog_folder().glob(f"*/{ENTRY}"))
 
 
-def find(name: str) -> Known | None:
+def find_entry(name: str) -> CatalogEntry | None:
     """The dataset of a name; None if it is no name but an address or a path.
 
     Raises
@@ -42,9 +42,9 @@ def find(name: str) -> Known | None:
     UserError
         It is the name of a bracket set whose dataset nobody offers, so that it has to be built.
     """
-    if name not in names():
+    if name not in entry_names():
         return None
-    folder = catalog() / name
+    folder = catalog_folder() / name
     try:
         entry = read_toml(folder / ENTRY)
         title, place = expect_text(entry["title"]), expect_text(entry.get("get", ""))
@@ -62,4 +62,4 @@ def find(name: str) -> Known | None:
         )
     if "://" not in place:
         place = str(folder / place)
-    return Known(name, title, place, sums)
+    return CatalogEntry(name, title, place, sums)

@@ -11,7 +11,7 @@ from labelgen.core.progress import Progress, Silent
 from labelgen.dataset.safe_hdf5 import PART
 from labelgen.share import remote
 from labelgen.share.manifest import CROISSANT, HDF5, SUMS, UNFINISHED, ManifestEntry
-from labelgen.share.remote_manifest import RemoteManifest, folder_of, read_remote_manifest
+from labelgen.share.remote_manifest import RemoteManifest, default_folder, read_remote_manifest
 
 
 def get(
@@ -55,7 +55,7 @@ def get(
         source if isinstance(source, RemoteManifest) else read_remote_manifest(source, sums_sha256)
     )
     tell = progress or Silent()
-    folder = out if out is not None else folder_of(offer)
+    folder = out if out is not None else default_folder(offer)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: not a folder; give another with -o")
     datasets = [f for f in offer.files if f.name.endswith(HDF5) and not PART.fullmatch(f.name)]
@@ -119,7 +119,7 @@ def _fetch(place: str, file: ManifestEntry, folder: Path, tell: Progress) -> Non
         if anew:  # what was there may be of another version, or damaged
             tell.remark(f"{file.name}: what was there does not fit; begun anew")
         try:
-            _download(remote.join(place, file.name), file, unfinished, tell)
+            _download(remote.file_address(place, file.name), file, unfinished, tell)
         except OSError as e:
             raise UserError(
                 f"{unfinished}: {e.strerror or e}; mend that, then give the same command again"
@@ -131,7 +131,7 @@ def _fetch(place: str, file: ManifestEntry, folder: Path, tell: Progress) -> Non
         if not begun:
             break
     raise UserError(
-        f"{remote.join(place, file.name)}: its bytes are not those that {SUMS} says; nothing of it "
+        f"{remote.file_address(place, file.name)}: its bytes are not those that {SUMS} says; nothing of it "
         "was kept; tell who offers it"
     )
 
@@ -157,4 +157,4 @@ def _download(address: str, file: ManifestEntry, unfinished: Path, tell: Progres
                 shown += 1
                 tell.step(0, False)
 
-        remote.download_with_retries(address, lambda: done, more, file.bytes)
+        remote.read_with_retries(address, lambda: done, more, file.bytes)

@@ -20,19 +20,19 @@ PAUSES_S = 0.5, 2.0, 8.0
 """Seconds before a connection that was lost is tried again; anew whenever bytes have arrived."""
 
 
-class Unreachable(Exception):
+class TransientFailure(Exception):
     """Why a file can't be read just now; to be tried again perhaps."""
 
 
-class Short(Unreachable):
+class Truncated(TransientFailure):
     """Why a file ends before it should; its server may not have said all, or not have more."""
 
 
-class Gone(Exception):
+class PermanentFailure(Exception):
     """Why a file can't be read, and will not be by trying again."""
 
 
-def place_of(text: str) -> str:
+def dataset_location(text: str) -> str:
     """Where a dataset is, of what a user gives: the address of its folder, ending in a slash.
 
     Parameters
@@ -69,7 +69,7 @@ def is_web(place: str) -> bool:
     return place.lower().startswith(("http://", "https://"))
 
 
-def join(place: str, name: str) -> str:
+def file_address(place: str, name: str) -> str:
     """The address of a file in a place."""
     if not is_web(place):
         return place + name
@@ -77,7 +77,7 @@ def join(place: str, name: str) -> str:
     return urlunsplit(parts._replace(path=parts.path + quote(name)))
 
 
-def read(address: str, start: int = 0) -> Iterator[tuple[int, bytes]]:
+def read_blocks(address: str, start: int = 0) -> Iterator[tuple[int, bytes]]:
     """The bytes of a file, piece by piece, each with its position.
 
     Where the server can't begin within the file it begins at its start.
@@ -85,7 +85,7 @@ def read(address: str, start: int = 0) -> Iterator[tuple[int, bytes]]:
     Parameters
     ----------
     address : str
-        As `join` gives it.
+        As `file_address` gives it.
     start : int
         Position of the first byte that is wanted.
 
@@ -102,14 +102,14 @@ def read(address: str, start: int = 0) -> Iterator[tuple[int, bytes]]:
 def _read_disk(path: Path, start: int) -> Iterator[tuple[int, bytes]]:
     try:
         if not path.is_file():
-            raise Gone("no such file")
+            raise PermanentFailure("no such file")
         with path.open("rb") as file:
             position = file.seek(start)
             while block := file.read(AT_ONCE):
                 yield position, block
                 position += len(block)
     except OSError as e:
-        raise Unreachable(e.strerror or str(e)) from e
+        raise TransientFailure(e.strerror or str(e)) from e
 
 
 def _read_web(address: str, start: int) -> Iterator[tuple[int, bytes]]:
@@ -135,17 +135,17 @@ def _read_web(address: str, start: int) -> Iterator[tuple[int, bytes]]:
                 yield position, block
                 position += len(block)
     except FileNotFoundError as e:
-        raise Gone("no such file on the server") from e
+        raise PermanentFailure("no such file on the server") from e
     except aiohttp.TooManyRedirects as e:
-        raise Gone("the server redirects for ever") from e
+        raise PermanentFailure("the server redirects for ever") from e
     except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as e:
-        raise Gone(f"the server redirects to {one_line(e)}, which is no web address") from e
+        raise PermanentFailure(f"the server redirects to {one_line(e)}, which is no web address") from e
     except aiohttp.ClientPayloadError as e:
-        raise Unreachable("the connection ended before the file did") from e
+        raise TransientFailure("the connection ended before the file did") from e
     except aiohttp.ClientResponseError as e:
         raise _refusal(e.status, e.message) from e
     except (aiohttp.ClientError, OSError, ValueError, asyncio.TimeoutError) as e:
-        raise Unreachable(one_line(e)) from e
+        raise TransientFailure(one_line(e)) from e
     finally:
         _close(system)
 
@@ -153,7 +153,7 @@ def _read_web(address: str, start: int) -> Iterator[tuple[int, bytes]]:
 def _refusal(status: int, reason: str | None) -> Exception:
     """What a status of HTTP means: of the server's own errors some pass."""
     text = f"the server says {status} {one_line(Exception(reason or ''))}".rstrip()
-    return Unreachable(text) if status >= 500 or status in (408, 416, 429) else Gone(text)
+    return TransientFailure(text) if status >= 500 or status in (408, 416, 429) else PermanentFailure(text)
 
 
 def _close(system: object) -> None:
@@ -165,7 +165,7 @@ def _close(system: object) -> None:
         HTTPFileSystem.close_session(system.loop, system._session)
 
 
-def download_with_retries(
+def read_with_retries(
     address: str,
     done: Callable[[], int],
     more: Callable[[int, bytes], None],
@@ -181,20 +181,20 @@ def download_with_retries(
     failed, most = 0, -1
     while size is None or done() < size:
         try:
-            for position, block in read(address, done()):
+            for position, block in read_blocks(address, done()):
                 more(position, block)
                 if size is not None and done() >= size:
                     return
             if size is None:
                 return
-            raise Short(f"ends after {done():,} of the {size:,} bytes that {CROISSANT} says")
-        except Gone as e:
+            raise Truncated(f"ends after {done():,} of the {size:,} bytes that {CROISSANT} says")
+        except PermanentFailure as e:
             raise UserError(f"{address}: {e}") from e
-        except Unreachable as e:
+        except TransientFailure as e:
             failed = 0 if done() > most >= 0 else failed + 1
             most = max(most, done())
             if failed > len(PAUSES_S):
                 kept = "; the same command goes on from there" if size and done() else ""
-                kept = "; tell who offers it" if isinstance(e, Short) else kept
+                kept = "; tell who offers it" if isinstance(e, Truncated) else kept
                 raise UserError(f"{address}: {e}{kept}") from e
             time.sleep(PAUSES_S[max(failed - 1, 0)])

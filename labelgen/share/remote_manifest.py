@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from labelgen.core.errors import UserError
 from labelgen.core.validation import PARSE_ERRORS, expect_object, expect_text, one_line, short_repr
 from labelgen.share import remote
-from labelgen.share.catalog import find
+from labelgen.share.catalog import find_entry
 from labelgen.share.manifest import CROISSANT, HDF5, SUMS, ManifestEntry, check_name
 
 MAX_SUMS, MAX_CROISSANT = 1 << 20, 1 << 24
@@ -54,8 +54,8 @@ def read_remote_manifest(source: str, sums_sha256: str = "") -> RemoteManifest:
     UserError
         It can't be reached, is no published dataset, or its lists contradict each other.
     """
-    known = find(source)
-    place = remote.place_of(known.place if known else source)
+    known = find_entry(source)
+    place = remote.dataset_location(known.place if known else source)
     sums_sha256 = sums_sha256.lower() or (known.sums_sha256 if known else "")
     sums = _list(place, SUMS, MAX_SUMS)
     if sums_sha256 and hashlib.sha256(sums).hexdigest() != sums_sha256:
@@ -83,7 +83,7 @@ def read_remote_manifest(source: str, sums_sha256: str = "") -> RemoteManifest:
     return RemoteManifest(place, name or "dataset", tuple(files), croissant, sums, license)
 
 
-def folder_of(offer: RemoteManifest) -> Path:
+def default_folder(offer: RemoteManifest) -> Path:
     """The folder here that is called as a dataset is on its server, as far as that is safe."""
     kept = "".join(c if c.isalnum() or c in "-_. " else "-" for c in offer.name).strip(". -")
     return Path(kept[:100] or "dataset")
@@ -91,7 +91,7 @@ def folder_of(offer: RemoteManifest) -> Path:
 
 def _list(place: str, name: str, most: int) -> bytes:
     """A list of the dataset, which is small."""
-    address, data = remote.join(place, name), bytearray()
+    address, data = remote.file_address(place, name), bytearray()
 
     def more(position: int, block: bytes) -> None:
         del data[position:]
@@ -99,7 +99,7 @@ def _list(place: str, name: str, most: int) -> bytes:
         if len(data) > most:
             raise UserError(f"{address}: larger than {most >> 20} MiB, which no such list is")
 
-    remote.download_with_retries(address, lambda: len(data), more, None)
+    remote.read_with_retries(address, lambda: len(data), more, None)
     return bytes(data)
 
 

@@ -333,7 +333,7 @@ def of_offers(folder: Path) -> Target:
     """The lists of a dataset that somebody offers: SHA256SUMS and croissant.json."""
     from labelgen.share.card import card
     from labelgen.share.card_metadata import CardMetadata
-    from labelgen.share.remote_manifest import folder_of, read_remote_manifest
+    from labelgen.share.remote_manifest import default_folder, read_remote_manifest
 
     made = datasets(folder)[0]
     offered = folder / "offered"
@@ -349,7 +349,7 @@ def of_offers(folder: Path) -> Target:
             (offered / "croissant.json").write_bytes(data)
             data = sums.replace(digest, hashlib.sha256(data).hexdigest().encode())
         (offered / "SHA256SUMS").write_bytes(data)
-        folder_of(read_remote_manifest(str(offered)))
+        default_folder(read_remote_manifest(str(offered)))
 
     return Target([sums, croissant], "list", read)
 

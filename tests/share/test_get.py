@@ -28,7 +28,7 @@ from labelgen.share import catalog, remote
 from labelgen.share.card import card
 from labelgen.share.card_metadata import CardMetadata
 from labelgen.share.get import get
-from labelgen.share.remote import place_of
+from labelgen.share.remote import dataset_location
 from labelgen.share.remote_manifest import read_remote_manifest
 from tests.helpers.hostile import dataset as make_dataset
 
@@ -409,7 +409,7 @@ def test_it_says_what_it_will_fetch_before_it_does(server: Server, tmp_path: Pat
     ],
 )
 def test_the_place_is_the_folder_of_an_address(given: str, place: str) -> None:
-    assert place_of(given) == place
+    assert dataset_location(given) == place
 
 
 @pytest.mark.parametrize(
@@ -472,7 +472,7 @@ def test_two_at_once_do_not_write_one_file(server: Server, tmp_path: Path) -> No
 def test_names_of_the_catalogue(
     published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catalog, "catalog", lambda: tmp_path / "datasets")
+    monkeypatch.setattr(catalog, "catalog_folder", lambda: tmp_path / "datasets")
     known = tmp_path / "datasets" / "mine"
     shutil.copytree(published, known / "data")
     (known / "set.toml").write_text('title = "t"\nget = "data"\n')
