@@ -201,7 +201,7 @@ def get(
 
     offer = read_remote_manifest(source, sums_sha256)
     folder = out if out is not None else default_folder(offer)
-    echo(f"{offer.place}: {len(offer.files)} files, {offer.bytes / 1e6:.1f} MB", err=True)
+    echo(f"{offer.location}: {len(offer.files)} files, {offer.total_bytes / 1e6:.1f} MB", err=True)
     for file in offer.files:
         echo(f"    {file.name}  {file.bytes:,} bytes", err=True)
     echo(f"    licence: {offer.license[:200] or 'not stated'}; to {folder}/", err=True)
@@ -209,10 +209,11 @@ def get(
         with Bar() as bar:
             dataset = fetch(offer, folder, overwrite=overwrite, progress=bar)
         if not as_json:
-            echo(f"{dataset}: fetched, every file as {file_address(offer.place, 'SHA256SUMS')} says")
+            sums = file_address(offer.location, "SHA256SUMS")
+            echo(f"{dataset}: fetched, every file as {sums} says")
     if as_json:
         sizes = {file.name: file.bytes for file in offer.files}
-        said = {"from": offer.place, "to": str(folder), "files": sizes, "license": offer.license}
+        said = {"from": offer.location, "to": str(folder), "files": sizes, "license": offer.license}
         echo_json(said | ({} if dry_run else {"dataset": str(dataset)}))
 
 

@@ -87,15 +87,30 @@ def check_parent(path: Path) -> None:
         raise UserError(f"{path.parent}: no such folder; make it first")
 
 
+def free_space(folder: Path) -> int:
+    """Free bytes on the disk of a folder, which need not exist yet."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+    return shutil.disk_usage(existing).free
+
+
 def check_free_space(folder: Path, needed: int, remedy: str = "take another disk") -> None:
-    """Refuse to begin what may not fit a disk.
+    """Refuse to start work whose files may not fit the disk.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the files will be written; it need not exist yet.
+    needed : int
+        Size of the files in bytes, at most.
+    remedy : str
+        What the user can do about it, for the message.
 
     Raises
     ------
     UserError
         Fewer bytes are free than may be needed.
     """
-    free = shutil.disk_usage(folder).free
+    free = free_space(folder)
     if needed > free:
         raise UserError(
             f"{folder}: {needed / 1e9:.1f} GB may be needed and {free / 1e9:.1f} GB are free; "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from labelgen.calibration.survey import Survey, load_surveyed, read_truth
 from labelgen.core.arrays import Bytes
 from labelgen.core.bracket import Stack, black_out, dilate_mask
 from labelgen.core.errors import Rejected
-from labelgen.core.files import temporary_path, write_json
+from labelgen.core.files import free_space, temporary_path, write_json
 from labelgen.core.recipe import Recipe
 from labelgen.dataset.format import BRANCHES, SampleLayout
 from labelgen.dataset.sample import Patch
@@ -92,7 +91,7 @@ def _make(task: Task) -> dict[str, Any]:
     # What will not fit is said before the work for it is done.
     rows = sum(sample_count(patch, task.recipe.patches) for patch in patches)
     needed = rows * task.layout.sample_bytes
-    if shutil.disk_usage(task.shard.parent).free < needed:
+    if free_space(task.shard.parent) < needed:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     temporary = temporary_path(task.shard)
     counts: Counter[str] = Counter()

@@ -21,7 +21,15 @@ from labelgen.core.validation import one_line
 from labelgen.dataset.format import Dataset
 from labelgen.dataset.safe_hdf5 import PART
 from labelgen.share.card_metadata import CardMetadata
-from labelgen.share.manifest import CROISSANT, HDF5, README, RECIPE, SUMS, ManifestEntry, check_name
+from labelgen.share.manifest import (
+    CROISSANT,
+    HDF5_SUFFIXES,
+    README,
+    RECIPE,
+    SUMS,
+    ManifestEntry,
+    check_name,
+)
 from labelgen.share.markdown import readme
 from labelgen.share.rows import refuse_part
 
@@ -147,7 +155,7 @@ def _check_name(path: Path) -> None:
     """Refuse names by which `labelgen.share.get` would not fetch a dataset."""
     try:
         check_name(path.name)
-        if not path.name.endswith(HDF5) or PART.fullmatch(path.name):
+        if not path.name.endswith(HDF5_SUFFIXES) or PART.fullmatch(path.name):
             raise ValueError(f"expected a name like {path.stem[:20]}.h5, and not that of a part")
     except ValueError as e:
         raise UserError(f"{path}: can't be offered ({e}); 'labelgen pack' it under another") from e

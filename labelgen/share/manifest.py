@@ -1,4 +1,4 @@
-"""The files of a dataset that is shared, as its lists have them."""
+"""The files of a published dataset: their names, sizes and digests."""
 
 from __future__ import annotations
 
@@ -9,24 +9,27 @@ from labelgen.core.files import sha256
 from labelgen.core.validation import short_repr
 
 README, CROISSANT, RECIPE, SUMS = "README.md", "croissant.json", "recipe.toml", "SHA256SUMS"
-"""What lies beside a dataset that is shared."""
-HDF5 = (".h5", ".hdf5")
-"""What the name of a dataset ends in."""
-UNFINISHED = ".part"
-"""What the name of a file ends in that has not come whole."""
+"""Files beside a published dataset."""
+HDF5_SUFFIXES = (".h5", ".hdf5")
+PARTIAL_SUFFIX = ".part"
+"""Suffix of a file that is not completely fetched."""
 
 
 def check_name(name: str) -> None:
-    """Refuse names that lead out of a folder, hide, or are none everywhere.
+    """Refuse names that lead out of a folder, are hidden, or are invalid on some system.
 
     Raises
     ------
     ValueError
-        It is one.
+        The name is not plain.
     """
-    plain = name.isprintable() and not set(name) & set('/\\:*?"<>|')
-    plain &= len(name.encode("utf-8", "replace")) <= 200 and name.isprintable()
-    if not plain or name.startswith((".", "-", " ")) or name.endswith((".", " ", UNFINISHED)):
+    is_plain = name.isprintable() and not set(name) & set('/\\:*?"<>|')
+    is_plain &= len(name.encode("utf-8", "replace")) <= 200
+    if (
+        not is_plain
+        or name.startswith((".", "-", " "))
+        or name.endswith((".", " ", PARTIAL_SUFFIX))
+    ):
         raise ValueError(f"{short_repr(name)} is not the plain name of a file")
 
 
@@ -40,5 +43,5 @@ class ManifestEntry:
 
     @staticmethod
     def of(path: Path) -> ManifestEntry:
-        """A file that is there."""
+        """Return the entry of an existing file."""
         return ManifestEntry(path.name, path.stat().st_size, sha256(path))

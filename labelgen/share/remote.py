@@ -1,49 +1,73 @@
-"""Bytes of a published dataset, from a web server or a folder, from any position on."""
+"""Read the files of a published dataset, on a web server or in a folder, from any byte on.
+
+urllib3 speaks HTTP: it depends on nothing else, uses the system's certificates, and hands out the
+body as it was sent. requests and httpx read the body of every redirect into memory, which a server
+could make endless.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
+import http.client
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
+from urllib.request import getproxies, proxy_bypass
+
+import urllib3
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    LocationValueError,
+    NewConnectionError,
+    ProtocolError,
+    ReadTimeoutError,
+)
 
 from labelgen.core.errors import UserError
 from labelgen.core.validation import one_line
-from labelgen.share.manifest import CROISSANT, HDF5, README, RECIPE, SUMS
+from labelgen.share.manifest import CROISSANT, HDF5_SUFFIXES, README, RECIPE, SUMS
 
-AT_ONCE = 1 << 20
+BLOCK = 1 << 20
+"""Bytes that are read at once, at most."""
 CONNECT_S, SILENT_S = 30, 60
-"""Seconds that a server may take to answer, and be silent in between."""
+"""Seconds that a server may take to accept a connection, and to send nothing."""
 PAUSES_S = 0.5, 2.0, 8.0
-"""Seconds before a connection that was lost is tried again; anew whenever bytes have arrived."""
+"""Pauses before each new attempt; the count starts again whenever an attempt brought bytes."""
+MAX_REDIRECTS = 10
+TRANSIENT_STATUSES = (408, 416, 429)
+"""Client errors of HTTP that may pass: timeout, range not satisfiable, too many requests."""
 
 
 class TransientFailure(Exception):
-    """Why a file can't be read just now; to be tried again perhaps."""
+    """A file can't be read now; another attempt may succeed."""
 
 
 class Truncated(TransientFailure):
-    """Why a file ends before it should; its server may not have said all, or not have more."""
+    """A file ended before its stated size: the connection was cut, or the file is shorter."""
 
 
 class PermanentFailure(Exception):
-    """Why a file can't be read, and will not be by trying again."""
+    """A file can't be read, and another attempt would fail too."""
 
 
 def dataset_location(text: str) -> str:
-    """Where a dataset is, of what a user gives: the address of its folder, ending in a slash.
+    """Return the location of a dataset: the address or path of its folder, ending in a slash.
 
     Parameters
     ----------
     text : str
-        http(s) address or path of a folder, or of a file of the dataset in it.
+        http(s) address or path of the folder, or of a file of the dataset in it.
 
     Raises
     ------
     UserError
-        Neither a web address nor a folder that is there.
+        Neither a web address nor an existing folder.
+
+    Examples
+    --------
+    >>> dataset_location("https://host.org/night/out.h5")
+    'https://host.org/night/'
     """
     if is_web(text):
         try:
@@ -53,7 +77,7 @@ def dataset_location(text: str) -> str:
         except ValueError as e:
             raise UserError(f"{text}: no address ({e}); expected https://host/folder") from e
         head, _, last = parts.path.rpartition("/")
-        is_file = last in (README, CROISSANT, RECIPE, SUMS) or last.endswith(HDF5)
+        is_file = last in (README, CROISSANT, RECIPE, SUMS) or last.endswith(HDF5_SUFFIXES)
         path = (head if is_file else parts.path).rstrip("/") + "/"
         return urlunsplit(parts._replace(path=path, fragment=""))
     if "://" in text:
@@ -64,38 +88,71 @@ def dataset_location(text: str) -> str:
     return f"{folder}/"
 
 
-def is_web(place: str) -> bool:
-    """Whether a place is an address of the web."""
-    return place.lower().startswith(("http://", "https://"))
+def is_web(location: str) -> bool:
+    """Whether a location is a web address."""
+    return location.lower().startswith(("http://", "https://"))
 
 
-def file_address(place: str, name: str) -> str:
-    """The address of a file in a place."""
-    if not is_web(place):
-        return place + name
-    parts = urlsplit(place)
+def file_address(location: str, name: str) -> str:
+    """Return the address or path of a file of a dataset; a query of the location is kept."""
+    if not is_web(location):
+        return location + name
+    parts = urlsplit(location)
     return urlunsplit(parts._replace(path=parts.path + quote(name)))
 
 
-def read_blocks(address: str, start: int = 0) -> Iterator[tuple[int, bytes]]:
-    """The bytes of a file, piece by piece, each with its position.
-
-    Where the server can't begin within the file it begins at its start.
+def read_with_retries(
+    address: str, start: int = 0, size: int | None = None
+) -> Iterator[tuple[int, bytes]]:
+    """Read a file from a position to its end; resume where a connection was lost.
 
     Parameters
     ----------
     address : str
-        As `file_address` gives it.
+        Of the file, as `file_address` makes it.
     start : int
-        Position of the first byte that is wanted.
+        Position of the first byte to read.
+    size : int, optional
+        Bytes of the whole file. By default the file is read until it ends.
+
+    Yields
+    ------
+    int
+        Position of the block. It falls back to 0 if the server can't start within the file.
+    bytes
+        The block, as sent: a compressed body is not inflated.
 
     Raises
     ------
-    Unreachable
-        The connection or the disk failed; another try may go on.
-    Gone
-        There is no such file, or it may not be read.
+    UserError
+        The file is not there, or several attempts in a row brought nothing new.
     """
+    position, farthest, failures = start, -1, 0
+    while size is None or position < size:
+        try:
+            for begin, block in _read_blocks(address, position):
+                whole = block if size is None else block[: size - begin]
+                position = begin + len(whole)
+                yield begin, whole
+                if size is not None and position >= size:
+                    return
+            if size is None:
+                return
+            raise Truncated(f"ends after {position:,} of the {size:,} bytes that {CROISSANT} says")
+        except PermanentFailure as e:
+            raise UserError(f"{address}: {e}") from e
+        except TransientFailure as e:
+            failures = 0 if position > farthest >= 0 else failures + 1
+            farthest = max(farthest, position)
+            if failures > len(PAUSES_S):
+                advice = "; the same command goes on from there" if size and position else ""
+                advice = "; tell who offers it" if isinstance(e, Truncated) else advice
+                raise UserError(f"{address}: {e}{advice}") from e
+            time.sleep(PAUSES_S[max(failures - 1, 0)])
+
+
+def _read_blocks(address: str, start: int) -> Iterator[tuple[int, bytes]]:
+    """Yield blocks with their positions, in one attempt: `TransientFailure` ends it early."""
     return _read_web(address, start) if is_web(address) else _read_disk(Path(address), start)
 
 
@@ -105,7 +162,7 @@ def _read_disk(path: Path, start: int) -> Iterator[tuple[int, bytes]]:
             raise PermanentFailure("no such file")
         with path.open("rb") as file:
             position = file.seek(start)
-            while block := file.read(AT_ONCE):
+            while block := file.read(BLOCK):
                 yield position, block
                 position += len(block)
     except OSError as e:
@@ -113,88 +170,83 @@ def _read_disk(path: Path, start: int) -> Iterator[tuple[int, bytes]]:
 
 
 def _read_web(address: str, start: int) -> Iterator[tuple[int, bytes]]:
-    import aiohttp
-    from fsspec.implementations.http import HTTPFileSystem
-
-    # Bytes as they are: what a server compresses on the way could inflate to anything.
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENT_S)
-    client = {"timeout": timeout, "auto_decompress": False, "trust_env": True}
-    system = HTTPFileSystem(client_kwargs=client, skip_instance_cache=True, encoded=True)
-    headers = {"Accept-Encoding": "identity"}
-    if start:
-        headers["Range"] = f"bytes={start}-"
     try:
-        # A block size of 0 streams; a size is asked for by a request of its own unless given.
-        with system.open(address, block_size=0, size=1, headers=headers) as remote:
-            if remote.r.status >= 400:
-                raise _refusal(remote.r.status, remote.r.reason)
-            ranged = f"bytes {start}-"
-            begins = remote.r.headers.get("Content-Range", "").startswith(ranged)
-            position = start if remote.r.status == 206 and begins else 0
-            while block := remote.read(AT_ONCE):
+        response = _request(address, start)
+        try:
+            if response.status >= 400:
+                raise _status_failure(response.status, response.reason)
+            first_byte = f"bytes {start}-"
+            is_range = response.headers.get("Content-Range", "").startswith(first_byte)
+            position = start if response.status == 206 and is_range else 0
+            # Not decoded: a compressed body could inflate to any size.
+            while block := response.read1(BLOCK, decode_content=False):
                 yield position, block
                 position += len(block)
-    except FileNotFoundError as e:
-        raise PermanentFailure("no such file on the server") from e
-    except aiohttp.TooManyRedirects as e:
-        raise PermanentFailure("the server redirects for ever") from e
-    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as e:
-        raise PermanentFailure(f"the server redirects to {one_line(e)}, which is no web address") from e
-    except aiohttp.ClientPayloadError as e:
+        finally:
+            response.close()
+    except ProtocolError as e:
         raise TransientFailure("the connection ended before the file did") from e
-    except aiohttp.ClientResponseError as e:
-        raise _refusal(e.status, e.message) from e
-    except (aiohttp.ClientError, OSError, ValueError, asyncio.TimeoutError) as e:
-        raise TransientFailure(one_line(e)) from e
-    finally:
-        _close(system)
+    except NewConnectionError as e:  # in some versions a ConnectTimeoutError as well
+        raise TransientFailure(f"no connection ({_root_cause(e)})") from e
+    except ConnectTimeoutError as e:
+        raise TransientFailure(f"no connection within {CONNECT_S} s") from e
+    except ReadTimeoutError as e:
+        raise TransientFailure(f"the server sent nothing for {SILENT_S} s") from e
+    except LocationValueError as e:
+        raise PermanentFailure(one_line(e)) from e
+    except (HTTPError, http.client.HTTPException, OSError, ValueError) as e:
+        raise TransientFailure(f"no connection ({_root_cause(e)})") from e
 
 
-def _refusal(status: int, reason: str | None) -> Exception:
-    """What a status of HTTP means: of the server's own errors some pass."""
+def _request(address: str, start: int) -> urllib3.BaseHTTPResponse:
+    """Send a GET request, following redirects; the body of the answer is still to be read."""
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+    timeout = urllib3.Timeout(connect=CONNECT_S, read=SILENT_S)
+    for _ in range(MAX_REDIRECTS + 1):
+        response = _connection_pool(address).request(
+            "GET",
+            address,
+            headers=headers,
+            timeout=timeout,
+            retries=False,
+            redirect=False,
+            preload_content=False,
+        )
+        target = response.get_redirect_location()
+        if not target:
+            return response
+        response.close()
+        address = urljoin(address, target)
+        if not is_web(address):
+            shown = one_line(Exception(address))
+            raise PermanentFailure(f"the server redirects to {shown}, which is no web address")
+    raise PermanentFailure("the server redirects for ever")
+
+
+def _connection_pool(address: str) -> urllib3.PoolManager:
+    """Connect directly, or by the proxy that the environment names for the server."""
+    server = urlsplit(address)
+    proxies = getproxies()
+    proxy = proxies.get(server.scheme) or proxies.get("all")
+    if not proxy or proxy_bypass(server.netloc.rpartition("@")[2]):
+        return urllib3.PoolManager()
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    login = urlsplit(proxy).netloc.rpartition("@")[0]
+    proxy_headers = urllib3.make_headers(proxy_basic_auth=unquote(login) or None)
+    return urllib3.ProxyManager(proxy, proxy_headers=proxy_headers)
+
+
+def _status_failure(status: int, reason: str | None) -> Exception:
+    """Return the failure that an HTTP status stands for; errors of the server may pass."""
+    if status == 404:
+        return PermanentFailure("no such file on the server")
     text = f"the server says {status} {one_line(Exception(reason or ''))}".rstrip()
-    return TransientFailure(text) if status >= 500 or status in (408, 416, 429) else PermanentFailure(text)
+    may_pass = status >= 500 or status in TRANSIENT_STATUSES
+    return TransientFailure(text) if may_pass else PermanentFailure(text)
 
 
-def _close(system: object) -> None:
-    """End the connections of a file system, which otherwise complain when Python ends."""
-    from fsspec.implementations.http import HTTPFileSystem
-
-    assert isinstance(system, HTTPFileSystem)
-    with contextlib.suppress(Exception):
-        HTTPFileSystem.close_session(system.loop, system._session)
-
-
-def read_with_retries(
-    address: str,
-    done: Callable[[], int],
-    more: Callable[[int, bytes], None],
-    size: int | None,
-) -> None:
-    """Read a file to its end, or to so many bytes; go on where a connection was lost.
-
-    Raises
-    ------
-    UserError
-        It is not there, or several tries in a row brought nothing new.
-    """
-    failed, most = 0, -1
-    while size is None or done() < size:
-        try:
-            for position, block in read_blocks(address, done()):
-                more(position, block)
-                if size is not None and done() >= size:
-                    return
-            if size is None:
-                return
-            raise Truncated(f"ends after {done():,} of the {size:,} bytes that {CROISSANT} says")
-        except PermanentFailure as e:
-            raise UserError(f"{address}: {e}") from e
-        except TransientFailure as e:
-            failed = 0 if done() > most >= 0 else failed + 1
-            most = max(most, done())
-            if failed > len(PAUSES_S):
-                kept = "; the same command goes on from there" if size and done() else ""
-                kept = "; tell who offers it" if isinstance(e, Truncated) else kept
-                raise UserError(f"{address}: {e}{kept}") from e
-            time.sleep(PAUSES_S[max(failed - 1, 0)])
+def _root_cause(error: BaseException) -> str:
+    """Return the text of the error that caused the others: theirs name objects of Python."""
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    return getattr(error, "strerror", None) or one_line(error)

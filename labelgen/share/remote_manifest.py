@@ -1,4 +1,4 @@
-"""What there is to fetch: the two lists of a published dataset, looked at before all else."""
+"""Read and check the two lists of a published dataset, before any of its files is fetched."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from urllib.parse import unquote, urlsplit
 
 from labelgen.core.errors import UserError
 from labelgen.core.validation import PARSE_ERRORS, expect_object, expect_text, one_line, short_repr
-from labelgen.share import remote
 from labelgen.share.catalog import find_entry
-from labelgen.share.manifest import CROISSANT, HDF5, SUMS, ManifestEntry, check_name
+from labelgen.share.manifest import CROISSANT, HDF5_SUFFIXES, SUMS, ManifestEntry, check_name
+from labelgen.share.remote import dataset_location, file_address, read_with_retries
 
 MAX_SUMS, MAX_CROISSANT = 1 << 20, 1 << 24
-"""Bytes of the lists."""
+"""Largest size of the lists, in bytes."""
 LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 SIZE = re.compile(r"(\d{1,18}) B")
 
 
 @dataclass(frozen=True)
 class RemoteManifest:
-    """A dataset that can be fetched: where it is, its files, and what is said of it."""
+    """A dataset that can be fetched: its location, files, licence, and lists as published."""
 
-    place: str
+    location: str
     name: str
     files: tuple[ManifestEntry, ...]
     croissant: bytes
@@ -33,13 +33,18 @@ class RemoteManifest:
     license: str
 
     @property
-    def bytes(self) -> int:
-        """Of all files."""
+    def total_bytes(self) -> int:
+        """Size of all files together."""
         return sum(f.bytes for f in self.files)
+
+    @property
+    def lists(self) -> dict[str, bytes]:
+        """Contents of the two lists by the name of the file."""
+        return {CROISSANT: self.croissant, SUMS: self.sums}
 
 
 def read_remote_manifest(source: str, sums_sha256: str = "") -> RemoteManifest:
-    """What there is to fetch; nothing but its two lists is fetched for that.
+    """Return the files that a published dataset consists of; only its two lists are fetched.
 
     Parameters
     ----------
@@ -47,80 +52,77 @@ def read_remote_manifest(source: str, sums_sha256: str = "") -> RemoteManifest:
         http(s) address or path of the folder of a dataset, or of a file in it; or a name that
         `labelgen.share.catalog` knows.
     sums_sha256 : str
-        SHA-256 that its SHA256SUMS has to have, where somebody told it on another way.
+        Expected SHA-256 of its SHA256SUMS, if known from another source than its server.
 
     Raises
     ------
     UserError
-        It can't be reached, is no published dataset, or its lists contradict each other.
+        It can't be reached, is not a published dataset, or its lists contradict each other.
     """
-    known = find_entry(source)
-    place = remote.dataset_location(known.place if known else source)
-    sums_sha256 = sums_sha256.lower() or (known.sums_sha256 if known else "")
-    sums = _list(place, SUMS, MAX_SUMS)
+    entry = find_entry(source)
+    location = dataset_location(entry.location if entry else source)
+    sums_sha256 = sums_sha256.lower() or (entry.sums_sha256 if entry else "")
+    sums = _read_list(location, SUMS, MAX_SUMS)
     if sums_sha256 and hashlib.sha256(sums).hexdigest() != sums_sha256:
-        raise UserError(f"{place}{SUMS}: has another SHA-256 than expected; not the same dataset")
-    digests = _parsed_sums(place, sums)
-    croissant = _list(place, CROISSANT, MAX_CROISSANT)
+        raise UserError(
+            f"{location}{SUMS}: has another SHA-256 than expected; not the same dataset"
+        )
+    digests = _parse_sums(location, sums)
+    croissant = _read_list(location, CROISSANT, MAX_CROISSANT)
     if hashlib.sha256(croissant).hexdigest() != digests.get(CROISSANT):
-        raise UserError(f"{place}{CROISSANT}: is not what {SUMS} says; tell who offers it")
-    sizes, license = _parsed_croissant(place, croissant)
+        raise UserError(f"{location}{CROISSANT}: is not what {SUMS} says; tell who offers it")
+    sizes, license = _parse_croissant(location, croissant)
     files = []
     for name, digest in digests.items():
         if name == CROISSANT:
             continue
-        size, other = sizes.get(name, (0, ""))
-        if other != digest:
+        size, other_digest = sizes.get(name, (0, ""))
+        if other_digest != digest:
             raise UserError(
-                f"{place}: {CROISSANT} and {SUMS} differ about {short_repr(name)}; "
+                f"{location}: {CROISSANT} and {SUMS} differ about {short_repr(name)}; "
                 "tell who offers it"
             )
         files.append(ManifestEntry(name, size, digest))
-    asked = Path(unquote(urlsplit(source).path)).name
-    if asked.endswith(HDF5) and not known and asked not in digests:
-        raise UserError(f"{place}: {SUMS} does not list '{asked}'; 'labelgen card' it first")
-    name = known.name if known else Path(unquote(urlsplit(place).path)).name
-    return RemoteManifest(place, name or "dataset", tuple(files), croissant, sums, license)
+    requested = Path(unquote(urlsplit(source).path)).name
+    if requested.endswith(HDF5_SUFFIXES) and not entry and requested not in digests:
+        raise UserError(f"{location}: {SUMS} does not list '{requested}'; 'labelgen card' it first")
+    name = entry.name if entry else Path(unquote(urlsplit(location).path)).name
+    return RemoteManifest(location, name or "dataset", tuple(files), croissant, sums, license)
 
 
-def default_folder(offer: RemoteManifest) -> Path:
-    """The folder here that is called as a dataset is on its server, as far as that is safe."""
-    kept = "".join(c if c.isalnum() or c in "-_. " else "-" for c in offer.name).strip(". -")
-    return Path(kept[:100] or "dataset")
+def default_folder(manifest: RemoteManifest) -> Path:
+    """Return a folder named after a dataset; characters that may be unsafe are replaced."""
+    safe = "".join(c if c.isalnum() or c in "-_. " else "-" for c in manifest.name).strip(". -")
+    return Path(safe[:100] or "dataset")
 
 
-def _list(place: str, name: str, most: int) -> bytes:
-    """A list of the dataset, which is small."""
-    address, data = remote.file_address(place, name), bytearray()
-
-    def more(position: int, block: bytes) -> None:
-        del data[position:]
-        data.extend(block)
-        if len(data) > most:
-            raise UserError(f"{address}: larger than {most >> 20} MiB, which no such list is")
-
-    remote.read_with_retries(address, lambda: len(data), more, None)
+def _read_list(location: str, name: str, max_bytes: int) -> bytes:
+    address, data = file_address(location, name), bytearray()
+    for position, block in read_with_retries(address):
+        data[position:] = block
+        if len(data) > max_bytes:
+            raise UserError(f"{address}: larger than {max_bytes >> 20} MiB, which no such list is")
     return bytes(data)
 
 
-def _parsed_sums(place: str, sums: bytes) -> dict[str, str]:
-    """SHA-256 by the name of the file, all of which lie in one folder."""
+def _parse_sums(location: str, sums: bytes) -> dict[str, str]:
+    """Return SHA-256 by file name; names that differ only in case are refused."""
     digests, seen = dict[str, str](), {SUMS.lower()}
     try:
         for line in _text(sums).splitlines():
-            found = LINE.fullmatch(line)
-            if not found:
+            match = LINE.fullmatch(line)
+            if not match:
                 raise ValueError(f"{short_repr(line)} is no checksum and name")
-            digest, name = found.groups()
+            digest, name = match.groups()
             check_name(name)
             if name.lower() in seen:
                 raise ValueError(f"{short_repr(name)} is listed twice")
             seen.add(name.lower())
             digests[name] = digest
     except ValueError as e:
-        raise UserError(f"{place}{SUMS}: {e}; refused") from e
+        raise UserError(f"{location}{SUMS}: {e}; refused") from e
     if CROISSANT not in digests:
-        raise UserError(f"{place}{SUMS}: lists no {CROISSANT}; 'labelgen card' makes both")
+        raise UserError(f"{location}{SUMS}: lists no {CROISSANT}; 'labelgen card' makes both")
     return digests
 
 
@@ -131,20 +133,20 @@ def _text(data: bytes) -> str:
         raise ValueError("is no text") from e
 
 
-def _parsed_croissant(place: str, croissant: bytes) -> tuple[dict[str, tuple[int, str]], str]:
-    """Bytes and SHA-256 by the name of the file, and the licence."""
+def _parse_croissant(location: str, croissant: bytes) -> tuple[dict[str, tuple[int, str]], str]:
+    """Return size and SHA-256 by file name, and the licence."""
     try:
-        told = expect_object(json.loads(croissant))
+        card = expect_object(json.loads(croissant))
         files = {}
-        for entry in told["distribution"]:
+        for entry in card["distribution"]:
             size = SIZE.fullmatch(expect_text(entry["contentSize"]))
             if not size:
                 raise ValueError(
                     f"contentSize is {short_repr(entry['contentSize'])}, expected '123 B'"
                 )
             files[expect_text(entry["name"])] = int(size[1]), expect_text(entry["sha256"])
-        return files, expect_text(told.get("license", ""))
+        return files, expect_text(card.get("license", ""))
     except PARSE_ERRORS as e:
         raise UserError(
-            f"{place}{CROISSANT}: not as 'labelgen card' writes it ({one_line(e)})"
+            f"{location}{CROISSANT}: not as 'labelgen card' writes it ({one_line(e)})"
         ) from e

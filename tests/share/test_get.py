@@ -318,7 +318,7 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     "left out": (described(lambda told: told["distribution"].pop()), r"differ about '"),
     "too large": (
         described(lambda told: told["distribution"][0].update(contentSize=f"{10**17} B")),
-        r"GB are needed and",
+        r"GB may be needed and",
     ),
     "no dataset": (relisted("  out.h5", "  out-00003-of-00003.h5"), r"differ about"),
 }
