@@ -1,6 +1,6 @@
-"""What goes with a dataset from hand to hand: a card to read, one for machines, checksums.
+"""Write the files that a dataset is published with: README.md, croissant.json, SHA256SUMS.
 
-The machines' card is Croissant [1]_ at the level of files.
+croissant.json describes the files for programs, in the format Croissant [1]_.
 
 References
 ----------
@@ -33,8 +33,8 @@ from labelgen.share.manifest import (
 from labelgen.share.markdown import readme
 from labelgen.share.rows import refuse_part
 
-KINDS = {".md": "text/markdown", ".toml": "application/toml"}
-OF_HDF5 = "application/x-hdf5"
+MEDIA_TYPES = {".md": "text/markdown", ".toml": "application/toml"}
+HDF5_MEDIA_TYPE = "application/x-hdf5"
 SCHEMA = "https://schema.org/"
 CONTEXT: dict[str, Any] = {
     "@language": "en",
@@ -77,54 +77,56 @@ CONTEXT: dict[str, Any] = {
 """The context that Croissant 1.0 prescribes."""
 
 
-def card(path: Path, facts: CardMetadata | None = None, *, overwrite: bool = False) -> list[Path]:
-    """Write what goes with a dataset into its folder.
+def card(
+    path: Path, metadata: CardMetadata | None = None, *, overwrite: bool = False
+) -> list[Path]:
+    """Write the files that a dataset is published with, into its folder.
 
-    ``README.md`` says what it holds, where it is from and how to build it again;
-    ``croissant.json`` says it to machines; ``recipe.toml`` is the recipe; ``SHA256SUMS`` has the
-    checksum of each file, for ``sha256sum -c`` and `labelgen.share.get`.
+    ``README.md`` states what it holds, where it is from and how to build it again;
+    ``croissant.json`` describes its files for programs; ``recipe.toml`` is its recipe;
+    ``SHA256SUMS`` lists the digests of all files, for ``sha256sum -c`` and `labelgen.share.get`.
 
     Parameters
     ----------
     path : Path
         Dataset file or index.
-    facts : Facts, optional
-        What the file does not know: licence, origin, people. A card without licence or origin says
-        so first.
+    metadata : CardMetadata, optional
+        What the dataset itself does not state: licence, origin, people. A card without licence or
+        origin begins with a warning.
     overwrite : bool
         Replace files of these names.
 
     Returns
     -------
     list of Path
-        What was written.
+        The written files.
 
     Raises
     ------
     UserError
-        Not a dataset, or files of these names are there already.
+        Not a dataset, or files of these names exist.
     """
-    told, folder = facts or CardMetadata(), path.parent
+    metadata, folder = metadata or CardMetadata(), path.parent
     check_card(path, overwrite)
     names = [README, CROISSANT, RECIPE, SUMS]
     with Dataset(path) as data:
         refuse_part(data)
-        told = told.completed(data.header)
+        metadata = metadata.completed(data.header)
         files = [
             ManifestEntry.of(p)
             for p in dict.fromkeys((path, *(Path(f.filename) for f in data.files)))
         ]
         toml = _toml(data)
-        text = readme(data, told, files, has_recipe=bool(toml))
-    (folder / SUMS).unlink(missing_ok=True)  # whatever happens now, none that is wrong is left
+        text = readme(data, metadata, files, has_recipe=bool(toml))
+    (folder / SUMS).unlink(missing_ok=True)  # the old one would be wrong if this is interrupted
     if toml:
         write_bytes(folder / RECIPE, toml.encode("utf-8", "replace"))
-    else:  # of a dataset that was merged from several
+    else:  # merged from datasets of several recipes
         (folder / RECIPE).unlink(missing_ok=True)
         names.remove(RECIPE)
     write_bytes(folder / README, text.encode("utf-8", "replace"))
     files += [ManifestEntry.of(folder / name) for name in names if name in (README, RECIPE)]
-    write_json(folder / CROISSANT, croissant(told, files))
+    write_json(folder / CROISSANT, croissant(metadata, files))
     files.append(ManifestEntry.of(folder / CROISSANT))
     lines = [f"{f.sha256}  {f.name}\n" for f in sorted(files, key=lambda f: f.name)]
     write_bytes(folder / SUMS, "".join(lines).encode())
@@ -132,27 +134,27 @@ def card(path: Path, facts: CardMetadata | None = None, *, overwrite: bool = Fal
 
 
 def check_card(path: Path, overwrite: bool) -> None:
-    """Refuse a dataset that could not be offered so, and files that are there already.
+    """Refuse a dataset whose name can't be fetched, and to replace files unless told to.
 
     Raises
     ------
     UserError
-        With the reason.
+        One of both is the case.
     """
     _check_name(path)
     folder = path.parent
-    if there := [n for n in (README, CROISSANT, RECIPE, SUMS) if (folder / n).exists()]:
+    if existing := [n for n in (README, CROISSANT, RECIPE, SUMS) if (folder / n).exists()]:
         if not overwrite:
             raise UserError(
-                f"{folder / there[0]}: exists; give --overwrite to replace it, or move the dataset "
-                "to a folder of its own"
+                f"{folder / existing[0]}: exists; give --overwrite to replace it, or move the "
+                "dataset to a folder of its own"
             )
-        if odd := [n for n in there if not (folder / n).is_file()]:
-            raise UserError(f"{folder / odd[0]}: not a file; move it away")
+        if others := [n for n in existing if not (folder / n).is_file()]:
+            raise UserError(f"{folder / others[0]}: not a file; move it away")
 
 
 def _check_name(path: Path) -> None:
-    """Refuse names by which `labelgen.share.get` would not fetch a dataset."""
+    """Refuse a name that `labelgen.share.get` would not fetch."""
     try:
         check_name(path.name)
         if not path.name.endswith(HDF5_SUFFIXES) or PART.fullmatch(path.name):
@@ -162,9 +164,9 @@ def _check_name(path: Path) -> None:
 
 
 def _toml(data: Dataset) -> str:
-    """The recipe of a dataset; empty if it has several, or one of another version."""
+    """Return the recipe of a dataset; empty if it has several, or one of another version."""
     settings = {k: v for k, v in data.header.recipe.items() if k not in ("labels", "seed")}
-    if len(settings) == len(data.header.recipe):  # merged of several
+    if len(settings) == len(data.header.recipe):  # merged from several
         return ""
     try:
         return Recipe.from_dict(settings, one_line(Exception(data.path.name))).as_toml()
@@ -172,33 +174,33 @@ def _toml(data: Dataset) -> str:
         return ""
 
 
-def croissant(facts: CardMetadata, files: Sequence[ManifestEntry]) -> dict[str, Any]:
-    """The card for machines: JSON-LD of Croissant 1.0.
+def croissant(metadata: CardMetadata, files: Sequence[ManifestEntry]) -> dict[str, Any]:
+    """Return the description for programs: JSON-LD of Croissant 1.0.
 
     Parameters
     ----------
-    facts : Facts
-        What is said of the dataset.
-    files : sequence of Listed
-        All that belong to it.
+    metadata : CardMetadata
+        What is known of the dataset.
+    files : sequence of ManifestEntry
+        All its files.
     """
-    said = {
-        "license": facts.license,
-        "citeAs": facts.citation,
-        "url": facts.url,
-        "version": facts.version,
-        "datePublished": facts.date,
-        "creator": {"@type": "Person", "name": facts.creator} if facts.creator else "",
-        "rai:dataCollection": facts.origin,
-        "rai:personalSensitiveInformation": facts.about_people,
+    optional = {
+        "license": metadata.license,
+        "citeAs": metadata.citation,
+        "url": metadata.url,
+        "version": metadata.version,
+        "datePublished": metadata.date,
+        "creator": {"@type": "Person", "name": metadata.creator} if metadata.creator else "",
+        "rai:dataCollection": metadata.origin,
+        "rai:personalSensitiveInformation": metadata.about_people,
     }
     return {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
-        "name": facts.title,
-        "description": facts.summary,
-        **{name: value for name, value in said.items() if value},
+        "name": metadata.title,
+        "description": metadata.summary,
+        **{name: value for name, value in optional.items() if value},
         "keywords": ["HDR imaging", "deghosting", "exposure bracketing"],
         "distribution": [
             {
@@ -207,7 +209,7 @@ def croissant(facts: CardMetadata, files: Sequence[ManifestEntry]) -> dict[str, 
                 "name": file.name,
                 "contentUrl": file.name,
                 "contentSize": f"{file.bytes} B",
-                "encodingFormat": KINDS.get(Path(file.name).suffix, OF_HDF5),
+                "encodingFormat": MEDIA_TYPES.get(Path(file.name).suffix, HDF5_MEDIA_TYPE),
                 "sha256": file.sha256,
             }
             for file in files

@@ -1,4 +1,4 @@
-"""What people say of a dataset that it does not know itself: licence, origin, who is in it."""
+"""What the maker of a dataset states for its card: licence, origin, people, citation."""
 
 from __future__ import annotations
 
@@ -14,32 +14,34 @@ PEOPLE = {
     "unrecognisable": "people are in it, none of whom can be recognised",
     "identifiable": "people are in it who can be recognised",
 }
-"""What `CardMetadata.people` may be, and what a card says of it."""
+"""Values of `CardMetadata.people`, and their wording in the card."""
 
 
 @dataclass(frozen=True)
 class CardMetadata:
-    """What goes into the card of a dataset, as its maker says it.
-
-    `origin` is where the photos are from and on what terms, `people` one of `PEOPLE`, `consent`
-    who consented to what; `url` is where the dataset is offered, `date` (YYYY-MM-DD) since when.
+    """What the maker of a dataset states for its card; empty texts are not stated.
 
     Raises
     ------
     UserError
-        `people` or `date` is something else, or a text is too long or no UTF-8.
+        `people` or `date` is not of its form, or a text is too long or not UTF-8.
     """
 
     title: str = ""
     license: str = ""
     origin: str = ""
+    """Where the photos are from, and on what terms."""
     people: str = ""
+    """Whether people are in the photos; one of `PEOPLE`."""
     consent: str = ""
+    """Who consented to what."""
     creator: str = ""
     citation: str = ""
     url: str = ""
+    """Where the dataset is published."""
     version: str = ""
     date: str = ""
+    """Date of publication, YYYY-MM-DD."""
     summary: str = ""
 
     def __post_init__(self) -> None:
@@ -55,7 +57,7 @@ class CardMetadata:
                 raise UserError(f"--{field.name} is not UTF-8 text of at most 10,000 characters")
 
     def completed(self, header: DatasetHeader) -> CardMetadata:
-        """With what the dataset itself says, and a summary, where nothing was given."""
+        """Fill empty fields with what the dataset itself states, and with a default summary."""
         used = sum("rejected" not in scene for scene in header.scenes.values())
         samples = sum(sum(s.get("branches", {}).values()) for s in header.scenes.values())
         brackets = f"{used} exposure bracket{'s' * (used != 1)}"
@@ -74,12 +76,12 @@ class CardMetadata:
 
     @property
     def missing(self) -> list[str]:
-        """What a card should say and this one does not."""
+        """Names of required fields that are not stated."""
         return [name for name in ("license", "origin") if not getattr(self, name)]
 
     @property
     def about_people(self) -> str:
-        """Whether people are in it, and who consented."""
+        """People and consent in one text, or nothing if neither is stated."""
         consent = f"; consent: {self.consent}" if self.consent else ""
         return f"{PEOPLE[self.people]}{consent}" if self.people or self.consent else ""
 

@@ -202,6 +202,15 @@ def test_what_a_stranger_wrote_stays_text(dataset: Path) -> None:
     assert not re.search(r"^# head", prose, re.MULTILINE)
 
 
+def test_texts_are_no_templates(dataset: Path) -> None:
+    """The card is rendered from a template; what looks like one in a text is shown."""
+    card(dataset, CardMetadata(title="{{ 7 * 7 }}", origin="{% raw %}", license="{# x #}"))
+    text = (dataset.parent / "README.md").read_text()
+    assert "49" not in text.splitlines()[0]
+    for shown in (r"# \{\{ 7 \* 7 \}\}", r": \{% raw %\}", r"Licence: \{\# x \#\}"):
+        assert shown in text
+
+
 def test_cards_of_split_and_merged_datasets_say_where_these_are_from(
     dataset: Path, photos: Path, recipe: Path, tmp_path: Path
 ) -> None:
