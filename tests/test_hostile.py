@@ -318,7 +318,7 @@ def test_values_that_overlap_are_not_read_again_and_again(tmp_path: Path) -> Non
     path = tmp_path / "a.tif"
     path.write_bytes(overlap)
     said, megabytes = hostile.limited(
-        "from labelgen.photos.header import read_header; print(read_header(path).size)", path
+        "from labelgen.photos.header import read_photo_header as read; print(read(path).size)", path
     )
     assert said == "None"
     assert megabytes < 300
@@ -329,7 +329,7 @@ def test_exif_that_overlaps_is_no_exif(tmp_path: Path) -> None:
     image = Image.fromarray(np.zeros((8, 8, 3), np.uint8))
     block = tiff_of([(700 + k, 7, 1 << 20, 8) for k in range(4000)], bytes(1 << 20))
     image.save(tmp_path / "a.png", exif=block)
-    code = "from labelgen.photos.header import read_header; print(read_header(path).size)"
+    code = "from labelgen.photos.header import read_photo_header as read; print(read(path).size)"
     said, megabytes = hostile.limited(code, tmp_path / "a.png")
     assert said == "(8, 8)"
     assert megabytes < 300

@@ -32,9 +32,10 @@ from labelgen.core.bracket import (
     used_frames,
 )
 from labelgen.core.errors import Rejected, UserError
-from labelgen.core.files import file_kind, sha256
+from labelgen.core.files import sha256
 from labelgen.core.response import GAMMA22, Response, bit_depth
 from labelgen.photos import raw
+from labelgen.photos.formats import file_kind
 from labelgen.photos.frame_cache import MIN_DECODE_TIME, store_frames
 from labelgen.photos.frames import Frames, read_frames
 from labelgen.photos.masks import read_masks

@@ -13,7 +13,8 @@ from labelgen.calibration.survey import Seen, Selection, Survey, response_name, 
 from labelgen.core.arrays import pack_rows
 from labelgen.core.bracket import Bracket
 from labelgen.core.files import short_hash, write_json
-from labelgen.photos import limits, raw
+from labelgen.core.versions import installed_version
+from labelgen.photos.formats import is_raw
 
 
 def survey_cached(
@@ -28,7 +29,7 @@ def survey_cached(
         repr(bracket),
         repr(selection),
         labelgen.__version__,
-        *(raw.installed_version(name) for name in ("pillow", "pillow-heif", "rawpy")),
+        *(installed_version(name) for name in ("pillow", "pillow-heif", "rawpy")),
         *(f"{s.st_size} {s.st_mtime_ns}" for s in stats),
     ]
     key = short_hash("\n".join(facts))
@@ -95,8 +96,8 @@ def survey_record(found: Survey, relative: Sequence[str]) -> dict[str, Any]:
         record["noise"] = noise_record(found)
     if found.bayer:
         record["bayer"] = found.bayer
-    if any(p.suffix.lower() in limits.RAW_SUFFIXES for p in found.paths):
-        record["developed"] = f"rawpy {raw.installed_version('rawpy')}"
+    if any(map(is_raw, found.paths)):
+        record["developed"] = f"rawpy {installed_version('rawpy')}"
     if found.truth_sha256:
         record |= {"truth_sha256": found.truth_sha256, "truth_ev": round(found.darker, 6)}
     if found.masks:

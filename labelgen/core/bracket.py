@@ -23,8 +23,6 @@ MASK_MARGIN = 16
 TRUTH_NAME = "HDRImg.hdr"
 """Name of the ground truth in the SIGGRAPH'17 layout."""
 
-LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".heic", ".heif", ".hif", ".avif", ".webp"})
-"""Files of formats whose codes are wrong by more than rounding."""
 
 MAX_EV = 32.0
 """No bracket spans more stops than this; what says so says something else."""

@@ -17,12 +17,6 @@ READ_BLOCK = 2**17
 """Bytes of a file that are digested at once: they stay in the cache."""
 
 
-def file_kind(path: Path) -> str:
-    """Kind of a file by its suffix, of which some kinds have two: "jpg", "tif", "png", ..."""
-    suffix = path.suffix.lower().lstrip(".")
-    return {"jpeg": "jpg", "tiff": "tif"}.get(suffix, suffix)
-
-
 def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Sort key that puts 2 before 10; names that differ at all have different keys."""
     parts = re.findall(r"(\d+)|(\D+)", name)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+from functools import cache
+
 import cv2
 import h5py
 import numpy as np
@@ -17,3 +20,12 @@ def generator() -> str:
         f"hdf5 {h5py.version.hdf5_version}"
     )
     return f"labelgen {labelgen.__version__} ({versions})"
+
+
+@cache
+def installed_version(distribution: str) -> str:
+    """Version of an installed package, "" if it is not installed."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return ""

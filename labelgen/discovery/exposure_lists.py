@@ -21,7 +21,8 @@ from labelgen.core.bracket import MAX_EV, Frame
 from labelgen.core.errors import UserError
 from labelgen.core.validation import MAX_TEXT_BYTES, one_line
 from labelgen.discovery.nominal_exposures import exact_ev, exact_time
-from labelgen.photos.exif import PhotoHeader, positive_number
+from labelgen.photos.exif import positive_number
+from labelgen.photos.header import PhotoHeader
 
 EV_LISTS = ("exposure.txt", "exposures.txt", "ev.txt", "input_exp.txt", "expobias.txt")
 FILE_LISTS = ("image_list.txt", "list.txt")

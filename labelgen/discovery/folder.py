@@ -6,17 +6,17 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from labelgen.core.bracket import MAX_EV, SAME_EXPOSURE_EV, TRUTH_NAME, Bracket, Frame
 from labelgen.core.files import natural_key
 from labelgen.core.lazy import Each
 from labelgen.discovery.exposure_lists import read_exif, read_exposures
 from labelgen.discovery.grouping import Group, Shot, split_roll
-from labelgen.photos.exif import PhotoHeader
-from labelgen.photos.header import read_photo_header
-from labelgen.photos.masks import called, is_mask, masked_photo
-from labelgen.photos.pictures import IMAGE_SUFFIXES
+from labelgen.photos.formats import IMAGE_SUFFIXES, is_raw
+from labelgen.photos.header import PhotoHeader, read_photo_header
+from labelgen.photos.masks import is_mask, mask_target, possible_targets
+from labelgen.photos.raw import RAWPY_MISSING
 
 NO_INPUTS = ("ref", "truth")
 """Folders inside of a bracket that hold no inputs."""
@@ -54,6 +54,43 @@ def input_files(folder: Path, names: Sequence[str]) -> list[str]:
     if any(name.lower().startswith("input_") for name in found):
         found = [name for name in found if not name.lower().startswith(BESIDE_INPUTS)]
     return sorted(found, key=natural_key)
+
+
+def prefer_raw(names: Sequence[str], raw_readable: bool) -> tuple[list[str], str]:
+    """Keep one file of each photo that a camera stored both as RAW and as a picture.
+
+    Parameters
+    ----------
+    names : sequence of str
+        File names of a folder. Files of one photo differ only in their suffix.
+    raw_readable : bool
+        Whether camera RAW can be read; if not, the pictures are kept.
+
+    Returns
+    -------
+    names : list of str
+        The files that are kept, in the same order.
+    remark : str
+        The files that are left out, in one line; "" if there are none.
+    """
+    stems = [PurePath(name).stem.casefold() for name in names]
+    raw_stems = {stem for stem, name in zip(stems, names, strict=True) if is_raw(name)}
+    picture_stems = {stem for stem, name in zip(stems, names, strict=True) if not is_raw(name)}
+    twice = raw_stems & picture_stems
+    left_out = [
+        name
+        for stem, name in zip(stems, names, strict=True)
+        if stem in twice and is_raw(name) != raw_readable
+    ]
+    if not left_out:
+        return list(names), ""
+    more = f" and {len(left_out) - 1} more" if len(left_out) > 1 else ""
+    verb = "are" if more else "is"
+    reason = "the camera RAW of the same name is taken" if raw_readable else RAWPY_MISSING
+    out = set(left_out)
+    return [
+        name for name in names if name not in out
+    ], f"{left_out[0]}{more} {verb} left out: {reason}"
 
 
 def find_truth(folder: Path) -> Path | None:
@@ -123,14 +160,14 @@ def attach_masks(brackets: Sequence[Bracket]) -> Sequence[Bracket]:
                     with_none = folder
                     continue
                 masks[folder] = here
-            taken.setdefault(folder, set()).update(called([path.name]))
+            taken.setdefault(folder, set()).update(possible_targets([path.name]))
 
     def of(bracket: Bracket) -> Iterator[Path]:
         paths = [f.path for f in bracket.frames]
-        own = called(path.name for path in paths)
+        own = possible_targets(path.name for path in paths)
         for folder in dict.fromkeys(path.parent for path in paths):
             for name in masks.get(folder, ()):
-                if masked_photo(name) in own or masked_photo(name) not in taken[folder]:
+                if mask_target(name) in own or mask_target(name) not in taken[folder]:
                     yield folder / name
 
     def masked(bracket: Bracket) -> Bracket:

@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 
 from labelgen.core.bracket import SAME_EXPOSURE_EV
-from labelgen.core.files import file_kind, natural_key
+from labelgen.core.files import natural_key
 from labelgen.discovery.grouping_costs import (
     Evidence,
     extend,
@@ -27,7 +27,8 @@ from labelgen.discovery.grouping_costs import (
     pattern_of,
     repeated_pattern,
 )
-from labelgen.photos.exif import PhotoHeader
+from labelgen.photos.formats import file_kind
+from labelgen.photos.header import PhotoHeader
 
 MAX_FRAMES = 20
 """No camera and hardly a hand takes longer brackets."""

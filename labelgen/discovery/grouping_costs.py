@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
 from labelgen.core.bracket import SAME_EXPOSURE_EV
-from labelgen.photos.exif import PhotoHeader
+from labelgen.photos.header import PhotoHeader
 
 PAUSE, PAUSE_S = 0.5, 2.0
 """A pause of t seconds costs PAUSE * log2(1 + t / PAUSE_S): 0.5 for 2 s, 1.5 for 15 s."""

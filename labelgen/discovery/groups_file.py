@@ -14,8 +14,7 @@ from labelgen.core.validation import PARSE_ERRORS, read_json, short_repr
 from labelgen.discovery.folder import attach_masks, find_truth, sort_by_exposure
 from labelgen.discovery.nominal_exposures import exact_ev
 from labelgen.discovery.scan import _is_name
-from labelgen.photos.exif import PhotoHeader
-from labelgen.photos.header import read_photo_header
+from labelgen.photos.header import PhotoHeader, read_photo_header
 
 
 def brackets_as_json(brackets: list[Bracket], raw: Path) -> list[dict[str, Any]]:

@@ -16,9 +16,9 @@ from labelgen.core.errors import UserError
 from labelgen.core.files import natural_key
 from labelgen.core.lazy import Each, Shelf
 from labelgen.core.progress import Progress, Silent
-from labelgen.discovery.folder import NO_INPUTS, attach_masks, input_files, read_folder
-from labelgen.photos.pictures import IMAGE_SUFFIXES
-from labelgen.photos.raw import is_raw_readable, prefer_raw
+from labelgen.discovery.folder import NO_INPUTS, attach_masks, input_files, prefer_raw, read_folder
+from labelgen.photos.formats import IMAGE_SUFFIXES
+from labelgen.photos.raw import is_raw_readable
 
 
 def scan(raw: Path, *, progress: Progress | None = None) -> list[Bracket]:

@@ -1,7 +1,7 @@
-"""Frames that were decoded for the survey, kept until their bracket is made.
+"""Decoded frames, kept on disk from the survey of a bracket until its samples are made.
 
-Decoding them again takes a tenth of the time of a build of compressed 16-bit TIFFs. No more is
-kept than a machine's cache of files has room for; what an earlier build kept is never read.
+Decoding them again would take a tenth of the time of a build from compressed 16-bit TIFFs. The
+cache is small enough for the page cache of the machine. A build never reads that of another one.
 """
 
 from __future__ import annotations
@@ -12,21 +12,22 @@ from pathlib import Path
 
 import numpy as np
 
-from labelgen.core.bracket import LOSSY_SUFFIXES, Bracket
+from labelgen.core.bracket import Bracket
 from labelgen.core.files import short_hash
+from labelgen.photos.formats import is_lossy
 from labelgen.photos.frames import Frames
 
 MAX_CACHED = 2e9
-"""Bytes of all that is kept."""
+"""Size of the cache in bytes."""
 MIN_DECODE_TIME = 1e-9
-"""Seconds a byte that decoding has to take: less, as of TIFF that is not compressed, is no more
-than writing and reading again."""
+"""Seconds per byte. Frames that decode faster, such as uncompressed TIFF, are not kept: writing and
+reading them takes as long."""
 MIN_FREE = 20
-"""So many times what is kept has to be free on the disk."""
+"""The disk must have this many times the size of the cache free."""
 
 
 def cache_paths(brackets: Sequence[Bracket], frames: int, folder: Path) -> Iterator[Path | None]:
-    """For each bracket the file to keep `frames` of it in; None where there is no more room."""
+    """For each bracket the file for its decoded frames, None where the cache is full."""
     room = min(MAX_CACHED, shutil.disk_usage(folder).free / MIN_FREE)
     for bracket in brackets:
         size = decoded_bytes(bracket, frames)
@@ -36,12 +37,12 @@ def cache_paths(brackets: Sequence[Bracket], frames: int, folder: Path) -> Itera
 
 
 def cache_path(folder: Path, name: str) -> Path:
-    """The file that keeps the frames of a bracket; all such are removed when a build begins."""
+    """File for the decoded frames of a bracket; a build removes all such files when it starts."""
     return folder / f"{short_hash(name)}.frames.tmp"
 
 
 def store_frames(frames: Frames, path: Path) -> None:
-    """Write frames to a file, or not if that fails."""
+    """Write frames to a file; if that fails, there is no file."""
     try:
         with path.open("wb") as file:
             np.save(file, np.array([frames.linear, *frames.sampling]))
@@ -52,24 +53,24 @@ def store_frames(frames: Frames, path: Path) -> None:
 
 
 def pop_frames(path: Path, count: int) -> Frames | None:
-    """So many frames that were kept, and are no longer; None if they are not there and whole."""
+    """Read and remove `count` stored frames; None if the file is absent or incomplete."""
     try:
         with path.open("rb") as file:
             linear, down, across = np.load(file).tolist()
             codes = tuple(np.load(file) for _ in range(count))
         path.unlink()
-    except (OSError, EOFError, ValueError):  # as one who died while keeping them leaves them
+    except (OSError, EOFError, ValueError):  # incomplete if a worker was killed
         return None
     return Frames(codes, bool(linear), (down, across))
 
 
 def decoded_bytes(bracket: Bracket, frames: int) -> float | None:
-    """Bytes of so many decoded frames of a bracket; None if their size is not known."""
+    """Bytes that `frames` decoded frames of a bracket take; None if their size is unknown."""
     if bracket.size is None:
         return None
-    return bracket.size[0] * bracket.size[1] * 3 * _depth(bracket) / 8 * frames
+    return bracket.size[0] * bracket.size[1] * 3 * decoded_depth(bracket) / 8 * frames
 
 
-def _depth(bracket: Bracket) -> int:
-    """Bits of the codes as a worker holds them, as far as the names of the files tell."""
-    return 8 if all(f.path.suffix.lower() in LOSSY_SUFFIXES for f in bracket.frames) else 16
+def decoded_depth(bracket: Bracket) -> int:
+    """Bits per code of the decoded frames, 8 or 16, as estimated from the names of the files."""
+    return 8 if all(is_lossy(f.path) for f in bracket.frames) else 16

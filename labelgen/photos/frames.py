@@ -1,6 +1,6 @@
-"""The frames of a bracket, decoded alike: one orientation, one white balance, one full scale.
+"""Decode the frames of a bracket with one orientation, one white balance and one full scale.
 
-``docs/photos.md`` says what is read, and what becomes of alpha, profiles and orientation.
+``docs/photos.md`` lists the formats, and says how alpha, profiles and orientation are treated.
 """
 
 from __future__ import annotations
@@ -15,37 +15,35 @@ import numpy as np
 from labelgen.core.arrays import Array, Codes, apply_lut
 from labelgen.core.errors import Rejected
 from labelgen.core.response import FULL_SAMPLING, Sampling
-from labelgen.photos.decode import apply_orientation, decode_photo
-from labelgen.photos.exif import TRANSPOSED
-from labelgen.photos.limits import RAW_SUFFIXES
+from labelgen.photos.decode import decode_photo
+from labelgen.photos.formats import is_raw
+from labelgen.photos.orientation import TRANSPOSED, apply_orientation
 from labelgen.photos.raw import develop
 
 BAYER = ("RGGB", "BGGR", "GRBG", "GBRG")
-"""Patterns of colour filters: the first two sensels of the first row, then of the second."""
-PACKED_TOPS = (1023, 4095, 16383)
-"""Full scale of 10, 12 and 14 bits, which some programs store in 16 as they are."""
+"""Colour filters of the first two sensels of the first row, then of the second."""
+UNSCALED_TOPS = (1023, 4095, 16383)
+"""Full scale of 10, 12 and 14 bits: some programs store these codes in 16 bits unscaled."""
 
 
 @dataclass(frozen=True)
 class Frames:
-    """The frames of a bracket, all turned as the reference is.
-
-    `codes` are F arrays (H, W, 3) RGB, uint8 or uint16, full scale at 255 or 65535, where the
-    frame clips. Sizes and depths may differ between them. `linear` says that the codes are
-    linear light (camera RAW, floating-point TIFF), not what a camera shows. `sampling` is rows and
-    columns of pixels that share a colour difference, as the frames are turned.
-    """
+    """The decoded frames of a bracket, all turned by the orientation of the reference."""
 
     codes: tuple[Codes, ...]
+    """F arrays (H, W, 3) RGB, uint8 or uint16; the frame clips at full scale, 255 or 65535. Sizes
+    and depths may differ between frames."""
     linear: bool
+    """Whether the codes are linear light (camera RAW, floating-point TIFF)."""
     sampling: Sampling = FULL_SAMPLING
+    """Rows and columns of pixels that share one chroma sample, in the turned frames."""
 
 
 def read_frames(paths: Sequence[Path], reference: int, bayer: str = "") -> Frames:
-    """Decode the frames of a bracket alike.
+    """Decode the frames of a bracket with the same settings.
 
-    Orientation, white balance and full scale are the reference's for all of them: phones change
-    the first and cameras the second between the frames of a bracket.
+    All frames get the orientation and the white balance of the reference, since phones change the
+    one and cameras the other between frames. They share one full scale.
 
     Parameters
     ----------
@@ -54,15 +52,15 @@ def read_frames(paths: Sequence[Path], reference: int, bayer: str = "") -> Frame
     reference : int
         Index of the reference among them.
     bayer : {"", "RGGB", "BGGR", "GRBG", "GBRG"}
-        Colour filters of images with a single channel, which are demosaiced; "" for grey.
+        Colour filters of single-channel images, which are demosaiced; "" for grey.
 
     Raises
     ------
     Rejected
-        A frame is damaged, too large, of an unknown layout, or needs a library that is not
-        installed; or the frames are of both kinds.
+        A frame is damaged, too large, not RGB or grey, or needs a library that is not installed;
+        or only some frames are camera RAW, or linear light.
     """
-    raw = [p for p in paths if p.suffix.lower() in RAW_SUFFIXES]
+    raw = [p for p in paths if is_raw(p)]
     if raw and len(raw) < len(paths):
         other = next(p for p in paths if p not in raw)
         raise Rejected(f"{raw[0].name} is camera RAW, {other.name} is not; take either from there")
@@ -79,25 +77,25 @@ def read_frames(paths: Sequence[Path], reference: int, bayer: str = "") -> Frame
             )
     full = [p.codes for p in photos] if linear else to_full_scale([p.codes for p in photos])
     orientation = photos[reference].orientation
-    sampling = _common({p.sampling for p in photos}, orientation)
+    sampling = _coarsest({p.sampling for p in photos}, orientation)
     return Frames(
         tuple(apply_orientation(in_colour(c, bayer), orientation) for c in full), linear, sampling
     )
 
 
-def _common(samplings: Set[Sampling], orientation: int) -> Sampling:
-    """How the frames store colour, once they are turned; as the coarsest where they differ."""
+def _coarsest(samplings: Set[Sampling], orientation: int) -> Sampling:
+    """Coarsest chroma sampling of the frames, after they are turned."""
     down, across = (max(steps) for steps in zip(*samplings, strict=True))
     return (across, down) if orientation in TRANSPOSED else (down, across)
 
 
 def read_image(path: Path, bayer: str = "") -> Codes:
-    """Decode one image, turned as its EXIF orientation says.
+    """Decode one image and apply its EXIF orientation.
 
     Parameters
     ----------
     path : Path
-        In any format of `labelgen.photos.pictures.IMAGE_SUFFIXES`.
+        In any format of `labelgen.photos.formats.IMAGE_SUFFIXES`.
     bayer : str
         As in `read_frames`.
 
@@ -115,22 +113,33 @@ def read_image(path: Path, bayer: str = "") -> Codes:
 
 
 def to_full_scale(codes: Sequence[Codes]) -> list[Codes]:
-    """Codes of a bracket with full scale at 65535, where they lie as 10, 12 or 14 bits in 16.
+    """Rescale codes of 10, 12 or 14 bits that are stored unscaled in 16 bits.
 
-    The largest code of the bracket tells: where it is exactly 1023, 4095 or 16383 and more than
-    one sample has it, it is where the sensor clips. A bracket that clips nowhere does not tell.
+    They are recognised by the largest code of the bracket: if it is exactly 1023, 4095 or 16383
+    and more than one sample has it, the sensor clips there. A bracket that clips nowhere is not
+    recognised.
+
+    Parameters
+    ----------
+    codes : sequence of (H, W) or (H, W, 3) arrays
+        All frames of a bracket, uint8 or uint16.
+
+    Returns
+    -------
+    list of arrays
+        Clipped samples are 65535 if the bracket was rescaled.
     """
     top = max(int(c.max()) for c in codes)
-    if top not in PACKED_TOPS or any(c.dtype != np.uint16 for c in codes):
+    if top not in UNSCALED_TOPS or any(c.dtype != np.uint16 for c in codes):
         return list(codes)
     if sum(int(np.count_nonzero(c == top)) for c in codes) < 2:
         return list(codes)
-    table = np.rint(np.minimum(np.arange(65536) * (65535 / top), 65535)).astype(np.uint16)
-    return [apply_lut(table, c) for c in codes]
+    lut = np.rint(np.minimum(np.arange(65536) * (65535 / top), 65535)).astype(np.uint16)
+    return [apply_lut(lut, c) for c in codes]
 
 
 def in_colour(codes: Codes, bayer: str = "") -> Codes:
-    """(H, W) as (H, W, 3): demosaiced, edges respected, where `bayer` names the filters."""
+    """(H, W, 3) RGB of (H, W) codes: demosaiced (edge-aware) if `bayer` is given, else grey."""
     if codes.ndim == 3:
         return codes
     if not bayer:

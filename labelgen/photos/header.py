@@ -1,108 +1,208 @@
-"""What the header of an image file says, without decoding its pixels."""
+"""The header of an image file: size, camera and exposure, without decoding pixels."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import mmap
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from PIL import Image
+from PIL.ExifTags import IFD, Base
 from PIL.ImageFile import ImageFile
 
 from labelgen.core.errors import Rejected
 from labelgen.photos import tiff
 from labelgen.photos.exif import (
-    TRANSPOSED,
-    PhotoHeader,
     exif_from,
     exif_of,
-    from_exif,
-    image_format,
-    open_image,
+    exif_text,
+    finite_number,
+    positive_number,
     profile_name,
+    time_taken,
 )
-from labelgen.photos.limits import MAX_BYTES, RAW_SUFFIXES, check_size
-from labelgen.photos.raw import raw_header
+from labelgen.photos.formats import SIGNATURE_BYTES, image_format, is_raw, open_image
+from labelgen.photos.limits import MAX_BYTES, check_size
+from labelgen.photos.makernote import Bracketing, read_bracketing
+from labelgen.photos.orientation import TRANSPOSED
+from labelgen.photos.raw import open_raw, raw_orientation
 
 TAIL_BYTES = 4096
-"""Where the end of a whole JPEG or PNG is looked for first."""
-HEIF = (".heic", ".heif", ".hif")
+"""The end marker of a JPEG or PNG is searched in this many last bytes before the whole file."""
+END_MARKERS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
+HEIF_SUFFIXES = (".heic", ".heif", ".hif")
+AUTO_BRACKET = 2
+"""EXIF ExposureMode of automatic bracketing; 0 is automatic, 1 manual."""
+
+
+@dataclass(frozen=True)
+class PhotoHeader:
+    """What the header of an image file states; None or "" where it states nothing."""
+
+    size: tuple[int, int] | None
+    """Height and width as displayed (EXIF orientation applied); None if unreadable."""
+    camera: str = ""
+    """Make and model."""
+    time_s: float | None = None
+    fnumber: float | None = None
+    iso: float | None = None
+    taken: float | None = None
+    """When the exposure began, in seconds since 1970 by the clock of the camera."""
+    lens: str = ""
+    focal_mm: float | None = None
+    serial: str = ""
+    """Serial number of the camera body."""
+    bias_ev: float | None = None
+    """Exposure bias in stops; the bracketing step of the maker note where there is one."""
+    auto_bracket: bool | None = None
+    """Whether automatic bracketing was on."""
+    sequence: int | None = None
+    """Number of the frame in its automatic bracket, from 1."""
+    problem: str = ""
+    """Why the file cannot be a frame; empty if it can."""
+    orientation: int = 1
+    """EXIF orientation, 1 to 8."""
+    profile: str = ""
+    """Description of the colour profile."""
+
+    @property
+    def stored(self) -> tuple[int, int] | None:
+        """Height and width as stored in the file, before orientation."""
+        if self.size is None or self.orientation not in TRANSPOSED:
+            return self.size
+        return self.size[1], self.size[0]
 
 
 def read_photo_header(path: Path) -> PhotoHeader:
-    """Size, camera and exposure from the header of an image file; never raises for a bad file."""
+    """Read the header of an image file.
+
+    Never raises for a bad file: `PhotoHeader.problem` then says what is wrong with it.
+    """
     suffix = path.suffix.lower()
-    if path.exists() and not path.is_file():  # opening a pipe would wait for its other end
-        return _refused("not a file")
+    if path.exists() and not path.is_file():  # opening a pipe would block
+        return _unreadable("not a file")
     if path.exists() and path.stat().st_size > MAX_BYTES:
-        return _refused(f"larger than {MAX_BYTES >> 30} GiB")
-    if suffix in RAW_SUFFIXES:
-        return raw_header(path)
+        return _unreadable(f"larger than {MAX_BYTES >> 30} GiB")
+    if is_raw(path):
+        return _read_raw(path)
     try:
         with path.open("rb") as file:
-            return _heif(path) if suffix in HEIF else _read(file)
+            return _read_heif(path) if suffix in HEIF_SUFFIXES else _read_by_pillow(file)
     except Rejected as e:
-        return _refused(str(e))
+        return _unreadable(str(e))
     except OSError as e:
         if e.strerror:
-            return _refused(f"cannot be read: {e.strerror}")
+            return _unreadable(f"cannot be read: {e.strerror}")
     except Exception:  # Pillow raises whatever a hostile or broken header provokes
         pass
-    return _tiff(path)
+    return _read_tiff(path)
 
 
-def _refused(why: str) -> PhotoHeader:
-    return PhotoHeader(None, problem=f"not a readable image ({why})")
+def header_from_exif(
+    exif: Image.Exif,
+    stored: tuple[int, int] | None,
+    orientation: int = 1,
+    profile: str = "",
+    problem: str = "",
+) -> PhotoHeader:
+    """Header of a photo from its EXIF and what else is known of the file.
+
+    Parameters
+    ----------
+    exif : Image.Exif
+        May be empty.
+    stored : (int, int), optional
+        Height and width as stored in the file.
+    orientation : int
+        EXIF orientation; anything but 1 to 8 counts as 1.
+    profile, problem : str
+        As in `PhotoHeader`.
+    """
+    detail = exif.get_ifd(IFD.Exif)
+    make, model = exif_text(exif.get(Base.Make)), exif_text(exif.get(Base.Model))
+    note = detail.get(Base.MakerNote)
+    maker = Bracketing()
+    if isinstance(note, bytes):
+        maker = read_bracketing(note, make, exif.endian or "<")
+    mode = detail.get(Base.ExposureMode)
+    auto = mode == AUTO_BRACKET if isinstance(mode, int) else None
+    iso = detail.get(Base.ISOSpeedRatings)
+    if not profile and IFD.Interop in detail and exif.get_ifd(IFD.Interop).get(1) == "R03":
+        profile = "Adobe RGB (by EXIF)"  # as DCF 2.0 notes it
+    return PhotoHeader(
+        size=stored[::-1] if stored and orientation in TRANSPOSED else stored,
+        camera=f"{make} {model}".strip(),
+        time_s=positive_number(detail.get(Base.ExposureTime)),
+        fnumber=positive_number(detail.get(Base.FNumber)),
+        iso=positive_number(iso[0] if isinstance(iso, tuple) and iso else iso),
+        taken=time_taken(exif, detail),
+        lens=exif_text(detail.get(Base.LensModel)),
+        focal_mm=positive_number(detail.get(Base.FocalLength)),
+        serial=exif_text(detail.get(Base.BodySerialNumber)),
+        bias_ev=maker.value_ev or finite_number(detail.get(Base.ExposureBiasValue)),
+        auto_bracket=True if maker.active or maker.value_ev else auto,
+        sequence=maker.number,
+        problem=problem,
+        orientation=orientation if orientation in range(1, 9) else 1,
+        profile=profile,
+    )
 
 
-def _read(file: BinaryIO) -> PhotoHeader:
-    """The header of an open file of any of the formats that Pillow reads."""
-    head = file.read(16)
-    kind = image_format(head)
-    if not kind:
-        return _refused("no JPEG, PNG, TIFF or other photo" if head else "empty file")
-    if kind == "TIFF":
+def _unreadable(reason: str) -> PhotoHeader:
+    return PhotoHeader(None, problem=f"not a readable image ({reason})")
+
+
+def _read_by_pillow(file: BinaryIO) -> PhotoHeader:
+    """Header of an open file in a format that Pillow reads."""
+    head = file.read(SIGNATURE_BYTES)
+    name = image_format(head)
+    if not name:
+        return _unreadable("no JPEG, PNG, TIFF or other photo" if head else "empty file")
+    if name == "TIFF":
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             tiff.check_directories(data)
     file.seek(0)
     with open_image(file) as image:
         exif = exif_of(image)
         width, height = image.size
-        if image.format == "TIFF":  # whose size Pillow turns or not, depending on its version
-            width, height = int(exif[0x0100]), int(exif[0x0101])
+        if image.format == "TIFF":  # some versions of Pillow state the size as displayed
+            width, height = int(exif[Base.ImageWidth]), int(exif[Base.ImageLength])
         check_size(height, width)
         profile = profile_name(image.info.get("icc_profile"))
-        header = from_exif(exif, (height, width), exif.get(0x0112, 1), profile)
-        end = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}.get(image.format or "")
-        if end and isinstance(image, ImageFile):
-            offset = int(image.tile[0].offset) if image.tile else 0
-            if not _ends(file, end, offset):
+        header = header_from_exif(exif, (height, width), exif.get(Base.Orientation, 1), profile)
+        marker = END_MARKERS.get(image.format or "")
+        if marker and isinstance(image, ImageFile):
+            first_pixel = int(image.tile[0].offset) if image.tile else 0
+            if not _has_marker(file, marker, first_pixel):
                 return PhotoHeader(None, problem="cannot be decoded (truncated: copy it again)")
     return header
 
 
-def _ends(file: BinaryIO, end: bytes, pixels: int) -> bool:
-    """Whether the mark that ends a picture follows its pixels, whose first is at `pixels`.
+def _has_marker(file: BinaryIO, marker: bytes, start: int) -> bool:
+    """Whether the marker that ends a picture follows byte `start`, where its pixels begin.
 
-    In whole files it is among the last bytes; behind it cameras and phones append previews,
-    films and padding, so that only where it is missing there the whole file is looked through.
+    In most files it is among the last bytes. Cameras and phones may append previews, films and
+    padding, so the whole file is searched before it counts as truncated.
     """
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        tail = max(pixels, len(data) - TAIL_BYTES)
-        return data.find(end, tail) >= 0 or data.find(end, pixels) >= 0
+        tail = max(start, len(data) - TAIL_BYTES)
+        return data.find(marker, tail) >= 0 or data.find(marker, start) >= 0
 
 
-def _tiff(path: Path) -> PhotoHeader:
-    """Size of a TIFF that Pillow cannot open, such as one of floating-point colour."""
+def _read_tiff(path: Path) -> PhotoHeader:
+    """Header of a TIFF that Pillow cannot open, such as one of floating-point colour."""
     try:
         with path.open("rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            found = tiff.read_layout(data)
+            layout = tiff.read_layout(data)
     except (OSError, ValueError, Rejected):
-        return _refused("damaged header")
-    return from_exif(Image.Exif(), (found.height, found.width), found.orientation)
+        return _unreadable("damaged header")
+    return header_from_exif(Image.Exif(), (layout.height, layout.width), layout.orientation)
 
 
-def _heif(path: Path) -> PhotoHeader:
+def _read_heif(path: Path) -> PhotoHeader:
     try:
         import pillow_heif
     except ImportError:
@@ -111,10 +211,55 @@ def _heif(path: Path) -> PhotoHeader:
         image = pillow_heif.open_heif(path)
         exif = exif_from(image.info.get("exif"))
     except Exception:  # as Pillow
-        return _refused("damaged header")
-    orientation = exif.get(0x0112, 1)
-    width, height = image.size  # turned already
+        return _unreadable("damaged header")
+    orientation = exif.get(Base.Orientation, 1)
+    width, height = image.size  # as displayed
     if orientation in TRANSPOSED:
         width, height = height, width
     profile = profile_name(image.info.get("icc_profile"))
-    return from_exif(exif, (height, width), orientation, profile)
+    return header_from_exif(exif, (height, width), orientation, profile)
+
+
+def _read_raw(path: Path) -> PhotoHeader:
+    """Header of a camera RAW file.
+
+    Exposure and camera come from EXIF, either of the file itself where it is a TIFF (DNG, CR2,
+    NEF, ARW) or of its preview. LibRaw states what EXIF lacks. The size needs rawpy.
+    """
+    exif = Image.Exif()
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(Exception):  # no TIFF, or one that Pillow cannot read
+            file = stack.enter_context(path.open("rb"))
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                tiff.check_directories(data)
+            exif.load_from_fp(file)
+        try:
+            return _read_by_libraw(path, exif)
+        except Rejected as e:
+            return header_from_exif(exif, None, problem=str(e).removeprefix(f"{path.name}: "))
+
+
+def _read_by_libraw(path: Path, exif: Image.Exif) -> PhotoHeader:
+    with open_raw(path) as photo:
+        header = header_from_exif(
+            exif if len(exif) else _preview_exif(photo),
+            (photo.sizes.height, photo.sizes.width),
+            raw_orientation(photo),
+        )
+        if header.time_s and header.fnumber and header.iso:
+            return header
+        other = photo.other  # slow: LibRaw decodes the sensels for it
+        return replace(
+            header,
+            time_s=header.time_s or positive_number(other.shutter_speed),
+            fnumber=header.fnumber or positive_number(other.aperture),
+            iso=header.iso or positive_number(other.iso_speed),
+        )
+
+
+def _preview_exif(photo: Any) -> Image.Exif:
+    try:
+        with Image.open(io.BytesIO(photo.extract_thumb().data)) as preview:
+            return exif_of(preview)
+    except Exception:  # no preview, one without EXIF, or a damaged one
+        return Image.Exif()

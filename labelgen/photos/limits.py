@@ -1,18 +1,17 @@
-"""What we accept from strangers: limits on the size of images."""
+"""Limits on the size of images, checked before memory is allocated for them."""
 
 from __future__ import annotations
 
 from labelgen.core.errors import Rejected
 
-RAW_SUFFIXES = frozenset({".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"})
 MAX_PIXELS = 2**28
-"""268 megapixels: a frame of 16-bit RGB is 1.6 GB then, and its linear light 3.2 GB."""
+"""268 megapixels: a frame of 16-bit RGB then takes 1.6 GB, and its linear light 3.2 GB."""
 MAX_BYTES = 16 * MAX_PIXELS
-"""Of a file: 4 GiB, more than RGB of 32-bit floats take."""
+"""Size of a file: 4 GiB, more than `MAX_PIXELS` of 32-bit floating-point RGB take."""
 
 
 def check_size(height: int, width: int) -> None:
-    """Refuse an image that is too large to be worked on, before memory is asked for.
+    """Refuse an image that is too large to be processed.
 
     Raises
     ------

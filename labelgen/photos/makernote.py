@@ -1,6 +1,6 @@
-"""What cameras note of their automatic bracketing in the maker note of EXIF.
+"""Automatic bracketing as cameras note it in the maker note of EXIF.
 
-Four makers write it where a few lines can read it; the tags are those that ExifTool documents [1]_.
+Read for Canon, Nikon, Sony and Fujifilm, by the tags that ExifTool documents [1]_.
 
 References
 ----------
@@ -15,27 +15,27 @@ from dataclasses import dataclass
 
 ITEM_BYTES = {1: 1, 3: 2, 4: 4, 7: 1, 8: 2, 9: 4, 10: 8}
 """Bytes of one value by TIFF type: BYTE, SHORT, LONG, UNDEFINED, SSHORT, SLONG, SRATIONAL."""
-
 ITEM_CODE = {1: "B", 3: "H", 4: "I", 7: "B", 8: "h", 9: "i", 10: "i"}
-
+"""`struct` format of one number by TIFF type."""
 MAX_ENTRIES = 512
-"""No maker's directory has more entries; what says so is damaged."""
+"""A directory with more entries is damaged."""
+MAX_VALUES = 4096
+"""An entry with more values is not read."""
 
 
 @dataclass(frozen=True)
 class Bracketing:
-    """Automatic bracketing as a camera notes it; None where it says nothing.
-
-    `number` counts the frames of one burst from 1; `value_ev` is the step of this frame in stops.
-    """
+    """Automatic bracketing as a camera notes it; None where it notes nothing."""
 
     active: bool | None = None
     number: int | None = None
+    """Number of the frame in its bracket, from 1."""
     value_ev: float | None = None
+    """Exposure step of the frame in stops."""
 
 
 def read_bracketing(note: bytes, make: str, order: str) -> Bracketing:
-    """Automatic bracketing from a maker note; a note that cannot be read says nothing.
+    """Read automatic bracketing from a maker note; never raises for a damaged note.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def read_bracketing(note: bytes, make: str, order: str) -> Bracketing:
     Returns
     -------
     Bracketing
-        Nothing but None for makers other than Canon, Nikon, Sony and Fujifilm.
+        All None for makers other than Canon, Nikon, Sony and Fujifilm.
     """
     maker = make.lower()
     try:
@@ -67,7 +67,7 @@ def read_bracketing(note: bytes, make: str, order: str) -> Bracketing:
 
 
 def _directory(data: bytes, at: int, order: str) -> dict[int, tuple[int, int, int]]:
-    """Entries of a TIFF directory: tag to type, count, and where its value or offset stands."""
+    """Entries of a TIFF directory: type, number of values and offset of the value field by tag."""
     (count,) = struct.unpack_from(order + "H", data, at)
     if count > MAX_ENTRIES:
         return {}
@@ -82,8 +82,8 @@ def _directory(data: bytes, at: int, order: str) -> dict[int, tuple[int, int, in
 def _values(
     data: bytes, entry: tuple[int, int, int] | None, order: str, base: int = 0
 ) -> tuple[int, ...]:
-    """Whole numbers of an entry; its offset, if it has one, counts from `base` in `data`."""
-    if entry is None or entry[0] not in ITEM_BYTES or not 0 < entry[1] <= 4096:
+    """Whole numbers of an entry. If it stores an offset, that counts from byte `base` of `data`."""
+    if entry is None or entry[0] not in ITEM_BYTES or not 0 < entry[1] <= MAX_VALUES:
         return ()
     kind, items, at = entry
     if ITEM_BYTES[kind] * items > 4:
@@ -95,7 +95,7 @@ def _values(
 
 
 def _nikon(tiff: bytes) -> Bracketing:
-    """ShootingMode has a bit for bracketing, ExposureBracketValue the step of this frame."""
+    """A bit of ShootingMode means bracketing; ExposureBracketValue is the step of the frame."""
     order = "<" if tiff[:2] == b"II" else ">"
     entries = _directory(tiff, struct.unpack_from(order + "I", tiff, 4)[0], order)
     mode = _values(tiff, entries.get(0x0089), order)
@@ -107,7 +107,7 @@ def _nikon(tiff: bytes) -> Bracketing:
 
 
 def _fuji(note: bytes) -> Bracketing:
-    """AutoBracketing and SequenceNumber, always little-endian, from the start of the note."""
+    """AutoBracketing and SequenceNumber; little-endian, offsets from the start of the note."""
     entries = _directory(note, struct.unpack_from("<I", note, 8)[0], "<")
     bracketing = _values(note, entries.get(0x1100), "<")
     number = _values(note, entries.get(0x1101), "<")
@@ -116,7 +116,7 @@ def _fuji(note: bytes) -> Bracketing:
 
 
 def _sony(note: bytes, order: str) -> Bracketing:
-    """ReleaseMode 5 is exposure bracketing, SequenceNumber counts its frames; both inline."""
+    """ReleaseMode 5 is exposure bracketing, SequenceNumber counts its frames."""
     entries = _directory(note, 12, order)
     mode = _values(note, entries.get(0xB049), order)
     number = _values(note, entries.get(0xB04A), order)
@@ -127,8 +127,8 @@ def _sony(note: bytes, order: str) -> Bracketing:
 def _canon(note: bytes, order: str) -> Bracketing:
     """AEBBracketValue of ShotInfo, in 1/32 stop.
 
-    Offsets count from the head of the EXIF block, which we do not have: the first value that
-    stands outside of the directory stands right behind it.
+    Offsets count from the start of the EXIF block, which is not at hand. The first value that is
+    stored outside of the directory follows right behind it, which gives the start.
     """
     entries = _directory(note, 0, order)
     outside = [
@@ -140,7 +140,7 @@ def _canon(note: bytes, order: str) -> Bracketing:
         return Bracketing()
     base = 2 + 12 * len(entries) + 4 - min(outside)
     shot = _values(note, entries.get(0x0004), order, base)
-    if len(shot) < 18 or shot[0] != 2 * len(shot):  # the first value is the bytes of the table
+    if len(shot) < 18 or shot[0] != 2 * len(shot):  # the first value is the size in bytes
         return Bracketing()
     value = shot[17] - 65536 if shot[17] > 32767 else shot[17]
     return Bracketing(value_ev=value / 32 if abs(value) <= 320 else None)

@@ -1,7 +1,7 @@
-"""Masks of what must not get into a dataset: faces, number plates, a clock burnt into the picture.
+"""Masks of pixels that must not get into a dataset: faces, number plates, burnt-in clocks.
 
-``STEM.mask.png`` holds for the bracket that has a file of that stem; ``mask.png``, and any other
-``*.mask.png``, for all brackets of its folder. What is not black in a mask gets into no sample.
+``STEM.mask.png`` applies to the bracket with a file of that stem. ``mask.png``, and any other
+``*.mask.png``, applies to all brackets of its folder. Pixels that are not black are masked.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from pathlib import Path
 
 from labelgen.core.arrays import Mask
 from labelgen.core.errors import Rejected
-from labelgen.photos.decode import apply_orientation, decode_photo
+from labelgen.photos.decode import decode_photo
+from labelgen.photos.orientation import apply_orientation
 
 MASK = "mask.png"
 
@@ -21,41 +22,53 @@ def is_mask(name: str) -> bool:
     return name.lower() == MASK or name.lower().endswith(f".{MASK}")
 
 
-def masked_photo(name: str) -> str:
-    """What a mask is called after, in small letters: a stem or a file, or "" for its folder."""
+def mask_target(name: str) -> str:
+    """Stem or file name, in lower case, that a mask is named after; "" for its whole folder.
+
+    Examples
+    --------
+    >>> mask_target("IMG_1.mask.png"), mask_target("IMG_1.JPG.mask.png"), mask_target("mask.png")
+    ('img_1', 'img_1.jpg', '')
+    """
     return name.lower().removesuffix(MASK).removesuffix(".")
 
 
-def called(names: Iterable[str]) -> set[str]:
-    """What masks of files may be called after: their names, with and without suffix."""
+def possible_targets(names: Iterable[str]) -> set[str]:
+    """Every `mask_target` that means one of these files: their names with and without suffix."""
     lower = [name.lower() for name in names]
     return {*lower, *(Path(name).stem for name in lower)}
 
 
 def read_masks(paths: Sequence[Path], size: tuple[int, int]) -> Mask | None:
-    """The pixels that must not be used, (H, W) bool, of all masks together; None if there are none.
+    """Union of the masks of a bracket.
 
     Parameters
     ----------
     paths : sequence of Path
-        Images: what is not black is masked. Transparency says nothing.
+        Images. Pixels that are not black are masked; alpha is ignored.
     size : (int, int)
-        Height and width of the frames, as they are shown.
+        Height and width of the frames as displayed.
+
+    Returns
+    -------
+    (H, W) bool or None
+        True where pixels must not be used; None without masks.
 
     Raises
     ------
     Rejected
-        One can't be read, or has another size: rather no bracket than what was to be left out.
+        A mask cannot be read or has another size. The bracket is then not used at all, since it
+        might show what was to be left out.
     """
     masked = None
     for path in paths:
         photo = decode_photo(path)
         codes = apply_orientation(photo.codes, photo.orientation)
-        one = codes > 0 if codes.ndim == 2 else (codes > 0).any(-1)
-        if one.shape != size:
-            (h, w), (height, width) = one.shape, size
+        mask = codes > 0 if codes.ndim == 2 else (codes > 0).any(-1)
+        if mask.shape != size:
+            (h, w), (height, width) = mask.shape, size
             raise Rejected(
                 f"{path.name}: {w}x{h} px, the frames {width}x{height}; a mask covers them"
             )
-        masked = one if masked is None else masked | one
+        masked = mask if masked is None else masked | mask
     return masked

@@ -1,4 +1,4 @@
-"""Pictures that we write or that hold radiance: PNG, Radiance HDR, OpenEXR."""
+"""Read and write radiance (Radiance HDR, OpenEXR), and write pictures (PNG)."""
 
 from __future__ import annotations
 
@@ -12,19 +12,17 @@ from labelgen.core.arrays import Array, Bytes, Codes, Float
 from labelgen.core.errors import Rejected, UserError
 from labelgen.core.files import atomic_rename, temporary_path, write_bytes
 from labelgen.core.response import mu_law
-from labelgen.photos.limits import MAX_BYTES, RAW_SUFFIXES, check_size
+from labelgen.photos.limits import MAX_BYTES, check_size
 
-IMAGE_SUFFIXES = frozenset(
-    {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".webp", ".avif", ".heic", ".heif", ".hif"}
-    | RAW_SUFFIXES
-)
-HEAD_BYTES, RUN = 2**16, 64
-"""Where the size of a Radiance file stands, and how many values two bytes of it can stand for."""
+HEADER_BYTES = 2**16
+"""The header of a Radiance file, which states its size, is within this many bytes."""
+MAX_RUN_RATIO = 64
+"""Values that one byte of a Radiance file can hold at most: runs of 128 values take 2 bytes."""
 RESOLUTION = re.compile(rb"^#\?.*?\n[-+]Y (\d{1,7}) [-+]X (\d{1,7})\n", re.DOTALL)
 
 
 def encode_png(image: Codes) -> bytes:
-    """A (H, W) or (H, W, 3) RGB image, uint8 or uint16, as PNG."""
+    """Encode a (H, W) or (H, W, 3) RGB image, uint8 or uint16, as PNG."""
     bgr: Array = image if image.ndim == 2 else np.ascontiguousarray(image[..., ::-1])
     ok, data = cv2.imencode(".png", bgr)
     if not ok:
@@ -44,7 +42,7 @@ def read_hdr(path: Path) -> Float:
     ------
     Rejected
         The file is missing, damaged, too large or not finite; or it is OpenEXR and the library
-        for that is not installed.
+        OpenEXR is not installed.
     """
     if not path.is_file():
         raise Rejected(f"{path.name}: not found")
@@ -58,13 +56,13 @@ def _read_radiance(path: Path) -> Float:
     if path.stat().st_size > MAX_BYTES:
         raise Rejected(f"{path.name}: larger than {MAX_BYTES >> 30} GiB")
     data = np.fromfile(path, np.uint8)
-    said = RESOLUTION.search(data[:HEAD_BYTES].tobytes())
+    resolution = RESOLUTION.search(data[:HEADER_BYTES].tobytes())
     try:
-        if said is None:
+        if resolution is None:
             raise Rejected("cannot be decoded as a Radiance image")
-        height, width = int(said[1]), int(said[2])
+        height, width = int(resolution[1]), int(resolution[2])
         check_size(height, width)
-        if 4 * height * width > RUN * len(data):
+        if 4 * height * width > MAX_RUN_RATIO * len(data):
             raise Rejected(f"claims {width}x{height} px, more than its {len(data)} bytes can hold")
     except Rejected as e:
         raise Rejected(f"{path.name}: {e}") from e
@@ -78,14 +76,14 @@ def _read_radiance(path: Path) -> Float:
 
 
 def _read_exr(path: Path) -> Float:
-    """Red, green and blue of an OpenEXR file; other channels are left out."""
+    """Red, green and blue of an OpenEXR file, without its other channels."""
     try:
         import OpenEXR
     except ImportError as e:
         raise Rejected(f"{path.name}: OpenEXR is missing: pip install 'labelgen[raw]'") from e
     try:
         with OpenEXR.File(str(path), header_only=True) as file:
-            for part in file.parts:  # all of which are decoded, and all of their channels
+            for part in file.parts:  # the library decodes all parts with all their channels
                 (left, top), (right, bottom) = part.header["dataWindow"]
                 fours = -(-len(part.header["channels"]) // 4) * len(file.parts)
                 check_size(int(bottom) - int(top) + 1, (int(right) - int(left) + 1) * fours)
@@ -100,14 +98,15 @@ def _read_exr(path: Path) -> Float:
 
 
 def write_hdr(path: Path, radiance: Float) -> None:
-    """Write a Radiance file (`encode_hdr`)."""
+    """Write (H, W, 3) float32 radiance as a Radiance file, by `encode_hdr`."""
     write_bytes(path, encode_hdr(radiance))
 
 
 def encode_hdr(radiance: Float) -> bytes:
-    """A picture as Radiance RGBE, mantissas rounded.
+    """Encode radiance as Radiance RGBE with rounded mantissas.
 
-    OpenCV's writer truncates them, which darkens the picture by 0.4 % of the largest channel.
+    OpenCV's writer truncates the mantissas, which darkens the picture by 0.4 % of the largest
+    channel.
 
     Parameters
     ----------
@@ -115,7 +114,7 @@ def encode_hdr(radiance: Float) -> bytes:
         Linear RGB, finite; negative values become 0.
     """
     rgb = np.maximum(radiance, 0).astype(np.float64)
-    # The exponent is of the largest channel after rounding: 255.7 / 256 carries to the next power.
+    # The largest channel sets the exponent after rounding: 255.7 / 256 carries to the next power.
     peak = rgb.max(-1) * (1 + 0.5 / 256)
     _, exponent = np.frexp(peak)
     exponent = np.maximum(exponent, -127)
@@ -127,7 +126,7 @@ def encode_hdr(radiance: Float) -> bytes:
 
 
 def write_exr(path: Path, radiance: Float) -> None:
-    """Write an OpenEXR file of halves, losslessly compressed.
+    """Write an OpenEXR file of 16-bit floating-point values, losslessly compressed.
 
     Parameters
     ----------
@@ -154,5 +153,5 @@ def write_exr(path: Path, radiance: Float) -> None:
 
 
 def tone_map(radiance: Float) -> Bytes:
-    """(H, W, 3) float32 radiance as uint8 RGB to look at: mu-law of what is at most 1."""
+    """Tone-map (H, W, 3) float32 radiance, clipped to 1, by the mu-law to uint8 RGB for display."""
     return np.rint(255 * mu_law(np.clip(radiance, 0, 1))).astype(np.uint8)

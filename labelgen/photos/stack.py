@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from labelgen.core.bracket import LOSSY_SUFFIXES, Stack, black_out
+from labelgen.core.bracket import Stack, black_out
 from labelgen.core.errors import Rejected
 from labelgen.core.response import GAMMA22, Response, SourceFormat, bit_depth
+from labelgen.photos.formats import is_lossy
 from labelgen.photos.frames import Frames, read_frames
 from labelgen.photos.masks import read_masks
 
@@ -20,28 +21,28 @@ def load_stack(
     bayer: str = "",
     noise: tuple[float, float] | None = None,
     masks: Sequence[Path] = (),
-    read: Frames | None = None,
+    frames: Frames | None = None,
 ) -> Stack:
-    """Decode the frames in use; codes of another response than gamma 2.2 are recoded.
+    """Decode the frames that are used, and recode them to gamma 2.2 from any other response.
 
     Parameters
     ----------
     paths : sequence of Path
         F files, shortest exposure first.
     ev : sequence of float
-        Their exposures in stops relative to the shortest as stated.
+        Stated exposures in stops relative to the shortest.
     reference : int
         Index of the reference among them.
     response : Response
-        Of the camera.
+        Response of the camera.
     bayer : str
-        Colour filters of images with a single channel, as in `labelgen.photos.frames.read_frames`.
+        Colour filters of single-channel images, as in `labelgen.photos.frames.read_frames`.
     noise : tuple of float, optional
-        Full well and read noise of the camera in electrons, where they are known.
+        Full well and read noise of the camera in electrons, if known.
     masks : sequence of Path
-        Images of what must not be used.
-    read : Frames, optional
-        The frames, where they were decoded before.
+        Images of the pixels that must not be used (`labelgen.photos.masks`).
+    frames : Frames, optional
+        The decoded frames, if they were decoded before. They are read if omitted.
 
     Returns
     -------
@@ -53,8 +54,8 @@ def load_stack(
     Rejected
         A frame or a mask is damaged, or sizes differ.
     """
-    read = read or read_frames(paths, reference, bayer)
-    codes, response = read.codes, Response("linear") if read.linear else response
+    frames = frames or read_frames(paths, reference, bayer)
+    codes, response = frames.codes, Response("linear") if frames.linear else response
     sizes = {c.shape[:2] for c in codes}
     if len(sizes) > 1:
         listed = ", ".join(
@@ -63,10 +64,10 @@ def load_stack(
         raise Rejected(f"frames differ in size: {listed}")
     bits = max(bit_depth(c) for c in codes)
     recoded = tuple(response.recode(c) for c in codes)
-    lossy = any(p.suffix.lower() in LOSSY_SUFFIXES for p in paths)
-    stored = SourceFormat(response, bits, lossy, noise, read.sampling)
+    lossy = any(map(is_lossy, paths))
+    source = SourceFormat(response, bits, lossy, noise, frames.sampling)
     masked = read_masks(masks, sizes.pop())
     if masked is not None:
         recoded = tuple(black_out(c, masked) for c in recoded)
-    stack = Stack(recoded, tuple(map(float, ev)), reference, stored, masked)
+    stack = Stack(recoded, tuple(map(float, ev)), reference, source, masked)
     return stack.to_depth(max(bit_depth(c) for c in recoded))

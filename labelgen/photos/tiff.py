@@ -1,7 +1,7 @@
-"""What the first directory of a TIFF says: enough to judge a file before it is decoded.
+"""The first directory of a TIFF, read to judge a file before it is decoded.
 
-Pillow cannot open floating-point colour, and OpenCV decodes some layouts wrongly without a word;
-both are found out from the tags first. See TIFF Revision 6.0 (Adobe, 1992), section 2.
+Pillow cannot open floating-point colour, and OpenCV silently decodes some layouts wrongly; the tags
+tell these files. See TIFF Revision 6.0 (Adobe, 1992), section 2.
 """
 
 from __future__ import annotations
@@ -16,45 +16,51 @@ from labelgen.core.errors import Rejected
 
 WIDTH, HEIGHT, BITS, PHOTOMETRIC, ORIENTATION, SAMPLES = 256, 257, 258, 262, 274, 277
 PLANAR, SAMPLE_FORMAT = 284, 339
-OFFSETS, COUNTS = (273, 324), (279, 325)
-"""Of strips and of tiles."""
+OFFSETS, BYTE_COUNTS = (273, 324), (279, 325)
+"""Tags of the offsets and byte counts of strips and of tiles."""
 UNSIGNED, FLOAT = 1, 3
-"""Sample formats."""
+"""Values of the tag SAMPLE_FORMAT."""
 
 INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}
-"""Field types that hold what we look at, and how they are unpacked."""
+"""`struct` format of the field types of whole numbers."""
 WANTED = {WIDTH, HEIGHT, BITS, PHOTOMETRIC, ORIENTATION, SAMPLES, PLANAR, SAMPLE_FORMAT}
-WANTED |= {*OFFSETS, *COUNTS}
+WANTED |= {*OFFSETS, *BYTE_COUNTS}
 MAX_ENTRIES, MAX_VALUES, MAX_SAMPLES = 4096, 2**20, 64
-"""No photo has a directory with more, more strips or tiles, or more samples per pixel."""
+"""Limits on directory entries, on strips or tiles, and on samples per pixel of a photo."""
 SIZES = dict(enumerate((1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4), 1)) | {16: 8, 17: 8, 18: 8}
 """Bytes of one value by field type."""
 SUBDIRECTORIES = (0x8769, 0x8825, 0xA005)
-"""Tags of EXIF, of GPS, and of interoperability."""
+"""Tags of the EXIF, GPS and interoperability directories."""
 
 
 @dataclass(frozen=True)
 class TiffLayout:
-    """How the samples of a TIFF lie; sizes in pixels, `bits` of one sample, as stored."""
+    """How the samples of a TIFF are stored."""
 
     height: int
     width: int
+    """In pixels, as stored."""
     bits: int
+    """Bits of one sample; 0 if channels differ."""
     samples: int
+    """Samples per pixel."""
     sample_format: int
+    """`UNSIGNED`, `FLOAT` or another value of the tag; 0 if channels differ."""
     photometric: int
+    """1 for grey with black at 0, 2 for RGB."""
     planar: bool
+    """Whether each channel is a plane of its own."""
     orientation: int
-    orientation_at: int | None
-    """Where in the file the orientation stands, if it does."""
+    orientation_offset: int | None
+    """Byte of the file at which the orientation is stored; None if it is not."""
     byte_order: str
-    """As `struct` has it."""
+    """As in `struct`: "<" or ">"."""
     end: int
-    """Where the last strip or tile ends, bytes."""
+    """Byte of the file at which the last strip or tile ends."""
 
 
 def read_layout(data: bytes | mmap.mmap) -> TiffLayout:
-    """How the samples of the first image of a TIFF or BigTIFF lie.
+    """Read how the samples of the first image of a TIFF or BigTIFF are stored.
 
     Parameters
     ----------
@@ -67,78 +73,80 @@ def read_layout(data: bytes | mmap.mmap) -> TiffLayout:
         Not a TIFF, or its directory is damaged; the message names no file.
     """
     try:
-        return _layout(data)
+        return _read_layout(data)
     except (struct.error, KeyError, IndexError, OverflowError) as e:
         raise Rejected("cannot be decoded (its TIFF directory is damaged)") from e
 
 
-def _layout(data: bytes | mmap.mmap) -> TiffLayout:
+def _read_layout(data: bytes | mmap.mmap) -> TiffLayout:
     order = {b"II": "<", b"MM": ">"}[bytes(data[:2])]
     big = struct.unpack_from(order + "H", data, 2)[0] == 43
     start = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)[0]
     room = 8 if big else 4
-    tags, places = dict[int, tuple[int, ...]](), dict[int, int]()
+    tags, offsets = dict[int, tuple[int, ...]](), dict[int, int]()
     for tag, kind, number, value_at in _entries(data, start, order, big):
         if tag not in WANTED or kind not in INTEGERS or tag in tags:
             continue
         if number * struct.calcsize(INTEGERS[kind]) > room:
             value_at = struct.unpack_from(order + ("Q" if big else "I"), data, value_at)[0]
-        if number > (MAX_VALUES if tag in (*OFFSETS, *COUNTS) else MAX_SAMPLES):
+        if number > (MAX_VALUES if tag in (*OFFSETS, *BYTE_COUNTS) else MAX_SAMPLES):
             raise IndexError(number)
         tags[tag] = struct.unpack_from(f"{order}{number}{INTEGERS[kind]}", data, value_at)
-        places[tag] = value_at
+        offsets[tag] = value_at
     ends = [
-        offset + length
-        for where, size in zip(OFFSETS, COUNTS, strict=True)
-        for offset, length in zip(tags.get(where, ()), tags.get(size, ()), strict=False)
+        start + count
+        for starts, counts in zip(OFFSETS, BYTE_COUNTS, strict=True)
+        for start, count in zip(tags.get(starts, ()), tags.get(counts, ()), strict=False)
     ]
     bits, formats = tags.get(BITS, (1,)), tags.get(SAMPLE_FORMAT, (UNSIGNED,))
     return TiffLayout(
-        tags[HEIGHT][0],
-        tags[WIDTH][0],
-        bits[0] if len(set(bits)) == 1 else 0,
-        tags.get(SAMPLES, (1,))[0],
-        formats[0] if len(set(formats)) == 1 else 0,
-        tags.get(PHOTOMETRIC, (1,))[0],
-        tags.get(PLANAR, (1,))[0] == 2,
-        tags.get(ORIENTATION, (1,))[0],
-        places.get(ORIENTATION),
-        order,
-        max(ends, default=0),
+        height=tags[HEIGHT][0],
+        width=tags[WIDTH][0],
+        bits=bits[0] if len(set(bits)) == 1 else 0,
+        samples=tags.get(SAMPLES, (1,))[0],
+        sample_format=formats[0] if len(set(formats)) == 1 else 0,
+        photometric=tags.get(PHOTOMETRIC, (1,))[0],
+        planar=tags.get(PLANAR, (1,))[0] == 2,
+        orientation=tags.get(ORIENTATION, (1,))[0],
+        orientation_offset=offsets.get(ORIENTATION),
+        byte_order=order,
+        end=max(ends, default=0),
     )
 
 
 def check_directories(data: bytes | mmap.mmap) -> None:
-    """Refuse directories whose values overlap: Pillow copies each, however often they do.
+    """Refuse directories whose values take more bytes than the file.
+
+    Values may overlap, and Pillow copies each of them: a small file could take all memory.
 
     Parameters
     ----------
     data : bytes or mmap
-        A TIFF, or a block of EXIF without its mark. What is no TIFF is left to Pillow.
+        A TIFF, or a block of EXIF without its "Exif" prefix. Anything else passes.
 
     Raises
     ------
     Rejected
-        They have more entries than any photo, or more bytes than the file.
+        A directory has more entries than any photo, or values of more bytes than the file.
     """
     order = {b"II": "<", b"MM": ">"}.get(bytes(data[:2]))
     if order is None:
         return
-    copied, ahead, seen = 0, list[int](), set[int]()
-    with contextlib.suppress(struct.error):  # it ends early
+    copied, pending, visited = 0, list[int](), set[int]()
+    with contextlib.suppress(struct.error):  # the file ends early
         big = struct.unpack_from(order + "H", data, 2)[0] == 43
-        ahead.append(struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)[0])
-    while ahead:
-        start = ahead.pop()
-        if start in seen:
+        pending.append(struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)[0])
+    while pending:
+        start = pending.pop()
+        if start in visited:
             continue
-        seen.add(start)
+        visited.add(start)
         with contextlib.suppress(struct.error, OverflowError):
             for tag, kind, number, at in _entries(data, start, order, big):
                 size = number * SIZES.get(kind, 0)
                 copied += size if size <= len(data) else 0
                 if tag in SUBDIRECTORIES:
-                    ahead.append(struct.unpack_from(order + "I", data, at)[0])
+                    pending.append(struct.unpack_from(order + "I", data, at)[0])
                 if copied > len(data):
                     raise Rejected("cannot be decoded (its TIFF directory is damaged)")
 
@@ -146,7 +154,7 @@ def check_directories(data: bytes | mmap.mmap) -> None:
 def _entries(
     data: bytes | mmap.mmap, start: int, order: str, big: bool
 ) -> Iterator[tuple[int, int, int, int]]:
-    """Tag, type and number of values of the entries of a directory, and where these stand."""
+    """Tag, field type, number of values and offset of the values of each directory entry."""
     count = struct.unpack_from(order + ("Q" if big else "H"), data, start)[0]
     if count > MAX_ENTRIES:
         raise Rejected("cannot be decoded (its TIFF directory is damaged)")
@@ -158,10 +166,10 @@ def _entries(
         yield tag, kind, number, at + (12 if big else 8)
 
 
-def without_orientation(data: bytes, found: TiffLayout) -> bytes:
-    """The same file with its orientation set to 1: some decoders turn the image, others don't."""
-    if found.orientation_at is None or found.orientation == 1:
+def without_orientation(data: bytes, layout: TiffLayout) -> bytes:
+    """The same file with orientation 1, so that no decoder turns the image."""
+    if layout.orientation_offset is None or layout.orientation == 1:
         return data
     patched = bytearray(data)
-    struct.pack_into(found.byte_order + "H", patched, found.orientation_at, 1)
+    struct.pack_into(layout.byte_order + "H", patched, layout.orientation_offset, 1)
     return bytes(patched)

@@ -9,7 +9,7 @@ import joblib
 from labelgen.core.bracket import Bracket
 from labelgen.core.errors import UserError
 from labelgen.core.progress import Progress
-from labelgen.photos.frame_cache import _depth
+from labelgen.photos.frame_cache import decoded_depth
 
 PROCESS = 170e6
 """Bytes of a worker that has done nothing yet: Python and its libraries."""
@@ -47,7 +47,7 @@ def jobs_within_memory(
     """
     most = jobs or joblib.cpu_count()
     sizes = [
-        (bytes_per_worker(b.size[0] * b.size[1], frames, _depth(b)), b.name)
+        (bytes_per_worker(b.size[0] * b.size[1], frames, decoded_depth(b)), b.name)
         for b in brackets
         if b.size
     ]

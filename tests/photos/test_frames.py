@@ -18,10 +18,10 @@ from labelgen.core.errors import Rejected
 from labelgen.core.response import decode
 from labelgen.discovery.folder import find_truth
 from labelgen.discovery.scan import scan
-from labelgen.photos.decode import apply_orientation
 from labelgen.photos.frames import BAYER, in_colour, read_frames, read_image
 from labelgen.photos.header import read_photo_header
 from labelgen.photos.limits import MAX_PIXELS
+from labelgen.photos.orientation import apply_orientation
 from labelgen.photos.pictures import read_hdr, write_png
 from labelgen.photos.stack import load_stack
 from labelgen.pipeline.check_brackets import check_brackets

@@ -13,12 +13,13 @@ from click.testing import CliRunner
 from labelgen.calibration.survey import Selection, survey
 from labelgen.cli import main
 from labelgen.core.errors import Rejected
+from labelgen.discovery.folder import prefer_raw
 from labelgen.discovery.scan import scan
-from labelgen.photos.decode import apply_orientation
 from labelgen.photos.header import read_photo_header
 from labelgen.photos.limits import MAX_PIXELS
+from labelgen.photos.orientation import apply_orientation
 from labelgen.photos.pictures import read_hdr
-from labelgen.photos.raw import develop, prefer_raw
+from labelgen.photos.raw import develop
 from labelgen.photos.stack import load_stack
 from tests.conftest import make_scene, psnr_mu
 from tests.helpers.dng import NEUTRAL, WHITE, mosaic, seen, write_dng
