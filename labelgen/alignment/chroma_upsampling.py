@@ -32,6 +32,8 @@ CLIPPED = 0.98
 """Codes from here on are clipped; brightness tells nothing of the colour there."""
 RESAMPLED = 2
 """px on each side by which the coding of colour spreads it."""
+UNCERTAINTY_RADIUS = max(2 * NEAR, RESAMPLED)
+"""px around a pixel that `chroma_uncertainty` depends on: a mean of slopes that are of means."""
 
 
 def upsample_chroma(codes: Codes, at: Region, sampling: Sampling, radius: int) -> Codes:

@@ -11,6 +11,7 @@ from labelgen.alignment.align import Aligned, Displacement, align_region
 from labelgen.core.arrays import Mask, Region
 from labelgen.core.bracket import Stack
 from labelgen.core.recipe import Recipe
+from labelgen.labels import motion
 from labelgen.labels.exposure import clipped, dark
 from labelgen.labels.motion import moving
 
@@ -40,6 +41,11 @@ class Cues:
     def static(self) -> Mask:
         """(H, W) bool: all frames agree."""
         return np.logical_and.reduce(self.static_frames)
+
+
+def receptive_field(recipe: Recipe) -> int:
+    """Distance (px) of the farthest pixel that the cues of a pixel depend on."""
+    return motion.receptive_field(recipe)  # the exposure cue looks at the pixel alone
 
 
 def compute_cues(

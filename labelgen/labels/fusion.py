@@ -14,14 +14,38 @@ from labelgen.core.bracket import Stack
 from labelgen.core.recipe import Noise, Recipe
 from labelgen.core.response import GAMMA, SourceFormat, all_codes, bit_depth, decode
 from labelgen.labels.cues import Cues
-from labelgen.labels.motion import gradient_magnitude, noise_variance
+from labelgen.labels.cues import receptive_field as cues_receptive_field
+from labelgen.labels.motion import GRADIENT_RADIUS, gradient_magnitude, noise_variance
 
 KNEE = 0.04
 """Width, in codes of 0..1 below the clip, over which a frame fades out of a fusion."""
-CLEAR = 0.6
-"""Slopes are of frames blurred by so much (px), so that noise is not taken for them."""
-WINDOW, NEAR = 5, 1.6
-"""Width (px) of the window of the bilateral filter, and its standard deviation (px)."""
+BLUR_SIGMA, BLUR_RADIUS = 0.6, 2
+"""Gaussian (px) over a frame before its gradient is taken: noise alone has large gradients."""
+BILATERAL_SIDE, BILATERAL_SIGMA = 5, 1.6
+"""Side and spatial standard deviation (px) of the bilateral filter."""
+
+
+def receptive_field(recipe: Recipe) -> int:
+    """Distance (px) of the farthest pixel that the fused radiance of a pixel depends on."""
+    if recipe.fusion.weights == "triangle":
+        return 0
+    return variance_receptive_field(recipe)
+
+
+def variance_receptive_field(recipe: Recipe) -> int:
+    """The same for `fuse_variance`, whatever weights the recipe chooses."""
+    slope = BLUR_RADIUS + GRADIENT_RADIUS if recipe.fusion.misplaced else 0
+    bilateral = BILATERAL_SIDE // 2 if recipe.fusion.denoise else 0
+    return max(cues_receptive_field(recipe), slope) + bilateral
+
+
+def fuse(cues: Cues, stack: Stack, recipe: Recipe) -> tuple[Float, Mask]:
+    """Fuse the frames by the weights that the recipe names; see `fuse_variance`."""
+    if recipe.fusion.weights == "variance":
+        return fuse_variance(cues, stack, recipe)
+    clip = recipe.exposure.clip
+    fused = fuse_triangle(cues.aligned, stack.ev, stack.reference, clip)
+    return fused, np.ones(cues.size, bool)
 
 
 def triangle_weight(code: Float) -> Float:
@@ -104,6 +128,7 @@ def fuse_variance(cues: Cues, stack: Stack, recipe: Recipe) -> tuple[Float, Mask
     total = np.zeros((*cues.size, 3), np.float32)
     weights = np.zeros(cues.size, np.float32)
     own = weights
+    size = (2 * BLUR_RADIUS + 1, 2 * BLUR_RADIUS + 1)
     for i, (frame, stops) in enumerate(zip(cues.aligned, stack.ev, strict=True)):
         linear, level = frame.linear, frame.level
         fades, spread = _of_codes(
@@ -113,7 +138,7 @@ def fuse_variance(cues: Cues, stack: Stack, recipe: Recipe) -> tuple[Float, Mask
         if i == cues.reference:
             own = np.float32(4.0**stops) / spread
         elif recipe.fusion.misplaced and frame.shift:
-            slope = gradient_magnitude(cv2.GaussianBlur(decode(level), (5, 5), CLEAR))
+            slope = gradient_magnitude(cv2.GaussianBlur(decode(level), size, BLUR_SIGMA))
             slope *= np.float32(recipe.fusion.misplaced)
             spread += np.square(slope, out=slope)
         weight = apply_lut(fades, level) * cues.static_frames[i]
@@ -175,7 +200,7 @@ def denoise(radiance: Float, stack: Stack, recipe: Recipe) -> Float:
     scaled += floor
     np.sqrt(scaled, out=scaled)
     scaled *= 2 / photon
-    smooth = cv2.bilateralFilter(scaled, WINDOW, recipe.fusion.denoise, NEAR)
+    smooth = cv2.bilateralFilter(scaled, BILATERAL_SIDE, recipe.fusion.denoise, BILATERAL_SIGMA)
     smooth *= photon / 2
     light = np.square(smooth, out=smooth)
     light -= floor

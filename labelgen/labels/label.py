@@ -5,60 +5,29 @@ Made tile by tile: what is as large as the frames are the frames and the label, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any
 
 import cv2
 import numpy as np
 
-from labelgen.alignment.align import Displacement, downsample_stack, find_displacements
-from labelgen.core.arrays import (
-    Array,
-    Bytes,
-    Float,
-    Half,
-    Mask,
-    Region,
-    power,
-    to_float16,
-    to_float32,
-)
+from labelgen.alignment.align import downsample_stack, find_displacements
+from labelgen.core.arrays import Array, Bytes, Float, Half, Mask, Region, to_float16, to_float32
 from labelgen.core.bracket import Stack, dilate_mask
 from labelgen.core.recipe import Recipe
-from labelgen.core.response import FULL_SAMPLING, GAMMA, decode
-from labelgen.core.tiles import (
-    Borders,
-    absolute_region,
-    covering_boxes,
-    crop_borders,
-    pad_region,
-    relative_region,
-    tiles,
-)
+from labelgen.core.tiles import crop_borders, pad_region, relative_region, tiles
 from labelgen.labels.cues import compute_cues
-from labelgen.labels.fusion import fuse_triangle, fuse_variance
-from labelgen.labels.trust import (
-    REFERENCE,
-    STATIC,
-    UNTRUSTED,
-    cell_borders,
-    trust_cells,
-    trust_clipped,
-    trust_colour,
-    trust_difference,
-)
+from labelgen.labels.guess import Geometry, frames_up_to_reference
+from labelgen.labels.methods import METHODS, Tile, TileLabel
+from labelgen.labels.trust import REFERENCE, STATIC, cell_borders
 
-BORDER = 56
-"""px around a tile that its pixels depend on: the Gaussians of `fusion.around`, and motion's."""
+MIN_BORDER = 56
+"""px around a tile that are computed with it, or more where a recipe needs more. The recipes that
+ship need no more. They share one border because OpenCV rounds the positions at which a frame is
+sampled relative to the corner of the region, so another border changes the last bits of a label."""
 SMALL, MIN_AREA = 640, 100
 """px: sides of the frames in which moving things are measured, and the least area there."""
-GUESSED_BORDER = 24
-"""px around guessed pixels that these depend on."""
-
-Geometry: TypeAlias = tuple[Displacement | None, ...]
-Flow: TypeAlias = Callable[[], Geometry]
 
 
 @dataclass(frozen=True)
@@ -141,13 +110,18 @@ def make_label(stack: Stack, recipe: Recipe) -> Label:
     label = _empty(stack.size, find_displacements(small, stack.size, recipe.align))
 
     @cache
-    def flow() -> Geometry:
-        settings = replace(recipe.align, method="flow")
-        return find_displacements(_shorter(small), stack.size, settings, rough=True)
+    def find_flow() -> Geometry:
+        shorter, settings = frames_up_to_reference(small), replace(recipe.align, method="flow")
+        return find_displacements(shorter, stack.size, settings, rough=True)
 
-    borders = cell_borders(stack.size, recipe.patches.size)
-    for tile in tiles(borders):
-        _label(label, stack, tile, borders, recipe, flow)
+    method = METHODS[recipe.fusion.trust]
+    border = max(method.receptive_field(recipe), MIN_BORDER)
+    cells = cell_borders(stack.size, recipe.patches.size)
+    for piece in tiles(cells):
+        region = pad_region(piece, stack.size, border)
+        cues = compute_cues(stack, label.geometry, region, recipe)
+        tile = Tile(stack, region, cues, crop_borders(cells, region), find_flow)
+        _write(label, piece, tile, method.label(tile, recipe))
     if stack.masked is not None:
         label.weight[dilate_mask(stack.masked)] = 0
     return label
@@ -156,87 +130,24 @@ def make_label(stack: Stack, recipe: Recipe) -> Label:
 def _empty(size: tuple[int, int], geometry: Geometry) -> Label:
     stored = np.empty((*size, 3), np.float16)
     weight, kind = np.empty(size, np.uint8), np.empty(size, np.uint8)
-    agrees, clipped, dark = np.empty(size, np.uint16), np.empty(size, bool), np.empty(size, bool)
-    return Label(stored, weight, kind, agrees, clipped, dark, geometry)
+    static, clipped, dark = np.empty(size, np.uint16), np.empty(size, bool), np.empty(size, bool)
+    return Label(stored, weight, kind, static, clipped, dark, geometry)
 
 
-def _label(
-    label: Label, stack: Stack, tile: Region, borders: Borders, recipe: Recipe, flow: Flow
-) -> None:
-    """Label one tile: all that reaches into it is looked at, and it alone is written."""
-    at = pad_region(tile, stack.size, BORDER)
-    cues = compute_cues(stack, label.geometry, at, recipe)
-    own, dim = cues.aligned[stack.reference].codes, np.float32(2.0 ** -stack.ev[stack.reference])
-    if recipe.fusion.weights == "variance":
-        fused, known = fuse_variance(cues, stack, recipe)
-    else:
-        fused = fuse_triangle(cues.aligned, stack.ev, stack.reference, recipe.exposure.clip)
-        known = np.ones(cues.size, bool)
-    if recipe.fusion.trust == "cell":
-        kind = trust_cells(cues, crop_borders(borders, at), recipe)
-    elif recipe.fusion.trust == "pixel":
-        kind = np.where(cues.static, STATIC, REFERENCE)
-    else:
-        linear = decode(own)
-        kind = trust_difference(fused, linear * dim, power(linear, 1 / GAMMA), recipe)
-    kind = np.where(known, kind, UNTRUSTED)
-    trust = (kind != UNTRUSTED).astype(np.float32)
-    if recipe.fusion.trust == "pixel":
-        trust *= trust_clipped(cues, fused, recipe.fusion)
-        fill = cues.clipped & (trust < recipe.fusion.guess / 255)
-        if fill.any():
-            guessed, explained = _guess(stack, fill, at, recipe, flow)
-            fill &= explained
-            fused[fill], kind[fill] = guessed[fill], REFERENCE
-            trust[fill] = recipe.fusion.guess / 255
-        sampling = stack.source_format.sampling
-        if sampling != FULL_SAMPLING:
-            gain = 2.0 ** stack.ev[stack.reference]
-            trust *= trust_colour(fused, gain, sampling, recipe.fusion)
-    # A moving cell is the reference itself; moving pixels are what agrees with the reference.
-    alone = (kind == UNTRUSTED) | ((kind == REFERENCE) & (recipe.fusion.trust == "cell"))
-    fused[alone] = decode(own[alone]) * dim
-    agrees = np.zeros(cues.size, np.uint16)
+def _write(label: Label, piece: Region, tile: Tile, result: TileLabel) -> None:
+    """Write the label of a tile, without its border, to its place in the frame."""
+    cues, inner = tile.cues, relative_region(piece, tile.region)
+    static_frames = np.zeros(cues.size, np.uint16)
     for i, mask in enumerate(cues.static_frames):
-        agrees |= mask.astype(np.uint16) << np.uint16(i)
-    here = relative_region(tile, at)
-    pieces: tuple[tuple[Array, Array], ...] = (
-        (label.stored, to_float16(np.clip(fused, 0, 1, out=fused))),
-        (label.weight, np.rint(255 * trust)),
-        (label.kind, kind),
-        (label.static_frames, agrees),
+        static_frames |= mask.astype(np.uint16) << np.uint16(i)
+    radiance = result.radiance
+    pairs: tuple[tuple[Array, Array], ...] = (
+        (label.stored, to_float16(np.clip(radiance, 0, 1, out=radiance))),
+        (label.weight, np.rint(255 * result.trust)),
+        (label.kind, result.kind),
+        (label.static_frames, static_frames),
         (label.clipped, cues.clipped),
         (label.dark, cues.dark),
     )
-    for frame, piece in pieces:
-        frame[tile] = piece[here]
-
-
-def _guess(stack: Stack, fill: Mask, at: Region, recipe: Recipe, flow: Flow) -> tuple[Float, Mask]:
-    """What dense flow makes of a piece of a bracket, for pixels that nothing else can tell.
-
-    Where something moves before a clipped reference, only a guess is possible: content of shorter
-    frames that flow carries there and that is at least as bright as the reference proves.
-
-    Returns
-    -------
-    radiance : (H, W, 3) float32
-        1.0 where the shortest frame clips.
-    explained : (H, W) bool
-        Where some frame agrees with the reference after the flow.
-    """
-    radiance, explained = np.zeros((*fill.shape, 3), np.float32), np.zeros(fill.shape, bool)
-    shorter = _shorter(stack)
-    for box in covering_boxes(fill, GUESSED_BORDER):
-        wide = pad_region(box, fill.shape, GUESSED_BORDER)
-        cues = compute_cues(shorter, flow(), absolute_region(wide, at), recipe)
-        guessed, known = fuse_variance(cues, shorter, recipe)
-        here = relative_region(box, wide)
-        radiance[box], explained[box] = guessed[here], known[here]
-    return radiance, explained
-
-
-def _shorter(stack: Stack) -> Stack:
-    """The frames up to the reference: longer ones clip wherever it does."""
-    seen = stack.reference + 1
-    return replace(stack, codes=stack.codes[:seen], ev=stack.ev[:seen])
+    for frame, values in pairs:
+        frame[piece] = values[inner]

@@ -27,10 +27,10 @@ from labelgen.core.response import (
 )
 from labelgen.core.tiles import strips
 
-WIDE = 3.0
-"""Gaussians end at so many standard deviations."""
-SLOPE = 1
-"""px around a pixel that its slope depends on."""
+GAUSSIAN_END = 3.0
+"""Gaussian kernels end at this many standard deviations."""
+GRADIENT_RADIUS = 1
+"""px around a pixel that its gradient (Sobel) depends on."""
 
 
 def noise_variance(linear: Float, stored: SourceFormat, noise: Noise) -> Float:
@@ -58,6 +58,18 @@ def noise_variance(linear: Float, stored: SourceFormat, noise: Noise) -> Float:
     floor = np.float32((read / full_well) ** 2)
     codes = 1 / 12 + (noise.lossy**2 if stored.lossy else 0)
     return linear * np.float32(1 / full_well) + floor + step * step * np.float32(codes)
+
+
+def receptive_field(recipe: Recipe) -> int:
+    """Distance (px) of the farthest pixel that the motion of a pixel depends on."""
+    settings = recipe.motion
+    difference = _gaussian_radius(settings.smooth) + GRADIENT_RADIUS
+    opening, closing = settings.speck - 1, settings.close - 1  # each erodes and dilates
+    return difference + opening + closing + settings.grow // 2
+
+
+def _gaussian_radius(sigma: float) -> int:
+    return int(np.ceil(GAUSSIAN_END * sigma))
 
 
 def moving(
@@ -100,8 +112,8 @@ def moving(
         * np.float32(sigmas**2)
         for frame, ev in ((reference, reference_ev), (other, other_ev))
     )
-    width = 2 * int(np.ceil(WIDE * settings.smooth)) + 1
-    size = (width, width), settings.smooth
+    radius = _gaussian_radius(settings.smooth)
+    gaussian = (2 * radius + 1, 2 * radius + 1), settings.smooth
 
     def differ(rows: slice) -> Mask:
         moved = np.zeros(other.seen[rows].shape, bool)
@@ -112,17 +124,17 @@ def moving(
             np.sqrt(allowed, out=allowed)
             allowed += np.float32(settings.threshold)
             if settings.gradient:
-                slope = gradient_magnitude(cv2.GaussianBlur(one, *size))
+                slope = gradient_magnitude(cv2.GaussianBlur(one, *gaussian))
                 slope *= np.float32(settings.gradient)
                 allowed += slope
             one -= clipped_mu_law(others, other_ev, most)
-            difference = cv2.GaussianBlur(one, *size)
+            difference = cv2.GaussianBlur(one, *gaussian)
             moved |= np.abs(difference, out=difference) > allowed
         return moved
 
     # Strip by strip and channel by channel: all of it stays in the cache.
     mask: Bytes = np.empty(other.seen.shape, np.uint8)
-    for strip, wide in strips(len(mask), width // 2 + SLOPE):
+    for strip, wide in strips(len(mask), radius + GRADIENT_RADIUS):
         mask[strip] = differ(wide)[strip.start - wide.start : strip.stop - wide.start]
     if settings.speck > 1:
         mask = _open_mask(mask, settings.speck)

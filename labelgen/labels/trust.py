@@ -9,20 +9,22 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from labelgen.alignment.chroma_upsampling import chroma_uncertainty
+from labelgen.alignment.chroma_upsampling import UNCERTAINTY_RADIUS, chroma_uncertainty
 from labelgen.core.arrays import Array, Float, Mask, max_channel, power
 from labelgen.core.recipe import Fusion, Recipe
 from labelgen.core.response import GAMMA, Sampling, mu_law, mu_law_slope
 from labelgen.core.tiles import covering_boxes, pad_region, relative_region
 from labelgen.labels.cues import Cues
 from labelgen.labels.fusion import triangle_weight
-from labelgen.labels.motion import gradient_magnitude
+from labelgen.labels.motion import GRADIENT_RADIUS, gradient_magnitude
 
 UNTRUSTED, STATIC, REFERENCE = np.uint8(0), np.uint8(1), np.uint8(2)
 """How a pixel got its label: not at all, from all frames, from what agrees with the reference."""
 
-SLOPE_BORDER = 1
-"""px around a pixel that its slope depends on."""
+SLOPE_BORDER = GRADIENT_RADIUS
+"""px around a pixel that the trust in an edge depends on."""
+COLOUR_BORDER = UNCERTAINTY_RADIUS
+"""px around a pixel that the trust in its colour depends on."""
 MIN_EVIDENCE = 1e-3
 """With less around it (share of the pixels, both ways) a pixel is trusted as if it stood still."""
 
@@ -151,17 +153,43 @@ def _steepest(image: Float) -> Float:
 
 
 def _around(mask: Mask, sigma: float) -> Float:
-    """Share (H, W) of a mask around every pixel: Gaussians of one and two sigma, added.
+    """Share (H, W) of a mask around every pixel: the sum of Gaussians of one and two sigma.
 
-    At a fraction of the size, as far as the narrower one still is wide.
+    Computed on a downsampled mask, see `_reduction`.
     """
     h, w = mask.shape
-    k = max(1, int(sigma / 2))
+    k = _reduction(sigma)
     small = cv2.resize(
         mask.astype(np.float32), (-(-w // k), -(-h // k)), interpolation=cv2.INTER_AREA
     )
-    shares = sum(cv2.GaussianBlur(small, (0, 0), s * sigma / k) for s in (1, 2))
+    shares = sum(_gaussian(small, n * sigma / k) for n in (1, 2))
     return np.asarray(cv2.resize(shares, (w, h), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _reduction(sigma: float) -> int:
+    """Factor by which masks are downsampled before a Gaussian of `sigma` px.
+
+    The narrower Gaussian stays two downsampled pixels wide. All factors divide the 8 px at whose
+    multiples regions begin (`pad_region`), so the grid is the same in every tile.
+    """
+    return max(k for k in (1, 2, 4, 8) if k <= max(1, sigma / 2))
+
+
+def _gaussian(image: Float, sigma: float) -> Float:
+    side = 2 * _gaussian_radius(sigma) + 1
+    return cv2.GaussianBlur(image, (side, side), sigma)
+
+
+def _gaussian_radius(sigma: float) -> int:
+    """Radius in px at which Gaussians of images end, about four standard deviations."""
+    return (round(8 * sigma + 1) | 1) // 2
+
+
+def around_receptive_field(recipe: Recipe) -> int:
+    """Distance (px) of the farthest pixel that counts as around a clipped one."""
+    sigma, k = recipe.fusion.around, _reduction(recipe.fusion.around)
+    # The result is interpolated between neighbours, one downsampled pixel away.
+    return k * (_gaussian_radius(2 * sigma / k) + 1) + (k - 1) // 2
 
 
 def trust_colour(fused: Float, gain: float, sampling: Sampling, settings: Fusion) -> Float:
