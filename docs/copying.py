@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from labelgen.dataset.format import Dataset
+from labelgen.dataset.reader import Dataset
 from labelgen.share.derive import attributes_of, write_rows
 from labelgen.share.pack import WHOLE, pack
 from labelgen.share.rows import OpenDataset

@@ -21,7 +21,8 @@ from labelgen.calibration.cameras import load_responses
 from labelgen.cli import main
 from labelgen.core.errors import Rejected, UserError
 from labelgen.core.recipe import load_recipe
-from labelgen.dataset.format import Dataset, info
+from labelgen.dataset.info import info
+from labelgen.dataset.reader import Dataset
 from labelgen.dataset.verify import verify
 from labelgen.discovery.exposure_lists import EV_LISTS, TIME_LISTS, read_exposures
 from labelgen.discovery.groups_file import read_groups
@@ -68,7 +69,7 @@ def test_datasets_of_other_shapes_and_types(
 def test_a_chunk_that_inflates_to_gigabytes_is_not_inflated(tmp_path: Path) -> None:
     path = hostile.bomb(tmp_path)
     said, megabytes = hostile.limited(
-        "from labelgen.dataset.format import Dataset; d = Dataset(path)\n"
+        "from labelgen.dataset.reader import Dataset; d = Dataset(path)\n"
         "    print(d.image('label', 1).shape)\n"
         "    try: d.image('label', 0)\n"
         "    except OSError as e: print(e)",
@@ -93,7 +94,7 @@ def test_root_attributes_of_hundreds_of_megabytes_are_not_parsed(
     with h5py.File(path, "r+") as file:
         del file.attrs["scenes"]
         file.attrs["scenes"] = "[" + "[]," * lists + "[]]"
-    found, megabytes = hostile.limited("from labelgen.dataset.format import info; info(path)", path)
+    found, megabytes = hostile.limited("from labelgen.dataset.info import info; info(path)", path)
     assert said in found
     assert megabytes < most
 

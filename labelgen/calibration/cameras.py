@@ -22,7 +22,7 @@ from labelgen.core.errors import UserError
 from labelgen.core.lazy import Each
 from labelgen.core.response import GAMMA22, NAMED_RESPONSES, Response
 from labelgen.core.validation import PARSE_ERRORS, read_json
-from labelgen.dataset.format import read_dataset_header
+from labelgen.dataset.header import read_dataset_header
 
 MIN_EV = 0.03
 """Smaller corrections (stops) are dropped: what is stated exactly stays as it is stated."""

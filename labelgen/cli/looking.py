@@ -33,7 +33,7 @@ from labelgen.cli.views import show_info
 def info(dataset: Path, as_json: bool) -> None:
     """What is inside a dataset."""
     from labelgen.cli.response_plot import response_lines
-    from labelgen.dataset.format import info as inside
+    from labelgen.dataset.info import info as inside
 
     table = inside(dataset)
     if as_json:
@@ -59,7 +59,7 @@ def info(dataset: Path, as_json: bool) -> None:
 @json_option
 def verify(dataset: Path, repair: Path | None, as_json: bool, **options: Any) -> None:
     """Check every byte of a dataset; perhaps make anew what is damaged."""
-    from labelgen.dataset.format import info as inside
+    from labelgen.dataset.info import info as inside
     from labelgen.dataset.verify import verify as check
 
     repaired: list[str] = []

@@ -51,7 +51,7 @@ from labelgen.cli.text import echo, echo_json
 @json_option
 def card(dataset: Path, overwrite: bool, as_json: bool, **said: str) -> None:
     """Write what goes with a dataset: README.md, croissant.json, recipe.toml, SHA256SUMS."""
-    from labelgen.dataset.format import read_dataset_header
+    from labelgen.dataset.header import read_dataset_header
     from labelgen.share.card import card as write_card
     from labelgen.share.card import check_card
     from labelgen.share.card_metadata import CardMetadata
@@ -264,7 +264,7 @@ def _tell(
     as_json: bool, made: dict[str, Path], scenes: dict[str, list[list[str]]] | None = None
 ) -> None:
     """What datasets were made, by what they are for; with their scenes, lists of brackets."""
-    from labelgen.dataset.format import info
+    from labelgen.dataset.info import info
 
     tables = {what: info(path) for what, path in made.items()}
     names = "samples", "bytes", "parts", "fingerprint"

@@ -110,7 +110,7 @@ def reason_table(
 def show_info(
     dataset: Path, info: Mapping[str, Any], responses: Mapping[str, Sequence[str]]
 ) -> None:
-    """Show what `labelgen.dataset.format.info` says, and the responses of cameras as text."""
+    """Show what `labelgen.dataset.info.info` says, and the responses of cameras as text."""
     tables = {
         "branches": share_table(info["branches"], "    {}: {}".format),
         "rejected": reason_table("Rejected", info["rejected"], "    {}: {}".format),

@@ -16,8 +16,9 @@ from typing import Any
 from labelgen.core.errors import UserError
 from labelgen.core.files import atomic_rename, sha256, write_json
 from labelgen.core.progress import Executor, Progress
-from labelgen.dataset.format import DAMAGE, SampleLayout, listed_parts
-from labelgen.dataset.safe_hdf5 import PART
+from labelgen.dataset.columns import SampleLayout
+from labelgen.dataset.header import listed_parts
+from labelgen.dataset.safe_hdf5 import DAMAGE, PART
 from labelgen.dataset.shard import COMPRESSION
 from labelgen.dataset.writer import Samples, Writer, part_name, write_index
 

@@ -20,6 +20,20 @@ from labelgen.core.arrays import Array
 from labelgen.core.errors import UserError
 from labelgen.core.validation import MAX_JSON_BYTES
 
+DAMAGE = (
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    OSError,
+    RuntimeError,
+    ArithmeticError,
+    MemoryError,
+)
+"""What h5py, numpy and json raise on damaged files (RecursionError is a RuntimeError)."""
+
+
 PART = re.compile(r".*-\d{5,}-of-\d{5,}\.[^.]*")
 """Names of parts, which hold their samples themselves."""
 BITSHUFFLE = 32008

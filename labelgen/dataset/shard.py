@@ -21,8 +21,8 @@ from h5py.h5s import ALL
 from labelgen.core.arrays import Array
 from labelgen.core.errors import UserError
 from labelgen.core.validation import PARSE_ERRORS
+from labelgen.dataset.columns import IMAGES, SampleLayout
 from labelgen.dataset.fletcher32 import SUM, has_valid_checksum, with_checksum
-from labelgen.dataset.format import IMAGES, SampleLayout
 from labelgen.dataset.sample import Sample
 
 COMPRESSION = ("none", "gzip", "bitshuffle")

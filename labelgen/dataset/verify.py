@@ -12,19 +12,10 @@ import h5py
 from labelgen.core.errors import UserError
 from labelgen.core.files import sha256
 from labelgen.core.progress import Progress, Silent
-from labelgen.dataset.format import (
-    BRANCHES,
-    COLUMNS,
-    DAMAGE,
-    IMAGES,
-    DatasetHeader,
-    SampleLayout,
-    attributes_digest,
-    column_digest,
-    open_file,
-    read_dataset_header,
-)
-from labelgen.dataset.safe_hdf5 import read_row
+from labelgen.dataset.columns import BRANCHES, COLUMNS, IMAGES, SampleLayout
+from labelgen.dataset.digests import attributes_digest, column_digest
+from labelgen.dataset.header import DatasetHeader, open_file, read_dataset_header
+from labelgen.dataset.safe_hdf5 import DAMAGE, read_row
 
 
 def verify(path: Path, *, progress: Progress | None = None) -> list[str]:

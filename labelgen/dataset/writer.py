@@ -19,14 +19,8 @@ import numpy as np
 
 from labelgen.core.arrays import Array
 from labelgen.core.files import drop_page_cache
-from labelgen.dataset.format import (
-    BRANCHES,
-    COLUMNS,
-    IMAGES,
-    SampleLayout,
-    column_digest,
-    digest_of,
-)
+from labelgen.dataset.columns import BRANCHES, COLUMNS, IMAGES, SampleLayout
+from labelgen.dataset.digests import column_digest, digest_of
 from labelgen.dataset.shard import Chunks, compression_filters
 
 COLUMN_ROWS = 4096

@@ -18,7 +18,7 @@ from labelgen.core.bracket import Stack, black_out, dilate_mask
 from labelgen.core.errors import Rejected
 from labelgen.core.files import free_space, temporary_path, write_json
 from labelgen.core.recipe import Recipe
-from labelgen.dataset.format import BRANCHES, SampleLayout
+from labelgen.dataset.columns import BRANCHES, SampleLayout
 from labelgen.dataset.sample import Patch
 from labelgen.dataset.scene_hash import scene_hash
 from labelgen.dataset.shard import Shard, is_shard_whole

@@ -23,7 +23,8 @@ from labelgen.core.files import check_free_space, write_json
 from labelgen.core.progress import Executor, Progress, Silent
 from labelgen.core.recipe import Recipe, load_recipe
 from labelgen.dataset.assemble import PART_BYTES, Assembly, StorageOptions, check_parts, parts_of
-from labelgen.dataset.format import BRANCHES, info
+from labelgen.dataset.columns import BRANCHES
+from labelgen.dataset.info import info
 from labelgen.dataset.staging import (
     check_output_name,
     check_same_settings,

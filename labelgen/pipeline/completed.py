@@ -15,7 +15,8 @@ from labelgen.core.errors import UserError
 from labelgen.core.files import write_json
 from labelgen.core.validation import PARSE_ERRORS, expect_object, read_json
 from labelgen.core.versions import generator
-from labelgen.dataset.format import build_times_path, read_dataset_header
+from labelgen.dataset.header import read_dataset_header
+from labelgen.dataset.info import build_times_path
 
 
 def request_digest(brackets: Sequence[Bracket], *settings: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from labelgen.core.recipe import Recipe
-from labelgen.dataset.format import SampleLayout
+from labelgen.dataset.columns import SampleLayout
 from labelgen.samples.patches import max_samples
 
 

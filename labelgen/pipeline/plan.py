@@ -21,7 +21,8 @@ from labelgen.core.files import short_hash
 from labelgen.core.lazy import Each
 from labelgen.core.recipe import Recipe
 from labelgen.core.versions import generator
-from labelgen.dataset.format import VERSION, SampleLayout
+from labelgen.dataset.columns import SampleLayout
+from labelgen.dataset.header import VERSION
 from labelgen.dataset.safe_hdf5 import MAX_TEXT
 from labelgen.dataset.shard import ShardSource
 from labelgen.pipeline.bracket_task import Task

@@ -16,13 +16,9 @@ from labelgen.core.files import atomic_rename
 from labelgen.core.progress import Progress, Silent
 from labelgen.core.recipe import Recipe
 from labelgen.dataset.assemble import Part
-from labelgen.dataset.format import (
-    DAMAGE,
-    DatasetHeader,
-    compression_of,
-    open_file,
-    read_dataset_header,
-)
+from labelgen.dataset.header import DatasetHeader, open_file, read_dataset_header
+from labelgen.dataset.reader import compression_of
+from labelgen.dataset.safe_hdf5 import DAMAGE
 from labelgen.dataset.staging import staging_folder
 from labelgen.dataset.verify import verify_index, verify_part
 from labelgen.discovery.select import find_brackets

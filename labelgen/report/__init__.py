@@ -9,8 +9,9 @@ from labelgen.core.errors import UserError
 from labelgen.core.files import check_parent, write_bytes
 from labelgen.core.progress import Progress, Silent
 from labelgen.core.validation import one_line
-from labelgen.dataset.format import DAMAGE, Dataset
-from labelgen.dataset.format import info as inside
+from labelgen.dataset.info import info as inside
+from labelgen.dataset.reader import Dataset
+from labelgen.dataset.safe_hdf5 import DAMAGE
 from labelgen.report.entries import SampleColumns, SceneEntry
 from labelgen.report.gallery import brackets
 from labelgen.report.overview import charts, rejects, times

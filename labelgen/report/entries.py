@@ -7,7 +7,7 @@ from typing import Any
 
 from labelgen.core.arrays import Array
 from labelgen.core.validation import expect_integer, expect_number, expect_object, expect_text
-from labelgen.dataset.format import Dataset, scene_runs
+from labelgen.dataset.reader import Dataset, scene_runs
 
 SHARES = ("trusted", "static", "reference", "moving", "clipped", "dark")
 """Figures of a label that are shares of the frame (`labelgen.labels.label.Label.figures`)."""

@@ -10,7 +10,8 @@ import numpy as np
 
 from labelgen.core.arrays import Array
 from labelgen.core.progress import Progress
-from labelgen.dataset.format import BRANCHES, Dataset
+from labelgen.dataset.columns import BRANCHES
+from labelgen.dataset.reader import Dataset
 from labelgen.report.entries import SampleColumns, SceneEntry
 from labelgen.report.mosaic import (
     MAX_FRAMES,

@@ -16,7 +16,8 @@ import numpy as np
 
 from labelgen.core.arrays import Array, Bytes, Float
 from labelgen.core.response import GAMMA, decode, encode, mu_law
-from labelgen.dataset.format import BRANCHES, Dataset
+from labelgen.dataset.columns import BRANCHES
+from labelgen.dataset.reader import Dataset
 from labelgen.report.entries import SampleColumns, SceneEntry
 from labelgen.report.text import evenly_spaced
 

@@ -14,7 +14,9 @@ from markupsafe import escape
 
 from labelgen.core.errors import UserError
 from labelgen.core.validation import PARSE_ERRORS, expect_number, read_json
-from labelgen.dataset.format import BRANCHES, Dataset, build_times_path
+from labelgen.dataset.columns import BRANCHES
+from labelgen.dataset.info import build_times_path
+from labelgen.dataset.reader import Dataset
 from labelgen.report.entries import SHARES, SampleColumns, SceneEntry
 from labelgen.report.text import MAX_CHARACTERS, ellipsize, evenly_spaced
 

@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from labelgen.dataset.format import DatasetHeader
+from labelgen.dataset.header import DatasetHeader
 from labelgen.report.entries import SceneEntry
 from labelgen.report.overview import Group, remarks
 from labelgen.report.text import ellipsize
@@ -42,7 +42,7 @@ def page(
     name : str
         Name of the dataset file.
     about : dict
-        As `labelgen.dataset.format.info`.
+        As `labelgen.dataset.info.info`.
     header : Header
         Of the dataset.
     used : sequence of Entry

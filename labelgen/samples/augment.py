@@ -34,7 +34,7 @@ from labelgen.core.arrays import (
 from labelgen.core.bracket import Stack
 from labelgen.core.recipe import Recipe, Warp
 from labelgen.core.response import apply_gain, decode, encode, to_depth
-from labelgen.dataset.format import BRANCHES
+from labelgen.dataset.columns import BRANCHES
 from labelgen.dataset.sample import Patch, Sample
 from labelgen.labels.exposure import clipped
 from labelgen.samples.compose import MIN_OPAQUE_COVER, can_be_shaded, composite, render_layer

@@ -13,7 +13,7 @@ import numpy as np
 from labelgen.core.arrays import Float, Mask, apply_lut, mask_fraction, max_channel, to_float32
 from labelgen.core.recipe import Patches, Recipe
 from labelgen.core.response import mu_law
-from labelgen.dataset.format import BRANCHES
+from labelgen.dataset.columns import BRANCHES
 from labelgen.dataset.sample import Patch
 from labelgen.labels.label import Label
 from labelgen.labels.trust import STATIC, cell_borders

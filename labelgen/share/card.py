@@ -18,7 +18,7 @@ from labelgen.core.errors import UserError
 from labelgen.core.files import write_bytes, write_json
 from labelgen.core.recipe import Recipe
 from labelgen.core.validation import one_line
-from labelgen.dataset.format import Dataset
+from labelgen.dataset.reader import Dataset
 from labelgen.dataset.safe_hdf5 import PART
 from labelgen.share.card_metadata import CardMetadata
 from labelgen.share.manifest import (

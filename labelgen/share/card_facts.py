@@ -12,7 +12,10 @@ import numpy as np
 
 from labelgen.core.errors import UserError
 from labelgen.core.validation import one_line
-from labelgen.dataset.format import BRANCHES, DAMAGE, Dataset, DatasetHeader
+from labelgen.dataset.columns import BRANCHES
+from labelgen.dataset.header import DatasetHeader
+from labelgen.dataset.reader import Dataset
+from labelgen.dataset.safe_hdf5 import DAMAGE
 from labelgen.share.card_metadata import PEOPLE, CardMetadata
 from labelgen.share.manifest import ManifestEntry
 from labelgen.share.text import printable, single_line

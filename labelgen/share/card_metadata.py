@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import date as Date
 
 from labelgen.core.errors import UserError
-from labelgen.dataset.format import DatasetHeader
+from labelgen.dataset.header import DatasetHeader
 
 PEOPLE = {
     "": "not stated",

@@ -17,7 +17,8 @@ from labelgen.core.errors import UserError
 from labelgen.core.files import check_free_space
 from labelgen.core.progress import Progress, Silent
 from labelgen.dataset.assemble import PART_BYTES, assemble, check_parts, parts_of
-from labelgen.dataset.format import Dataset, SampleLayout
+from labelgen.dataset.columns import SampleLayout
+from labelgen.dataset.reader import Dataset
 from labelgen.dataset.safe_hdf5 import MAX_TEXT
 from labelgen.dataset.staging import (
     check_output_name,

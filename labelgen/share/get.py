@@ -11,11 +11,7 @@ from labelgen.core.progress import Progress, Silent
 from labelgen.dataset.safe_hdf5 import PART
 from labelgen.share.manifest import HDF5_SUFFIXES, PARTIAL_SUFFIX, SUMS, ManifestEntry
 from labelgen.share.remote import file_address, read_with_retries
-from labelgen.share.remote_manifest import (
-    RemoteManifest,
-    default_folder,
-    read_remote_manifest,
-)
+from labelgen.share.remote_manifest import RemoteManifest, default_folder, read_remote_manifest
 
 
 def get(

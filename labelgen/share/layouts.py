@@ -31,7 +31,8 @@ from labelgen.core.errors import UserError
 from labelgen.core.files import check_free_space, check_parent, sync, temporary_path, write_synced
 from labelgen.core.progress import Progress, Silent
 from labelgen.core.response import to_depth
-from labelgen.dataset.format import BRANCHES, IMAGES, Dataset, scene_name
+from labelgen.dataset.columns import BRANCHES, IMAGES
+from labelgen.dataset.reader import Dataset, scene_name
 from labelgen.photos.pictures import encode_hdr, encode_png
 from labelgen.share.rows import OpenDataset, is_row_intact
 

@@ -15,7 +15,7 @@ from importlib.resources import files as package_files
 
 from jinja2 import Environment, StrictUndefined, Template
 
-from labelgen.dataset.format import Dataset
+from labelgen.dataset.reader import Dataset
 from labelgen.share.card_facts import gather_facts
 from labelgen.share.card_metadata import CardMetadata
 from labelgen.share.manifest import ManifestEntry

@@ -12,7 +12,9 @@ from typing import Any
 from labelgen.core.errors import UserError
 from labelgen.core.progress import Progress
 from labelgen.dataset.assemble import PART_BYTES
-from labelgen.dataset.format import Dataset, DatasetHeader, SampleLayout
+from labelgen.dataset.columns import SampleLayout
+from labelgen.dataset.header import DatasetHeader
+from labelgen.dataset.reader import Dataset
 from labelgen.share.derive import attributes_of, check_target, derivation_step, write_rows
 from labelgen.share.rows import OpenDataset
 

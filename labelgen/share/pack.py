@@ -7,7 +7,7 @@ from pathlib import Path
 from labelgen.core.errors import UserError
 from labelgen.core.progress import Progress
 from labelgen.dataset.assemble import PART_BYTES
-from labelgen.dataset.format import Dataset
+from labelgen.dataset.reader import Dataset
 from labelgen.share.derive import attributes_of, write_rows
 from labelgen.share.rows import OpenDataset
 

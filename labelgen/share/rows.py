@@ -13,16 +13,10 @@ from labelgen.core.arrays import Array
 from labelgen.core.errors import UserError
 from labelgen.core.response import to_depth
 from labelgen.core.validation import one_line
+from labelgen.dataset.columns import BRANCHES, COLUMNS, IMAGES, SampleLayout
 from labelgen.dataset.fletcher32 import has_valid_checksum
-from labelgen.dataset.format import (
-    BRANCHES,
-    COLUMNS,
-    DAMAGE,
-    IMAGES,
-    Dataset,
-    SampleLayout,
-    scene_runs,
-)
+from labelgen.dataset.reader import Dataset, scene_runs
+from labelgen.dataset.safe_hdf5 import DAMAGE
 from labelgen.dataset.shard import Chunks, Encoder, dataset_filters
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from labelgen.core.arrays import Array
 from labelgen.core.errors import UserError
 from labelgen.core.progress import Progress
-from labelgen.dataset.format import Dataset
+from labelgen.dataset.reader import Dataset
 from labelgen.share.derive import check_target, write_selection
 from labelgen.share.pack import WHOLE
 from labelgen.share.rows import OpenDataset

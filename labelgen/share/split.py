@@ -15,7 +15,8 @@ from scipy.sparse.csgraph import connected_components
 from labelgen.core.errors import UserError
 from labelgen.core.progress import Progress
 from labelgen.dataset.assemble import PART_BYTES
-from labelgen.dataset.format import Dataset, DatasetHeader, scene_name
+from labelgen.dataset.header import DatasetHeader
+from labelgen.dataset.reader import Dataset, scene_name
 from labelgen.dataset.scene_hash import similar_scenes
 from labelgen.share.derive import check_target, remove, write_selection
 from labelgen.share.rows import OpenDataset

@@ -18,7 +18,8 @@ from labelgen.cli import main
 from labelgen.core.errors import UserError
 from labelgen.core.recipe import DEFAULT
 from labelgen.core.response import GAMMA, Response
-from labelgen.dataset.format import Dataset, info
+from labelgen.dataset.info import info
+from labelgen.dataset.reader import Dataset
 from labelgen.dataset.verify import verify
 from labelgen.discovery.scan import scan
 from labelgen.photos.pictures import read_hdr

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from labelgen.cli import main
-from labelgen.dataset.format import Dataset
+from labelgen.dataset.reader import Dataset
 from labelgen.photos.pictures import read_hdr
 from labelgen.pipeline.build import build
 from labelgen.simulate import write_bracket

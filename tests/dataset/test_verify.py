@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from labelgen.core.errors import UserError
-from labelgen.dataset.format import Dataset, info, read_dataset_header
+from labelgen.dataset.header import read_dataset_header
+from labelgen.dataset.info import info
+from labelgen.dataset.reader import Dataset
 from labelgen.dataset.verify import verify
 from labelgen.pipeline.build import build
 from tests.helpers.hostile import dataset
@@ -267,7 +269,7 @@ def test_bitshuffle_is_read_by_a_process_that_has_written_none(tmp_path: Path, p
     pytest.importorskip("hdf5plugin")
     made = dataset(tmp_path, "bitshuffle", parts)
     code = (
-        "import sys; from pathlib import Path; from labelgen.dataset.format import Dataset; "
+        "import sys; from pathlib import Path; from labelgen.dataset.reader import Dataset; "
         "Dataset(Path(sys.argv[1])).image('label', 3)"
     )
     assert subprocess.run([sys.executable, "-c", code, made], check=False).returncode == 0

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from labelgen.dataset.format import SampleLayout
+from labelgen.dataset.columns import SampleLayout
 from labelgen.dataset.writer import Samples, Writer
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from labelgen.dataset.format import SampleLayout
+from labelgen.dataset.columns import SampleLayout
 from labelgen.dataset.sample import Patch, Sample
 from labelgen.dataset.shard import Shard, ShardSource
 from labelgen.dataset.writer import part_name, write_index

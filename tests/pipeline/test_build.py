@@ -29,7 +29,9 @@ from labelgen.core.errors import UserError
 from labelgen.core.progress import Silent
 from labelgen.core.recipe import DEFAULT, SSHDR
 from labelgen.core.response import decode
-from labelgen.dataset.format import BRANCHES, Dataset, info
+from labelgen.dataset.columns import BRANCHES
+from labelgen.dataset.info import info
+from labelgen.dataset.reader import Dataset
 from labelgen.dataset.sample import Sample
 from labelgen.dataset.shard import Shard, StoredShard
 from labelgen.dataset.verify import verify
@@ -766,7 +768,7 @@ def test_no_room_on_the_disk(raw: Path, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_the_expected_size_is_an_upper_bound(built: Path) -> None:
-    from labelgen.dataset.format import SampleLayout
+    from labelgen.dataset.columns import SampleLayout
     from labelgen.pipeline.disk import disk_needed
 
     expected, needed = disk_needed([(200, 280)] * 4, DEFAULT, SampleLayout(3, 128, 16), 8 << 30)

@@ -10,7 +10,7 @@ import h5py
 import pytest
 
 from labelgen.core.errors import UserError
-from labelgen.dataset.format import read_dataset_header
+from labelgen.dataset.header import read_dataset_header
 from labelgen.dataset.verify import verify
 from labelgen.pipeline.build import build
 from labelgen.pipeline.repair import repair

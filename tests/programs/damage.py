@@ -27,7 +27,8 @@ import h5py
 import numpy as np
 
 from labelgen.core.errors import UserError
-from labelgen.dataset.format import COLUMNS, IMAGES, read_dataset_header
+from labelgen.dataset.columns import COLUMNS, IMAGES
+from labelgen.dataset.header import read_dataset_header
 from labelgen.dataset.verify import verify
 from labelgen.pipeline.build import build
 from labelgen.simulate import simulate

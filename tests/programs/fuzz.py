@@ -224,7 +224,7 @@ def of_radiance(folder: Path) -> Target:
 
 def datasets(folder: Path, frames: int = 2) -> list[Path]:
     """Small datasets: one file of each compression."""
-    from labelgen.dataset.format import SampleLayout
+    from labelgen.dataset.columns import SampleLayout
     from labelgen.dataset.sample import Patch, Sample
     from labelgen.dataset.shard import Shard, ShardSource
     from tests.helpers.datasets import joined
@@ -251,7 +251,7 @@ def datasets(folder: Path, frames: int = 2) -> list[Path]:
 
 def of_datasets(folder: Path) -> Target:
     """Datasets: info, verify, and what training reads."""
-    from labelgen.dataset.format import info
+    from labelgen.dataset.info import info
     from labelgen.dataset.verify import verify
     from trainer.data import dataset as module
 
@@ -271,7 +271,7 @@ def of_datasets(folder: Path) -> Target:
 
 def of_shared(folder: Path) -> Target:
     """Datasets: what cards, splits and exports read of them."""
-    from labelgen.dataset.format import Dataset
+    from labelgen.dataset.reader import Dataset
     from labelgen.share.card_metadata import CardMetadata
     from labelgen.share.manifest import ManifestEntry
     from labelgen.share.markdown import readme
@@ -293,7 +293,7 @@ def of_shared(folder: Path) -> Target:
 
 def of_texts(folder: Path) -> Target:
     """What a dataset notes: values of any kind, where the file itself is sound."""
-    from labelgen.dataset.format import info
+    from labelgen.dataset.info import info
     from labelgen.report import report
     from labelgen.share.card import card
 

@@ -22,7 +22,8 @@ from PIL import Image
 
 from labelgen.cli import main
 from labelgen.core.errors import UserError
-from labelgen.dataset.format import BRANCHES, Dataset, SampleLayout
+from labelgen.dataset.columns import BRANCHES, SampleLayout
+from labelgen.dataset.reader import Dataset
 from labelgen.dataset.sample import Patch, Sample
 from labelgen.dataset.shard import Shard, ShardSource
 from labelgen.photos.pictures import read_hdr

@@ -9,7 +9,7 @@ import pytest
 from labelgen.core.bracket import Stack
 from labelgen.core.recipe import SSHDR, Recipe
 from labelgen.core.response import decode, encode, to_depth
-from labelgen.dataset.format import BRANCHES
+from labelgen.dataset.columns import BRANCHES
 from labelgen.dataset.sample import Patch, Sample
 from labelgen.samples.augment import LabelledBracket, draw_homography, make_samples
 from labelgen.samples.illumination import KINDS, Edge, Gain, Shape, Window, draw_gain

@@ -8,7 +8,7 @@ import pytest
 from labelgen.core.bracket import Stack
 from labelgen.core.recipe import DEFAULT, SSHDR, Recipe
 from labelgen.core.response import SourceFormat, decode, encode
-from labelgen.dataset.format import BRANCHES
+from labelgen.dataset.columns import BRANCHES
 from labelgen.dataset.sample import Sample
 from labelgen.labels.label import make_label
 from labelgen.labels.motion import noise_variance

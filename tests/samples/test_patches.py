@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from labelgen.core.recipe import DEFAULT, SSHDR, Recipe
-from labelgen.dataset.format import BRANCHES
+from labelgen.dataset.columns import BRANCHES
 from labelgen.labels.label import Label, make_label
 from labelgen.samples.patches import (
     choose_patches,

@@ -19,7 +19,10 @@ from click.testing import CliRunner
 from labelgen.cli import main
 from labelgen.core.errors import UserError
 from labelgen.core.files import sha256
-from labelgen.dataset.format import Dataset, attributes_digest, info, read_dataset_header
+from labelgen.dataset.digests import attributes_digest
+from labelgen.dataset.header import read_dataset_header
+from labelgen.dataset.info import info
+from labelgen.dataset.reader import Dataset
 from labelgen.dataset.verify import verify
 from labelgen.discovery.groups_file import read_groups
 from labelgen.pipeline.build import build

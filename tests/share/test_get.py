@@ -21,7 +21,7 @@ from click.testing import CliRunner
 from labelgen.cli import main
 from labelgen.core.errors import UserError
 from labelgen.core.files import sha256, try_lock
-from labelgen.dataset.format import info
+from labelgen.dataset.info import info
 from labelgen.dataset.verify import verify
 from labelgen.pipeline.build import build
 from labelgen.share import catalog, remote

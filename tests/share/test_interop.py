@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from labelgen.core.errors import UserError
-from labelgen.dataset.format import Dataset
+from labelgen.dataset.reader import Dataset
 from labelgen.photos.pictures import read_hdr
 from labelgen.pipeline.build import build
 from labelgen.share.card import card

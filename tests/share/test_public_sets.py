@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 import pytest
 
-from labelgen.dataset.format import read_dataset_header
+from labelgen.dataset.header import read_dataset_header
 from labelgen.dataset.verify import verify
 from labelgen.photos.pictures import write_exr, write_hdr
 from labelgen.share.get import get

@@ -18,7 +18,10 @@ from labelgen.core.bracket import Stack
 from labelgen.core.errors import UserError
 from labelgen.core.files import sha256
 from labelgen.core.recipe import Patches, Recipe, load_recipe
-from labelgen.dataset.format import COLUMNS, IMAGES, Dataset, info, read_dataset_header
+from labelgen.dataset.columns import COLUMNS, IMAGES
+from labelgen.dataset.header import read_dataset_header
+from labelgen.dataset.info import info
+from labelgen.dataset.reader import Dataset
 from labelgen.dataset.scene_hash import scene_hash, similar_scenes
 from labelgen.dataset.verify import verify
 from labelgen.pipeline.build import build

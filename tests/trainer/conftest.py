@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from labelgen.core.response import encode
-from labelgen.dataset.format import SampleLayout
+from labelgen.dataset.columns import SampleLayout
 from labelgen.dataset.sample import Patch, Sample
 from labelgen.dataset.shard import Shard, ShardSource
 from labelgen.dataset.writer import part_name, write_index

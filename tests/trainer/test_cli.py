@@ -69,7 +69,7 @@ def test_another_package_of_the_name_is_noticed(
 
 
 def test_labelgen_does_not_need_the_trainer() -> None:
-    modules = "labelgen.dataset.format, labelgen.discovery.scan, labelgen.dataset.writer"
+    modules = "labelgen.dataset.reader, labelgen.discovery.scan, labelgen.dataset.writer"
     source = f"import sys, {modules}; print([*sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", source], capture_output=True, text=True, check=True

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from labelgen.core.errors import UserError
 from labelgen.core.response import GAMMA
-from labelgen.dataset.format import IMAGES, Dataset
+from labelgen.dataset.columns import IMAGES
+from labelgen.dataset.reader import Dataset
 from trainer import device as devices
 from trainer.data.reader import RowReader
 

@@ -9,7 +9,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.dataset.format import IMAGES, Dataset
+from labelgen.dataset.columns import IMAGES
+from labelgen.dataset.reader import Dataset
 from labelgen.dataset.safe_hdf5 import filter_ids, read_row
 
 CHECKSUM_ONLY = (h5py.h5z.FILTER_FLETCHER32,)
