@@ -1,1 +1,1 @@
-"""What all steps speak in: arrays, brackets, recipes, responses, files, errors."""
+"""The vocabulary of all other folders: arrays, brackets, recipes, responses, files and errors."""

@@ -1,6 +1,7 @@
 """A bracket: a few photos of one scene at different exposures.
 
-`Bracket` is what headers and lists say of it; `Stack` holds the pixels of the frames in use.
+`Bracket` describes the files, from their headers and the lists beside them. `Stack` holds the
+pixels of those frames that a dataset uses.
 """
 
 from __future__ import annotations
@@ -17,42 +18,40 @@ from labelgen.core.errors import Rejected
 from labelgen.core.response import SourceFormat, bit_depth, decode, to_depth
 
 MASK_MARGIN = 16
-"""px around what is masked that are not labelled either: alignment and motion mix pixels."""
-
+"""px around masked pixels that get no label. Alignment and motion mix neighbouring pixels, so a
+label there could still show masked content."""
 
 TRUTH_NAME = "HDRImg.hdr"
-"""Name of the ground truth in the SIGGRAPH'17 layout."""
+"""File name of the ground truth in the SIGGRAPH'17 layout."""
 
 
 MAX_EV = 32.0
-"""No bracket spans more stops than this; what says so says something else."""
+"""Stops. No camera spans more, so a list that claims more does not hold exposures."""
 
 SAME_EXPOSURE_EV = 0.05
-"""Frames closer than this (stops) are repeats of one exposure; shutters are no more exact."""
+"""Stops. Frames closer than this repeat one exposure: shutters are no more exact."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One photo, known from its header and the lists beside it.
-
-    `ev` is in stops and only differences mean anything; None where nothing says it. `origin`
-    names the source of the exposure: "exposure.txt", "EXIF", ...
-    """
+    """One photo, as described by its header and the lists beside it."""
 
     path: Path
     ev: float | None = None
+    """Exposure in stops, up to an offset that is the same for the bracket; None if unknown."""
     time_s: float | None = None
     fnumber: float | None = None
     iso: float | None = None
     origin: str = ""
+    """Source of the exposure: "exposure.txt", "EXIF", ..."""
     exact_ev: float | None = None
-    """`ev` by the exact values that nominal times and f-numbers stand for (1/60 is 1/64), only
-    comparable within the bracket; None where the exposure is not from EXIF or is no mark."""
+    """`ev` computed from the exact values that nominal times and f-numbers stand for (1/60 s is
+    1/64 s). None if the exposure is not from EXIF or its values are not nominal ones."""
 
 
 @dataclass(frozen=True)
 class Bracket:
-    """The photos of one scene, shortest exposure first (natural order where none is known)."""
+    """The photos of one scene, shortest exposure first, or in natural order if that is unknown."""
 
     name: str
     folder: Path
@@ -61,10 +60,11 @@ class Bracket:
     """Height and width in pixels; None if the frames differ or cannot be read."""
     camera: str = ""
     problems: tuple[str, ...] = ()
+    """Remarks for the user, one line each."""
     truth: Path | None = None
-    """Linear radiance in the geometry of the reference, where the dataset comes with it."""
+    """Linear radiance in the geometry of the reference, if the bracket comes with it."""
     masks: tuple[Path, ...] = ()
-    """Images of what must not be used (`labelgen.photos.masks`)."""
+    """Images that mark pixels which must not be used (`labelgen.photos.masks`)."""
 
     @property
     def evs(self) -> list[float]:
@@ -75,22 +75,21 @@ class Bracket:
 
 @dataclass(frozen=True)
 class Stack:
-    """Pixels of the frames in use, shortest exposure first.
-
-    `codes` are F arrays (H, W, 3), uint8 or uint16, RGB, of gamma 2.2; `ev` (F,) is in stops
-    relative to the shortest as stated; `reference` is the index of the frame whose geometry the
-    label has. `source` says how they were stored before they were recoded, if they were. What
-    `masked` (H, W) bool covers is black in all frames, and must not be used. `homographies`
-    are what is known of the geometry beforehand: (3, 3) from the reference to each frame, in shares
-    of the frame (`labelgen.alignment.homography.UNIT_SIZE`), None where that is nothing.
-    """
+    """Pixels of the F frames in use, shortest exposure first."""
 
     codes: tuple[Codes, ...]
+    """F arrays (H, W, 3) uint8 or uint16: RGB, gamma 2.2."""
     ev: tuple[float, ...]
+    """F exposures in stops relative to the shortest."""
     reference: int
+    """Index of the frame whose geometry the label has."""
     source: SourceFormat | None = None
+    """Format of the frames before they were recoded; None if they were not."""
     masked: Mask | None = None
+    """(H, W) bool: pixels that must not be used. They are black in all frames."""
     homographies: tuple[Array | None, ...] = ()
+    """F homographies (3, 3) from the reference to each frame, in fractions of the frame
+    (`labelgen.alignment.homography.UNIT_SIZE`); None for frames without an estimate."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -99,7 +98,7 @@ class Stack:
         return h, w
 
     def longer_ev(self, i: int) -> float:
-        """Exposure (stops) of the longer of frame i and the reference: both clip as it does."""
+        """Exposure (stops) of the longer of frame i and the reference, which clips first."""
         return max(self.ev[i], self.ev[self.reference])
 
     def linear(self, i: int) -> Float:
@@ -112,34 +111,34 @@ class Stack:
 
     @property
     def source_format(self) -> SourceFormat:
-        """How the camera stored the frames."""
+        """Format in which the camera stored the frames."""
         return self.source or SourceFormat(bits=bit_depth(self.codes[0]))
 
     def to_depth(self, depth: int) -> Stack:
-        """The same stack with 8 or 16-bit codes."""
+        """Return the same stack with 8 or 16-bit codes."""
         return replace(self, codes=tuple(to_depth(c, depth) for c in self.codes))
 
 
 def exposure_values(frames: Sequence[Frame]) -> list[float]:
-    """EVs of frames by the exact values of their nominal marks, if all have them; or as stated."""
+    """Return the exact EVs of the frames if all have one, otherwise the stated EVs."""
     exact = [f.exact_ev for f in frames if f.exact_ev is not None]
     return exact if len(exact) == len(frames) else [f.ev or 0.0 for f in frames]
 
 
 def used_frames(bracket: Bracket, count: int, reference: int) -> tuple[Frame, ...]:
-    """The frames of a bracket that a dataset of `count` frames uses.
+    """Choose the frames of a bracket that a dataset of `count` frames uses.
 
-    These are consecutive in exposure, and frame `reference` of them is the middle one of the
-    bracket (of several, the longer). Repeats of an exposure are left out.
+    The frames are consecutive in exposure, and the reference is the middle frame of the bracket
+    (the longer of two). Frames that repeat an exposure are skipped.
 
     Parameters
     ----------
     bracket : Bracket
         With a known exposure for every frame.
     count : int
-        How many frames.
+        Number of frames.
     reference : int
-        Which of them is the reference, from 0.
+        Position of the reference among them, from 0.
 
     Returns
     -------
@@ -150,6 +149,12 @@ def used_frames(bracket: Bracket, count: int, reference: int) -> tuple[Frame, ..
     ------
     Rejected
         Too few frames, or exposures unknown.
+
+    Examples
+    --------
+    >>> frames = tuple(Frame(Path(f"{k}.jpg"), ev=2.0 * k) for k in range(5))
+    >>> [f.path.name for f in used_frames(Bracket("b", Path("b"), frames), 3, 1)]
+    ['1.jpg', '2.jpg', '3.jpg']
     """
     distinct = distinct_exposures(bracket)
     if len(distinct) < count:
@@ -168,7 +173,7 @@ def used_frames(bracket: Bracket, count: int, reference: int) -> tuple[Frame, ..
 
 
 def distinct_exposures(bracket: Bracket) -> list[Frame]:
-    """The frames of a bracket without repeats of an exposure, shortest first.
+    """Return the frames of a bracket, shortest first, without repeats of an exposure.
 
     Raises
     ------
@@ -181,32 +186,32 @@ def distinct_exposures(bracket: Bracket) -> list[Frame]:
             f"no exposure known for {', '.join(unknown[:3])}{' ...' * (len(unknown) > 3)}; "
             "write one EV per line, in the order of the files, to exposure.txt"
         )
-    kept: list[Frame] = []
-    last = -np.inf
+    distinct: list[Frame] = []
+    last_ev = -np.inf
     for frame, ev in zip(bracket.frames, bracket.evs, strict=True):
-        if ev - last >= SAME_EXPOSURE_EV:
-            kept.append(frame)
-            last = ev
-    return kept
+        if ev - last_ev >= SAME_EXPOSURE_EV:
+            distinct.append(frame)
+            last_ev = ev
+    return distinct
 
 
 def frame_window(
     frames: Sequence[Frame], count: int, reference: int, centre: int
 ) -> tuple[Frame, ...]:
-    """`count` consecutive frames, placed so that frame `reference` of them is frame `centre`.
+    """Return `count` consecutive frames, so that frame `centre` is at position `reference`.
 
-    Near an end of the bracket the window is moved inwards: the centre then is its neighbour.
+    The window is shifted inwards at the ends of the bracket; then another frame is there.
     """
     start = min(max(centre - reference, 0), len(frames) - count)
     return tuple(frames[start : start + count])
 
 
 def black_out(image: Array, masked: Mask) -> Array:
-    """Codes or radiance (H, W, 3) with what is masked in black: no step can take it from there."""
+    """Set masked pixels of an image (H, W, 3) to black, so that no later step can use them."""
     return np.where(masked[..., None], image.dtype.type(0), image)
 
 
 def dilate_mask(masked: Mask, px: int = MASK_MARGIN) -> Mask:
-    """What is masked, and so many pixels around it."""
+    """Grow a mask (H, W) by `px` pixels in all directions."""
     kernel = np.ones((2 * px + 1, 2 * px + 1), np.uint8)
     return cv2.dilate(masked.astype(np.uint8), kernel) > 0

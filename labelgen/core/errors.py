@@ -1,4 +1,4 @@
-"""The two ways in which a job can end early, both without a traceback for the user."""
+"""The two errors that end a job early without a traceback for the user."""
 
 
 class UserError(Exception):
@@ -6,4 +6,4 @@ class UserError(Exception):
 
 
 class Rejected(Exception):
-    """A bracket that cannot be used; the message is the reason, and the other brackets go on."""
+    """A bracket that cannot be used, with the reason. The build goes on with the others."""

@@ -1,4 +1,8 @@
-"""Files that are there whole or not at all: pictures out, radiance in and out, atomic writes."""
+"""Names of files, digests, checks before writing, and atomic writes.
+
+A file is written under a temporary name, synced and renamed. So a crash leaves either the complete
+file or none under the final name.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +18,22 @@ from typing import Any
 from labelgen.core.errors import UserError
 
 READ_BLOCK = 2**17
-"""Bytes of a file that are digested at once: they stay in the cache."""
+"""Bytes that are read and digested at once. They stay in the cache of a core."""
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Sort key that puts 2 before 10; names that differ at all have different keys."""
+    """Sort key that puts 2 before 10. Different names have different keys.
+
+    >>> sorted(["img10", "img2", "IMG1"], key=natural_key)
+    ['IMG1', 'img2', 'img10']
+    """
     parts = re.findall(r"(\d+)|(\D+)", name)
     keys = [(0, int(digits), "") if digits else (1, 0, text.lower()) for digits, text in parts]
     return [*keys, (-1, 0, name)]
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 digest of a file, in hexadecimal."""
     digest, block = hashlib.sha256(), bytearray(READ_BLOCK)
     with path.open("rb", buffering=0) as file:
         while count := file.readinto(block):
@@ -34,12 +42,16 @@ def sha256(path: Path) -> str:
 
 
 def short_hash(text: str) -> str:
-    """What stands for a text, of any length and with any characters, in the name of a file."""
+    """Digest of a text of any length and characters, for use in a file name.
+
+    >>> short_hash("a/b")
+    'c14cddc033f64b9dea80ea67'
+    """
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 def sync(path: Path) -> None:
-    """Force a file or a folder to disk, so that a power cut can't undo what follows."""
+    """Flush a file or a folder to disk, before steps that rely on it after a power cut."""
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
@@ -48,41 +60,40 @@ def sync(path: Path) -> None:
 
 
 def drop_page_cache(file: int) -> None:
-    """Begin to bring an open file to disk, and forget what is there: nobody reads it again soon.
+    """Start writing an open file back to disk, and drop what is written from the page cache.
 
-    Then there is little left to wait for when it is done, and the machine's cache of files has
-    room for what is read.
+    The final sync then has little left to wait for, and the page cache has room for input files.
     """
     if hasattr(os, "posix_fadvise"):  # not on macOS nor Windows
         os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def check_new(path: Path) -> None:
-    """Refuse to write over something, before the work for it is done.
+    """Refuse to overwrite a file or folder, before any work is done.
 
     Raises
     ------
     UserError
-        There is something already.
+        The path exists.
     """
     if path.exists():
         raise UserError(f"{path}: exists; remove it or give another name")
 
 
 def check_parent(path: Path) -> None:
-    """Refuse a name in a folder that is not there.
+    """Refuse a path in a folder that does not exist.
 
     Raises
     ------
     UserError
-        It is in none.
+        There is no such folder.
     """
     if not path.parent.is_dir():
         raise UserError(f"{path.parent}: no such folder; make it first")
 
 
 def free_space(folder: Path) -> int:
-    """Free bytes on the disk of a folder, which need not exist yet."""
+    """Return the free bytes on the disk of a folder, which need not exist yet."""
     existing = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
     return shutil.disk_usage(existing).free
 
@@ -102,7 +113,7 @@ def check_free_space(folder: Path, needed: int, remedy: str = "take another disk
     Raises
     ------
     UserError
-        Fewer bytes are free than may be needed.
+        Fewer bytes are free than needed.
     """
     free = free_space(folder)
     if needed > free:
@@ -113,27 +124,32 @@ def check_free_space(folder: Path, needed: int, remedy: str = "take another disk
 
 
 def temporary_path(path: Path) -> Path:
-    """A name beside a file, for what is to become it.
+    """Return a unique path beside a file, to write it before it is renamed.
 
-    No other process has the same: a worker that outlives a killed build may still be writing.
+    It is unique because a worker that survived a killed build may still be writing to its own.
     """
     return path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.tmp")
 
 
 def atomic_rename(temporary: Path, final: Path) -> None:
-    """Give a finished file its name: sync, rename, sync the folder."""
+    """Rename a finished file to its final name: sync, rename, sync the folder."""
     sync(temporary)
     temporary.replace(final)
     sync(final.parent)
 
 
 def try_lock(lock: int) -> bool:
-    """Hold the lock of an open file until it is closed, which the system does for who dies.
+    """Lock an open file until it is closed. The system closes it if the process dies.
+
+    Parameters
+    ----------
+    lock : int
+        File descriptor.
 
     Returns
     -------
     bool
-        False if another process holds it.
+        False if another process holds the lock.
     """
     try:
         import fcntl
@@ -147,12 +163,12 @@ def try_lock(lock: int) -> bool:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file beside its place and rename it, so that it is never half there.
+    """Write a file atomically.
 
     Raises
     ------
     OSError
-        It can't be; with the name of the file.
+        It cannot be written. The error names `path`, not the temporary file.
     """
     temporary = temporary_path(path)
     try:
@@ -164,7 +180,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_synced(path: Path, data: bytes) -> None:
-    """Write a file of a folder that is nobody's yet, through to the disk."""
+    """Write a file through to the disk, for a staging folder that is itself renamed later."""
     with path.open("wb") as file:
         file.write(data)
         file.flush()
@@ -172,5 +188,8 @@ def write_synced(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, value: Any, indent: int | None = 1) -> None:
-    """Write JSON (keys in order of insertion) atomically; a tenth of the time if not indented."""
+    """Write JSON atomically, keys in insertion order.
+
+    With `indent=None` it takes a tenth of the time.
+    """
     write_bytes(path, (json.dumps(value, indent=indent, ensure_ascii=False) + "\n").encode())

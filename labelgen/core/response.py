@@ -1,8 +1,8 @@
 """From camera codes to linear light and back, and the mu-law of the HDR literature.
 
-Everything downstream of reading sees gamma 2.2, the convention of the SIGGRAPH'17 set (Kalantari
-and Ramamoorthi, doi:10.1145/3072959.3073609): linear = (code / max)^2.2, 1.0 is where the frame
-clips. Frames of a camera with another `Response` are recoded when they are read.
+All steps after reading see gamma 2.2 codes, the convention of the SIGGRAPH'17 set (Kalantari and
+Ramamoorthi, doi:10.1145/3072959.3073609): linear = (code / max)^2.2, and a frame clips at 1.0.
+Frames of a camera with another `Response` are recoded when they are read.
 """
 
 from __future__ import annotations
@@ -29,24 +29,26 @@ from labelgen.core.errors import UserError
 GAMMA = 2.2
 MU = 5000.0
 
-
 CURVE_SAMPLES = 256
-"""An estimated curve is stored at so many equally spaced codes."""
+"""An estimated response curve is stored at this many equally spaced codes."""
 NAMED_RESPONSES = ("gamma2.2", "srgb", "linear")
-"""Responses that need no curve."""
+"""Responses that are known by a formula."""
 
 
 @dataclass(frozen=True)
 class Response:
-    """How the codes of a camera stand for linear light.
+    """Camera response: which linear light each camera code stands for.
 
-    `name` is one of `NAMED_RESPONSES`, or "estimated" with `curves`: for R, G and B the gamma 2.2
-    code (0..1) of the camera's codes k / 255, rising from 0 to 1. A curve kept that way is nearly
-    straight for any camera, so that little is lost between its samples.
+    >>> Response("linear").gamma_code(np.array([0.5, 0.5, 0.5])).round(2).tolist()
+    [0.73, 0.73, 0.73]
     """
 
     name: str = "gamma2.2"
+    """One of `NAMED_RESPONSES`, or "estimated"."""
     curves: tuple[tuple[float, ...], ...] = ()
+    """Of an estimated response: for R, G and B, the gamma 2.2 codes (0..1) of the camera codes
+    k / 255, rising from 0 to 1. Cameras store nearly gamma 2.2, so these curves are nearly straight
+    and linear interpolation loses little."""
 
     def __post_init__(self) -> None:
         if self.name in NAMED_RESPONSES and not self.curves:
@@ -61,7 +63,7 @@ class Response:
             raise UserError("response: a curve has to rise from 0 to 1")
 
     def gamma_code(self, code: Array) -> Array:
-        """Gamma 2.2 code (0..1) of camera codes (0..1) of R, G and B: (..., 3) to (..., 3)."""
+        """Convert camera codes (..., 3), 0..1, RGB, to gamma 2.2 codes, 0..1, same shape."""
         if self.name == "gamma2.2":
             return code
         if self.name == "linear":
@@ -69,11 +71,11 @@ class Response:
         if self.name == "srgb":  # IEC 61966-2-1
             light = np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
             return np.asarray(light ** (1 / GAMMA))
-        at = np.linspace(0, 1, CURVE_SAMPLES)
-        return np.stack([np.interp(code[..., c], at, self.curves[c]) for c in range(3)], -1)
+        grid = np.linspace(0, 1, CURVE_SAMPLES)
+        return np.stack([np.interp(code[..., c], grid, self.curves[c]) for c in range(3)], -1)
 
     def recode(self, codes: Codes) -> Codes:
-        """Camera codes as codes of gamma 2.2.
+        """Convert an image of camera codes to gamma 2.2 codes.
 
         Parameters
         ----------
@@ -83,95 +85,104 @@ class Response:
         Returns
         -------
         (H, W, 3) uint8 or uint16
-            The same if the camera has gamma 2.2, otherwise uint16.
+            `codes` itself if the camera has gamma 2.2, otherwise uint16.
         """
         if self.name == "gamma2.2":
             return codes
         top = np.iinfo(codes.dtype).max
-        every = np.arange(top + 1)[:, None].repeat(3, 1) / top
-        table = np.rint(65535 * self.gamma_code(every)).astype(np.uint16)
-        return apply_lut(table, codes)
+        camera_codes = np.arange(top + 1)[:, None].repeat(3, 1) / top
+        lut = np.rint(65535 * self.gamma_code(camera_codes)).astype(np.uint16)
+        return apply_lut(lut, codes)
 
     def clip(self, code: float) -> float:
-        """The gamma 2.2 code from which on a frame clips that clips from a camera code (0..1)."""
+        """Convert the camera code (0..1) at which a frame clips to a gamma 2.2 code, 0..1.
+
+        Of the three channels, the lowest.
+        """
         return float(self.gamma_code(np.full(3, code)).min())
 
     def as_json(self) -> dict[str, Any]:
-        """As stored in a dataset."""
+        """Plain values, as stored in a dataset."""
         return {"name": self.name} | (
             {"curves": [list(c) for c in self.curves]} if self.curves else {}
         )
 
     @staticmethod
     def from_json(values: dict[str, Any]) -> Response:
-        """The inverse of `as_json`."""
+        """Return the response that `as_json` describes."""
         return Response(values["name"], tuple(tuple(c) for c in values.get("curves", ())))
 
 
 GAMMA22 = Response()
 
-
 Sampling: TypeAlias = tuple[int, int]
-"""Rows and columns of pixels that share a colour difference in a file."""
+"""Chroma subsampling of a file: (rows, columns) of pixels that share one chroma value."""
 FULL_SAMPLING: Sampling = (1, 1)
 
 
 @dataclass(frozen=True)
 class SourceFormat:
-    """How a camera stored its frames, by which they can be wrong.
-
-    `response` and `bits` per sample are of the codes before they were recoded; `lossy` is JPEG
-    and its kind, and `sampling` how many rows and columns share a colour in it. `noise` is the full
-    well and the read noise of the camera at the ISO of the reference, in electrons, where the
-    brackets tell.
-    """
+    """How a camera stored its frames before they were recoded: where their errors come from."""
 
     response: Response = GAMMA22
     bits: int = 8
+    """Bits per sample."""
     lossy: bool = False
+    """Whether the frames are JPEG, HEIC or another lossy format."""
     noise: tuple[float, float] | None = None
+    """Full well and read noise (electrons) of the camera at the ISO of the reference; None if the
+    brackets do not show it."""
     sampling: Sampling = FULL_SAMPLING
 
     def code_width(self, light: Float) -> Float:
-        """How much light one code more is, at (...) float32 light of 0 to 1, mean of channels."""
+        """Width of one quantisation step in linear light, at (...) float32 light of 0 to 1.
+
+        The mean of the three channels, same shape, float32.
+        """
         top = 2**self.bits - 1
         if self.response.name == GAMMA22.name:
             return GAMMA / top * power(np.maximum(light, 1e-6), 1 - 1 / GAMMA)
-        widths = _slope_lut(self.response)
-        at = np.sqrt(np.sqrt(np.clip(light, 0, 1))) * np.float32(len(widths) - 1)
-        return widths.take(np.rint(at).astype(np.intp)) * np.float32(1 / top)
+        slopes = _slope_lut(self.response)
+        index = np.sqrt(np.sqrt(np.clip(light, 0, 1))) * np.float32(len(slopes) - 1)
+        return slopes.take(np.rint(index).astype(np.intp)) * np.float32(1 / top)
 
 
 @cache
 def _slope_lut(response: Response) -> Float:
-    """Slope of light over code (0..1) at light (k / 1023)^4."""
+    """Slope of light over code (0..1) at light (k / 1023)^4: dense in the dark, where it varies."""
     code = np.linspace(0, 1, 4096)
     light = (response.gamma_code(code[:, None].repeat(3, 1)) ** GAMMA).mean(1)
     slope = np.gradient(light, code)
     return np.interp(np.linspace(0, 1, 1024) ** 4, light, slope).astype(np.float32)
 
 
-@cache
-def _decoding_lut(depth: int) -> Float:
-    table = ((np.arange(2**depth) / (2**depth - 1)) ** GAMMA).astype(np.float32)
-    table.flags.writeable = False
-    return table
-
-
 def bit_depth(codes: Array) -> Literal[8, 16]:
-    """Bits per sample of an array of codes, 8 or 16."""
+    """Return the bits per sample of an array of codes, 8 or 16."""
     return 8 if codes.dtype == np.uint8 else 16
 
 
 def all_codes(depth: int) -> Codes:
-    """All codes there are of 8 or 16 bits, rising: what tables are made of."""
+    """Return all codes of 8 or 16 bits, rising: the arguments of a look-up table."""
     if depth == 8:
         return np.arange(256, dtype=np.uint8)
     return np.arange(65536, dtype=np.uint16)
 
 
+def to_depth(codes: Codes, depth: int) -> Codes:
+    """Convert codes to 8 or 16 bits; from 8 to 16 exactly.
+
+    >>> to_depth(np.uint8([0, 255]), 16).tolist()
+    [0, 65535]
+    """
+    if bit_depth(codes) == depth:
+        return codes
+    if depth == 16:
+        return codes.astype(np.uint16) * np.uint16(257)
+    return np.rint(codes / np.float32(257)).astype(np.uint8)
+
+
 def decode(codes: Codes) -> Float:
-    """Linear light of camera codes.
+    """Convert gamma 2.2 codes to linear light.
 
     Parameters
     ----------
@@ -181,18 +192,30 @@ def decode(codes: Codes) -> Float:
     Returns
     -------
     (...) float32
-        Linear light, 0 to 1; 1.0 is where the frame clips.
+        Linear light, 0 to 1; the frame clips at 1.0.
+
+    Examples
+    --------
+    >>> decode(np.uint8([[0, 186, 255]])).round(2).tolist()
+    [[0.0, 0.5, 1.0]]
     """
     return apply_lut(_decoding_lut(bit_depth(codes)), codes)
 
 
+@cache
+def _decoding_lut(depth: int) -> Float:
+    lut = ((np.arange(2**depth) / (2**depth - 1)) ** GAMMA).astype(np.float32)
+    lut.flags.writeable = False
+    return lut
+
+
 def encode(linear: Float, depth: int) -> Codes:
-    """Camera codes of linear light, clipped and rounded: the inverse of `decode`.
+    """Convert linear light to gamma 2.2 codes: the inverse of `decode`.
 
     Parameters
     ----------
     linear : (...) float32
-        Linear light relative to the clip of the frame; what lies outside 0 to 1 is clipped.
+        Linear light, 1.0 where the frame clips. Values outside 0 to 1 are clipped.
     depth : {8, 16}
         Bits per sample of the result.
 
@@ -200,6 +223,11 @@ def encode(linear: Float, depth: int) -> Codes:
     -------
     (...) uint8 or uint16
         round(max * clip(linear)^(1 / 2.2)).
+
+    Examples
+    --------
+    >>> encode(np.float32([0, 0.5, 3]), 8).tolist()
+    [0, 186, 255]
     """
     top = 2**depth - 1
     code = np.rint(top * power(np.clip(linear, 0, 1), 1 / GAMMA))
@@ -207,9 +235,9 @@ def encode(linear: Float, depth: int) -> Codes:
 
 
 def apply_gain(codes: Codes, gain: Float, depth: int) -> Codes:
-    """Camera codes under more light: as `encode(decode(codes) * gain, depth)`, in one pass.
+    """Multiply the light of a frame: `encode(decode(codes) * gain, depth)` in one pass.
 
-    Gamma 2.2 makes a gain of light one of codes.
+    Under gamma 2.2, a gain of light is a gain of codes.
 
     Parameters
     ----------
@@ -223,36 +251,32 @@ def apply_gain(codes: Codes, gain: Float, depth: int) -> Codes:
     Returns
     -------
     (H, W, 3) uint8 or uint16
-        Clipped at full scale, and rounded.
+        Gamma 2.2 codes, clipped at full scale and rounded.
     """
     scale = (2**depth - 1) / (2 ** bit_depth(codes) - 1)
-    kind = cv2.CV_8U if depth == 8 else cv2.CV_16U
-    more = to_three_channels(power(gain, 1 / GAMMA))
-    brighter: Array = cv2.multiply(codes, more, scale=scale, dtype=kind)
+    dtype = cv2.CV_8U if depth == 8 else cv2.CV_16U
+    code_gain = to_three_channels(power(gain, 1 / GAMMA))
+    brighter: Array = cv2.multiply(codes, code_gain, scale=scale, dtype=dtype)
     return brighter
 
 
-def to_depth(codes: Codes, depth: int) -> Codes:
-    """The same codes with `depth` bits; 8 to 16 is exact (255 becomes 65535)."""
-    if bit_depth(codes) == depth:
-        return codes
-    if depth == 16:
-        return codes.astype(np.uint16) * np.uint16(257)
-    return np.rint(codes / np.float32(257)).astype(np.uint8)
-
-
 def mu_law(radiance: Float) -> Float:
-    """Range compression of Kalantari 2017: log(1 + 5000 H) / log(5001), for H of 0 to 1.
+    """Compress the range as Kalantari 2017: log(1 + 5000 H) / log(5001).
 
     Parameters
     ----------
     radiance : (...) float32
-        Linear radiance, 1.0 where the shortest frame clips.
+        Linear radiance H of 0 to 1, 1.0 where the shortest frame clips.
 
     Returns
     -------
     (...) float32
         0 to 1.
+
+    Examples
+    --------
+    >>> mu_law(np.array([0, 0.01, 1])).round(2).tolist()
+    [0.0, 0.46, 1.0]
     """
     compressed = log1p_scaled(np.asarray(radiance), MU)
     compressed *= compressed.dtype.type(1 / np.log1p(MU))
@@ -260,21 +284,23 @@ def mu_law(radiance: Float) -> Float:
 
 
 def mu_law_slope(radiance: Float) -> Float:
-    """Derivative of `mu_law`: how much a small step of radiance shows, same shape, float32."""
+    """Derivative of `mu_law`, same shape, float32: how visible a small step of radiance is."""
     return np.float32(MU / np.log1p(MU)) / (np.float32(1) + radiance * np.float32(MU))
 
 
-def clipped_radiance_lut(depth: int, ev: float, most: float) -> Float:
-    """Radiance of every code there is, clipped as an exposure of `most` stops clips.
+def clipped_radiance_lut(depth: int, ev: float, clip_ev: float) -> Float:
+    """Radiance of every code of a frame, clipped where a longer exposure clips.
+
+    Frames of two exposures can be compared where both are clipped at the longer one.
 
     Parameters
     ----------
     depth : {8, 16}
         Bits per sample.
     ev : float
-        Exposure of the frame in stops relative to the shortest, at most `most`.
-    most : float
-        Exposure, likewise.
+        Exposure of the frame in stops relative to the shortest, at most `clip_ev`.
+    clip_ev : float
+        The longer exposure, likewise.
 
     Returns
     -------
@@ -282,17 +308,14 @@ def clipped_radiance_lut(depth: int, ev: float, most: float) -> Float:
         1.0 where the shortest frame clips.
     """
     linear = decode(all_codes(depth))
-    return np.minimum(linear * np.float32(2.0**-ev), np.float32(2.0**-most))
+    return np.minimum(linear * np.float32(2.0**-ev), np.float32(2.0**-clip_ev))
 
 
-def clipped_mu_law(codes: Codes, ev: float, most: float) -> Float:
-    """Mu-law radiance of codes (...) of a frame, clipped as an exposure of `most` stops clips.
-
-    So shown, frames of two exposures look alike; parameters as in `clipped_radiance_lut`.
-    """
-    return apply_lut(_clipped_mu_law_lut(bit_depth(codes), ev, most), codes)
+def clipped_mu_law(codes: Codes, ev: float, clip_ev: float) -> Float:
+    """Mu-law of the radiance of codes (...), clipped as in `clipped_radiance_lut`; float32."""
+    return apply_lut(_clipped_mu_law_lut(bit_depth(codes), ev, clip_ev), codes)
 
 
 @lru_cache(maxsize=32)
-def _clipped_mu_law_lut(depth: int, ev: float, most: float) -> Float:
-    return mu_law(clipped_radiance_lut(depth, ev, most))
+def _clipped_mu_law_lut(depth: int, ev: float, clip_ev: float) -> Float:
+    return mu_law(clipped_radiance_lut(depth, ev, clip_ev))

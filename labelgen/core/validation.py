@@ -1,8 +1,8 @@
-"""Text and JSON that a stranger may have written: how much is read, and of what form it has to be.
+"""Read text, JSON and TOML from untrusted files, and check the types of their values.
 
-A file is read only if it is one (opening a pipe waits for ever, a device may never end) and no
-larger than anything of its kind. Values that are not of their form raise TypeError or ValueError,
-which readers turn into one line that names the file.
+Only regular files of limited size are read: opening a pipe may block, and a device may never end.
+Values of the wrong type raise TypeError or ValueError. The caller turns either into a one-line
+`UserError` that names the file.
 """
 
 from __future__ import annotations
@@ -22,95 +22,109 @@ else:
     import tomli as tomllib
 
 MAX_JSON_BYTES = 2**26
-"""Bytes of JSON; 64 MiB take up to 1.5 GB when parsed."""
+"""64 MiB, which take up to 1.5 GB of memory when parsed."""
 MAX_TEXT_BYTES = 2**20
-"""Bytes of a list of exposures, or of a recipe."""
+"""1 MiB: lists of exposures and recipes are far smaller."""
 PARSE_ERRORS = (ValueError, TypeError, KeyError, AttributeError, RecursionError, ArithmeticError)
-"""What parsing JSON, and looking into it, raises where it is not of the form that was expected."""
+"""Errors of parsing JSON and of accessing values in it that do not have the expected types."""
 
 
-def read_text(path: Path, most: int = MAX_TEXT_BYTES) -> str:
-    """Read a text file of UTF-8.
+def read_text(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> str:
+    """Read a UTF-8 text file.
 
     Raises
     ------
     UserError
-        Missing, no file, larger than `most` bytes, or can't be read.
+        Missing, not a regular file, larger than `max_bytes`, or unreadable.
     UnicodeDecodeError
-        Other bytes; a ValueError.
+        Not UTF-8. It is a ValueError.
     """
     try:
         if path.exists() and not path.is_file():
             raise UserError(f"{path}: not a file; expected text")
         with path.open("rb") as file:
-            data = file.read(most + 1)
+            data = file.read(max_bytes + 1)
     except OSError as e:
         raise UserError(f"{path}: {e.strerror or e}; give a file that can be read") from e
-    if len(data) > most:
-        raise UserError(f"{path}: larger than {most >> 20} MiB, which none of its kind is")
+    if len(data) > max_bytes:
+        raise UserError(f"{path}: larger than {max_bytes >> 20} MiB, which none of its kind is")
     return data.decode("utf-8")
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; as `read_text`, and raises one of `PARSE_ERRORS` for what is none."""
+    """Read a JSON file.
+
+    Raises as `read_text`, and one of `PARSE_ERRORS` for invalid JSON.
+    """
     return json.loads(read_text(path, MAX_JSON_BYTES))
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Read TOML; as `read_text`, and raises ValueError or RecursionError for what is none."""
+    """Read a TOML file.
+
+    Raises as `read_text`, and ValueError or RecursionError for invalid TOML.
+    """
     return tomllib.loads(read_text(path))
 
 
 def expect_text(value: Any) -> str:
-    """A value that has to be a string."""
+    """Return a value if it is a string, otherwise raise TypeError."""
     if not isinstance(value, str):
         raise TypeError(f"{short_repr(value)} is no text")
     return value
 
 
-def expect_integer(value: Any, least: int = 0, most: int = 2**63 - 1) -> int:
-    """A value that has to be a whole number from `least` to `most`."""
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise TypeError(f"{short_repr(value)} is no whole number of {least} to {most}")
+def expect_integer(value: Any, low: int = 0, high: int = 2**63 - 1) -> int:
+    """Return a value if it is an integer from `low` to `high`, otherwise raise TypeError.
+
+    >>> expect_integer(3.0)
+    Traceback (most recent call last):
+    TypeError: 3.0 is no whole number of 0 to 9223372036854775807
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise TypeError(f"{short_repr(value)} is no whole number of {low} to {high}")
     return value
 
 
 def expect_number(value: Any) -> float:
-    """A value that has to be a finite number."""
+    """Return a value as a float if it is a finite number, otherwise raise TypeError."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
         raise TypeError(f"{short_repr(value)} is no number")
     return float(value)
 
 
 def expect_bool(value: Any) -> bool:
-    """A value that has to be true or false."""
+    """Return a value if it is true or false, otherwise raise TypeError."""
     if not isinstance(value, bool):
         raise TypeError(f"{short_repr(value)} is neither true nor false")
     return value
 
 
 def expect_object(value: Any) -> dict[str, Any]:
-    """A value that has to be a JSON object."""
+    """Return a value if it is a JSON object, otherwise raise TypeError."""
     if not isinstance(value, dict):
         raise TypeError(f"{short_repr(value)} is no JSON object")
     return value
 
 
-class _Brief(reprlib.Repr):
-    """`repr` of a few characters, also of numbers that Python refuses to write out."""
-
-    def repr_int(self, value: int, level: int) -> str:
-        """Digits, if they are few."""
-        return str(value) if abs(value) < 10**18 else "a number of more than 18 digits"
-
-
 def short_repr(value: Any) -> str:
-    """A value in a message: a few characters on one line."""
-    writer = _Brief()
+    """Represent a value in at most about 60 characters on one line, for messages.
+
+    >>> short_repr("x" * 1000)
+    "'xxxxxxxxxxxxxxxxxxxxxxxxxxx...xxxxxxxxxxxxxxxxxxxxxxxxxxxx'"
+    """
+    writer = _ShortRepr()
     writer.maxstring = writer.maxother = 60
     return writer.repr(value)
 
 
+class _ShortRepr(reprlib.Repr):
+    """`repr` of limited length, also for integers that are too long for `str`."""
+
+    def repr_int(self, value: int, level: int) -> str:
+        return str(value) if abs(value) < 10**18 else "a number of more than 18 digits"
+
+
 def one_line(error: BaseException) -> str:
-    """What an error of a library says, on one line that is not too long."""
+    """Return the message of a library error on one line, at most 200 characters."""
     return " ".join(str(error).split())[:200] or type(error).__name__

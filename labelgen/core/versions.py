@@ -1,4 +1,4 @@
-"""What decides the bytes of a dataset besides brackets and recipe: versions."""
+"""Versions of labelgen and its libraries, which affect the bytes of a dataset."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import labelgen
 
 
 def generator() -> str:
-    """Labelgen and the libraries that touch pixels, with their versions."""
+    """Return the versions of labelgen and of the libraries that process pixels, as one line."""
     versions = (
         f"numpy {np.__version__}, opencv {cv2.__version__}, pillow {PIL.__version__}, "
         f"hdf5 {h5py.version.hdf5_version}"

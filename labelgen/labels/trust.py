@@ -46,7 +46,7 @@ def cell_borders(size: tuple[int, int], patch: int) -> tuple[list[int], list[int
 
     Examples
     --------
-    >>> ys, xs = cells((1000, 1500), 128)
+    >>> ys, xs = cell_borders((1000, 1500), 128)
     >>> len(ys) - 1, len(xs) - 1, xs[1]
     (8, 12, 125)
     """

@@ -33,7 +33,7 @@ def test_tables_are_looked_up_as_by_indices(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if not wide:  # as by earlier versions of OpenCV
-        monkeypatch.setattr("labelgen.core.arrays._looks_up_16_bits", lambda: False)
+        monkeypatch.setattr("labelgen.core.arrays._opencv_has_16_bit_lut", lambda: False)
     asked = RNG.integers(0, 1 << bits, shape).astype(codes)
     table = (60_000 * RNG.random((1 << bits, 3))).astype(values)
     one = apply_lut(table[:, 0], asked)
@@ -66,12 +66,12 @@ def test_scaling_is_multiplication() -> None:
 
 
 @pytest.mark.parametrize("fast", [True, False], ids=["by OpenCV if it can", "by NumPy"])
-@pytest.mark.parametrize("shape", [(0, 3), (7,), (5, 4), (5, 4, 3)])
+@pytest.mark.parametrize("shape", [(0, 3), (1,), (4,), (7,), (5, 4), (5, 4, 3)])
 def test_halves_are_those_of_numpy(
     shape: tuple[int, ...], fast: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not fast:
-        monkeypatch.setattr("labelgen.core.arrays._converts_halves", lambda: False)
+        monkeypatch.setattr("labelgen.core.arrays._opencv_has_float16", lambda: False)
     values = (10 ** RNG.uniform(-9, 0, shape)).astype(np.float32)  # below what is normal, too
     halves = to_float16(values)
     assert halves.dtype == np.float16
