@@ -18,7 +18,6 @@ import numpy as np
 from labelgen.alignment.chroma_upsampling import upsample_chroma
 from labelgen.alignment.homography import coarse_flow, find_homography, grey_at_exposure, to_grey
 from labelgen.alignment.refine import FULL_RESOLUTION_PIXELS, SUBSAMPLING, refine_displacement
-from labelgen.core import recipe
 from labelgen.core.arrays import (
     Array,
     Codes,
@@ -32,6 +31,7 @@ from labelgen.core.arrays import (
 )
 from labelgen.core.bracket import Stack
 from labelgen.core.response import FULL_SAMPLING, clipped_mu_law, decode, to_depth
+from labelgen.core.settings import Align
 
 MIN_SHIFT = 0.05
 """A refinement that moves nothing by more (px) is not worth resampling for."""
@@ -75,7 +75,7 @@ class Aligned:
         return max_channel(self.codes)
 
 
-def align_frame(stack: Stack, i: int, settings: recipe.Align) -> Aligned:
+def align_frame(stack: Stack, i: int, settings: Align) -> Aligned:
     """Frame i of a stack, whole, in the geometry of the reference.
 
     Parameters
@@ -97,7 +97,7 @@ def align_frame(stack: Stack, i: int, settings: recipe.Align) -> Aligned:
 
 
 def find_displacements(
-    small: Stack, size: tuple[int, int], settings: recipe.Align, rough: bool = False
+    small: Stack, size: tuple[int, int], settings: Align, rough: bool = False
 ) -> tuple[Displacement | None, ...]:
     """The geometry of all frames of a reduced stack, for frames of full size (H, W).
 
@@ -109,7 +109,7 @@ def find_displacements(
 
 
 def find_displacement(
-    small: Stack, i: int, size: tuple[int, int], settings: recipe.Align, rough: bool = False
+    small: Stack, i: int, size: tuple[int, int], settings: Align, rough: bool = False
 ) -> Displacement | None:
     """The geometry of frame i, found on a reduced stack, for frames of full size (H, W)."""
     if i == small.reference or settings.method == "none":

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.alignment.refine import FULL_RESOLUTION_PIXELS
-from labelgen.core import recipe
 from labelgen.core.arrays import Array, Bytes, Codes, Float, downsample, max_channel
 from labelgen.core.bracket import Stack
 from labelgen.core.response import GAMMA, clipped_mu_law, mu_law
+from labelgen.core.settings import Align
 
 MIN_MATCHES = 12
 MIN_GAIN = 0.02
@@ -44,7 +44,7 @@ UNIT_SIZE = (1, 1)
 """Size of frames whose homographies hold at any size, by `scale_homography`."""
 
 
-def find_homography(stack: Stack, i: int, settings: recipe.Align) -> Array | None:
+def find_homography(stack: Stack, i: int, settings: Align) -> Array | None:
     """Map from the reference to frame i.
 
     Parameters
@@ -96,7 +96,7 @@ def chain_homographies(steps: Sequence[Array | None], start: int, end: int) -> A
     return matrix if end < start else np.linalg.inv(matrix)
 
 
-def estimate_homography(stack: Stack, i: int, settings: recipe.Align) -> Array | None:
+def estimate_homography(stack: Stack, i: int, settings: Align) -> Array | None:
     """The homography (3, 3) float64 from the reference to frame i, or None; unverified."""
     by_flow, follow = _from_flow(stack, i, settings.inlier)
     if by_flow is not None and follow >= MAX_FOLLOW:
@@ -137,7 +137,7 @@ def coarse_flow(here: Bytes, there: Bytes, finest: int) -> Float:
     return np.asarray(dis.calc(here, there, None), np.float32)
 
 
-def _from_features(stack: Stack, i: int, settings: recipe.Align) -> Array | None:
+def _from_features(stack: Stack, i: int, settings: Align) -> Array | None:
     """The homography that most SIFT matches follow."""
     least = min(stack.ev[i], stack.ev[stack.reference])
     sift = cv2.SIFT_create(settings.features)

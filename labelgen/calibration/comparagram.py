@@ -19,8 +19,8 @@ from labelgen.alignment.align import working_size
 from labelgen.alignment.homography import UNIT_SIZE, estimate_homography, scale_homography
 from labelgen.core.arrays import Array, Codes, Float, Mask, PackedRows, downsample, median, power
 from labelgen.core.bracket import Stack
-from labelgen.core.recipe import Align
 from labelgen.core.response import GAMMA, decode, to_depth
+from labelgen.core.settings import Align
 
 MEGAPIXELS = 0.4
 """Frames are looked at reduced to this: noise averages out, and nothing is lost for a curve."""

@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 
 from labelgen.core.arrays import Array, Codes, Float, PackedRows, median
-from labelgen.core.recipe import Noise
 from labelgen.core.response import GAMMA, GAMMA22, NAMED_RESPONSES, Response, SourceFormat, decode
+from labelgen.core.settings import Noise
 
 Row = tuple[float, float, float, float]
 """Light, standard deviation at full and at half resolution (0: unknown), blocks it rests on."""

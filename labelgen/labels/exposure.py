@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from labelgen.core.arrays import Codes, Mask
-from labelgen.core.recipe import Exposure
+from labelgen.core.settings import Exposure
 
 
 def clipped(level: Codes, settings: Exposure) -> Mask:

@@ -11,8 +11,9 @@ import numpy as np
 from labelgen.alignment.align import Aligned
 from labelgen.core.arrays import Float, Mask, apply_lut, power, to_three_channels
 from labelgen.core.bracket import Stack
-from labelgen.core.recipe import Noise, Recipe
+from labelgen.core.recipe import Recipe
 from labelgen.core.response import GAMMA, SourceFormat, all_codes, bit_depth, decode
+from labelgen.core.settings import Noise
 from labelgen.labels.cues import Cues
 from labelgen.labels.cues import receptive_field as cues_receptive_field
 from labelgen.labels.motion import GRADIENT_RADIUS, gradient_magnitude, noise_variance

@@ -15,7 +15,7 @@ import numpy as np
 from labelgen.alignment.align import Aligned
 from labelgen.alignment.refine import image_gradient
 from labelgen.core.arrays import Bytes, Float, Mask, apply_lut
-from labelgen.core.recipe import Noise, Recipe
+from labelgen.core.recipe import Recipe
 from labelgen.core.response import (
     SourceFormat,
     all_codes,
@@ -25,6 +25,7 @@ from labelgen.core.response import (
     decode,
     mu_law_slope,
 )
+from labelgen.core.settings import Noise
 from labelgen.core.tiles import strips
 
 GAUSSIAN_END = 3.0

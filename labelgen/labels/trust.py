@@ -11,8 +11,9 @@ import numpy as np
 
 from labelgen.alignment.chroma_upsampling import UNCERTAINTY_RADIUS, chroma_uncertainty
 from labelgen.core.arrays import Array, Float, Mask, max_channel, power
-from labelgen.core.recipe import Fusion, Recipe
+from labelgen.core.recipe import Recipe
 from labelgen.core.response import GAMMA, Sampling, mu_law, mu_law_slope
+from labelgen.core.settings import Fusion
 from labelgen.core.tiles import covering_boxes, pad_region, relative_region
 from labelgen.labels.cues import Cues
 from labelgen.labels.fusion import triangle_weight

@@ -32,8 +32,9 @@ from labelgen.core.arrays import (
     to_uint16,
 )
 from labelgen.core.bracket import Stack
-from labelgen.core.recipe import Recipe, Warp
+from labelgen.core.recipe import Recipe
 from labelgen.core.response import apply_gain, decode, encode, to_depth
+from labelgen.core.settings import Warp
 from labelgen.dataset.columns import BRANCHES
 from labelgen.dataset.sample import Patch, Sample
 from labelgen.labels.exposure import clipped

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 
 from labelgen.core.arrays import Array, Float
-from labelgen.core.recipe import Illumination
+from labelgen.core.settings import Illumination
 
 WAVES = 8
 """Clouds are a sum of so many plane waves."""

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from labelgen.core.arrays import Array, Bytes, Float, Half, Mask, max_channel
-from labelgen.core.recipe import Pieces
+from labelgen.core.settings import Pieces
 from labelgen.samples.motion_stats import MotionStats
 from labelgen.samples.shapes import draw_outline
 

@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 
 from labelgen.core.arrays import Float, Mask, apply_lut, mask_fraction, max_channel, to_float32
-from labelgen.core.recipe import Patches, Recipe
+from labelgen.core.recipe import Recipe
 from labelgen.core.response import mu_law
+from labelgen.core.settings import Patches
 from labelgen.dataset.columns import BRANCHES
 from labelgen.dataset.sample import Patch
 from labelgen.labels.label import Label

@@ -16,8 +16,9 @@ from labelgen.calibration.noise import PIXELS, fit_noise, nonnegative_least_squa
 from labelgen.calibration.survey import Seen, Selection, Survey, survey
 from labelgen.calibration.survey_records import from_json, survey_record, to_json
 from labelgen.core.arrays import PackedRows, pack_rows
-from labelgen.core.recipe import DEFAULT, SSHDR, Noise
+from labelgen.core.recipe import DEFAULT, SSHDR
 from labelgen.core.response import CURVE_SAMPLES, GAMMA, GAMMA22, Response, SourceFormat
+from labelgen.core.settings import Noise
 from labelgen.discovery.scan import scan
 from labelgen.labels.motion import noise_variance
 from labelgen.photos.stack import load_stack

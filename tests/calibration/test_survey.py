@@ -12,7 +12,7 @@ from labelgen.calibration.survey import Selection, check_pixels, load_surveyed, 
 from labelgen.calibration.survey_records import from_json, survey_cached, to_json
 from labelgen.core.bracket import Bracket
 from labelgen.core.errors import Rejected
-from labelgen.core.recipe import Align
+from labelgen.core.settings import Align
 from labelgen.discovery.scan import scan
 from labelgen.simulate import write_bracket
 from tests.conftest import EV, make_scene

@@ -19,8 +19,9 @@ from labelgen.alignment.align import (
 )
 from labelgen.core.arrays import max_channel
 from labelgen.core.bracket import Stack
-from labelgen.core.recipe import DEFAULT, RECIPES, SSHDR, Align, Noise, Recipe
+from labelgen.core.recipe import DEFAULT, RECIPES, SSHDR, Recipe
 from labelgen.core.response import SourceFormat, encode
+from labelgen.core.settings import Align, Noise
 from labelgen.labels.exposure import clipped, dark
 from labelgen.labels.motion import moving, noise_variance
 from labelgen.simulate import SimulatedBracket

@@ -15,8 +15,9 @@ from labelgen.alignment.align import Aligned
 from labelgen.alignment.chroma_upsampling import UNCERTAINTY_RADIUS, chroma_uncertainty
 from labelgen.core.arrays import Array
 from labelgen.core.bracket import Stack
-from labelgen.core.recipe import DEFAULT, RECIPES, SSHDR, Fusion, Motion, Recipe
+from labelgen.core.recipe import DEFAULT, RECIPES, SSHDR, Recipe
 from labelgen.core.response import SourceFormat, decode
+from labelgen.core.settings import Fusion, Motion
 from labelgen.labels import fusion, guess, label, methods, motion, trust
 from labelgen.labels.fusion import denoise
 from labelgen.labels.label import Label, make_label

@@ -17,7 +17,8 @@ from labelgen.cli import main
 from labelgen.core.bracket import Stack
 from labelgen.core.errors import UserError
 from labelgen.core.files import sha256
-from labelgen.core.recipe import Patches, Recipe, load_recipe
+from labelgen.core.recipe import Recipe, load_recipe
+from labelgen.core.settings import Patches
 from labelgen.dataset.columns import COLUMNS, IMAGES
 from labelgen.dataset.header import read_dataset_header
 from labelgen.dataset.info import info

@@ -14,8 +14,8 @@ from labelgen.calibration.survey import Selection, Survey, survey
 from labelgen.core.bracket import Bracket, Stack
 from labelgen.core.errors import Rejected, UserError
 from labelgen.core.progress import Progress, Silent
-from labelgen.core.recipe import Align
 from labelgen.core.response import Response, encode
+from labelgen.core.settings import Align
 from labelgen.discovery.scan import scan
 from labelgen.photos.pictures import tone_map, write_exr, write_hdr, write_png
 from labelgen.photos.stack import load_stack
