@@ -24,7 +24,7 @@ from labelgen.core.recipe import load_recipe
 from labelgen.dataset.info import info
 from labelgen.dataset.reader import Dataset
 from labelgen.dataset.verify import verify
-from labelgen.discovery.exposure_lists import EV_LISTS, TIME_LISTS, read_exposures
+from labelgen.discovery.exposures import read_exposures
 from labelgen.discovery.groups_file import read_groups
 from labelgen.discovery.scan import scan
 from labelgen.photos.decode import decode_photo
@@ -234,7 +234,7 @@ def test_groups_of_another_form(raw_folder: Path, text: str) -> None:
 def test_lists_of_exposures_are_passed_over_with_a_remark(raw_folder: Path, data: bytes) -> None:
     files = sorted((raw_folder / "a").iterdir())
     headers = [read_photo_header(f) for f in files]
-    for name in (EV_LISTS[0], TIME_LISTS[0]):
+    for name in ("exposure.txt", "times.txt"):
         path = raw_folder / "a" / name
         path.write_bytes(data)
         frames, problems = read_exposures(files, headers)

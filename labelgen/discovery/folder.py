@@ -1,59 +1,51 @@
-"""The brackets in one folder: inputs told from other pictures, exposures, truth, grouping."""
+"""The brackets in one folder: folder and file names in, brackets out."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path, PurePath
 
-from labelgen.core.bracket import MAX_EV, SAME_EXPOSURE_EV, TRUTH_NAME, Bracket, Frame
+from labelgen.core.bracket import MAX_EV, SAME_EXPOSURE_EV, Bracket, Frame
 from labelgen.core.files import natural_key
-from labelgen.core.lazy import Each
-from labelgen.discovery.exposure_lists import read_exif, read_exposures
+from labelgen.discovery.exposures import read_exif, read_exposures
 from labelgen.discovery.grouping import Group, Shot, split_roll
-from labelgen.photos.formats import IMAGE_SUFFIXES, is_raw
+from labelgen.discovery.layouts import find_truth, input_files
+from labelgen.discovery.names import printable, rename_request
+from labelgen.photos.formats import is_raw
 from labelgen.photos.header import PhotoHeader, read_photo_header
-from labelgen.photos.masks import is_mask, mask_target, possible_targets
-from labelgen.photos.raw import RAWPY_MISSING
+from labelgen.photos.raw import RAWPY_MISSING, is_raw_readable
 
-NO_INPUTS = ("ref", "truth")
-"""Folders inside of a bracket that hold no inputs."""
-OUR_PICTURES = {"label.png", "weight.png", "cues.png"}
-TRUTHS = (
-    TRUTH_NAME,
-    "HDRImg.exr",
-    "ref_hdr_aligned_linear.hdr",
-    "ref_hdr_aligned.hdr",
-    "hdr_img.hdr",
-)
-"""Files of ground truth: SIGGRAPH'17, Hu, the re-pack of SIGGRAPH'17 by Wu, Challenge123."""
-BESIDE_INPUTS = ("ref_", "ldr_visualize")
-"""What else lies beside ``input_*``: static frames, a picture of the truth."""
+Headers = Mapping[Path, PhotoHeader]
 
 
-def input_files(folder: Path, names: Sequence[str]) -> list[str]:
-    """The files of a folder that may be frames, in natural order.
+def read_folder(folder: Path, names: Sequence[str], name: str) -> list[Bracket]:
+    """Find the brackets in one folder, from names, headers and lists alone.
 
-    Not among them are masks, pictures that `labelgen label` wrote, truths, and beside ``input_*``
-    the files of ``ref_*`` and ``ldr_visualize`` (Hu 2020, and re-packs of SIGGRAPH'17).
+    Parameters
+    ----------
+    folder : Path
+        A folder.
+    names : sequence of str
+        Names of the files in it.
+    name : str
+        Name of the bracket if the folder is one. If it holds several, each is named
+        ``name/stem-of-its-first-file``.
+
+    Returns
+    -------
+    list of Bracket
+        Every image is in one of them, or named in a problem; empty if there is no image.
     """
-    no_inputs = {t.lower() for t in TRUTHS} | (OUR_PICTURES if "label.json" in names else set())
-    found = [
-        name
-        for name in names
-        if Path(name).suffix.lower() in IMAGE_SUFFIXES
-        and not name.startswith(".")
-        and name.lower() not in no_inputs
-        and not is_mask(name)
-        # A link that leads nowhere is no file, but its user should be told.
-        and ((folder / name).is_file() or (folder / name).is_symlink())
-        and not (folder / name).is_dir()
-    ]
-    if any(name.lower().startswith("input_") for name in found):
-        found = [name for name in found if not name.lower().startswith(BESIDE_INPUTS)]
-    return sorted(found, key=natural_key)
+    inputs, remark = prefer_raw(input_files(folder, names), is_raw_readable())
+    if not inputs:
+        return []
+    brackets = _read_inputs(folder, inputs, name)
+    if remark:
+        brackets[0] = replace(brackets[0], problems=(remark, *brackets[0].problems))
+    return brackets
 
 
 def prefer_raw(names: Sequence[str], raw_readable: bool) -> tuple[list[str], str]:
@@ -87,164 +79,117 @@ def prefer_raw(names: Sequence[str], raw_readable: bool) -> tuple[list[str], str
     more = f" and {len(left_out) - 1} more" if len(left_out) > 1 else ""
     verb = "are" if more else "is"
     reason = "the camera RAW of the same name is taken" if raw_readable else RAWPY_MISSING
+    remark = f"{left_out[0]}{more} {verb} left out: {reason}"
     out = set(left_out)
-    return [
-        name for name in names if name not in out
-    ], f"{left_out[0]}{more} {verb} left out: {reason}"
+    return [name for name in names if name not in out], remark
 
 
-def find_truth(folder: Path) -> Path | None:
-    """The ground truth that lies in a folder or in its ``ref`` or ``truth``, if any."""
-    places = (folder, *(folder / name for name in NO_INPUTS))
-    candidates = [place / name for name in TRUTHS for place in places]
-    return next((path for path in candidates if path.is_file()), None)
+def _read_inputs(folder: Path, inputs: Sequence[str], name: str) -> list[Bracket]:
+    """Brackets of all inputs of a folder; names that cannot be stored are problems."""
+    unprintable = [n for n in inputs if printable(n) != n]
+    if printable(name) != name:
+        return [Bracket(printable(name), folder, (), problems=(rename_request(name),))]
+    if unprintable and len(inputs) - len(unprintable) < 2:
+        return [Bracket(name, folder, (), problems=(rename_request(unprintable[0]),))]
+    brackets = _read_images([folder / n for n in inputs if n not in unprintable], name)
+    for n in unprintable:
+        problems = (rename_request(n),)
+        brackets.append(Bracket(f"{name}/{printable(n)}", folder, (), problems=problems))
+    return brackets
 
 
-def read_folder(images: Sequence[Path], name: str) -> list[Bracket]:
-    """The brackets in one folder, from headers and the lists beside its images.
+def _read_images(images: Sequence[Path], name: str) -> list[Bracket]:
+    """One bracket of all images of a folder, or several if it is a flat roll.
 
-    Parameters
-    ----------
-    images : sequence of Path
-        Inputs, all in one folder, in natural order.
-    name : str
-        Name of the folder; a bracket of a folder that holds several is called
-        ``name/stem-of-its-first-file``.
-
-    Returns
-    -------
-    list of Bracket
-        Every image is in one of them, or named in `problems`.
+    Frames of a list are one bracket, and the rest is split by its headers.
     """
     headers = {path: read_photo_header(path) for path in images}
-    every, problems = read_exposures(images, list(headers.values()))
-    bad = [p for p in images if headers[p].size is None]
-    frames = [f for f in every if headers[f.path].size is not None]
-    explicit = [f for f in frames if f.origin not in ("", "EXIF")]
-    if explicit:
-        named = {f.path for f in explicit}
-        rest = [p for p in images if p not in named and p not in bad]
-    else:
-        rest = [f.path for f in frames]
-    groups = _read_brackets(rest, headers) if rest else []
-    usable = any(len(g.photos) > 1 and not _is_odd(g) for g in groups)
-    flat = len(groups) + bool(explicit) > 1 and (usable or not explicit)
-    if not flat:
-        whole = frames or every
+    exposed, problems = read_exposures(images, list(headers.values()))
+    damaged = [p for p in images if headers[p].size is None]
+    frames = [f for f in exposed if headers[f.path].size is not None]
+    listed = [f for f in frames if f.origin not in ("", "EXIF")]
+    in_list = {f.path for f in listed}
+    roll = [p for p in images if p not in in_list and p not in damaged]
+    groups = _split(roll, headers) if roll else []
+    if not _is_flat(groups, listed):
         left_out = "; left out" if frames else ""
-        problems += [f"{p.name}: {_why_bad(headers[p])}{left_out}" for p in bad]
-        return [_bracket(whole, headers, name, problems, find_truth(images[0].parent))]
-    found = [_bracket(explicit, headers, "", problems)] if explicit else []
-    found += [_of_group(group, headers) for group in groups]
-    found += [_left_over(p, _why_bad(headers[p])) for p in bad]
-    if not explicit and problems:
-        unused = [p for p in problems if p.endswith("not used")]
-        found[0] = replace(found[0], problems=(*unused, *found[0].problems))
-    return _named(found, name)
+        problems += [f"{p.name}: {_damage(headers[p])}{left_out}" for p in damaged]
+        truth = find_truth(images[0].parent)
+        return [_make_bracket(frames or exposed, headers, name, problems, truth)]
+    brackets = [_make_bracket(listed, headers, "", problems)] if listed else []
+    brackets += [_bracket_of_group(group, headers) for group in groups]
+    brackets += [_single(p, _damage(headers[p])) for p in damaged]
+    if not listed:
+        unused_lists = [p for p in problems if p.endswith("not used")]
+        brackets[0] = replace(brackets[0], problems=(*unused_lists, *brackets[0].problems))
+    return _name_brackets(brackets, name)
 
 
-def attach_masks(brackets: Sequence[Bracket]) -> Sequence[Bracket]:
-    """Brackets with the masks of their folders: rather one too many than one that is overlooked.
-
-    A mask that is not called after a file of a bracket holds for all brackets of its folder.
-    """
-    masks, taken = dict[Path, list[str]](), dict[Path, set[str]]()
-    with_none: Path | None = None  # that of the bracket before, as a rule
-    for bracket in brackets:
-        for path in (f.path for f in bracket.frames if len(bracket.frames) > 1):
-            folder = path.parent
-            if folder == with_none:
-                continue
-            if folder not in masks:
-                if not (here := sorted(_masks_in(folder))):
-                    with_none = folder
-                    continue
-                masks[folder] = here
-            taken.setdefault(folder, set()).update(possible_targets([path.name]))
-
-    def of(bracket: Bracket) -> Iterator[Path]:
-        paths = [f.path for f in bracket.frames]
-        own = possible_targets(path.name for path in paths)
-        for folder in dict.fromkeys(path.parent for path in paths):
-            for name in masks.get(folder, ()):
-                if mask_target(name) in own or mask_target(name) not in taken[folder]:
-                    yield folder / name
-
-    def masked(bracket: Bracket) -> Bracket:
-        return replace(bracket, masks=tuple(of(bracket)))
-
-    return Each(masked, brackets) if masks else brackets
-
-
-def _masks_in(folder: Path) -> list[str]:
-    try:
-        return [path.name for path in folder.iterdir() if is_mask(path.name)]
-    except OSError:  # it is said of the bracket when its frames are read
-        return []
-
-
-def _read_brackets(images: Sequence[Path], headers: dict[Path, PhotoHeader]) -> list[Group]:
+def _split(images: Sequence[Path], headers: Headers) -> list[Group]:
     frames, _ = read_exif(images, [headers[p] for p in images])
     return split_roll(
         [Shot(f.path, headers[f.path], f.ev if f.exact_ev is None else f.exact_ev) for f in frames]
     )
 
 
-def _is_odd(group: Group) -> bool:
-    return any(p.ev is None for p in group.photos)
+def _is_flat(groups: Sequence[Group], listed: Sequence[Frame]) -> bool:
+    """Whether a folder holds more than one bracket.
+
+    Beside a list, images that form no bracket are taken for other pictures, not for a roll.
+    """
+    if not listed:
+        return len(groups) > 1
+    return any(len(g.photos) > 1 and all(p.ev is not None for p in g.photos) for g in groups)
 
 
-def _why_bad(header: PhotoHeader) -> str:
+def _damage(header: PhotoHeader) -> str:
     return header.problem or "not a readable image"
 
 
-def _of_group(group: Group, headers: dict[Path, PhotoHeader]) -> Bracket:
+def _bracket_of_group(group: Group, headers: Headers) -> Bracket:
     paths = sorted((p.path for p in group.photos), key=lambda p: natural_key(p.name))
     frames, problems = read_exif(paths, [headers[p] for p in paths])
     if len(paths) > 1:
-        return _bracket(frames, headers, "", problems + [group.reason] * bool(group.reason))
+        return _make_bracket(frames, headers, "", problems + [group.reason] * bool(group.reason))
     header = headers[paths[0]]
-    return replace(
-        _left_over(paths[0], group.reason),
-        frames=tuple(frames),
-        size=header.size,
-        camera=header.camera,
-    )
+    single = _single(paths[0], group.reason)
+    return replace(single, frames=tuple(frames), size=header.size, camera=header.camera)
 
 
-def _left_over(path: Path, reason: str) -> Bracket:
+def _single(path: Path, reason: str) -> Bracket:
     return Bracket("", path.parent, (Frame(path),), problems=(reason,))
 
 
-def _named(found: Sequence[Bracket], folder: str) -> list[Bracket]:
-    """Brackets named after the folder and their first file, by its stem where that is unique."""
-    firsts = [min((f.path for f in b.frames), key=lambda p: natural_key(p.name)) for b in found]
+def _name_brackets(brackets: Sequence[Bracket], folder: str) -> list[Bracket]:
+    """Name brackets after the folder and the stem of their first file, or its name if need be."""
+    firsts = [min((f.path for f in b.frames), key=lambda p: natural_key(p.name)) for b in brackets]
     stems = Counter(p.stem for p in firsts)
     return [
         replace(b, name=f"{folder}/{p.stem if stems[p.stem] == 1 else p.name}")
-        for b, p in zip(found, firsts, strict=True)
+        for b, p in zip(brackets, firsts, strict=True)
     ]
 
 
-def _bracket(
+def _make_bracket(
     frames: Sequence[Frame],
-    headers: dict[Path, PhotoHeader],
+    headers: Headers,
     name: str,
     problems: Sequence[str],
     truth: Path | None = None,
 ) -> Bracket:
-    """A bracket of frames in natural order, and what its headers say against it."""
+    """A bracket of frames in natural order, with the problems that their headers show."""
     used = [headers[f.path] for f in frames]
-    odd = list(problems)
-    sizes = {h.stored for h in used if h.stored}  # all are turned as one of them is
+    problems = list(problems)
     profiles = {h.profile for h in used if h.profile and "srgb" not in h.profile.lower()}
     if profiles:
-        odd.append(f"colour profile {', '.join(sorted(profiles))}: kept, not converted to sRGB")
+        listed = ", ".join(sorted(profiles))
+        problems.append(f"colour profile {listed}: kept, not converted to sRGB")
+    sizes = {h.stored for h in used if h.stored}  # stored: frames get the reference's orientation
     if len(sizes) > 1:
-        odd.append("sizes differ: " + ", ".join(f"{w}x{h}" for h, w in sorted(sizes)))
+        problems.append("sizes differ: " + ", ".join(f"{w}x{h}" for h, w in sorted(sizes)))
     cameras = sorted({h.camera for h in used if h.camera})
     if len(cameras) > 1:
-        odd.append(f"several cameras: {', '.join(cameras)}")
+        problems.append(f"several cameras: {', '.join(cameras)}")
     bracket = Bracket(
         name,
         frames[0].path.parent,
@@ -253,19 +198,27 @@ def _bracket(
         ", ".join(cameras),
         truth=truth,
     )
-    return sort_by_exposure(bracket, odd)
+    return sort_by_exposure(bracket, problems)
 
 
-def sort_by_exposure(bracket: Bracket, problems: list[str]) -> Bracket:
-    """Frames shortest first, and what is wrong with their exposures."""
-    frames = bracket.frames
+def sort_by_exposure(bracket: Bracket, problems: Sequence[str]) -> Bracket:
+    """Sort the frames of a bracket, shortest first, and add the problems of its exposures.
+
+    Parameters
+    ----------
+    bracket : Bracket
+        With frames in natural order, which frames of equal exposure keep.
+    problems : sequence of str
+        Problems that are known already; those of `bracket` are replaced.
+    """
+    frames, problems = bracket.frames, list(problems)
     unknown = [f.path.name for f in frames if f.ev is None]
     if len(frames) < 2:
         problems.append(f"{len(frames)} frame; a bracket has at least 2")
     elif unknown:
         problems.append(f"no exposure known for {len(unknown)} of {len(frames)} frames")
     else:
-        frames = tuple(sorted(frames, key=lambda f: f.ev or 0.0))  # stable: equal ones by name
+        frames = tuple(sorted(frames, key=lambda f: f.ev or 0.0))
         evs = replace(bracket, frames=frames).evs
         if evs[-1] > MAX_EV:
             problems.append(f"exposures span {evs[-1]:.0f} EV; no bracket does, so none is known")

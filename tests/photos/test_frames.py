@@ -16,7 +16,7 @@ from labelgen.calibration.survey import Selection, survey
 from labelgen.cli import main
 from labelgen.core.errors import Rejected
 from labelgen.core.response import decode
-from labelgen.discovery.folder import find_truth
+from labelgen.discovery.layouts import find_truth
 from labelgen.discovery.scan import scan
 from labelgen.photos.frames import BAYER, in_colour, read_frames, read_image
 from labelgen.photos.header import read_photo_header

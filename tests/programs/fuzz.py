@@ -99,12 +99,13 @@ def bracket(folder: Path, count: int = 3) -> list[Path]:
 
 def of_lists(folder: Path) -> Target:
     """exposure.txt and its kin."""
-    from labelgen.discovery.exposure_lists import EV_LISTS, FILE_LISTS, TIME_LISTS, read_exposures
+    from labelgen.discovery.exposures import read_exposures
+    from labelgen.discovery.layouts import LAYOUTS
     from labelgen.photos.header import read_photo_header
 
     frames = bracket(folder / "bracket")
     headers = [read_photo_header(f) for f in frames]
-    names = (*EV_LISTS, *FILE_LISTS, *TIME_LISTS, "exposures.npy")
+    names = [name for layout in LAYOUTS for name in layout.exposure_lists]
 
     def read(path: Path) -> None:
         data = path.read_bytes()
