@@ -9,16 +9,16 @@ SIFT matches (Lowe 2004, doi:10.1023/B:VISI.0000029664.99615.94), ten times slow
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from labelgen.alignment.refine import FULL_RESOLUTION_PIXELS
-from labelgen.core.arrays import Array, Bytes, Codes, Float, downsample, max_channel
+from labelgen.alignment.flow import COARSE, dense_flow
+from labelgen.alignment.grey import FULL_RESOLUTION_PIXELS, equalised_grey
+from labelgen.core.arrays import Array, downsample, max_channel
 from labelgen.core.bracket import Stack
-from labelgen.core.response import GAMMA, clipped_mu_law, mu_law
+from labelgen.core.response import clipped_mu_law, mu_law
 from labelgen.core.settings import Align
 
 MIN_MATCHES = 12
@@ -30,10 +30,6 @@ UNCLIPPED = 0.9
 """Light of the longer frame from which on agreement is not measured."""
 EVERY = 3
 """Agreement is measured at every third pixel in each direction."""
-FINEST = 2
-"""Scale at which the flow ends: at a quarter of the resolution."""
-STRIDE = 6
-"""px between the patches of 8 px that flow is made of."""
 STEP = 8
 """px between the vectors of flow that a homography is fitted to."""
 MIN_TEXTURE = 4.0
@@ -53,7 +49,7 @@ def find_homography(stack: Stack, i: int, settings: Align) -> Array | None:
         The bracket, reduced as far as may be.
     i : int
         Index of the frame.
-    settings : recipe.Align
+    settings : Align
         How many features, and how far a match may be off.
 
     Returns
@@ -111,8 +107,10 @@ def _from_flow(stack: Stack, i: int, inlier: float) -> tuple[Array | None, float
     k = 1 if height * width <= FULL_RESOLUTION_PIXELS else 2
     most, pair = stack.longer_ev(i), (stack.reference, i)
     small = (downsample(stack.codes[j], (width // k, height // k)) for j in pair)
-    here, there = (_equalised(c, most - stack.ev[j]) for c, j in zip(small, pair, strict=True))
-    flow = coarse_flow(here, there, FINEST - (k - 1))  # vectors as dense as of the whole frame
+    here, there = (equalised_grey(c, most - stack.ev[j]) for c, j in zip(small, pair, strict=True))
+    # The same density of vectors for frames that were halved.
+    settings = replace(COARSE, finest_scale=COARSE.finest_scale - (k - 1))
+    flow = dense_flow(here, there, settings)
     step = STEP // k
     ys, xs = (np.arange(step // 2, n, step) for n in here.shape)
     light = here.astype(np.float32)
@@ -124,25 +122,12 @@ def _from_flow(stack: Stack, i: int, inlier: float) -> tuple[Array | None, float
     return _fit_homography(one, two, inlier)
 
 
-def coarse_flow(here: Bytes, there: Bytes, finest: int) -> Float:
-    """Flow from one grey picture (H, W) to another, (H, W, 2) px, ending at some scale.
-
-    Of sparse patches and few steps: as good as denser ones where most of it is to be followed, or
-    only a guess is made of it.
-    """
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-    dis.setFinestScale(finest)
-    dis.setPatchStride(STRIDE)
-    dis.setVariationalRefinementIterations(0)
-    return np.asarray(dis.calc(here, there, None), np.float32)
-
-
 def _from_features(stack: Stack, i: int, settings: Align) -> Array | None:
     """The homography that most SIFT matches follow."""
     least = min(stack.ev[i], stack.ev[stack.reference])
     sift = cv2.SIFT_create(settings.features)
     (here, one), (there, two) = (
-        sift.detectAndCompute(_equalised(stack.codes[k], least - stack.ev[k]), None)
+        sift.detectAndCompute(equalised_grey(stack.codes[k], least - stack.ev[k]), None)
         for k in (stack.reference, i)
     )
     if min(len(here), len(there)) < MIN_MATCHES:
@@ -166,25 +151,6 @@ def _fit_homography(here: Array, there: Array, inlier: float) -> tuple[Array | N
     if matrix is None or not np.isfinite(matrix).all():
         return None, 0.0
     return np.asarray(matrix), float(follow.mean())
-
-
-def to_grey(image: NDArray[Any]) -> NDArray[Any]:
-    """Mean (H, W) of the channels of (H, W, 3), same type."""
-    return np.asarray(cv2.transform(image, np.full((1, 3), 1 / 3, np.float32)))
-
-
-def grey_at_exposure(codes: Codes, stops: float) -> Bytes:
-    """Codes exposed so many stops longer, as a grey picture of 8 bits that clips.
-
-    Gamma 2.2 makes a gain of light one of codes.
-    """
-    gain = 2.0 ** (stops / GAMMA) * 255 / np.iinfo(codes.dtype).max
-    return to_grey(cv2.convertScaleAbs(codes, alpha=gain))
-
-
-def _equalised(codes: Codes, stops: float) -> Bytes:
-    """`grey_at_exposure`, with its contrast evened out."""
-    return np.asarray(cv2.createCLAHE(2.0, (8, 8)).apply(grey_at_exposure(codes, stops)), np.uint8)
 
 
 def _disagreement(stack: Stack, i: int, matrix: Array) -> float:

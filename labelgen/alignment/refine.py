@@ -12,13 +12,11 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from labelgen.alignment.grey import FULL_RESOLUTION_PIXELS, image_gradient
 from labelgen.core.arrays import Float, Mask, downsample
 
 SUBSAMPLING = 2
 """Every second pixel in each direction is compared: windows hold hundreds."""
-FULL_RESOLUTION_PIXELS = 3e5
-"""Of frames of at most so many pixels the narrowest window compares all. Flow, too, of larger
-ones is found at half their resolution, but where labels rest on it."""
 WINDOW_SCALES = (8.0, 4.0, 2.0, 1.0)
 """Windows, as multiples of the narrowest."""
 HOLDS = 12.0
@@ -130,14 +128,6 @@ def _gauss_newton_step(
     xx, yy = xx + certain, yy + certain
     step = np.dstack([yy * bx - xy * by, xx * by - xy * bx]) / (xx * yy - xy * xy)[..., None]
     return np.asarray(np.clip(step, -LONGEST, LONGEST))
-
-
-def image_gradient(image: Float) -> tuple[Float, Float]:
-    """Change per pixel of an image (H, W, ...) float32 in x and in y, same shape (Sobel)."""
-    return (
-        cv2.Sobel(image, cv2.CV_32F, 1, 0, scale=1 / 8),
-        cv2.Sobel(image, cv2.CV_32F, 0, 1, scale=1 / 8),
-    )
 
 
 def _robust_weight(difference: Float, steepness: Float, seen: Mask, around: float) -> Float:

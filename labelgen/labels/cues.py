@@ -56,10 +56,10 @@ def compute_cues(
     chroma = recipe.fusion.chroma
     frames = tuple(align_region(stack, i, found, at, chroma) for i, found in enumerate(geometry))
     agrees = tuple(
-        np.ones(frame.seen.shape, bool)
+        np.ones(frame.valid.shape, bool)
         if i == ref
         else ~moving(frames[ref], ev[ref], frame, ev[i], stack.source_format, recipe)
         for i, frame in enumerate(frames)
     )
-    level, settings = frames[ref].level, recipe.exposure
+    level, settings = frames[ref].max_code, recipe.exposure
     return Cues(frames, agrees, clipped(level, settings), dark(level, settings), ref)

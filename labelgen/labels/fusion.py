@@ -93,7 +93,7 @@ def fuse_triangle(
             # An inner frame keeps all once its own code has turned the other way.
             turned = code > 0.5 if i > reference else code <= 0.5
             keeps = np.where(turned | (i in (0, len(ev) - 1)), 1, triangle_weight(code)) * left
-            usable = aligned[i].seen[..., None] & ((code < clip) | (i < reference))
+            usable = aligned[i].valid[..., None] & ((code < clip) | (i < reference))
             taken = np.where(usable, keeps, 0).astype(np.float32)
             total += taken * aligned[i].linear * np.float32(2.0 ** -ev[i])
             own = own + np.where(usable, 0, keeps)
@@ -131,7 +131,7 @@ def fuse_variance(cues: Cues, stack: Stack, recipe: Recipe) -> tuple[Float, Mask
     own = weights
     size = (2 * BLUR_RADIUS + 1, 2 * BLUR_RADIUS + 1)
     for i, (frame, stops) in enumerate(zip(cues.aligned, stack.ev, strict=True)):
-        linear, level = frame.linear, frame.level
+        linear, level = frame.linear, frame.max_code
         fades, spread = _of_codes(
             bit_depth(level), stack.source_format, recipe.noise, recipe.exposure.clip
         )

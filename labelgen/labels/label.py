@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from labelgen.alignment.align import downsample_stack, find_displacements
+from labelgen.alignment.align import downsample_stack, find_displacements, guess_displacements
 from labelgen.core.arrays import Array, Bytes, Float, Half, Mask, Region, to_float16, to_float32
 from labelgen.core.bracket import Stack, dilate_mask
 from labelgen.core.recipe import Recipe
@@ -70,7 +70,7 @@ class Label:
             "dark": self.dark,
         }
         figures: dict[str, Any] = {k: round(float(v.mean()), 5) for k, v in share.items()}
-        figures["alignment_px"] = [round(g.mean, 3) if g else 0.0 for g in self.geometry]
+        figures["alignment_px"] = [round(g.mean_length, 3) if g else 0.0 for g in self.geometry]
         return figures | {"moving_px": _sizes(~self.static)}
 
 
@@ -111,8 +111,7 @@ def make_label(stack: Stack, recipe: Recipe) -> Label:
 
     @cache
     def find_flow() -> Geometry:
-        shorter, settings = frames_up_to_reference(small), replace(recipe.align, method="flow")
-        return find_displacements(shorter, stack.size, settings, rough=True)
+        return guess_displacements(frames_up_to_reference(small), stack.size)
 
     method = METHODS[recipe.fusion.trust]
     border = max(method.receptive_field(recipe), MIN_BORDER)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from labelgen.alignment.align import Aligned
-from labelgen.alignment.refine import image_gradient
+from labelgen.alignment.grey import image_gradient
 from labelgen.core.arrays import Bytes, Float, Mask, apply_lut
 from labelgen.core.recipe import Recipe
 from labelgen.core.response import (
@@ -117,7 +117,7 @@ def moving(
     gaussian = (2 * radius + 1, 2 * radius + 1), settings.smooth
 
     def differ(rows: slice) -> Mask:
-        moved = np.zeros(other.seen[rows].shape, bool)
+        moved = np.zeros(other.valid[rows].shape, bool)
         codes = (cv2.split(frame.codes[rows]) for frame in (reference, other))
         for own, others in zip(*codes, strict=True):
             one, allowed = clipped_mu_law(own, reference_ev, most), apply_lut(spread, own)
@@ -134,7 +134,7 @@ def moving(
         return moved
 
     # Strip by strip and channel by channel: all of it stays in the cache.
-    mask: Bytes = np.empty(other.seen.shape, np.uint8)
+    mask: Bytes = np.empty(other.valid.shape, np.uint8)
     for strip, wide in strips(len(mask), radius + GRADIENT_RADIUS):
         mask[strip] = differ(wide)[strip.start - wide.start : strip.stop - wide.start]
     if settings.speck > 1:
@@ -143,7 +143,7 @@ def moving(
         mask = np.asarray(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, _disc(settings.close)), np.uint8)
     if settings.grow > 1:
         mask = np.asarray(cv2.dilate(mask, _disc(settings.grow)), np.uint8)
-    return mask.view(bool) | ~other.seen
+    return mask.view(bool) | ~other.valid
 
 
 @lru_cache(maxsize=32)

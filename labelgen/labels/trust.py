@@ -135,7 +135,7 @@ def trust_clipped(cues: Cues, fused: Float, settings: Fusion) -> Float:
     if cues.reference == 0 or not cues.clipped.any():
         return trust
     shorter = range(cues.reference)
-    reaches = np.logical_and.reduce([cues.aligned[i].seen for i in shorter])
+    reaches = np.logical_and.reduce([cues.aligned[i].valid for i in shorter])
     agrees = np.logical_and.reduce([cues.static_frames[i] for i in shorter])
     speak = reaches & ~agrees, agrees & ~cues.clipped
     moved, still = (_around(mask, settings.around) for mask in speak)

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from labelgen.alignment.align import Displacement, align_region, downsample_stack
+from labelgen.alignment.flow import FAST, dense_flow
 from labelgen.core.arrays import Array, Bytes, Float, Mask, full_region, max_channel, power
 from labelgen.core.bracket import Stack
 from labelgen.core.response import GAMMA
@@ -61,11 +62,11 @@ def measure_motion(stack: Stack, label: Label) -> MotionStats:
         if i == stack.reference:
             continue
         found = label.geometry[i]
-        found = found and Displacement(found.field * np.float32(zoom), found.mean * zoom)
+        found = found and Displacement(found.field * np.float32(zoom), found.mean_length * zoom)
         frame = align_region(small, i, found, full_region(small.size))
         agrees = (label.static_frames >> np.uint16(i) & np.uint16(1)).astype(np.uint8)
         agrees = cv2.resize(agrees, small.size[::-1], interpolation=cv2.INTER_NEAREST)
-        moved = (1 - agrees) * frame.seen
+        moved = (1 - agrees) * frame.valid
         count, names, boxes, _ = cv2.connectedComponentsWithStats(moved)
         large = [k for k in range(1, count) if boxes[k, cv2.CC_STAT_AREA] >= MIN_AREA]
         if not large:
@@ -95,7 +96,7 @@ def _grey(linear: Float, exposure: np.float32) -> Bytes:
 
 def _flow(here: Bytes, there: Bytes) -> tuple[Array, Mask]:
     """Length (px) of the flow between two views, and where it makes them agree."""
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(here, there, None)
+    flow = dense_flow(here, there, FAST)
     ys, xs = np.mgrid[: here.shape[0], : here.shape[1]].astype(np.float32)
     moved = cv2.remap(
         there, xs + flow[..., 0], ys + flow[..., 1], cv2.INTER_LINEAR, borderValue=[0]

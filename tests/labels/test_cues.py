@@ -123,7 +123,7 @@ def test_a_piece_of_a_frame_is_that_of_the_whole(handheld: SimulatedBracket) -> 
     )
     assert found is not None
     assert np.array_equal(whole.codes[64:200, 72:400], piece.codes)
-    assert np.array_equal(whole.seen[64:200, 72:400], piece.seen)
+    assert np.array_equal(whole.valid[64:200, 72:400], piece.valid)
 
 
 @pytest.mark.parametrize("refine", [0.0, 12.0])
@@ -155,7 +155,7 @@ def test_the_reference_is_never_resampled(handheld: SimulatedBracket, method: st
     stack = stack_of(handheld)
     frame = align_frame(stack, stack.reference, Align(method=method))
     assert np.array_equal(frame.linear, stack.linear(stack.reference))
-    assert frame.seen.all()
+    assert frame.valid.all()
 
 
 @pytest.mark.parametrize("method", ["homography", "flow"])
@@ -164,7 +164,7 @@ def test_alignment_lowers_the_disagreement(handheld: SimulatedBracket, method: s
     reference = stack.radiance(1)
     for i in OTHERS:
         frame = align_frame(stack, i, Align(method=method))
-        fair = frame.seen & (stack.codes[1] < 60000).all(-1) & (frame.linear < 0.9).all(-1)
+        fair = frame.valid & (stack.codes[1] < 60000).all(-1) & (frame.linear < 0.9).all(-1)
         before = np.abs(stack.radiance(i) - reference)[fair].mean()
         after = np.abs(frame.linear * 2.0 ** -stack.ev[i] - reference)[fair].mean()
         assert after < 0.5 * before

@@ -200,5 +200,5 @@ def align_stack(stack: Stack) -> Stack:
     for i, ev in enumerate(stack.ev):
         frame = align_frame(stack, i, Align())
         light = stack.linear(stack.reference) * np.float32(2.0 ** (ev - stack.ev[stack.reference]))
-        codes.append(encode(np.where(frame.seen[..., None], frame.linear, light), 16))
+        codes.append(encode(np.where(frame.valid[..., None], frame.linear, light), 16))
     return replace(stack, codes=tuple(codes))
