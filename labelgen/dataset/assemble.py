@@ -20,7 +20,7 @@ from labelgen.dataset.columns import SampleLayout
 from labelgen.dataset.header import listed_parts
 from labelgen.dataset.safe_hdf5 import DAMAGE, PART
 from labelgen.dataset.shard import COMPRESSION
-from labelgen.dataset.writer import Samples, Writer, part_name, write_index
+from labelgen.dataset.writer import SampleSource, Writer, part_name, write_index
 
 PART_BYTES = 8 << 30
 """Size above which a dataset is split."""
@@ -116,7 +116,7 @@ class Assembly:
         self._most, self._engine = part_bytes // layout.sample_bytes, engine
         self._parts: list[Part] = []
 
-    def append(self, source: Samples) -> None:
+    def append(self, source: SampleSource) -> None:
         """Write the samples of a bracket, in the order of the rows."""
         with self._reported():
             if not self._parts or self._parts[-1].rows + source.rows > self._most:
@@ -204,7 +204,7 @@ def _finish(part: Part, attributes: dict[str, Any]) -> str:
 
 
 def assemble(
-    sources: Sequence[Samples],
+    sources: Sequence[SampleSource],
     out: Path,
     work: Path,
     layout: SampleLayout,
@@ -244,7 +244,7 @@ class Part:
         self.layout, self.scene_bytes, self.number = layout, scene_bytes, number
         self.path = work / f"part-{number:05d}.h5"
         self.temporary, self.note = (self.path.with_suffix(s) for s in (".tmp", ".json"))
-        self.rows, self.sources = 0, list[Samples]()
+        self.rows, self.sources = 0, list[SampleSource]()
         self._file: Writer | None = None
 
     def begin(self) -> None:
@@ -254,7 +254,7 @@ class Part:
             for source in self.sources:
                 self._file.append(source)
 
-    def append(self, source: Samples) -> None:
+    def append(self, source: SampleSource) -> None:
         """Add the samples of a bracket, in the order of the rows."""
         if self._file:
             self._file.append(source)

@@ -1,51 +1,108 @@
-"""The columns of a dataset file, typed once: name, shape of one row, and dtype."""
+"""The columns of a dataset file: name, type and shape of one row, stated once.
+
+A column is an HDF5 dataset with one row per sample. An image column has one sample per chunk; the
+others are small and have many rows per chunk.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-IMAGES = ("inputs", "label", "weight")
-"""Datasets with one sample a chunk; the others are small columns."""
-COLUMNS = ("branch", "ev", "origin", "scene", "variant")
+from labelgen.core.arrays import Array
+
 BRANCHES = ("static", "reference", "illumination", "truth", "pieces")
-"""How a label was made; `branch` holds the index here. New ones are appended."""
+"""How a label was made; the column `branch` holds the index here. New ones are appended."""
+
+
+class Column(NamedTuple):
+    """Type and shape of one row of a column."""
+
+    dtype: str
+    """As NumPy writes it. "codes" is uint8 or uint16; "S" is UTF-8 as long as the longest name."""
+    shape: tuple[str | int, ...]
+    """Numbers, and the sizes "frames" and "patch" of a `SampleLayout`."""
+    is_image: bool = False
+
+
+COLUMNS = {
+    "inputs": Column("codes", ("frames", "patch", "patch", 3), is_image=True),
+    "label": Column("<f2", ("patch", "patch", 3), is_image=True),
+    "weight": Column("|u1", ("patch", "patch"), is_image=True),
+    "ev": Column("<f4", ("frames",)),
+    "scene": Column("S", ()),
+    "origin": Column("<i4", (2,)),
+    "branch": Column("|u1", ()),
+    "variant": Column("<u2", ()),
+}
+"""All columns, in the order in which an index creates them."""
+IMAGES = tuple(name for name, column in COLUMNS.items() if column.is_image)
+SMALL_COLUMNS = tuple(sorted(set(COLUMNS) - set(IMAGES)))
+"""In the order in which they are written, behind the images."""
+
+RowType: TypeAlias = "tuple[tuple[int, ...], np.dtype[Any]]"
+"""Shape and dtype of one row."""
 
 
 @dataclass(frozen=True)
 class SampleLayout:
-    """Shapes and types of a dataset: frames, side of a patch, bits of the inputs, compression."""
+    """What all samples of a dataset have in common, and so shape and dtype of every column.
+
+    Examples
+    --------
+    >>> SampleLayout(frames=3, patch=64, depth=16).row_types()["inputs"]
+    ((3, 64, 64, 3), dtype('uint16'))
+    """
 
     frames: int
     patch: int
+    """Side of a patch (px)."""
     depth: int
+    """Bits of the codes of `inputs`: 8 or 16."""
     compress: str = "none"
 
-    def images(self) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-        """Shape of one sample and type of each image dataset."""
-        codes = np.dtype(np.uint8 if self.depth == 8 else np.uint16)
-        p = self.patch
+    def row_types(self) -> dict[str, RowType]:
+        """Return shape and dtype of one row of every column, in the order of `COLUMNS`."""
+        sizes = {"frames": self.frames, "patch": self.patch}
+        codes = "|u1" if self.depth == 8 else "<u2"
         return {
-            "inputs": ((self.frames, p, p, 3), codes),
-            "label": ((p, p, 3), np.dtype(np.float16)),
-            "weight": ((p, p), np.dtype(np.uint8)),
+            name: (
+                tuple(sizes[n] if isinstance(n, str) else n for n in column.shape),
+                np.dtype(codes if column.dtype == "codes" else column.dtype),
+            )
+            for name, column in COLUMNS.items()
         }
+
+    def images(self) -> dict[str, RowType]:
+        """Return shape and dtype of one row of every image column."""
+        types = self.row_types()
+        return {name: types[name] for name in IMAGES}
 
     @property
     def sample_bytes(self) -> int:
-        """Bytes of one sample before compression."""
-        return sum(int(np.prod(shape)) * kind.itemsize for shape, kind in self.images().values())
+        """Bytes of the images of one sample before compression."""
+        return sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in self.images().values())
 
 
-def expected_columns(frames: int, patch: int, depth: int) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Shape of one row, and how its type begins as NumPy writes it, of every dataset."""
-    images = SampleLayout(frames, patch, depth).images()
-    return {name: (shape, kind.str) for name, (shape, kind) in images.items()} | {
-        "ev": ((frames,), "<f4"),
-        "origin": ((2,), "<i4"),
-        "branch": ((), "|u1"),
-        "variant": ((), "<u2"),
-        "scene": ((), "|S"),
-    }
+def count_branches(branch: Array) -> dict[str, int]:
+    """Count samples by the name of their branch.
+
+    Parameters
+    ----------
+    branch : (N,) uint8
+        The column `branch`.
+
+    Examples
+    --------
+    >>> count_branches(np.array([1, 0, 1], np.uint8))
+    {'static': 1, 'reference': 2}
+    """
+    counts = np.bincount(branch, minlength=len(BRANCHES))
+    return {name: int(n) for name, n in zip(BRANCHES, counts, strict=False) if n}
+
+
+def is_of_type(dtype: np.dtype[Any], expected: np.dtype[Any]) -> bool:
+    """Whether a column has its dtype; text may have any length."""
+    return dtype == expected or dtype.kind == expected.kind == "S"

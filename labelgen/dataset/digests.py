@@ -14,7 +14,7 @@ import numpy as np
 from labelgen.core.arrays import Array
 
 PIECE = 1 << 20
-"""Characters of a text that are digested at once."""
+"""Characters of a text that are turned into JSON at once."""
 
 
 def column_digest(values: Array) -> str:
@@ -23,21 +23,21 @@ def column_digest(values: Array) -> str:
 
 
 def attributes_digest(file: h5py.File) -> str:
-    """SHA-256 of all root attributes but the digests themselves (`digest_of`)."""
+    """SHA-256 of the root attributes of a file (`digest_of`)."""
     return digest_of(file.attrs)
 
 
 def digest_of(attributes: Mapping[str, Any]) -> str:
-    """SHA-256 of root attributes but `digests`, as JSON with sorted keys; bytes are UTF-8.
+    """SHA-256 of root attributes except `digests`, as JSON with sorted keys; bytes are UTF-8.
 
-    Text is taken by pieces: of thousands of brackets it is long, and JSON of it longer.
+    Long texts are digested piece by piece: the records of thousands of brackets take megabytes.
     """
-    digest, before = hashlib.sha256(b"{"), ""
+    digest, separator = hashlib.sha256(b"{"), ""
     for name in sorted(attributes.keys() - {"digests"}):
-        digest.update(f"{before}{json.dumps(name)}: ".encode())
+        digest.update(f"{separator}{json.dumps(name)}: ".encode())
         for piece in _as_json(as_python(attributes[name])):
             digest.update(piece.encode())
-        before = ", "
+        separator = ", "
     digest.update(b"}")
     return digest.hexdigest()
 

@@ -1,4 +1,4 @@
-"""Root attributes of a dataset file."""
+"""Open the files of a dataset, and read its root attributes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import h5py
 
 from labelgen.core.errors import UserError
 from labelgen.core.validation import expect_integer, expect_object, expect_text, one_line
-from labelgen.dataset.columns import COLUMNS, IMAGES
+from labelgen.dataset.columns import IMAGES, SMALL_COLUMNS
 from labelgen.dataset.digests import as_python
 from labelgen.dataset.safe_hdf5 import (
     DAMAGE,
@@ -26,6 +26,7 @@ from labelgen.dataset.safe_hdf5 import (
 from labelgen.dataset.schema import check_options, check_response, check_scene, check_step
 
 VERSION = 1
+"""Of the format; other versions are refused."""
 
 
 @dataclass(frozen=True)
@@ -44,31 +45,31 @@ class DatasetHeader:
     license: str
     citation: str
     options: dict[str, Any]
-    """Options of the build other than their defaults, for whoever builds it again."""
+    """Options of the build that were not the defaults, to build it again."""
     derived: list[dict[str, Any]]
-    """What made it of other datasets since they were built (`labelgen.share`), oldest first."""
+    """Commands that made it from other datasets (`labelgen.share`), oldest first."""
 
 
 def open_file(path: Path) -> h5py.File:
-    """Open a file of a dataset for reading, after a look at what it holds.
+    """Open a file of a dataset for reading, once its structure is checked.
 
     Raises
     ------
     UserError
-        Missing, not HDF5, not by labelgen, of a later version, or made to do harm: it reaches
-        outside of its folder or claims more than it holds.
+        Missing, not HDF5, not by labelgen, of another version, or malicious: it refers to files
+        outside its folder, or claims more than it holds.
     """
     file = open_hdf5(path)
     try:
         check_attributes(file)
-        form, version = file.attrs.get("format"), file.attrs.get("format_version")
-        if form != "labelgen":
+        format_name, version = file.attrs.get("format"), file.attrs.get("format_version")
+        if format_name != "labelgen":
             raise UserError(f"{path}: not a labelgen dataset (root attribute 'format' is missing)")
         if version != VERSION:
             raise UserError(
                 f"{path}: format version {version}, this labelgen reads {VERSION}; update it"
             )
-        check_datasets(file, (*IMAGES, *COLUMNS), path)
+        check_datasets(file, (*IMAGES, *SMALL_COLUMNS), path)
         load_filters(file, IMAGES, path)
     except Refused as e:
         file.close()
@@ -83,7 +84,7 @@ def open_file(path: Path) -> h5py.File:
 
 
 def read_dataset_header(path: Path) -> DatasetHeader:
-    """The root attributes of a dataset.
+    """Read the root attributes of a dataset.
 
     Raises
     ------
@@ -93,7 +94,7 @@ def read_dataset_header(path: Path) -> DatasetHeader:
     try:
         with open_file(path) as file:
             attributes = {k: as_python(v) for k, v in file.attrs.items()}
-        # Of texts of variable length, as they usually are, HDF5 tells no size before.
+        # HDF5 does not tell the length of variable-length text before it is read.
         for name, value in attributes.items():
             if isinstance(value, str) and len(value) > MAX_TEXT:
                 raise Refused(f"attribute {name!r} is larger than {MAX_TEXT >> 20} MiB")
@@ -123,12 +124,12 @@ def read_dataset_header(path: Path) -> DatasetHeader:
 
 
 def listed_parts(path: Path) -> list[dict[str, Any]]:
-    """What an index says of its parts, without a look at what else it holds; [] of one file.
+    """Return the parts that an index lists; none for a dataset in one file.
 
     Raises
     ------
     UserError, or one of `DAMAGE`
-        Not a dataset, or a damaged one.
+        Not a dataset, or damaged.
     """
     with open_file(path) as file:
         parts: list[dict[str, Any]] = json.loads(file.attrs.get("parts", "[]"))
@@ -136,22 +137,20 @@ def listed_parts(path: Path) -> list[dict[str, Any]]:
 
 
 def _check_header(header: DatasetHeader, path: Path) -> None:
-    """Refuse values that are not of their form, and parts that lead elsewhere."""
+    """Refuse values of the wrong form, and parts outside the folder; raises one of `DAMAGE`."""
     if header.reference >= header.frames:
         raise ValueError(f"reference {header.reference} of {header.frames} frames")
     expect_text(header.recipe.get("name", ""))
     for scene in header.scenes.values():
         check_scene(scene)
-    for entry in header.responses.values():
-        check_response(entry)
+    for response in header.responses.values():
+        check_response(response)
     check_options(header.options)
     for step in header.derived:
         check_step(step)
     for part in header.parts:
-        (
-            expect_integer(part["rows"], 0),
-            expect_integer(part["bytes"], 0),
-            expect_text(part["sha256"]),
-        )
-        if Path(expect_text(part["file"])).name == part["file"]:  # readers refuse and report others
+        expect_integer(part["rows"], 0)
+        expect_integer(part["bytes"], 0)
+        expect_text(part["sha256"])
+        if Path(expect_text(part["file"])).name == part["file"]:  # `Dataset` refuses the others
             check_part_name(path, part["file"])

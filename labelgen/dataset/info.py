@@ -5,16 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from labelgen.core.errors import UserError
-from labelgen.dataset.columns import BRANCHES
+from labelgen.dataset.columns import count_branches
 from labelgen.dataset.reader import Dataset
 from labelgen.dataset.safe_hdf5 import DAMAGE
 
 
 def info(path: Path) -> dict[str, Any]:
-    """What is inside a dataset.
+    """Summarise a dataset.
 
     Parameters
     ----------
@@ -24,10 +22,10 @@ def info(path: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        "samples", "frames", "reference", "patch", "depth", "branches" (samples by name),
-        "scenes" (number used), "rejected" (reason by name), "responses" (by camera), "recipe",
-        "compress", "parts", "bytes", "fingerprint", "generator", "license", "citation", "derived"
-        (what made it of other datasets, if anything did).
+        "samples", "frames", "reference", "patch", "depth", "branches" (samples by branch),
+        "scenes" (brackets used), "rejected" (reasons by bracket), "responses" (by camera),
+        "recipe", "compress", "parts", "bytes", "fingerprint", "generator", "license", "citation",
+        "derived" (commands that made it from other datasets, if any).
 
     Raises
     ------
@@ -42,13 +40,12 @@ def info(path: Path) -> dict[str, Any]:
 
 
 def build_times_path(dataset: Path) -> Path:
-    """The file beside a dataset that says how long its build took; the dataset holds no times."""
+    """Return the file beside a dataset that notes how long its build took."""
     return dataset.with_name(f"{dataset.stem}.times.json")
 
 
 def _info(data: Dataset, path: Path) -> dict[str, Any]:
     header, layout = data.header, data.layout
-    counts = np.bincount(data.column("branch"), minlength=len(BRANCHES))
     files = {path, *(Path(f.filename) for f in data.files)}
     return {
         "samples": len(data),
@@ -56,7 +53,7 @@ def _info(data: Dataset, path: Path) -> dict[str, Any]:
         "reference": header.reference,
         "patch": header.patch,
         "depth": layout.depth,
-        "branches": {n: int(c) for n, c in zip(BRANCHES, counts, strict=False) if c},
+        "branches": count_branches(data.column("branch")),
         "scenes": sum("rejected" not in s for s in header.scenes.values()),
         "rejected": {n: s["rejected"] for n, s in header.scenes.items() if "rejected" in s},
         "responses": header.responses,

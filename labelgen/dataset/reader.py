@@ -1,7 +1,6 @@
-"""The dataset file, format version 1: flat, row-aligned HDF5 that h5py alone can read.
+"""Read a dataset, format version 1: flat, row-aligned HDF5 that h5py alone can read.
 
-See docs/format.md. One sample is one chunk, and every chunk has a Fletcher-32 checksum. Above a
-size limit a dataset is an index beside numbered parts. `labelgen.dataset.writer` makes such files.
+See docs/format.md. A dataset is one file, or an index beside numbered parts.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import numpy as np
 from labelgen.core.arrays import Array
 from labelgen.core.errors import UserError
 from labelgen.core.validation import one_line
-from labelgen.dataset.columns import COLUMNS, IMAGES, SampleLayout, expected_columns
+from labelgen.dataset.columns import IMAGES, SMALL_COLUMNS, SampleLayout, is_of_type
 from labelgen.dataset.header import open_file, read_dataset_header
 from labelgen.dataset.safe_hdf5 import (
     BITSHUFFLE,
@@ -29,12 +28,12 @@ from labelgen.dataset.safe_hdf5 import (
 
 
 class Dataset:
-    """Read a dataset, whether one file or an index with parts, row by row.
+    """An open dataset, read row by row; whether it is one file or has parts makes no difference.
 
     Parameters
     ----------
     path : Path
-        The file that `labelgen build` was given.
+        Dataset file or index.
 
     Raises
     ------
@@ -43,16 +42,23 @@ class Dataset:
 
     Attributes
     ----------
-    header : Header
+    header : DatasetHeader
         Its root attributes.
     files : list of h5py.File
-        The file, or the parts in order.
+        The file, or its parts in order.
     images : list of dict
-        The HDF5 datasets of `IMAGES` of each of them, by name.
+        For each file, its image columns as HDF5 datasets, by name.
 
     Notes
     -----
-    Open one per process; HDF5 handles do not survive a fork.
+    Each process opens its own: HDF5 handles do not survive a fork.
+
+    Examples
+    --------
+    Mean weight of each sample::
+
+        with Dataset(Path("out.h5")) as data:
+            means = [weight.mean() for weight in data.rows("weight")]
     """
 
     def __init__(self, path: Path) -> None:
@@ -61,32 +67,31 @@ class Dataset:
         self.files: list[h5py.File] = []
         for file in self._part_files():
             self.files.append(open_file(file))
-        # Looking a dataset up by name on every read costs a third of the reading.
         try:
+            # Looking a dataset up by name for every row would take a third of the reading time.
             self.images = [{name: f[name] for name in IMAGES} for f in self.files]
-            counts = [self._rows_of(f) for f in self.files]
+            counts = [self._count_rows(f) for f in self.files]
             depths = {images["inputs"].dtype for images in self.images}
             if len(depths) > 1:
                 raise ValueError("its parts have inputs of several types")
         except DAMAGE as e:
             self.close()
             raise UserError(f"{path}: damaged ({one_line(e)}); 'labelgen verify' says more") from e
-        self._first = [0, *accumulate(counts)]
+        self._first_rows = [0, *accumulate(counts)]
         self._check_parts(counts)
 
-    def _rows_of(self, file: h5py.File) -> int:
-        """Rows of a file whose datasets all have the shapes and types of the format."""
-        if odd := [n for n in (*IMAGES, *COLUMNS) if not isinstance(file.get(n), h5py.Dataset)]:
-            raise ValueError(f"no dataset {odd[0]}")
-        depth = 8 * file["inputs"].dtype.itemsize
+    def _count_rows(self, file: h5py.File) -> int:
+        """Return the number of rows of a file, whose columns must have the types of the format."""
+        for name in (*IMAGES, *SMALL_COLUMNS):
+            if not isinstance(file.get(name), h5py.Dataset):
+                raise ValueError(f"no dataset {name}")
         rows = len(file["label"])
-        for name, (shape, kind) in expected_columns(
-            self.header.frames, self.header.patch, depth
-        ).items():
-            found = file[name]
-            if found.shape != (rows, *shape) or not found.dtype.str.startswith(kind):
+        layout = SampleLayout(self.header.frames, self.header.patch, _depth(file["inputs"]))
+        for name, (shape, dtype) in layout.row_types().items():
+            column = file[name]
+            if column.shape != (rows, *shape) or not is_of_type(column.dtype, dtype):
                 raise ValueError(
-                    f"{name} is {found.shape} {found.dtype.str}, expected {(rows, *shape)}"
+                    f"{name} is {column.shape} {column.dtype.str}, expected {(rows, *shape)}"
                 )
         return rows
 
@@ -109,17 +114,28 @@ class Dataset:
                 raise UserError(f"{file.filename}: part of another dataset than {self.path.name}")
 
     def __len__(self) -> int:
-        return self._first[-1]
+        return self._first_rows[-1]
 
     @property
     def layout(self) -> SampleLayout:
-        """How its samples are stored."""
-        inputs = self.images[0]["inputs"]
-        depth = 8 * inputs.dtype.itemsize
-        return SampleLayout(self.header.frames, self.header.patch, depth, compression_of(inputs))
+        """Shapes, depth and compression of its samples."""
+        inputs, header = self.images[0]["inputs"], self.header
+        return SampleLayout(header.frames, header.patch, _depth(inputs), compression_of(inputs))
 
     def column(self, name: str) -> Array:
-        """A small column of all rows: ev, scene, origin, branch or variant."""
+        """Return a small column of all rows.
+
+        Parameters
+        ----------
+        name : str
+            "ev" (N, F) float32 in stops, "scene" (N,) bytes, "origin" (N, 2) int32 (y, x in px),
+            "branch" (N,) uint8 or "variant" (N,) uint16.
+
+        Raises
+        ------
+        UserError
+            Damaged.
+        """
         try:
             return np.concatenate([f[name][:] for f in self.files])
         except DAMAGE as e:
@@ -128,17 +144,31 @@ class Dataset:
             ) from e
 
     def image(self, name: str, row: int) -> Array:
-        """One row of inputs, label or weight."""
-        part, local = self.place(row)
-        return read_row(self.images[part][name], local)
+        """Return one row of an image column.
 
-    def place(self, row: int) -> tuple[int, int]:
-        """Which of `files` a row lies in, and as which of its rows."""
-        part = bisect_right(self._first, row) - 1
-        return part, row - self._first[part]
+        Parameters
+        ----------
+        name : str
+            "inputs" (F, P, P, 3) uint8 or uint16 codes, "label" (P, P, 3) float16 radiance, or
+            "weight" (P, P) uint8.
+        row : int
+            From 0.
+
+        Raises
+        ------
+        OSError
+            Damaged.
+        """
+        file, local_row = self.locate(row)
+        return read_row(self.images[file][name], local_row)
+
+    def locate(self, row: int) -> tuple[int, int]:
+        """Return the index in `files` of the file that holds a row, and the row within it."""
+        file = bisect_right(self._first_rows, row) - 1
+        return file, row - self._first_rows[file]
 
     def rows(self, name: str) -> Iterator[Array]:
-        """All rows of inputs, label or weight, in order."""
+        """Iterate over all rows of an image column, in order."""
         return (self.image(name, i) for i in range(len(self)))
 
     def close(self) -> None:
@@ -154,12 +184,26 @@ class Dataset:
 
 
 def scene_runs(scenes: Array) -> Iterator[tuple[str, int, int]]:
-    """Brackets of a column of names, as their rows stand together: name, first row, row after.
+    """Group adjacent rows of the same bracket.
 
     Parameters
     ----------
     scenes : (N,) bytes
-        Of the rows.
+        The column `scene`.
+
+    Yields
+    ------
+    str
+        Name of the bracket.
+    int
+        Its first row.
+    int
+        The row after its last one.
+
+    Examples
+    --------
+    >>> list(scene_runs(np.array([b"a", b"a", b"b"])))
+    [('a', 0, 2), ('b', 2, 3)]
     """
     borders = np.flatnonzero(np.r_[True, scenes[1:] != scenes[:-1], True][: len(scenes) + 1])
     for first, end in pairwise(borders.tolist()):
@@ -167,11 +211,15 @@ def scene_runs(scenes: Array) -> Iterator[tuple[str, int, int]]:
 
 
 def scene_name(scene: bytes) -> str:
-    """The name of a bracket, of a row of the column of names."""
+    """Return the name of a bracket, from a row of the column `scene`."""
     return bytes(scene).decode("utf-8", "replace")
 
 
 def compression_of(dataset: h5py.Dataset) -> str:
-    """The filter of a dataset, as `labelgen.pipeline.build.build` names it."""
+    """Return the name of the compression of an HDF5 dataset, as option --compress has it."""
     ids = filter_ids(dataset.id)
     return "bitshuffle" if BITSHUFFLE in ids else "gzip" if DEFLATE in ids else "none"
+
+
+def _depth(inputs: h5py.Dataset) -> int:
+    return 8 * int(inputs.dtype.itemsize)

@@ -12,7 +12,7 @@ import h5py
 from labelgen.core.errors import UserError
 from labelgen.core.files import sha256
 from labelgen.core.progress import Progress, Silent
-from labelgen.dataset.columns import BRANCHES, COLUMNS, IMAGES, SampleLayout
+from labelgen.dataset.columns import BRANCHES, IMAGES, SMALL_COLUMNS, SampleLayout
 from labelgen.dataset.digests import attributes_digest, column_digest
 from labelgen.dataset.header import DatasetHeader, open_file, read_dataset_header
 from labelgen.dataset.safe_hdf5 import DAMAGE, read_row
@@ -124,7 +124,7 @@ def _file(file: h5py.File, name: str, header: DatasetHeader, tell: Progress) -> 
     if wrong:
         return wrong
     digests = _digests(file)
-    for small in COLUMNS:
+    for small in SMALL_COLUMNS:
         try:
             values = file[small][:]
         except OSError:
@@ -140,30 +140,20 @@ def _file(file: h5py.File, name: str, header: DatasetHeader, tell: Progress) -> 
 
 
 def _shapes(file: h5py.File, name: str, header: DatasetHeader) -> list[str]:
-    missing = [d for d in (*IMAGES, *COLUMNS) if d not in file]
+    missing = [d for d in (*IMAGES, *SMALL_COLUMNS) if d not in file]
     if missing:
         return [f"{name}: no dataset {', '.join(missing)}"]
-    if foreign := sorted(set(file) - {*IMAGES, *COLUMNS}):
+    if foreign := sorted(set(file) - {*IMAGES, *SMALL_COLUMNS}):
         return [f"{name}: holds {', '.join(foreign)}, which no dataset has"]
     rows = len(file["label"])
     depth = 8 * file["inputs"].dtype.itemsize
-    expected: dict[str, tuple[tuple[int, ...], str]] = {
-        dataset: ((rows, *shape), kind.str)
-        for dataset, (shape, kind) in SampleLayout(header.frames, header.patch, depth)
-        .images()
-        .items()
-    }
-    expected |= {
-        "ev": ((rows, header.frames), "<f4"),
-        "origin": ((rows, 2), "<i4"),
-        "branch": ((rows,), "|u1"),
-        "variant": ((rows,), "<u2"),
-    }
+    types = SampleLayout(header.frames, header.patch, depth).row_types()
+    del types["scene"]  # see below
     wrong = [
-        f"{name}: {dataset} is {file[dataset].shape} {file[dataset].dtype.str}, "
-        f"expected {shape} {kind}"
-        for dataset, (shape, kind) in expected.items()
-        if file[dataset].shape != shape or file[dataset].dtype.str != kind
+        f"{name}: {column} is {file[column].shape} {file[column].dtype.str}, "
+        f"expected {(rows, *shape)} {dtype.str}"
+        for column, (shape, dtype) in types.items()
+        if file[column].shape != (rows, *shape) or file[column].dtype != dtype
     ]
     # Earlier builds knew fewer branches, which have kept their numbers.
     names = list(file["branch"].attrs.get("names", []))

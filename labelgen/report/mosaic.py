@@ -56,7 +56,7 @@ class MosaicPatch:
 
 def exposures(data: Dataset, row: int) -> Array:
     """Stops of the frames of a sample that are shown."""
-    part, local = data.place(row)
+    part, local = data.locate(row)
     ev = np.nan_to_num(data.files[part]["ev"][local][:MAX_FRAMES])
     return np.clip(ev, -MAX_EV, MAX_EV)
 

@@ -13,7 +13,7 @@ from labelgen.core.arrays import Array
 from labelgen.core.errors import UserError
 from labelgen.core.response import to_depth
 from labelgen.core.validation import one_line
-from labelgen.dataset.columns import BRANCHES, COLUMNS, IMAGES, SampleLayout
+from labelgen.dataset.columns import BRANCHES, IMAGES, SMALL_COLUMNS, SampleLayout
 from labelgen.dataset.fletcher32 import has_valid_checksum
 from labelgen.dataset.reader import Dataset, scene_runs
 from labelgen.dataset.safe_hdf5 import DAMAGE
@@ -70,7 +70,7 @@ class OpenDataset:
         ours = encoder.filters()
         encoder.close()
         plain = all([dataset_filters(images[n]) for n in IMAGES] == ours for images in data.images)
-        return OpenDataset(data, {name: data.column(name) for name in COLUMNS}, layout, plain)
+        return OpenDataset(data, {name: data.column(name) for name in SMALL_COLUMNS}, layout, plain)
 
     def runs(self, numbers: Array, layout: SampleLayout, prefix: str = "") -> list[SelectedRows]:
         """Rows by bracket, those that stand together; to be stored in some layout.
@@ -142,7 +142,7 @@ class SelectedRows:
             encoder.close()
 
     def _copied(self, row: int) -> Chunks:
-        part, local = self.source.data.place(row)
+        part, local = self.source.data.locate(row)
         images = self.source.data.images[part]
         chunks = {name: _stored(images[name], local) for name in IMAGES}
         if not all(mask == 0 and has_valid_checksum(stored) for mask, stored in chunks.values()):

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from labelgen.dataset.columns import SampleLayout
-from labelgen.dataset.writer import Samples, Writer
+from labelgen.dataset.writer import SampleSource, Writer
 
 
 def joined(
-    sources: Sequence[Samples],
+    sources: Sequence[SampleSource],
     path: Path,
     layout: SampleLayout,
     attributes: dict[str, Any],

@@ -27,7 +27,7 @@ import h5py
 import numpy as np
 
 from labelgen.core.errors import UserError
-from labelgen.dataset.columns import COLUMNS, IMAGES
+from labelgen.dataset.columns import IMAGES, SMALL_COLUMNS
 from labelgen.dataset.header import read_dataset_header
 from labelgen.dataset.verify import verify
 from labelgen.pipeline.build import build
@@ -118,7 +118,7 @@ def cases(index: Path, single: Path, other: Path) -> Iterator[tuple[str, Path, P
     """Kind, the dataset to copy, the file of it to damage, and how."""
     parts = [index.with_name(p["file"]) for p in read_dataset_header(index).parts]
     for dataset, file in ((single, single), (index, parts[0]), (index, parts[-1])):
-        for name in (*IMAGES, *COLUMNS):
+        for name in (*IMAGES, *SMALL_COLUMNS):
             for row in (0, 5, -1):
                 yield (
                     "value changed, checksum fits",

@@ -19,7 +19,7 @@ from labelgen.core.errors import UserError
 from labelgen.core.files import sha256
 from labelgen.core.recipe import Recipe, load_recipe
 from labelgen.core.settings import Patches
-from labelgen.dataset.columns import COLUMNS, IMAGES
+from labelgen.dataset.columns import IMAGES, SMALL_COLUMNS
 from labelgen.dataset.header import read_dataset_header
 from labelgen.dataset.info import info
 from labelgen.dataset.reader import Dataset
@@ -61,7 +61,7 @@ def whole(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def rows(path: Path) -> dict[tuple[Any, ...], bytes]:
     """Every sample by what it is, with all that is in it."""
     with Dataset(path) as data:
-        columns = {name: data.column(name) for name in COLUMNS}
+        columns = {name: data.column(name) for name in SMALL_COLUMNS}
         found = {}
         for i in range(len(data)):
             origin, variant = tuple(columns["origin"][i]), columns["variant"][i]

@@ -132,7 +132,7 @@ class PatchDataset(torch.utils.data.Dataset[Arrays]):
                 self._rows.read(name, row, out)
                 return
             except (OSError, RuntimeError, ValueError) as e:
-                file = Path(self._data.files[self._data.place(row)[0]].filename)
+                file = Path(self._data.files[self._data.locate(row)[0]].filename)
                 if pause is None or not file.exists():
                     text = f"{file}: row {row} can't be read ({e}); 'labelgen verify' it"
                     raise UserError(text) from e

@@ -45,7 +45,7 @@ class RowReader:
         OSError
             The file can't be read, or its checksum is wrong.
         """
-        part, local = self._data.place(row)
+        part, local = self._data.locate(row)
         at = int(self._at[name][row])
         if at > 0:
             self._pread(part, at, out)
