@@ -1,9 +1,8 @@
-"""Recipes: every threshold of the method, with its unit and where it comes from.
+"""Recipes: named sets of all settings of the method, read from TOML and written to it.
 
-Abbreviations of the sources: SS-HDR is Nazarczuk et al. 2022, arXiv 2203.12311 (its thresholds
-are not public, so "ours" marks a starting point of our own); Kalantari 2017 is
-doi:10.1145/3072959.3073609; SelfHDR is Zhang et al. 2024, arXiv 2310.01840; Hasinoff 2010 is
-doi:10.1109/CVPR.2010.5540167.
+A TOML file only needs the settings that it changes; the others have the values of `sshdr`. Types
+and ranges are declared in `labelgen.core.settings` and checked here by hand: messages name the
+setting, its value, its range and its unit, which schema libraries leave out.
 """
 
 from __future__ import annotations
@@ -32,12 +31,24 @@ from labelgen.core.validation import one_line, read_toml, short_repr
 MAX_TEXT_LENGTH = 1000
 """Characters of the name and of the summary of a recipe."""
 LOW_HIGH_SETTINGS = {"illumination": ("gain", "ramp"), "pieces": ("size", "speed")}
-"""Settings that come as NAME_low and NAME_high, by section."""
+"""Ranges that consist of two settings, NAME_low and NAME_high, by section."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All settings of a dataset. A recipe round-trips through TOML and JSON."""
+    """All settings of a dataset, in sections.
+
+    Raises
+    ------
+    UserError
+        A setting has another type or is outside its range.
+
+    Examples
+    --------
+    >>> recipe = Recipe("mine", "smaller patches", patches=Patches(size=64))
+    >>> Recipe.from_dict(recipe.as_dict()) == recipe
+    True
+    """
 
     name: str
     summary: str
@@ -55,8 +66,8 @@ class Recipe:
     def __post_init__(self) -> None:
         for section, settings in self.sections().items():
             for f in dataclasses.fields(settings):
-                _check(f"{section}.{f.name}", getattr(settings, f.name), f)
-        for name in ("close", "grow"):  # discs of even width would move the mask
+                _check_setting(f"{section}.{f.name}", getattr(settings, f.name), f)
+        for name in ("close", "grow"):  # an even kernel would shift the mask
             if getattr(self.motion, name) % 2 == 0:
                 raise UserError(f"motion.{name} is even, expected an odd width in px")
         for section, names in LOW_HIGH_SETTINGS.items():
@@ -67,69 +78,80 @@ class Recipe:
                     raise UserError(f"{section}.{low} is above {section}.{high}")
 
     def sections(self) -> dict[str, Any]:
-        """The groups of settings by name."""
+        """Return the dataclass of each section by the name of the section."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         return {name: value for name, value in values.items() if dataclasses.is_dataclass(value)}
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain dictionaries, as stored in a dataset."""
+        """Return plain dictionaries, as stored in a dataset."""
         return dataclasses.asdict(self)
 
     def as_toml(self) -> str:
-        """TOML with the unit and source of every setting as comments."""
-        lines = [f"name = {_quoted(self.name)}", f"summary = {_quoted(self.summary)}"]
+        """Return TOML, with the unit, meaning and source of every setting as a comment."""
+        lines = [f"name = {_quote(self.name)}", f"summary = {_quote(self.summary)}"]
         for section, settings in self.sections().items():
             lines += ["", f"# {(type(settings).__doc__ or '').strip()}", f"[{section}]"]
             for f in dataclasses.fields(settings):
                 value = json.dumps(getattr(settings, f.name), ensure_ascii=False)
-                lines.append(f"{f.name} = {value}  # {f.metadata['unit']}. {f.metadata['source']}")
+                comment = "[{unit}] {meaning} ({source})".format_map(f.metadata)
+                lines.append(f"{f.name} = {value}  # {comment}")
         return "\n".join(lines) + "\n"
 
     @staticmethod
     def from_dict(values: dict[str, Any], where: str = "recipe") -> Recipe:
-        """A recipe from plain dictionaries; what is left out has the value of `sshdr`.
+        """Return the recipe that plain dictionaries describe.
+
+        Parameters
+        ----------
+        values : dict
+            As `as_dict` returns them. Settings that are left out have the value of `sshdr`.
+        where : str
+            File of the recipe, for messages; its stem is the default name.
 
         Raises
         ------
         UserError
-            A name that no recipe has, or a value outside of its range.
+            An unknown setting, or a value of another type or outside its range.
         """
         known = [f.name for f in dataclasses.fields(Recipe)]
-        kinds = {name: type(section) for name, section in SSHDR.sections().items()}
+        section_types = {name: type(section) for name, section in SSHDR.sections().items()}
         parsed: dict[str, Any] = {"name": Path(where).stem, "summary": ""}
         for key, value in values.items():
             if key not in known:
                 raise UserError(
                     f"{where}: no setting {short_repr(key)}; there are {', '.join(known)}"
                 )
-            if key not in kinds:
-                if not isinstance(value, str) or len(value) > MAX_TEXT_LENGTH:
-                    raise UserError(f"{where}: {key} is {short_repr(value)}, expected a short text")
+            if key in section_types:
+                parsed[key] = _parse_section(section_types[key], key, value, where)
+            elif isinstance(value, str) and len(value) <= MAX_TEXT_LENGTH:
                 parsed[key] = value
-                continue
-            if not isinstance(value, dict):
-                raise UserError(
-                    f"{where}: '{key}' is a section; write [{key}] and its settings below"
-                )
-            names = [f.name for f in dataclasses.fields(kinds[key])]
-            if unknown := [n for n in value if n not in names]:
-                raise UserError(
-                    f"{where}: no setting {short_repr(f'{key}.{unknown[0]}')}; "
-                    f"there are {', '.join(names)}"
-                )
-            parsed[key] = kinds[key](**value)
+            else:
+                raise UserError(f"{where}: {key} is {short_repr(value)}, expected a short text")
         try:
             return Recipe(**parsed)
         except UserError as e:
             raise UserError(f"{where}: {e}") from e
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def _check(name: str, value: Any, f: dataclasses.Field[Any]) -> None:
-    """Type and range of one setting."""
+def _parse_section(section_type: type[Any], name: str, values: Any, where: str) -> Any:
+    """Return a section with the given settings. Their types and ranges are checked by `Recipe`."""
+    if not isinstance(values, dict):
+        raise UserError(f"{where}: '{name}' is a section; write [{name}] and its settings below")
+    known = [f.name for f in dataclasses.fields(section_type)]
+    if unknown := [key for key in values if key not in known]:
+        raise UserError(
+            f"{where}: no setting {short_repr(f'{name}.{unknown[0]}')}; "
+            f"there are {', '.join(known)}"
+        )
+    return section_type(**values)
+
+
+def _check_setting(name: str, value: Any, f: dataclasses.Field[Any]) -> None:
+    """Check type and range of a setting."""
     allowed = f.metadata["allowed"]
     if isinstance(allowed, list):
         if value not in allowed:
@@ -181,7 +203,7 @@ RECIPES = {r.name: r for r in (DEFAULT, SSHDR, SELFHDR)}
 
 
 def load_recipe(name_or_file: str) -> Recipe:
-    """A recipe by its name, or from a TOML file.
+    """Return a built-in recipe by its name, or read one from a TOML file.
 
     Parameters
     ----------

@@ -17,10 +17,11 @@ def test_recipes_survive_toml_and_json(recipe: Recipe) -> None:
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
-def test_every_setting_has_a_unit_and_a_source(recipe: Recipe) -> None:
+def test_every_setting_has_a_unit_a_meaning_and_a_source(recipe: Recipe) -> None:
     for settings in recipe.sections().values():
         for f in dataclasses.fields(settings):
             assert f.metadata["unit"], f.name
+            assert f.metadata["meaning"], f.name
             assert f.metadata["source"], f.name
 
 
