@@ -39,10 +39,10 @@ EV = 0.0, 2.0, 4.0
 ROUNDS = 3
 STAGES = {
     "survey": "survey.py:survey_cached",
-    "decode": "bracket.py:load",
-    "align": "align.py:displacements",
+    "decode": "stack.py:load_stack",
+    "align": "align.py:find_displacements",
     "label": "label.py:make_label",
-    "choose patches": "patches.py:choose",
+    "choose patches": "patches.py:choose_patches",
     "augment": "augment.py:make_samples",
     "write": "shard.py:append",
     "join": "assemble.py:append",

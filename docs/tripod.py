@@ -19,7 +19,8 @@ from joblib import Parallel, delayed
 
 from labelgen.alignment.align import align_frame
 from labelgen.calibration.cameras import calibrate_surveys
-from labelgen.calibration.survey import Selection, Survey, survey
+from labelgen.calibration.survey import Selection, survey
+from labelgen.calibration.survey_records import Survey
 from labelgen.core.bracket import Stack
 from labelgen.core.recipe import DEFAULT
 from labelgen.core.response import mu_law
@@ -36,7 +37,7 @@ FRAMES, MIDDLE, TAKEN = 9, 4, (1, 4, 7)
 def compare(found: Survey) -> tuple[str, float, float]:
     """Name, trusted share, and PSNR-mu (dB) where trusted."""
     cv2.setNumThreads(1)
-    nine = load_stack(found.paths, found.ev, MIDDLE, found.response, noise=found.noise)
+    nine = load_stack(found.paths, found.ev, MIDDLE, found.model.response, noise=found.model.noise)
     clip = nine.source_format.response.clip(DEFAULT.exposure.clip)
     plain = replace(
         DEFAULT,

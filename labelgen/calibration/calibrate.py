@@ -17,7 +17,6 @@ import numpy as np
 
 from labelgen.calibration.comparagram import Ridge
 from labelgen.core.arrays import Array, median
-from labelgen.core.lazy import Each
 from labelgen.core.response import CURVE_SAMPLES, GAMMA, GAMMA22, Response
 
 Values: TypeAlias = Sequence[float] | Array
@@ -118,7 +117,8 @@ def calibrate(
     Parameters
     ----------
     views : sequence of View
-        All brackets; each is asked for a few times, and not kept.
+        All brackets. A sequence that reads them from a disk will do: at most `MAX_BRACKETS` of
+        them are held at a time.
     known : mapping of str to Response, optional
         Responses by camera that are given; "*" stands for every other camera.
 
@@ -132,36 +132,39 @@ def calibrate(
         groups.setdefault(view.key, []).append(i)
     for key, group in groups.items():
         given = known.get(key, known.get("*"))
-        results = _calibrate_camera(Each(views.__getitem__, group), given)
-        found |= dict(zip(group, results, strict=True))
+        found |= _calibrate_camera(views, group, given)
     return [found[i] for i in range(len(views))]
 
 
-def _calibrate_camera(views: Sequence[View], given: Response | None) -> list[Calibration]:
-    """Calibrate brackets of one camera; those that the common curve does not fit get their own."""
+def _calibrate_camera(
+    views: Sequence[View], group: Sequence[int], given: Response | None
+) -> dict[int, Calibration]:
+    """Calibrate the brackets of one camera, by their indices in `views`.
+
+    A bracket that the common curve does not fit gets a curve of its own.
+    """
     if given is not None:
-        return [correct_exposures(v, given) for v in views]
-    common = fit_response(_evenly_spaced(views))
+        return {i: correct_exposures(views[i], given) for i in group}
+    common = fit_response(_evenly_spaced(views, group))
     if common is None:
-        return [correct_exposures(v, GAMMA22, assumed=True) for v in views]
-    found = [correct_exposures(v, common) for v in views]
-    misfits = sorted(c.misfit for c in found if c.misfit is not None)
+        return {i: correct_exposures(views[i], GAMMA22, assumed=True) for i in group}
+    found = {i: correct_exposures(views[i], common) for i in group}
+    misfits = sorted(c.misfit for c in found.values() if c.misfit is not None)
     limit = max(OUTLIER_CODES, OUTLIER_RATIO * misfits[(len(misfits) - 1) // 2])
-    odd = [i for i, c in enumerate(found) if (c.misfit or 0) > limit]
-    alone = {i: _own_curve(views[i], found[i]) for i in odd}
-    alone = {i: c for i, c in alone.items() if c.response != common}
-    if alone:  # they bent the common curve
-        rest = [i for i in range(len(views)) if i not in alone]
-        common = fit_response(_evenly_spaced(Each(views.__getitem__, rest))) or common
-        for i in rest:
-            found[i] = correct_exposures(views[i], common)
-    return [alone.get(i, c) for i, c in enumerate(found)]
+    outliers = [i for i, c in found.items() if (c.misfit or 0) > limit]
+    own = {i: _own_curve(views[i], found[i]) for i in outliers}
+    own = {i: c for i, c in own.items() if c.response != common}
+    if own:  # these brackets bent the common curve: fit it again without them
+        rest = [i for i in group if i not in own]
+        common = fit_response(_evenly_spaced(views, rest)) or common
+        found |= {i: correct_exposures(views[i], common) for i in rest}
+    return found | own
 
 
-def _evenly_spaced(views: Sequence[View]) -> Sequence[View]:
-    """At most `MAX_BRACKETS` of those that tell anything, spread over all."""
-    told = [i for i, v in enumerate(views) if len(v.ridge.pair)]
-    return [views[i] for i in told[:: -(-len(told) // MAX_BRACKETS) or 1]]
+def _evenly_spaced(views: Sequence[View], group: Sequence[int]) -> list[View]:
+    """At most `MAX_BRACKETS` of a group, evenly spaced among those that have a ridge."""
+    useful = [i for i in group if len(views[i].ridge.pair)]
+    return [views[i] for i in useful[:: -(-len(useful) // MAX_BRACKETS) or 1]]
 
 
 def _own_curve(view: View, common: Calibration) -> Calibration:

@@ -1,12 +1,14 @@
-"""What the pixels of a set of brackets tell: response and noise of each camera, true exposures.
+"""Calibrate cameras and exposures from the pixels of all brackets together.
 
-`labelgen.calibration.survey` looks at one bracket at a time; here all that was seen comes together.
+`labelgen.calibration.survey` looks at one bracket at a time. Here the brackets of each camera tell
+its response (`labelgen.calibration.calibrate`) and its noise (`labelgen.calibration.noise`), and
+the pixels correct exposures that were stated wrongly.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -15,25 +17,27 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from labelgen.calibration.calibrate import Calibration, View, calibrate
+from labelgen.calibration.comparagram import Ridge
 from labelgen.calibration.noise import fit_noise
-from labelgen.calibration.survey import UNKNOWN_CAMERA, Survey, response_name
+from labelgen.calibration.survey import UNKNOWN_CAMERA
+from labelgen.calibration.survey_records import CameraModel, Survey
 from labelgen.core.arrays import PackedRows, pack_rows
+from labelgen.core.disk_list import DiskList
 from labelgen.core.errors import UserError
-from labelgen.core.lazy import Each
 from labelgen.core.response import GAMMA22, NAMED_RESPONSES, Response
 from labelgen.core.validation import PARSE_ERRORS, read_json
 from labelgen.dataset.header import read_dataset_header
 
 MIN_EV = 0.03
-"""Smaller corrections (stops) are dropped: what is stated exactly stays as it is stated."""
+"""Corrections smaller than this (stops) are dropped: exposures stated exactly stay as they are."""
 NOTABLE_EV = 0.15
-"""Corrections of an exposure by more (stops) are remarked on."""
+"""A correction larger than this (stops) becomes a remark in the problems of the bracket."""
 
 
 def calibrate_surveys(
     surveys: Sequence[Survey], known: Mapping[str, Response] | None = None
-) -> Sequence[Survey]:
-    """Surveys with response and noise of their cameras, and exposures corrected by the pixels.
+) -> DiskList[Survey]:
+    """Add response and noise of their cameras to surveys, and correct exposures by the pixels.
 
     The reference keeps its stated exposure, and with it the scale of radiance; the others are
     corrected to it.
@@ -43,124 +47,140 @@ def calibrate_surveys(
     surveys : sequence of Survey
         Of all brackets; those that were rejected stay as they are.
     known : mapping of str to Response, optional
-        Responses that are given, by `camera_key`; "*" is every other camera.
+        Responses that are given, by `labelgen.calibration.survey.camera_key`; "*" is every other
+        camera.
 
     Returns
     -------
-    sequence of Survey
-        Each is made of what was found whenever it is asked for: there may be thousands.
+    DiskList of Survey
+        On the disk, since there may be thousands, and without the evidence that was used up.
     """
-    given, at = dict(known or {}), list[int]()
-    for i, s in enumerate(surveys):
-        if s.seen:
-            at.append(i)
-            if s.linear:  # light itself was looked at as gamma 2.2, which needs no estimate
-                given[s.seen.key] = GAMMA22
-    views = Each(lambda i: _view(surveys[i], known or {}), at)
-    found = dict(zip(at, calibrate(views, given), strict=True))
-    corrected = Each(lambda i: _apply_calibration(surveys[i], found.get(i)), range(len(surveys)))
-    return Each(_without_rows, estimate_noise(corrected))
+    known = known or {}
+    given = dict(known)
+    for survey in surveys:
+        if survey.evidence and survey.linear:  # linear light is looked at as gamma 2.2
+            given[survey.evidence.camera_key] = GAMMA22
+    looked_at = [i for i, survey in enumerate(surveys) if survey.evidence]
+    views = DiskList(_view(surveys[i], known) for i in looked_at)
+    found = dict(zip(looked_at, calibrate(views, given), strict=True))
+    calibrated = DiskList(
+        _apply_calibration(survey, found[i]) if i in found else survey
+        for i, survey in enumerate(surveys)
+    )
+    noise = estimate_noise(calibrated)
+    return DiskList(_finished(s, n) for s, n in zip(calibrated, noise, strict=True))
 
 
-def _view(found: Survey, known: Mapping[str, Response]) -> View:
-    assert found.seen
-    return replace(found.seen.view(), key=_response_key(found.seen.key, found.name, known))
-
-
-def _without_rows(found: Survey) -> Survey:
-    """Without what told response and noise: the most of a survey, which goes with every task."""
-    if not found.seen:
-        return found
-    return replace(found, seen=replace(found.seen, rows=pack_rows([]), noise=()))
-
-
-def estimate_noise(surveys: Sequence[Survey]) -> Sequence[Survey]:
-    """Surveys, their response known, with the noise of their camera at the ISO of the reference.
-
-    Parameters
-    ----------
-    surveys : sequence of Survey
-        Calibrated, of all brackets; those that were rejected stay as they are.
-    """
-    pools: dict[_Pool, PackedRows] = {}
-    for s in surveys:
-        for pool, rows in _rows(s).items():
-            if not pool.alone:
-                pools.setdefault(pool, pack_rows([])).extend(rows)
-    shared = {pool: fit_noise(rows, pool.response, pool.bits) for pool, rows in pools.items()}
-
-    def of(found: Survey) -> tuple[float, float] | None:
-        if not found.seen:
-            return None
-        pool = _pool(found, found.seen.iso[found.seen.used[found.reference]])
-        return (
-            fit_noise(_rows(found)[pool], pool.response, pool.bits) if pool.alone else shared[pool]
-        )
-
-    noise = [of(s) for s in surveys]
-    return Each(lambda i: replace(surveys[i], noise=noise[i]), range(len(noise)))
-
-
-class _Pool(NamedTuple):
-    """Frames that share their noise: those of a bracket alone where camera or ISO are unknown."""
-
-    key: str
-    iso: float
-    response: Response
-    bits: int
-    alone: str
-
-
-def _rows(found: Survey) -> dict[_Pool, PackedRows]:
-    """What the frames of a bracket show of their noise, by pool."""
-    pools: dict[_Pool, PackedRows] = {}
-    if found.seen:
-        for iso, rows in zip(found.seen.iso, found.seen.noise, strict=True):
-            pools.setdefault(_pool(found, iso), pack_rows([])).extend(rows)
-    return pools
-
-
-def _pool(found: Survey, iso: float) -> _Pool:
-    assert found.seen
-    known = iso > 0 and found.camera
-    # Light itself was looked at as gamma 2.2.
-    response = GAMMA22 if found.linear else found.response
-    return _Pool(found.seen.key, iso, response, found.depth, "" if known else found.name)
+def _view(survey: Survey, known: Mapping[str, Response]) -> View:
+    assert survey.evidence
+    key = _response_key(survey.evidence.camera_key, survey.name, known)
+    return View(key, survey.evidence.ev, Ridge.of(survey.evidence.ridges))
 
 
 def _response_key(camera: str, name: str, known: Mapping[str, Response]) -> str:
-    """Under what a response is known: by the camera, or by the bracket where it has its own."""
+    """The key of a response: the camera, or the bracket where its response is known by itself."""
     own = [k for k in known if k.startswith(f"{camera}: ")]
     own = [k for k in own if f"/{k.removeprefix(f'{camera}: ')}".endswith(f"/{name}")]
     return own[0] if len(own) == 1 else camera
 
 
-def _apply_calibration(found: Survey, calibration: Calibration | None) -> Survey:
-    if not found.seen or not calibration:
-        return found
-    used = found.seen.used
-    steps = [calibration.correction(i, used[found.reference]) for i in used]
-    told = not calibration.assumed  # by a curve that is assumed pixels would correct nothing
-    kept = [d if told and abs(d) > MIN_EV else 0.0 for d, _ in steps]
-    ev = tuple(round(s + d, 4) for s, d in zip(found.stated, kept, strict=True))
+def _apply_calibration(survey: Survey, calibration: Calibration) -> Survey:
+    """A survey with the response and the exposures that were found for it."""
+    assert survey.evidence
+    used = survey.evidence.used
+    stated = [frame.stated_ev for frame in survey.frames]
+    steps = [calibration.correction(i, used[survey.reference]) for i in used]
+    # Pixels seen through a response that is only assumed would correct nothing.
+    found = not calibration.assumed
+    corrections = [d if found and abs(d) > MIN_EV else 0.0 for d, _ in steps]
+    ev = [round(s + d, 4) for s, d in zip(stated, corrections, strict=True)]
     remarks = [
-        f"{path.name}: reads {d:+.2f} EV against {origin}; corrected"
-        for path, d, origin in zip(found.paths, kept, found.origins, strict=True)
+        f"{frame.path.name}: reads {d:+.2f} EV against {frame.origin}; corrected"
+        for frame, d in zip(survey.frames, corrections, strict=True)
         if abs(d) > NOTABLE_EV
     ]
-    if any(b <= a for a, b in pairwise(ev)):  # no correction is worth an order that nobody stated
-        ev, remarks = found.stated, []
+    if any(b <= a for a, b in pairwise(ev)):  # no correction may change the order of the frames
+        ev, remarks = stated, []
+    measured = [
+        round(s + d, 4) if np.isfinite(error) else None
+        for s, (d, error) in zip(stated, steps, strict=True)
+    ]
     return replace(
-        found,
-        ev=ev,
-        problems=(*found.problems, *remarks),
-        response=Response("linear") if found.linear else calibration.response,
-        assumed=calibration.assumed,
-        misfit=None if calibration.misfit is None else round(calibration.misfit, 3),
-        measured=tuple(
-            round(s + d, 4) if np.isfinite(e) else None
-            for s, (d, e) in zip(found.stated, steps, strict=True)
+        survey,
+        problems=(*survey.problems, *remarks),
+        frames=tuple(
+            replace(frame, ev=e, measured_ev=m)
+            for frame, e, m in zip(survey.frames, ev, measured, strict=True)
         ),
+        model=CameraModel(
+            Response("linear") if survey.linear else calibration.response,
+            calibration.assumed,
+            None if calibration.misfit is None else round(calibration.misfit, 3),
+        ),
+    )
+
+
+def estimate_noise(surveys: Iterable[Survey]) -> list[tuple[float, float] | None]:
+    """The noise of the camera of each bracket at the ISO of its reference.
+
+    Parameters
+    ----------
+    surveys : iterable of Survey
+        Of all brackets, their response known; read once.
+
+    Returns
+    -------
+    list of (float, float) or None
+        Full well and read noise in electrons; None where the pixels do not tell.
+    """
+    shared: dict[_NoisePool, PackedRows] = {}
+    found: list[_NoisePool | tuple[float, float] | None] = []
+    for survey in surveys:
+        if not survey.evidence:
+            found.append(None)
+            continue
+        own: dict[_NoisePool, PackedRows] = {}
+        for iso, rows in zip(survey.evidence.iso, survey.evidence.noise, strict=True):
+            pool = _noise_pool(survey, iso)
+            pools = own if pool.bracket else shared
+            pools.setdefault(pool, pack_rows([])).extend(rows)
+        pool = _noise_pool(survey, survey.evidence.iso[survey.evidence.used[survey.reference]])
+        found.append(_fit(pool, own[pool]) if pool.bracket else pool)
+    fits = {pool: _fit(pool, rows) for pool, rows in shared.items()}
+    return [fits[one] if isinstance(one, _NoisePool) else one for one in found]
+
+
+def _fit(pool: _NoisePool, rows: PackedRows) -> tuple[float, float] | None:
+    return fit_noise(rows, pool.response, pool.bits)
+
+
+class _NoisePool(NamedTuple):
+    """Frames that share their noise: those of one bracket if camera or ISO are unknown."""
+
+    key: str
+    iso: float
+    response: Response
+    bits: int
+    bracket: str
+
+
+def _noise_pool(survey: Survey, iso: float) -> _NoisePool:
+    assert survey.evidence
+    known = iso > 0 and survey.camera
+    # Linear light was looked at as gamma 2.2.
+    response = GAMMA22 if survey.linear else survey.model.response
+    bracket = "" if known else survey.name
+    return _NoisePool(survey.evidence.camera_key, iso, response, survey.bits, bracket)
+
+
+def _finished(survey: Survey, noise: tuple[float, float] | None) -> Survey:
+    """A survey with its noise, and without the rows that told: they are most of its bytes."""
+    if not survey.evidence:
+        return survey
+    return replace(
+        survey,
+        model=replace(survey.model, noise=noise),
+        evidence=replace(survey.evidence, ridges=pack_rows([]), noise=()),
     )
 
 
@@ -171,29 +191,31 @@ def responses_by_camera(surveys: Sequence[Survey]) -> dict[str, Any]:
     "misfit" (median over them, in codes of 255). A bracket that the curve of its camera does not
     fit has an entry of its own, named after it.
     """
-    by_camera: dict[str, list[tuple[str, tuple[Response, bool], float | None]]] = {}
-    for s in surveys:
-        if s.seen:
-            one = s.name, (s.response, s.assumed), s.misfit
-            by_camera.setdefault(s.seen.key, []).append(one)
+    by_camera: dict[str, list[tuple[str, CameraModel, float | None]]] = {}
+    models: dict[CameraModel, CameraModel] = {}  # curves are large: hold each of them once
+    for survey in surveys:
+        if survey.evidence:
+            model = replace(survey.model, misfit=None, noise=None)
+            one = survey.name, models.setdefault(model, model), survey.model.misfit
+            by_camera.setdefault(survey.evidence.camera_key, []).append(one)
     entries: dict[str, Any] = {}
     for key, group in by_camera.items():
-        [(common, _)] = Counter(kind for _, kind, _ in group).most_common(1)
-        for name, kind, misfit in group:
-            if kind != common:
-                entries[f"{key}: {name}"] = _entry(*kind, [misfit])
+        [(common, _)] = Counter(model for _, model, _ in group).most_common(1)
+        for name, model, misfit in group:
+            if model != common:
+                entries[f"{key}: {name}"] = _entry(model, [misfit])
             elif key not in entries:
-                entries[key] = _entry(*kind, [m for _, k, m in group if k == common])
+                entries[key] = _entry(common, [m for _, other, m in group if other == common])
     return entries
 
 
-def _entry(response: Response, assumed: bool, misfits: Sequence[float | None]) -> dict[str, Any]:
-    told = [misfit for misfit in misfits if misfit is not None]
+def _entry(model: CameraModel, misfits: Sequence[float | None]) -> dict[str, Any]:
+    measured = [misfit for misfit in misfits if misfit is not None]
     return {
-        "name": response_name(response, assumed),
+        "name": model.response_name,
         "brackets": len(misfits),
-        "misfit": round(float(np.median(told)), 3) if told else None,
-        **{k: v for k, v in response.as_json().items() if k != "name"},
+        "misfit": round(float(np.median(measured)), 3) if measured else None,
+        **{k: v for k, v in model.response.as_json().items() if k != "name"},
     }
 
 

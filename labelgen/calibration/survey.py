@@ -1,8 +1,8 @@
-"""Look at every bracket once before anything is built: which frames, are they whole, do they fit.
+"""Look once at the pixels of a bracket, before anything is built from it.
 
-What the survey finds is frozen and part of the fingerprint of the dataset; afterwards brackets
-are made independently of each other. `survey` looks at one bracket; `cameras` at what was
-seen of all.
+A survey chooses the frames, checks that they are whole and that their brightness agrees with
+their exposures, and gathers what calibration needs. Its result is frozen: it is part of the
+fingerprint of a dataset. `labelgen.calibration.cameras` then calibrates all surveys together.
 """
 
 from __future__ import annotations
@@ -13,14 +13,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
-from labelgen.alignment.homography import chain_homographies
-from labelgen.calibration.calibrate import View
-from labelgen.calibration.comparagram import Ridge, downsample_codes, find_ridge
+import labelgen
+from labelgen.calibration.comparagram import downsample_codes, find_ridge
 from labelgen.calibration.exposure_check import check_pixels, preview, well_exposed_share
 from labelgen.calibration.noise import observe_noise
-from labelgen.core.arrays import Array, Codes, Float, PackedRows, pack_rows
+from labelgen.calibration.survey_records import (
+    HashedFile,
+    PixelEvidence,
+    Survey,
+    SurveyedFrame,
+    from_json,
+    to_json,
+)
+from labelgen.core.arrays import Codes, Float, PackedRows, pack_rows
 from labelgen.core.bracket import (
     TRUTH_NAME,
     Bracket,
@@ -32,34 +40,36 @@ from labelgen.core.bracket import (
     used_frames,
 )
 from labelgen.core.errors import Rejected, UserError
-from labelgen.core.files import sha256
-from labelgen.core.response import GAMMA22, Response, bit_depth
-from labelgen.photos import raw
+from labelgen.core.files import sha256, short_hash, write_bytes
+from labelgen.core.response import Response, bit_depth
+from labelgen.core.versions import installed_version
 from labelgen.photos.formats import file_kind
 from labelgen.photos.frame_cache import MIN_DECODE_TIME, store_frames
 from labelgen.photos.frames import Frames, read_frames
 from labelgen.photos.masks import read_masks
 from labelgen.photos.pictures import read_hdr
+from labelgen.photos.raw import check_readable
 from labelgen.photos.stack import load_stack
 
 MAX_FRAMES = 16
 UNKNOWN_CAMERA = "unknown camera"
+DECODERS = ("pillow", "pillow-heif", "rawpy")
+"""Libraries whose version decides which codes a photo is decoded to."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which frames of a bracket a dataset takes, and what it needs of them.
-
-    `reference` is an index among the frames used, or None for "auto": the best exposed frame
-    that has enough neighbours. `patch` is the least side of a frame in pixels, `bayer` the colour
-    filters of images with a single channel.
-    """
+    """Which frames of a bracket a dataset takes, and what it needs of them."""
 
     frames: int = 3
     reference: int | None = 1
+    """Index among the frames taken; None ("auto") is the best exposed frame."""
     patch: int = 128
+    """Least side of a frame in pixels."""
     truth: bool = False
+    """Whether a bracket without ground truth is rejected."""
     bayer: str = ""
+    """Colour filters of images with a single channel."""
 
     def __post_init__(self) -> None:
         if not 2 <= self.frames <= MAX_FRAMES:
@@ -88,89 +98,11 @@ class Selection:
 
     @property
     def position(self) -> int:
-        """Index of the reference among the frames used."""
+        """Index of the reference among the frames taken."""
         return self.frames // 2 if self.reference is None else self.reference
 
 
-@dataclass(frozen=True)
-class Seen:
-    """What calibration needs of the pixels of a bracket.
-
-    `key` names camera and processing; `ev` are the stated exposures (stops) of the frames that
-    were looked at, shortest first; `used` their indices that a dataset takes; `rows` the ridges
-    (`rows`) of neighbours. `iso` and `noise` (`observe_noise`)
-    are those of the same frames; an ISO is 0 where nothing says it. `steps` are the homographies
-    between neighbours (`find_ridge`), empty where unknown. Rows are packed: a
-    build remembers those of all brackets.
-    """
-
-    key: str
-    ev: tuple[float, ...]
-    used: tuple[int, ...]
-    rows: PackedRows
-    iso: tuple[float, ...] = ()
-    noise: tuple[PackedRows, ...] = ()
-    steps: tuple[PackedRows, ...] = ()
-
-    def homographies(self, reference: int) -> tuple[Array | None, ...]:
-        """From the reference, an index of those used, to each frame used (`Stack.homographies`)."""
-        steps = [np.array(s).reshape(3, 3) if s else None for s in self.steps]
-        return tuple(chain_homographies(steps, self.used[reference], i) for i in self.used)
-
-    def view(self) -> View:
-        """As `labelgen.calibration.calibrate` takes it."""
-        return View(self.key, self.ev, Ridge.of(self.rows))
-
-
-@dataclass(frozen=True)
-class Survey:
-    """What was found of one bracket; `rejected` is the reason, empty if it can be used.
-
-    `paths` are the frames used, shortest first; `ev` their exposures in stops relative to what
-    is stated of the shortest used, corrected by pixels once calibrated, and `stated` as stated;
-    `darker` how many stops that one is above the shortest of the bracket, to which a truth
-    refers. `depth` is the bits of the codes as stored, `size` height and width in pixels.
-    `reference` is an index among the frames used.
-    `response` is gamma 2.2 by assumption (`assumed`) until calibrated; `misfit` how far codes
-    are off it (median, of 255); `measured` are the exposures as pixels say, None where they can't.
-    `linear` codes are light itself (camera RAW, floating-point TIFF). `noise` is the full well and
-    the read noise in electrons, of the camera at the ISO of the reference, or None. `masks` are
-    images of what must not be used.
-    """
-
-    name: str
-    paths: tuple[Path, ...] = ()
-    ev: tuple[float, ...] = ()
-    origins: tuple[str, ...] = ()
-    sha256: tuple[str, ...] = ()
-    truth: Path | None = None
-    truth_sha256: str = ""
-    darker: float = 0.0
-    size: tuple[int, int] = (0, 0)
-    depth: int = 8
-    camera: str = ""
-    problems: tuple[str, ...] = ()
-    rejected: str = ""
-    reference: int = 1
-    seen: Seen | None = None
-    stated: tuple[float, ...] = ()
-    response: Response = GAMMA22
-    assumed: bool = True
-    misfit: float | None = None
-    measured: tuple[float | None, ...] = ()
-    linear: bool = False
-    bayer: str = ""
-    noise: tuple[float, float] | None = None
-    masks: tuple[Path, ...] = ()
-    masks_sha256: tuple[str, ...] = ()
-
-    @property
-    def codes_depth(self) -> int:
-        """Bits of the codes as a dataset stores them: 16 where they have to be recoded."""
-        return self.depth if self.response.name == GAMMA22.name else 16
-
-
-def survey(bracket: Bracket, selection: Selection, kept: Path | None = None) -> Survey:
+def survey(bracket: Bracket, selection: Selection, cache: Path | None = None) -> Survey:
     """Look at one bracket; whatever is wrong with it becomes the reason of its rejection.
 
     Parameters
@@ -179,27 +111,52 @@ def survey(bracket: Bracket, selection: Selection, kept: Path | None = None) -> 
         As found by `labelgen.discovery.scan.scan`.
     selection : Selection
         What the dataset takes.
-    kept : Path, optional
-        A file to keep the frames in.
+    cache : Path, optional
+        A file for the decoded frames, if decoding them takes long.
     """
     try:
-        return _survey(bracket, selection, kept)
+        return _survey(bracket, selection, cache)
     except Rejected as e:
-        return Survey(bracket.name, problems=bracket.problems, rejected=str(e))
+        return Survey(bracket.name, str(e), bracket.problems)
+
+
+def survey_cached(
+    bracket: Bracket, selection: Selection, folder: Path, cache: Path | None = None
+) -> Survey:
+    """Return the survey of a bracket that a folder remembers; make and remember it otherwise.
+
+    A survey is remembered for as long as no file of the bracket changes size or time.
+    """
+    files = [frame.path for frame in bracket.frames]
+    files += [bracket.truth] if selection.truth and bracket.truth else []
+    stats = [path.stat() for path in (*files, *bracket.masks) if path.exists()]
+    facts = [
+        repr(bracket),
+        repr(selection),
+        labelgen.__version__,
+        *map(installed_version, DECODERS),
+        *(f"{stat.st_size} {stat.st_mtime_ns}" for stat in stats),
+    ]
+    remembered = folder / f"survey-{short_hash(chr(10).join(facts))}.json"
+    with contextlib.suppress(OSError, msgspec.MsgspecError, UserError):
+        return from_json(remembered.read_bytes())
+    found = survey(bracket, selection, cache)
+    write_bytes(remembered, to_json(found))
+    return found
 
 
 @dataclass(frozen=True)
 class _Look:
-    """One frame, looked at: size, bits of its codes, light at an eighth, codes at working size.
-
-    `noise` is what its flat blocks show of it.
-    """
+    """What one look at a frame found."""
 
     size: tuple[int, int]
-    depth: int
+    bits: int
     preview: Float
+    """Linear light at an eighth of the size."""
     codes: Codes
+    """The codes at the working size of comparagrams."""
     noise: PackedRows
+    """What the flat blocks of the frame show of its noise."""
 
 
 def _look(codes: Codes, linear: bool) -> _Look:
@@ -210,69 +167,68 @@ def _look(codes: Codes, linear: bool) -> _Look:
     return _Look(size, bit_depth(codes), preview(codes), downsample_codes(codes), noise)
 
 
-def _survey(bracket: Bracket, selection: Selection, kept: Path | None) -> Survey:
+def _survey(bracket: Bracket, selection: Selection, cache: Path | None) -> Survey:
     if len(bracket.frames) < 2:
         raise Rejected(
             "; ".join(bracket.problems) or f"{len(bracket.frames)} frame, at least 2 needed"
         )
-    raw.check_readable([f.path for f in bracket.frames])
+    check_readable([f.path for f in bracket.frames])
     frames = used_frames(bracket, selection.frames, selection.position)
-    truth = bracket.truth
-    if selection.truth and (truth is None or not truth.is_file()):
+    if selection.truth and (bracket.truth is None or not bracket.truth.is_file()):
         raise Rejected(f"no {TRUTH_NAME} beside its frames")
     if selection.reference is None:
         frames = _best_exposed(distinct_exposures(bracket), selection)
     began = time.thread_time()
     read = read_frames([f.path for f in frames], selection.position, selection.bayer)
-    spent = time.thread_time() - began
+    seconds = time.thread_time() - began
     looks = [_look(codes, read.linear) for codes in read.codes]
+    size = looks[0].size
     _check_sizes(frames, [look.size for look in looks], selection.patch)
-    idle = [m.name for m in bracket.masks if not np.any(read_masks([m], looks[0].size))]
+    black = [mask.name for mask in bracket.masks if not np.any(read_masks([mask], size))]
     ev_of = dict(zip(bracket.frames, exposure_values(bracket.frames), strict=True))
     evs = [ev_of[f] for f in frames]
     check_pixels([f.path.name for f in frames], evs, [look.preview for look in looks])
-    if kept and spent > MIN_DECODE_TIME * sum(codes.nbytes for codes in read.codes):
-        store_frames(read, kept)
-    shortest = min(ev_of.values())
-    stated = tuple(ev - evs[0] for ev in evs)
-    depth = max(look.depth for look in looks)
+    if cache and seconds > MIN_DECODE_TIME * sum(codes.nbytes for codes in read.codes):
+        store_frames(read, cache)
+    truth = bracket.truth if selection.truth else None
     return Survey(
         bracket.name,
-        tuple(f.path for f in frames),
-        stated,
-        tuple(f.origin for f in frames),
-        tuple(sha256(f.path) for f in frames),
-        truth if selection.truth else None,
-        sha256(truth) if selection.truth and truth else "",
-        evs[0] - shortest,
-        looks[0].size,
-        depth,
-        bracket.camera,
-        (*bracket.problems, *(f"{name}: all black, masks nothing" for name in idle)),
+        problems=(*bracket.problems, *(f"{name}: all black, masks nothing" for name in black)),
+        frames=tuple(
+            SurveyedFrame(f.path, sha256(f.path), f.origin, ev - evs[0], ev - evs[0])
+            for f, ev in zip(frames, evs, strict=True)
+        ),
         reference=selection.position,
-        seen=_seen(bracket, dict(zip(frames, looks, strict=True)), read.linear, selection.bayer),
-        stated=stated,
+        offset_ev=evs[0] - min(ev_of.values()),
+        size=size,
+        bits=max(look.bits for look in looks),
         linear=read.linear,
         bayer=selection.bayer,
-        masks=bracket.masks,
-        masks_sha256=tuple(sha256(mask) for mask in bracket.masks),
+        camera=bracket.camera,
+        truth=HashedFile(truth, sha256(truth)) if truth else None,
+        masks=tuple(HashedFile(mask, sha256(mask)) for mask in bracket.masks),
+        evidence=_evidence(
+            bracket, dict(zip(frames, looks, strict=True)), read.linear, selection.bayer
+        ),
     )
 
 
-def _seen(bracket: Bracket, used: Mapping[Frame, _Look], linear: bool, bayer: str) -> Seen:
-    """The ridges of the frames used, and of all others where the response is to be found."""
+def _evidence(
+    bracket: Bracket, used: Mapping[Frame, _Look], linear: bool, bayer: str
+) -> PixelEvidence:
+    """Evidence from the frames taken, and from all others where the response is to be found."""
     like = next(iter(used.values()))
     looks = dict(used)
-    # Codes of 16 bits are of programs, which know what they write; more frames would tell little.
-    others = [f for f in distinct_exposures(bracket) if f not in used and like.depth == 8]
+    # 16-bit codes come from programs, which know their response: more frames would tell little.
+    others = [f for f in distinct_exposures(bracket) if f not in used and like.bits == 8]
     for frame in others:
-        with contextlib.suppress(Rejected):  # it is not used, so it may be damaged
+        with contextlib.suppress(Rejected):  # it is not taken, so it may be damaged
             looks[frame] = _look(read_frames([frame.path], 0, bayer).codes[0], linear)
     order = [f for f in distinct_exposures(bracket) if f in looks and looks[f].size == like.size]
     ev = exposure_values(order)
     ridges, steps = find_ridge([looks[f].codes for f in order], ev)
-    return Seen(
-        camera_key(bracket, like.size, like.depth) + (", linear" if linear else ""),
+    return PixelEvidence(
+        camera_key(bracket, like.size, like.bits) + (", linear" if linear else ""),
         tuple(e - ev[0] for e in ev),
         tuple(order.index(f) for f in used),
         pack_rows(ridges.rows()),
@@ -282,15 +238,15 @@ def _seen(bracket: Bracket, used: Mapping[Frame, _Look], linear: bool, bayer: st
     )
 
 
-def camera_key(bracket: Bracket, size: tuple[int, int], depth: int) -> str:
-    """Name of camera and processing: brackets that share it are taken to share a response."""
+def camera_key(bracket: Bracket, size: tuple[int, int], bits: int) -> str:
+    """Name of camera and processing; brackets that share it are taken to share a response."""
     kind = file_kind(bracket.frames[0].path)
-    whose = bracket.camera or f"{UNKNOWN_CAMERA} {max(size)}x{min(size)}"
-    return f"{whose}, {kind}, {depth} bit"
+    camera = bracket.camera or f"{UNKNOWN_CAMERA} {max(size)}x{min(size)}"
+    return f"{camera}, {kind}, {bits} bit"
 
 
 def _best_exposed(frames: Sequence[Frame], selection: Selection) -> tuple[Frame, ...]:
-    """The frames around the one that has most pixels neither clipped nor dark."""
+    """The frames around the one with most pixels that are neither clipped nor dark."""
     position = selection.position
     low, high = position, len(frames) - selection.frames + position
 
@@ -312,38 +268,51 @@ def _check_sizes(frames: Sequence[Frame], sizes: Sequence[tuple[int, int]], patc
         raise Rejected(f"{sizes[0][1]}x{sizes[0][0]} px, smaller than a patch of {patch} px")
 
 
-def response_name(response: Response, assumed: bool) -> str:
-    """The response of a bracket in words."""
-    return f"{response.name} (assumed)" if assumed else response.name
+def load_surveyed(survey: Survey, decoded: Frames | None = None) -> Stack:
+    """Load the frames of a surveyed bracket (`labelgen.photos.stack.load_stack`).
 
-
-def load_surveyed(found: Survey, reference: int, read: Frames | None = None) -> Stack:
-    """The pixels of the frames used, as `load_stack` has them; decoded, or as `read`.
+    Parameters
+    ----------
+    survey : Survey
+        Calibrated.
+    decoded : Frames, optional
+        The frames, where they were decoded before.
 
     Raises
     ------
     Rejected
         A frame or a mask is damaged, or sizes differ.
     """
-    how = found.response, found.bayer, found.noise, found.masks, read
-    stack = load_stack(found.paths, found.ev, reference, *how)
-    # What is masked was in sight of the survey, and may not bear on any pixel.
-    if found.seen is None or found.masks:
+    stack = load_stack(
+        survey.paths,
+        survey.ev,
+        survey.reference,
+        survey.model.response,
+        survey.bayer,
+        survey.model.noise,
+        [mask.path for mask in survey.masks],
+        decoded,
+    )
+    # The survey saw what masks hide, and what they hide may not bear on any pixel.
+    if survey.evidence is None or survey.masks:
         return stack
-    return replace(stack, homographies=found.seen.homographies(reference))
+    return replace(stack, homographies=survey.evidence.homographies(survey.reference))
 
 
-def read_truth(found: Survey) -> Float:
-    """The ground truth of a bracket, (H, W, 3) float32, 1.0 where the shortest frame used clips.
+def read_truth(survey: Survey) -> Float:
+    """Read the ground truth of a bracket, (H, W, 3) float32.
+
+    1.0 is where the shortest frame taken clips; more is cut off.
 
     Raises
     ------
     Rejected
         It cannot be read, or its size is not that of the frames.
     """
-    assert found.truth is not None
-    radiance = read_hdr(found.truth) * np.float32(2.0**found.darker)
-    if radiance.shape[:2] != found.size:
-        (h, w), (height, width) = radiance.shape[:2], found.size
-        raise Rejected(f"{found.truth.name}: {w}x{h} px, its frames {width}x{height}")
+    assert survey.truth is not None
+    path = survey.truth.path
+    radiance = read_hdr(path) * np.float32(2.0**survey.offset_ev)
+    if radiance.shape[:2] != survey.size:
+        (h, w), (height, width) = radiance.shape[:2], survey.size
+        raise Rejected(f"{path.name}: {w}x{h} px, its frames {width}x{height}")
     return np.clip(radiance, 0, 1)

@@ -1,110 +1,210 @@
-"""Surveys as JSON: remembered between runs, and noted in a dataset."""
+"""What a survey finds of one bracket: the record, and how it is stored.
+
+Records are stored twice. As JSON in the staging folder, so that an interrupted build need not
+look at all pixels again; and, in the words of the file format, in the dataset.
+"""
 
 from __future__ import annotations
 
-import json
+import os
+from array import array
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import labelgen
-from labelgen.calibration.survey import Seen, Selection, Survey, response_name, survey
-from labelgen.core.arrays import pack_rows
-from labelgen.core.bracket import Bracket
-from labelgen.core.files import short_hash, write_json
+import msgspec
+import numpy as np
+
+from labelgen.alignment.homography import chain_homographies
+from labelgen.core.arrays import Array, PackedRows
+from labelgen.core.response import GAMMA22, Response
 from labelgen.core.versions import installed_version
 from labelgen.photos.formats import is_raw
 
 
-def survey_cached(
-    bracket: Bracket, selection: Selection, folder: Path, kept: Path | None = None
-) -> Survey:
-    """`survey`, remembered in a folder for as long as no file of the bracket changes."""
-    stats = [f.path.stat() for f in bracket.frames if f.path.exists()]
-    if selection.truth and bracket.truth and bracket.truth.exists():
-        stats.append(bracket.truth.stat())
-    stats += [mask.stat() for mask in bracket.masks if mask.exists()]
-    facts = [
-        repr(bracket),
-        repr(selection),
-        labelgen.__version__,
-        *(installed_version(name) for name in ("pillow", "pillow-heif", "rawpy")),
-        *(f"{s.st_size} {s.st_mtime_ns}" for s in stats),
-    ]
-    key = short_hash("\n".join(facts))
-    memory = folder / f"survey-{key}.json"
-    if memory.exists():
-        return from_json(json.loads(memory.read_text()))
-    found = survey(bracket, selection, kept)
-    write_json(memory, to_json(found), indent=None)
-    return found
+@dataclass(frozen=True)
+class HashedFile:
+    """A file and the SHA-256 of its bytes."""
+
+    path: Path
+    sha256: str
 
 
-def to_json(found: Survey) -> dict[str, Any]:
-    """A survey, not calibrated yet, as JSON values."""
-    values = asdict(found) | {"paths": [str(p) for p in found.paths]}
-    del values["response"]
-    if found.seen:
-        seen = values["seen"]
-        seen["rows"] = list(seen["rows"])
-        for name in ("noise", "steps"):
-            seen[name] = [list(values) for values in seen[name]]
-    values["masks"] = [str(path) for path in found.masks]
-    return values | {"truth": str(found.truth) if found.truth else None}
+@dataclass(frozen=True)
+class SurveyedFrame:
+    """One frame that a dataset takes.
+
+    Exposures are in stops, relative to the stated exposure of the shortest frame taken.
+    """
+
+    path: Path
+    sha256: str
+    origin: str
+    """Where the stated exposure comes from: "EXIF", "exposure.txt", ..."""
+    stated_ev: float
+    ev: float
+    """The stated exposure, corrected by the pixels once the camera is calibrated."""
+    measured_ev: float | None = None
+    """The exposure by the pixels alone; None where they cannot tell."""
 
 
-def from_json(values: dict[str, Any]) -> Survey:
-    """The inverse of `to_json`."""
-    lists: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    paths = tuple(Path(p) for p in values["paths"])
-    truth = Path(values["truth"]) if values["truth"] else None
-    masks = tuple(Path(p) for p in values["masks"])
-    seen = values["seen"]
-    if seen:
-        seen = {k: v if k == "key" else tuple(v) for k, v in seen.items()}
-        seen["rows"] = pack_rows([seen["rows"]])
-        for name in ("noise", "steps"):
-            seen[name] = tuple(pack_rows([values]) for values in seen.get(name, ()))
-        seen = Seen(**seen)
-    return Survey(**lists | {"paths": paths, "truth": truth, "masks": masks, "seen": seen or None})
+@dataclass(frozen=True)
+class CameraModel:
+    """The response of a camera and its noise, as far as brackets or a user told them."""
+
+    response: Response = GAMMA22
+    assumed: bool = True
+    """Whether the response is only assumed, because nothing told it."""
+    misfit: float | None = None
+    """Median distance of the codes from the response, in codes of 255."""
+    noise: tuple[float, float] | None = None
+    """Full well and read noise in electrons, at the ISO of the reference."""
+
+    @property
+    def response_name(self) -> str:
+        """The response in words."""
+        return f"{self.response.name} (assumed)" if self.assumed else self.response.name
+
+    @property
+    def noise_record(self) -> dict[str, float] | None:
+        """The noise as files hold it."""
+        return dict(zip(("full_well", "read"), self.noise, strict=True)) if self.noise else None
 
 
-def noise_record(found: Survey) -> dict[str, float] | None:
-    """Full well and read noise (electrons) of a bracket, where its camera's brackets tell."""
-    return dict(zip(("full_well", "read"), found.noise, strict=True)) if found.noise else None
+@dataclass(frozen=True)
+class PixelEvidence:
+    """What the pixels of a bracket say for the calibration of its camera.
+
+    The frames are those looked at, shortest first; they may be more than those taken.
+    """
+
+    camera_key: str
+    """Name of camera and processing; brackets that share it are taken to share a response."""
+    ev: tuple[float, ...]
+    """Stated exposure of each frame, in stops."""
+    used: tuple[int, ...]
+    """Indices of the frames that the dataset takes."""
+    ridges: PackedRows
+    """Rows of the ridges of neighbouring frames (`labelgen.calibration.comparagram.Ridge`)."""
+    iso: tuple[float, ...] = ()
+    """ISO of each frame; 0 where nothing says it."""
+    noise: tuple[PackedRows, ...] = ()
+    """Rows of each frame (`labelgen.calibration.noise.observe_noise`)."""
+    steps: tuple[PackedRows, ...] = ()
+    """Homography (3, 3) from each frame to the one before it; empty where unknown."""
+
+    def homographies(self, reference: int) -> tuple[Array | None, ...]:
+        """Homographies (3, 3) from the reference to each frame taken (`Stack.homographies`)."""
+        steps = [np.array(step).reshape(3, 3) if step else None for step in self.steps]
+        return tuple(chain_homographies(steps, self.used[reference], i) for i in self.used)
 
 
-def survey_record(found: Survey, relative: Sequence[str]) -> dict[str, Any]:
-    """A survey for the dataset: JSON, with files by their path relative to RAW."""
-    if found.rejected:
-        return {"rejected": found.rejected} | (
-            {"problems": list(found.problems)} if found.problems else {}
+@dataclass(frozen=True)
+class Survey:
+    """What was found of one bracket; `rejected` is the reason if it cannot be used."""
+
+    name: str
+    rejected: str = ""
+    problems: tuple[str, ...] = ()
+    frames: tuple[SurveyedFrame, ...] = ()
+    """The frames that the dataset takes, shortest first."""
+    reference: int = 1
+    """Index of the reference among them."""
+    offset_ev: float = 0.0
+    """Stops from the shortest frame of the bracket, to which a truth refers, to the first taken."""
+    size: tuple[int, int] = (0, 0)
+    """Height and width in pixels."""
+    bits: int = 8
+    """Bits of the codes as they are stored in the photos."""
+    linear: bool = False
+    """Whether the codes are linear light (camera RAW, floating-point TIFF)."""
+    bayer: str = ""
+    """Colour filters of photos with a single channel."""
+    camera: str = ""
+    truth: HashedFile | None = None
+    masks: tuple[HashedFile, ...] = ()
+    evidence: PixelEvidence | None = None
+    model: CameraModel = CameraModel()
+    traceback: str = ""
+    """Of the exception, if a bug of labelgen is why the bracket was rejected."""
+
+    @property
+    def paths(self) -> list[Path]:
+        """The photos, shortest exposure first."""
+        return [frame.path for frame in self.frames]
+
+    @property
+    def ev(self) -> tuple[float, ...]:
+        """Exposures in stops, relative to the stated exposure of the shortest frame."""
+        return tuple(frame.ev for frame in self.frames)
+
+    @property
+    def stored_bits(self) -> int:
+        """Bits of the codes in a dataset: 16 where codes have to be recoded."""
+        return self.bits if self.model.response.name == GAMMA22.name else 16
+
+
+def to_json(survey: Survey) -> bytes:
+    """Encode a survey for the staging folder."""
+    return msgspec.json.encode(survey, enc_hook=_encoded)
+
+
+def from_json(data: bytes) -> Survey:
+    """Decode a survey.
+
+    Raises
+    ------
+    msgspec.MsgspecError
+        The bytes are no survey of this version.
+    """
+    return msgspec.json.decode(data, type=Survey, dec_hook=_decoded)
+
+
+def _encoded(value: Any) -> Any:
+    """Types that JSON lacks. Any bytes can be a path, but only UTF-8 can be JSON."""
+    if isinstance(value, Path):
+        return os.fsencode(value).decode("latin-1")
+    if isinstance(value, array):
+        return value.tolist()
+    raise NotImplementedError(type(value))
+
+
+def _decoded(kind: type, value: Any) -> Any:
+    """The inverse of `_encoded`."""
+    return Path(os.fsdecode(value.encode("latin-1"))) if kind is Path else array("f", value)
+
+
+def dataset_record(survey: Survey, files: Sequence[str]) -> dict[str, Any]:
+    """The record of a bracket in a dataset, with its files by the given relative paths."""
+    if survey.rejected:
+        return {"rejected": survey.rejected} | (
+            {"problems": list(survey.problems)} if survey.problems else {}
         )
     frames = [
-        {"file": file, "ev": round(ev, 6), "stated": round(stated, 6)}
-        | {"origin": origin, "sha256": digest}
-        for file, ev, stated, origin, digest in zip(
-            relative, found.ev, found.stated, found.origins, found.sha256, strict=True
-        )
+        {
+            "file": file,
+            "ev": round(frame.ev, 6),
+            "stated": round(frame.stated_ev, 6),
+            "origin": frame.origin,
+            "sha256": frame.sha256,
+        }
+        for file, frame in zip(files, survey.frames, strict=True)
     ]
-    record: dict[str, Any] = {"frames": frames, "size": list(found.size), "depth": found.depth}
-    record |= {"camera": found.camera, "response": response_name(found.response, found.assumed)}
-    if found.misfit is not None:
-        record["misfit"] = found.misfit
-    if found.noise:
-        record["noise"] = noise_record(found)
-    if found.bayer:
-        record["bayer"] = found.bayer
-    if any(map(is_raw, found.paths)):
+    record: dict[str, Any] = {"frames": frames, "size": list(survey.size), "depth": survey.bits}
+    record |= {"camera": survey.camera, "response": survey.model.response_name}
+    if survey.model.misfit is not None:
+        record["misfit"] = survey.model.misfit
+    if survey.model.noise:
+        record["noise"] = survey.model.noise_record
+    if survey.bayer:
+        record["bayer"] = survey.bayer
+    if any(map(is_raw, survey.paths)):
         record["developed"] = f"rawpy {installed_version('rawpy')}"
-    if found.truth_sha256:
-        record |= {"truth_sha256": found.truth_sha256, "truth_ev": round(found.darker, 6)}
-    if found.masks:
-        record["masks"] = [
-            {"file": path.name, "sha256": digest}
-            for path, digest in zip(found.masks, found.masks_sha256, strict=True)
-        ]
-    if found.problems:
-        record["problems"] = list(found.problems)
+    if survey.truth:
+        record |= {"truth_sha256": survey.truth.sha256, "truth_ev": round(survey.offset_ev, 6)}
+    if survey.masks:
+        record["masks"] = [{"file": m.path.name, "sha256": m.sha256} for m in survey.masks]
+    if survey.problems:
+        record["problems"] = list(survey.problems)
     return record

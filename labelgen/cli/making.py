@@ -158,13 +158,22 @@ def build(
         echo_json(_as_json(summary))
     else:
         show_summary(summary)
+    if summary.bugs:
+        count = f"{len(summary.bugs)} bracket{'s were' if len(summary.bugs) > 1 else ' was'}"
+        where = summary.path.with_name(summary.bug_log)
+        echo(
+            f"labelgen: {count} rejected by a bug of labelgen, not for the photos; "
+            f"please report {where}",
+            err=True,
+        )
     if strict and summary.rejected:
         click.get_current_context().exit(1)
 
 
 def _as_json(summary: Any) -> dict[str, Any]:
     table = {"samples": summary.samples, "branches": summary.branches, "used": summary.used}
-    return table | {"rejected": summary.rejected, "fingerprint": summary.fingerprint}
+    table |= {"rejected": summary.rejected, "fingerprint": summary.fingerprint}
+    return table | {"bugs": summary.bugs} if summary.bugs else table
 
 
 @command(

@@ -12,7 +12,7 @@ from labelgen.cli.tables import Block, Cell, Line, Table
 
 if TYPE_CHECKING:
     from labelgen.core.bracket import Bracket
-    from labelgen.pipeline.build import Summary
+    from labelgen.pipeline.summary import Summary
 
 BAR_WIDTH = 30
 """Characters of a bar that stands for all samples."""
@@ -72,6 +72,8 @@ def show_summary(summary: Summary, first: str | None = None) -> None:
     parts = f" in {summary.parts} parts" if summary.parts > 1 else ""
     size = f"{summary.samples} samples, {summary.bytes / 1e6:.1f} MB{parts}"
     count = f"{summary.used} brackets used, {len(summary.rejected)} rejected"
+    if summary.bugs:
+        count += f", {len(summary.bugs)} of them by a bug of labelgen: {summary.bug_log}"
     show(
         first,
         Line(f"{summary.path}: {size}", "bold"),

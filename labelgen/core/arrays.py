@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Iterable
 from functools import cache
 from itertools import chain
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -27,8 +27,11 @@ Mask: TypeAlias = NDArray[np.bool_]
 Bytes: TypeAlias = NDArray[np.uint8]
 Region: TypeAlias = tuple[slice, slice]
 """Rows and columns of a rectangle in a frame."""
-PackedRows: TypeAlias = "array[float]"
-"""Rows of equal length, one after another, in single precision."""
+if TYPE_CHECKING:
+    PackedRows: TypeAlias = array[float]
+    """Rows of equal length, one after another, in single precision."""
+else:
+    PackedRows = array  # before Python 3.12 it cannot be subscripted at run time
 
 LUT_BLOCK = 1 << 15
 """Codes that NumPy looks up at once. It converts them to 64-bit indices, which then stay in the

@@ -1,4 +1,8 @@
-"""The folder beside a dataset that holds what is unfinished: whose it is, and when it may go."""
+"""The staging folder: ``OUT.h5.partial`` beside a dataset holds what is unfinished.
+
+One command at a time may write to it. It outlives a command that was interrupted, so that
+``--resume`` can go on from there.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +29,58 @@ def check_output_name(out: Path) -> None:
     check_parent(out)
 
 
-def refuse_to_overwrite(out: Path, work: Path, resume: bool, overwrite: bool) -> None:
-    """Refuse to touch a dataset or an unfinished build that is there, unless asked to."""
-    if resume and overwrite:
-        raise UserError("--resume goes on with what is there, --overwrite throws it away: take one")
-    if out.exists() and not _is_hdf5(out):
-        raise UserError(f"{out}: is no HDF5 file, so not ours to replace; give another name")
-    if resume or overwrite:
-        return
-    if out.exists():
-        raise UserError(f"{out}: exists; give --overwrite to replace it, or another name")
-    if work.exists():
-        raise UserError(
-            f"{work}: left by a build that was interrupted; "
-            "give --resume to go on, or --overwrite to start anew"
-        )
+def staging_path(out: Path) -> Path:
+    """The staging folder of a dataset."""
+    return out.with_name(out.name + ".partial")
+
+
+@dataclass(frozen=True)
+class OutputState:
+    """What earlier commands left at the name of a dataset."""
+
+    out: Path
+    has_dataset: bool
+    has_staging: bool
+    """Whether the staging folder is there, whatever is in it."""
+    is_begun: bool
+    """Whether a build was begun in the staging folder and has not ended."""
+
+    @staticmethod
+    def of(out: Path) -> OutputState:
+        """Look at the disk."""
+        staging = staging_path(out)
+        return OutputState(out, out.exists(), staging.exists(), (staging / SETTINGS).exists())
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether there is a dataset that no unfinished build is about to replace."""
+        return self.has_dataset and not self.is_begun
+
+    def refuse_to_overwrite(self, resume: bool, overwrite: bool) -> None:
+        """Refuse to touch a dataset or an unfinished build, unless asked to.
+
+        Raises
+        ------
+        UserError
+            There is one, and neither option says what to do with it.
+        """
+        if resume and overwrite:
+            raise UserError(
+                "--resume goes on with what is there, --overwrite throws it away: take one"
+            )
+        if self.has_dataset and not _is_hdf5(self.out):
+            raise UserError(
+                f"{self.out}: is no HDF5 file, so not ours to replace; give another name"
+            )
+        if resume or overwrite:
+            return
+        if self.has_dataset:
+            raise UserError(f"{self.out}: exists; give --overwrite to replace it, or another name")
+        if self.has_staging:
+            raise UserError(
+                f"{staging_path(self.out)}: left by a build that was interrupted; "
+                "give --resume to go on, or --overwrite to start anew"
+            )
 
 
 def _is_hdf5(path: Path) -> bool:
@@ -49,41 +91,46 @@ def _is_hdf5(path: Path) -> bool:
         return f.read(8) == b"\x89HDF\r\n\x1a\n"
 
 
-def is_unfinished(work: Path) -> bool:
-    """Whether a build was begun in this folder and has not ended."""
-    return (work / SETTINGS).exists()
-
-
 @contextlib.contextmanager
-def staging_folder(work: Path, out: Path, overwrite: bool) -> Iterator[None]:
-    """The folder of what is unfinished, for one build at a time; gone if nothing was made."""
+def staging_folder(out: Path, overwrite: bool) -> Iterator[Path]:
+    """Make and lock the staging folder of a dataset, for one command at a time.
+
+    It is removed if a `UserError` ends the command before anything was made. Otherwise it stays:
+    whoever finishes the dataset removes it.
+
+    Raises
+    ------
+    UserError
+        The folder cannot be written, or another command holds it.
+    """
+    staging = staging_path(out)
     try:
-        work.mkdir(exist_ok=True)
-        lock = os.open(work / "lock", os.O_CREAT | os.O_RDWR)
+        staging.mkdir(exist_ok=True)
+        lock = os.open(staging / "lock", os.O_CREAT | os.O_RDWR)
     except OSError as e:
         raise UserError(f"{out.parent}: cannot be written ({e.strerror})") from e
     try:
         if not try_lock(lock):
             raise UserError(f"{out}: another command is writing it; wait for it or stop it")
-        for path in work.iterdir():
+        for path in staging.iterdir():
             if path.name != "lock" and (overwrite or path.suffix == ".tmp"):
                 path.unlink()
         try:
-            yield
+            yield staging
         except UserError:
-            if not any(path.suffix in (".shard", ".h5") for path in work.iterdir()):
-                shutil.rmtree(work)
+            if not any(path.suffix in (".shard", ".h5") for path in staging.iterdir()):
+                shutil.rmtree(staging)
             raise
     finally:
         os.close(lock)
 
 
-def check_same_settings(work: Path, settings: dict[str, Any]) -> None:
+def check_same_settings(staging: Path, settings: dict[str, Any]) -> None:
     """Refuse to go on with a build that had other settings; note those of a new one."""
-    path = work / SETTINGS
+    path = staging / SETTINGS
     if path.exists() and json.loads(path.read_text()) != settings:
         raise UserError(
-            f"{work}: brackets, recipe, options or versions differ from those of the interrupted "
-            "build; give --overwrite to start anew"
+            f"{staging}: brackets, recipe, options or versions differ from those of the "
+            "interrupted build; give --overwrite to start anew"
         )
     write_json(path, settings)

@@ -7,11 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from labelgen.core.bracket import Bracket
-from labelgen.core.lazy import Each
 from labelgen.photos.masks import is_mask, mask_target, possible_targets
 
 
-def attach_masks(brackets: Sequence[Bracket]) -> Sequence[Bracket]:
+def attach_masks(brackets: Sequence[Bracket]) -> Iterator[Bracket]:
     """Give brackets the masks in the folders of their frames.
 
     A mask that is named after no frame of any bracket applies to all brackets of its folder: a
@@ -20,12 +19,12 @@ def attach_masks(brackets: Sequence[Bracket]) -> Sequence[Bracket]:
     Parameters
     ----------
     brackets : sequence of Bracket
-        All brackets of a scan. Those of one folder should follow each other.
+        All brackets of a scan, read twice. Those of one folder should follow each other.
 
-    Returns
-    -------
-    sequence of Bracket
-        In the same order.
+    Yields
+    ------
+    Bracket
+        Each of them, in the same order.
     """
     masks, targets = dict[Path, list[str]](), dict[Path, set[str]]()
     without_masks: Path | None = None  # the last such folder, so that it is read once
@@ -50,10 +49,8 @@ def attach_masks(brackets: Sequence[Bracket]) -> Sequence[Bracket]:
                 if mask_target(name) in own or mask_target(name) not in targets[folder]:
                     yield folder / name
 
-    def masked(bracket: Bracket) -> Bracket:
-        return replace(bracket, masks=tuple(masks_of(bracket)))
-
-    return Each(masked, brackets) if masks else brackets
+    for bracket in brackets:
+        yield replace(bracket, masks=tuple(masks_of(bracket)))
 
 
 def _masks_in(folder: Path) -> list[str]:

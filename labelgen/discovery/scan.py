@@ -7,14 +7,14 @@ into brackets (`labelgen.discovery.folder`). Masks are attached at the end.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from labelgen.core.bracket import Bracket
+from labelgen.core.disk_list import DiskList
 from labelgen.core.errors import UserError
 from labelgen.core.files import natural_key
-from labelgen.core.lazy import Each, Shelf
 from labelgen.core.progress import Progress, Silent
 from labelgen.discovery.attach_masks import attach_masks
 from labelgen.discovery.folder import read_folder
@@ -46,11 +46,11 @@ def scan(raw: Path, *, progress: Progress | None = None) -> list[Bracket]:
     UserError
         `raw` is no folder, or no image is below it.
     """
-    return list(scan_lazily(raw, progress=progress))
+    return list(iterate_brackets(raw, progress=progress))
 
 
-def scan_lazily(raw: Path, *, progress: Progress | None = None) -> Sequence[Bracket]:
-    """The same as `scan`, but each bracket is read from a temporary file when it is accessed.
+def iterate_brackets(raw: Path, *, progress: Progress | None = None) -> Iterator[Bracket]:
+    """Yield what `scan` returns, one bracket after another.
 
     A list of many thousand brackets would take more memory than the rest of a build.
     """
@@ -59,7 +59,7 @@ def scan_lazily(raw: Path, *, progress: Progress | None = None) -> Sequence[Brac
         raise UserError(f"{raw}: {what}; give the folder that holds your brackets")
     progress = progress or Silent()
     progress.start("scan", 0)
-    found, names, at_root = Shelf[Bracket](), list[str](), set[int]()
+    found, names, at_root = DiskList[Bracket](), list[str](), set[int]()
     for i, bracket in enumerate(_read_folders(raw, progress)):
         found.append(bracket)
         names.append(bracket.name)
@@ -68,12 +68,10 @@ def scan_lazily(raw: Path, *, progress: Progress | None = None) -> Sequence[Brac
     if not found:
         kinds = " ".join(sorted(IMAGE_SUFFIXES))
         raise UserError(f"{raw}: no images below it; expected folders with {kinds}")
-    distinct, masked = make_distinct(names, at_root), attach_masks(found)
-
-    def named(i: int) -> Bracket:
-        return replace(masked[i], name=distinct[i])
-
-    return Each(named, sorted(range(len(names)), key=lambda i: natural_key(distinct[i])))
+    distinct = make_distinct(names, at_root)
+    order = sorted(range(len(names)), key=lambda i: natural_key(distinct[i]))
+    for i, bracket in zip(order, attach_masks(found.select(order)), strict=True):
+        yield replace(bracket, name=distinct[i])
 
 
 def _read_folders(raw: Path, progress: Progress) -> Iterator[Bracket]:

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from labelgen.core.bracket import Bracket
+from labelgen.core.disk_list import DiskList
 from labelgen.core.errors import UserError
-from labelgen.core.lazy import Each, Shelf
 from labelgen.core.progress import Progress
 from labelgen.core.validation import read_text
 from labelgen.discovery.groups_file import read_groups
-from labelgen.discovery.scan import scan_lazily
+from labelgen.discovery.scan import iterate_brackets
 
 
 def find_brackets(
@@ -28,7 +28,7 @@ def find_brackets(
     excluded : dict
         How many were left out by each name or pattern of the list `exclude`.
     """
-    brackets = Shelf.of(read_groups(groups, raw)) if groups else scan_lazily(raw)
+    brackets = DiskList(read_groups(groups, raw) if groups else iterate_brackets(raw))
     names, excluded = [b.name for b in brackets], dict[str, int]()
     left = list(range(len(names)))
     for pattern in _patterns(exclude) if exclude else ():
@@ -41,7 +41,7 @@ def find_brackets(
     name, times = Counter(names[i] for i in left).most_common(1)[0]
     if times > 1:
         raise UserError(f"{raw}: two brackets are named '{name}'; rename one")
-    return Each(brackets.__getitem__, left[:limit]), excluded
+    return brackets.select(left[:limit]), excluded
 
 
 def _patterns(exclude: Path) -> list[str]:

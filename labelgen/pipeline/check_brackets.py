@@ -10,11 +10,14 @@ from typing import Any
 import joblib
 
 from labelgen.calibration.cameras import calibrate_surveys
-from labelgen.calibration.survey import MAX_FRAMES, Selection, Survey, response_name, survey
+from labelgen.calibration.survey import MAX_FRAMES, Selection, survey
+from labelgen.calibration.survey_records import Survey
 from labelgen.core.bracket import Bracket, distinct_exposures
+from labelgen.core.disk_list import DiskList
 from labelgen.core.errors import Rejected
-from labelgen.core.lazy import Shelf
 from labelgen.core.progress import Progress, Silent
+from labelgen.core.validation import one_line
+from labelgen.pipeline.bugs import BUG
 from labelgen.pipeline.executor import parallel_map
 
 
@@ -34,44 +37,51 @@ def check_brackets(
         Of each bracket: "response", "misfit" (codes of 255) and "measured_ev" (stops, by frame,
         None where pixels can't tell; the middle frame keeps its stated exposure).
     """
-    surveys, tell = Shelf[Survey](), progress or Silent()
-    tell.start("check", len(brackets))
-    for i, result in parallel_map(
-        partial(_survey_whole, bayer=bayer), brackets, jobs or joblib.cpu_count()
-    ):
-        one = result or Survey(brackets[i].name, rejected="its worker died; out of memory?")
-        surveys.put(i, one)
-        tell.step(0, bool(one.rejected))
-    found = calibrate_surveys(surveys)
-    return [_with_problems(b, s) for b, s in zip(brackets, found, strict=True)], [
-        _finding(b, s) for b, s in zip(brackets, found, strict=True)
+    progress = progress or Silent()
+    progress.start("check", len(brackets))
+    surveys, index = DiskList[Survey](), [0] * len(brackets)
+    task = partial(_survey_all_frames, bayer=bayer)
+    for i, result in parallel_map(task, brackets, jobs or joblib.cpu_count()):
+        found = result or Survey(brackets[i].name, "its worker died; out of memory?")
+        index[i] = len(surveys)
+        surveys.append(found)
+        progress.step(0, bool(found.rejected))
+    calibrated = calibrate_surveys(surveys.select(index))
+    return [_with_problems(b, s) for b, s in zip(brackets, calibrated, strict=True)], [
+        _finding(b, s) for b, s in zip(brackets, calibrated, strict=True)
     ]
 
 
-def _survey_whole(bracket: Bracket, bayer: str) -> Survey:
-    """A survey that takes all frames."""
+def _survey_all_frames(bracket: Bracket, bayer: str) -> Survey:
+    """A survey that takes all frames of a bracket."""
     try:
         count = min(len(distinct_exposures(bracket)), MAX_FRAMES)
     except Rejected as e:
-        return Survey(bracket.name, rejected=str(e))
-    return survey(bracket, Selection(max(count, 2), max(count, 2) // 2, 1, bayer=bayer))
+        return Survey(bracket.name, str(e))
+    selection = Selection(max(count, 2), max(count, 2) // 2, 1, bayer=bayer)
+    try:
+        return survey(bracket, selection)
+    except Exception as e:  # a bug of ours costs its bracket, not the others
+        reason = f"{BUG}, not of the photos: {type(e).__name__}: {one_line(e)}"
+        return Survey(bracket.name, f"{reason}; 'labelgen label {bracket.folder}' shows more")
 
 
-def _with_problems(bracket: Bracket, found: Survey) -> Bracket:
-    problems = [*bracket.problems, *found.problems]
-    if found.rejected and found.rejected not in "; ".join(problems):
-        problems.append(found.rejected)
+def _with_problems(bracket: Bracket, survey: Survey) -> Bracket:
+    problems = [*bracket.problems, *survey.problems]
+    if survey.rejected and survey.rejected not in "; ".join(problems):
+        problems.append(survey.rejected)
     return replace(bracket, problems=tuple(dict.fromkeys(problems)))
 
 
-def _finding(bracket: Bracket, found: Survey) -> dict[str, Any]:
-    lowest = min((f.ev for f in bracket.frames if f.ev is not None), default=0.0)
+def _finding(bracket: Bracket, survey: Survey) -> dict[str, Any]:
+    shortest = min((f.ev for f in bracket.frames if f.ev is not None), default=0.0)
     measured = {
-        path: None if ev is None else round(ev + found.darker + lowest, 4)
-        for path, ev in zip(found.paths, found.measured, strict=False)
+        frame.path: round(frame.measured_ev + survey.offset_ev + shortest, 4)
+        for frame in survey.frames
+        if frame.measured_ev is not None
     }
     return {
-        "response": response_name(found.response, found.assumed) if found.seen else None,
-        "misfit": found.misfit,
+        "response": survey.model.response_name if survey.evidence else None,
+        "misfit": survey.model.misfit,
         "measured_ev": [measured.get(f.path) for f in bracket.frames],
     }

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from labelgen.core.progress import Progress
-from labelgen.pipeline.build import Summary, build
+from labelgen.pipeline.build import build
+from labelgen.pipeline.summary import Summary
 from labelgen.simulate import simulate
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from labelgen.core.recipe import Recipe
 from labelgen.dataset.columns import SampleLayout
@@ -10,9 +10,15 @@ from labelgen.samples.patches import max_samples
 
 
 def disk_needed(
-    sizes: Sequence[tuple[int, int]], recipe: Recipe, layout: SampleLayout, part_bytes: int
+    sizes: Mapping[tuple[int, int], int], recipe: Recipe, layout: SampleLayout, part_bytes: int
 ) -> tuple[int, int]:
-    """Bytes that a dataset may take at most, and while shards and a part stand side by side."""
-    samples = sum(max_samples(size, layout.patch, recipe.patches) for size in sizes)
+    """Return the bytes that a dataset may take at most, and those needed while it is joined.
+
+    While it is joined, shards and one part stand side by side. `sizes` counts the brackets by the
+    height and width of their frames.
+    """
+    samples = sum(
+        count * max_samples(size, layout.patch, recipe.patches) for size, count in sizes.items()
+    )
     expected = samples * layout.sample_bytes
     return expected, expected + min(expected, part_bytes)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from labelgen.calibration.cameras import calibrate_surveys, load_responses
-from labelgen.calibration.survey import Selection, load_surveyed, response_name, survey
-from labelgen.calibration.survey_records import noise_record
+from labelgen.calibration.survey import Selection, load_surveyed, survey
+from labelgen.calibration.survey_records import Survey
 from labelgen.core.arrays import Bytes, Float
 from labelgen.core.bracket import Bracket
 from labelgen.core.errors import Rejected, UserError
@@ -66,40 +66,25 @@ def label(
     UserError
         Results are there already, or the bracket cannot be used; with the reason.
     """
-    plan = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    there = [name for name in FILES if (out / name).exists()]
-    if there and not overwrite:
-        raise UserError(f"{out / there[0]}: exists; give --overwrite to replace it, or another -o")
+    settings = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    old = [name for name in FILES if (out / name).exists()]
+    if old and not overwrite:
+        raise UserError(f"{out / old[0]}: exists; give --overwrite to replace it, or another -o")
     if out.resolve() == bracket.resolve():
         raise UserError(f"{out}: holds the frames; give another folder, or -o {out / 'label'}")
     selection = Selection.of(frames, reference, patch=1, bayer=bayer)
-    [found] = calibrate_surveys(
+    [surveyed] = calibrate_surveys(
         [survey(_find_bracket(bracket, ev), selection)], load_responses(response)
     )
-    if found.rejected:
-        raise UserError(f"{bracket}: {found.rejected}")
+    if surveyed.rejected:
+        raise UserError(f"{bracket}: {surveyed.rejected}")
     try:
-        stack = load_surveyed(found, selection.position)
+        stack = load_surveyed(surveyed)
     except Rejected as e:
         raise UserError(f"{bracket}: {e}") from e
-    made = make_label(stack, plan)
-    made = replace(made, weight=discount_weight(made.weight, found, plan))
-    record: dict[str, Any] = {
-        "recipe": plan.name,
-        "frames": [p.name for p in found.paths],
-        "ev": list(found.ev),
-        "stated": list(found.stated),
-        "response": response_name(found.response, found.assumed),
-        "misfit": found.misfit,
-        "noise": noise_record(found),
-        "origin": list(found.origins),
-        "reference": selection.position,
-        "size": list(found.size),
-        "camera": found.camera,
-        "problems": list(found.problems),
-        **({"masks": [m.name for m in found.masks]} if found.masks else {}),
-        **made.figures(),
-    }
+    made = make_label(stack, settings)
+    made = replace(made, weight=discount_weight(made.weight, surveyed, settings))
+    record = _record(surveyed, settings) | made.figures()
     out.mkdir(parents=True, exist_ok=True)
     radiance = made.radiance
     write_hdr(out / "label.hdr", radiance)
@@ -107,6 +92,27 @@ def label(
     write_png(out / "weight.png", made.weight)
     write_png(out / "cues.png", cues_picture(made, stack.radiance(stack.reference)))
     write_json(out / "label.json", record)
+    return record
+
+
+def _record(survey: Survey, recipe: Recipe) -> dict[str, Any]:
+    """What ``label.json`` says of the bracket; the figures of its label follow."""
+    record: dict[str, Any] = {
+        "recipe": recipe.name,
+        "frames": [frame.path.name for frame in survey.frames],
+        "ev": list(survey.ev),
+        "stated": [frame.stated_ev for frame in survey.frames],
+        "response": survey.model.response_name,
+        "misfit": survey.model.misfit,
+        "noise": survey.model.noise_record,
+        "origin": [frame.origin for frame in survey.frames],
+        "reference": survey.reference,
+        "size": list(survey.size),
+        "camera": survey.camera,
+        "problems": list(survey.problems),
+    }
+    if survey.masks:
+        record["masks"] = [mask.path.name for mask in survey.masks]
     return record
 
 

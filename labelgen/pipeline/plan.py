@@ -7,86 +7,85 @@ import io
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from labelgen.calibration.cameras import responses_by_camera
-from labelgen.calibration.survey import Selection, Survey
-from labelgen.calibration.survey_records import survey_record
+from labelgen.calibration.survey import Selection
+from labelgen.calibration.survey_records import Survey, dataset_record
+from labelgen.core.disk_list import DiskList
 from labelgen.core.errors import UserError
-from labelgen.core.files import short_hash
-from labelgen.core.lazy import Each
 from labelgen.core.recipe import Recipe
 from labelgen.core.versions import generator
 from labelgen.dataset.columns import SampleLayout
 from labelgen.dataset.header import VERSION
 from labelgen.dataset.safe_hdf5 import MAX_TEXT
 from labelgen.dataset.shard import ShardSource
-from labelgen.pipeline.bracket_task import Task
+from labelgen.pipeline.bracket_task import BracketTask
 
-OF_LABEL = 600
-"""Bytes that are noted of a label, about."""
+LABEL_TEXT = 600
+"""Estimate of the bytes that a dataset notes of a label."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """Surveys of all brackets below `raw`, and how to make a dataset of them.
 
-    The recipe is as it is carried out; `labels` is "pseudo" or "truth".
+    Everything that depends on the whole set is frozen here; after that, each bracket is made by
+    itself.
     """
 
     raw: Path
-    surveys: Sequence[Survey]
+    surveys: DiskList[Survey]
+    """Of all brackets, calibrated."""
+    usable: DiskList[Survey]
+    """Those that were not rejected."""
     recipe: Recipe
+    """As it is carried out."""
     selection: Selection
     layout: SampleLayout
     labels: str
+    """"pseudo" or "truth"."""
     seed: int
 
     @staticmethod
     def of(
         raw: Path,
-        surveys: Sequence[Survey],
+        surveys: DiskList[Survey],
         recipe: Recipe,
         selection: Selection,
         labels: str,
         seed: int,
         compress: str,
     ) -> Plan:
-        """A plan for brackets that were surveyed and calibrated.
+        """Plan a dataset of brackets that were surveyed and calibrated.
 
         Raises
         ------
         UserError
             None of them can be used, or there are too many for one dataset.
         """
-        depth = text = 0
-        for s in surveys:
-            depth = max(depth, 0 if s.rejected else s.codes_depth)
-            text += len(str(survey_record(s, [str(p) for p in s.paths]))) + OF_LABEL
-        if not depth:
+        usable = surveys.select([i for i, s in enumerate(surveys) if not s.rejected])
+        if not usable:
             raise no_usable_brackets(raw, (s.rejected for s in surveys))
-        layout = SampleLayout(selection.frames, recipe.patches.size, depth, compress)
+        text = sum(len(str(dataset_record(s, [str(p) for p in s.paths]))) for s in surveys)
+        text += LABEL_TEXT * len(surveys)
         if text > MAX_TEXT:
             raise UserError(
                 f"{raw}: what a dataset notes of {len(surveys)} brackets is "
                 f"{text / 2**20:.0f} MiB, expected at most {MAX_TEXT >> 20}; build several "
                 "datasets (--limit, --exclude) and train on them together"
             )
-        return Plan(raw, surveys, recipe, selection, layout, labels, seed)
-
-    @cached_property
-    def usable(self) -> Sequence[Survey]:
-        """Those that were not rejected."""
-        numbers = [i for i, s in enumerate(self.surveys) if not s.rejected]
-        return Each(self.surveys.__getitem__, numbers)
+        bits = max(s.stored_bits for s in usable)
+        layout = SampleLayout(selection.frames, recipe.patches.size, bits, compress)
+        return Plan(raw, surveys, usable, recipe, selection, layout, labels, seed)
 
     @cached_property
     def responses(self) -> dict[str, Any]:
-        """Of all cameras (`labelgen.calibration.cameras.responses_by_camera`)."""
+        """Responses of all cameras (`labelgen.calibration.cameras.responses_by_camera`)."""
         return responses_by_camera(self.usable)
 
     @cached_property
@@ -104,18 +103,14 @@ class Plan:
             "responses": self.responses,
         }
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
-        for found in self.surveys:
-            record = {found.name: survey_record(found, self._files(found))}
+        for survey in self.surveys:
+            record = {survey.name: self._record(survey)}
             digest.update(json.dumps(record, sort_keys=True).encode())
         return digest.hexdigest()
 
-    def tasks(self, work: Path) -> Sequence[Task]:
-        """One task for every usable bracket, with its shard in a folder."""
-        return Each(partial(self._task, work=work), self.usable)
-
-    def _task(self, found: Survey, work: Path) -> Task:
-        how = self.recipe, self.layout, self.selection.position, self.labels, self.seed
-        return Task(found, *how, work / f"{short_hash(found.name)}.shard")
+    def task(self, staging: Path) -> BracketTask:
+        """How workers make each bracket, with its shard in the staging folder."""
+        return BracketTask(self.recipe, self.layout, self.seed, staging)
 
     def attributes(self, license: str, citation: str, options: dict[str, Any]) -> dict[str, Any]:
         """Root attributes of the dataset, but for `scenes`."""
@@ -135,41 +130,48 @@ class Plan:
             "options": options,
         }
 
-    def scenes(self, work: Path) -> bytes:
-        """What the dataset says of every bracket, by the records of those that were made: JSON.
+    def scene_records(self, staging: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The name and the record of every bracket, once all of them are made."""
+        task = self.task(staging)
+        for survey in self.surveys:
+            record = self._record(survey)
+            if not survey.rejected:
+                made = json.loads(task.record(survey.name).read_text())
+                if "rejected" in made:
+                    record = {"rejected": made["rejected"]} | record
+                else:
+                    record |= {k: v for k, v in made.items() if k != "rows"}
+            yield survey.name, record
 
-        Not as objects, which of thousands would take three times the memory.
-        """
-        text, before = io.BytesIO(), b"{"
-        for found in self.surveys:
-            text.write(before + json.dumps({found.name: self._scene(found, work)})[1:-1].encode())
-            before = b", "
-        text.write(b"}")
-        return text.getvalue()  # not copied
-
-    def _scene(self, found: Survey, work: Path) -> dict[str, Any]:
-        """What the dataset says of a bracket."""
-        entry = survey_record(found, self._files(found))
-        if found.rejected:
-            return entry
-        record = json.loads(self._task(found, work).record.read_text())
-        if "rejected" in record:
-            return {"rejected": record["rejected"]} | entry
-        return entry | {k: v for k, v in record.items() if k != "rows"}
-
-    def _files(self, found: Survey) -> list[str]:
-        return [Path(os.path.relpath(p, self.raw)).as_posix() for p in found.paths]
+    def _record(self, survey: Survey) -> dict[str, Any]:
+        files = [Path(os.path.relpath(path, self.raw)).as_posix() for path in survey.paths]
+        return dataset_record(survey, files)
 
 
-def shard_source(task: Task, record: Mapping[str, Any]) -> ShardSource | None:
+def scenes_attribute(records: Iterable[tuple[str, dict[str, Any]]]) -> bytes:
+    """The attribute `scenes` as JSON.
+
+    Written record by record: thousands of them as objects would take three times the memory.
+    """
+    text, before = io.BytesIO(), b"{"
+    for name, record in records:
+        text.write(before + json.dumps({name: record})[1:-1].encode())
+        before = b", "
+    text.write(b"}")
+    return text.getvalue()  # shares the bytes of the buffer
+
+
+def shard_source(
+    survey: Survey, record: Mapping[str, Any], task: BracketTask
+) -> ShardSource | None:
     """The shard of a bracket, if it gave samples."""
     if "rows" not in record:
         return None
-    return ShardSource(task.shard, task.found.name, record["rows"], task.found.ev)
+    return ShardSource(task.shard(survey.name), survey.name, record["rows"], survey.ev)
 
 
 def no_usable_brackets(raw: Path, reasons: Iterable[str]) -> UserError:
-    """The error for brackets of which none can be used, for one reason each."""
+    """The error for brackets none of which can be used, given one reason each."""
     counts = Counter(reasons)
     common = "; ".join(f"{reason} ({n})" for reason, n in counts.most_common(3))
     return UserError(f"{raw}: none of {counts.total()} brackets can be used: {common}")

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from collections.abc import Mapping
 from functools import partial
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any
 
 from labelgen.calibration.cameras import load_responses
 from labelgen.calibration.survey import Selection
 from labelgen.core.errors import UserError
 from labelgen.core.files import atomic_rename
-from labelgen.core.progress import Progress, Silent
+from labelgen.core.progress import Executor, Progress, Silent
 from labelgen.core.recipe import Recipe
 from labelgen.dataset.assemble import Part
 from labelgen.dataset.header import DatasetHeader, open_file, read_dataset_header
 from labelgen.dataset.reader import compression_of
 from labelgen.dataset.safe_hdf5 import DAMAGE
-from labelgen.dataset.staging import staging_folder
+from labelgen.dataset.staging import OutputState, staging_folder, staging_path
 from labelgen.dataset.verify import verify_index, verify_part
 from labelgen.discovery.select import find_brackets
 from labelgen.pipeline.executor import parallel_map
 from labelgen.pipeline.plan import Plan, shard_source
-from labelgen.pipeline.stages import make_all, survey_all
+from labelgen.pipeline.stages import make_brackets, survey_brackets
 
 
 def repair(
@@ -65,7 +65,7 @@ def repair(
         The index itself is damaged, or the dataset is a single file; other brackets, options or
         versions than those it was built with.
     """
-    tell, header = progress or Silent(), read_dataset_header(path)
+    progress, header = progress or Silent(), read_dataset_header(path)
     if not header.parts:
         raise UserError(f"{path}: is one file, which can't be mended; 'build --overwrite' it")
     if header.derived:
@@ -81,34 +81,50 @@ def repair(
     }
     if not damaged:
         return []
-    work = path.with_name(path.name + ".partial")
-    if work.exists():
-        raise UserError(f"{work}: an unfinished build; end it by 'build --resume' first")
-    scenes = _scenes_of_parts(path, header)
-    engine = partial(parallel_map, jobs=jobs)
+    if OutputState.of(path).has_staging:
+        raise UserError(
+            f"{staging_path(path)}: an unfinished build; end it by 'build --resume' first"
+        )
+    executor = partial(parallel_map, jobs=jobs)
     try:
-        with staging_folder(work, path, overwrite=False):
-            plan = _plan(path, header, raw, groups, response, bayer, work, engine, tell)
-            wanted = {name for k in damaged.values() for name in scenes[k]}
-            tasks = {t.found.name: t for t in plan.tasks(work) if t.found.name in wanted}
-            made = {t.found.name: r for t, r in make_all(list(tasks.values()), work, engine, tell)}
-            attributes = plan.attributes(header.license, header.citation, header.options)
-            longest = max(len(scene.encode()) for group in scenes for scene in group)
-            for name, k in damaged.items():
-                with Part(work, plan.layout, longest, k) as part:
-                    for scene in scenes[k]:
-                        if source := shard_source(tasks[scene], made[scene]):
-                            part.append(source)
-                    same = {"file": name} | part.finish(attributes) == header.parts[k]
-                if not same:
-                    raise UserError(
-                        f"{name}: made anew it differs from what the index says; "
-                        "was the dataset built by another kind of processor?"
-                    )
-                atomic_rename(part.path, path.with_name(name))
+        with staging_folder(path, overwrite=False) as staging:
+            plan = _plan(path, header, raw, groups, response, bayer, staging, executor, progress)
+            _make_parts(path, header, plan, damaged, staging, executor, progress)
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(staging_path(path), ignore_errors=True)
     return list(damaged)
+
+
+def _make_parts(
+    path: Path,
+    header: DatasetHeader,
+    plan: Plan,
+    damaged: Mapping[str, int],
+    staging: Path,
+    executor: Executor,
+    progress: Progress,
+) -> None:
+    """Make the brackets of damaged parts, given by name and number, and put the parts in place."""
+    scenes = _scenes_of_parts(path, header)
+    wanted = {name for number in damaged.values() for name in scenes[number]}
+    surveys = plan.usable.select([i for i, s in enumerate(plan.usable) if s.name in wanted])
+    task = plan.task(staging)
+    made = make_brackets(surveys, task, executor, progress)
+    sources = {survey.name: shard_source(survey, record, task) for survey, record in made}
+    attributes = plan.attributes(header.license, header.citation, header.options)
+    longest = max(len(scene.encode()) for group in scenes for scene in group)
+    for name, number in damaged.items():
+        with Part(staging, plan.layout, longest, number) as part:
+            for scene in scenes[number]:
+                if source := sources[scene]:
+                    part.append(source)
+            same = {"file": name} | part.finish(attributes) == header.parts[number]
+        if not same:
+            raise UserError(
+                f"{name}: made anew it differs from what the index says; "
+                "was the dataset built by another kind of processor?"
+            )
+        atomic_rename(part.path, path.with_name(name))
 
 
 def _scenes_of_parts(path: Path, header: DatasetHeader) -> list[list[str]]:
@@ -133,21 +149,21 @@ def _plan(
     groups: Path | None,
     response: str,
     bayer: str,
-    work: Path,
-    engine: Any,
-    tell: Progress,
+    staging: Path,
+    executor: Executor,
+    progress: Progress,
 ) -> Plan:
     """The plan that a dataset was made by."""
     settings = dict(header.recipe)
     labels, seed = settings.pop("labels"), settings.pop("seed")
     recipe, compress = Recipe.from_dict(settings, f"{path}: its recipe"), _compression(path, header)
-    every, _ = find_brackets(raw, groups, None, None, tell)
+    every, _ = find_brackets(raw, groups, None, None, progress)
     brackets = [b for b in every if b.name in header.scenes]
     known = load_responses(response)
     # Not every dataset says whether its references were looked for.
     for reference in (header.reference, "auto"):
         selection = Selection.of(header.frames, reference, header.patch, labels == "truth", bayer)
-        surveys = survey_all(brackets, selection, known, work, engine, tell)
+        surveys = survey_brackets(brackets, selection, known, staging, executor, progress)
         plan = Plan.of(raw, surveys, recipe, selection, labels, seed, compress)
         if plan.fingerprint == header.fingerprint:
             return plan

@@ -1,4 +1,4 @@
-"""The stages of a build that run over all brackets: survey, calibrate, make."""
+"""The stages of a build that run over all brackets: survey them, make them."""
 
 from __future__ import annotations
 
@@ -11,85 +11,125 @@ from pathlib import Path
 from typing import Any
 
 from labelgen.calibration.cameras import calibrate_surveys
-from labelgen.calibration.survey import Selection, Survey
-from labelgen.calibration.survey_records import survey_cached
+from labelgen.calibration.survey import Selection, survey_cached
+from labelgen.calibration.survey_records import Survey
 from labelgen.core.bracket import Bracket
+from labelgen.core.disk_list import DiskList
 from labelgen.core.errors import UserError
 from labelgen.core.files import write_json
-from labelgen.core.lazy import Each, Shelf
 from labelgen.core.progress import Executor, Progress
 from labelgen.core.response import Response
 from labelgen.photos.frame_cache import cache_paths
-from labelgen.pipeline.bracket_task import Task, is_bracket_made, make_bracket
+from labelgen.pipeline.bracket_task import BracketTask, is_bracket_made, make_bracket
+from labelgen.pipeline.bugs import bug_reason, log_bug, traceback_of
 
 DIED = "its worker died twice, the second time alone: out of memory? try fewer --jobs"
 
 
-def survey_all(
+def survey_brackets(
     brackets: Sequence[Bracket],
     selection: Selection,
     known: Mapping[str, Response] | None,
-    work: Path,
-    engine: Executor,
-    tell: Progress,
-    keep: bool = False,
-) -> Sequence[Survey]:
-    """All brackets surveyed, and calibrated together, with the responses that are known, if any.
+    staging: Path,
+    executor: Executor,
+    progress: Progress,
+    keep_frames: bool = False,
+) -> DiskList[Survey]:
+    """Survey all brackets, and calibrate them together.
 
-    Decoded frames are kept if that is asked for, as many as there is room for (`frame_cache`).
+    Parameters
+    ----------
+    brackets : sequence of Bracket
+        As found by a scan.
+    selection : Selection
+        What the dataset takes.
+    known : mapping of str to Response, optional
+        Responses that are given, by camera.
+    staging : Path
+        Folder that remembers surveys.
+    executor : Executor
+        Workers.
+    progress : Progress
+        Told of every bracket.
+    keep_frames : bool
+        Keep decoded frames for the next stage, as many as there is room for.
     """
-    tell.start("survey", len(brackets))
-    kept = cache_paths(brackets, selection.frames, work) if keep else repeat(None)
-    task = partial(_surveyed, selection=selection, folder=work)
-    found = Shelf[Survey]()
-    for i, result in engine(task, Shelf.of(zip(brackets, kept, strict=False))):
-        survey = result or Survey(brackets[i].name, rejected=DIED)
-        found.put(i, survey)
-        tell.step(0, bool(survey.rejected))
-    return calibrate_surveys(found, known)
+    progress.start("survey", len(brackets))
+    caches = cache_paths(brackets, selection.frames, staging) if keep_frames else repeat(None)
+    items = DiskList(zip(brackets, caches, strict=False))
+    task = partial(_survey_task, selection=selection, staging=staging)
+    surveys, index = DiskList[Survey](), [0] * len(items)
+    for i, result in executor(task, items):
+        survey = result or Survey(brackets[i].name, DIED)
+        if survey.traceback:
+            log_bug(staging, survey.name, survey.traceback)
+        index[i] = len(surveys)
+        surveys.append(survey)
+        progress.step(0, bool(survey.rejected))
+    return calibrate_surveys(surveys.select(index), known)
 
 
-def _surveyed(item: tuple[Bracket, Path | None], selection: Selection, folder: Path) -> Survey:
-    bracket, kept = item
-    return survey_cached(bracket, selection, folder, kept)
+def _survey_task(item: tuple[Bracket, Path | None], selection: Selection, staging: Path) -> Survey:
+    bracket, cache = item
+    try:
+        return survey_cached(bracket, selection, staging, cache)
+    except OSError:  # the disk, not the bracket: it ends the build
+        raise
+    except MemoryError:
+        return Survey(bracket.name, "out of memory; try fewer --jobs")
+    except Exception as e:  # a bug of ours costs its bracket, not the night
+        reason, text = bug_reason(e, staging), traceback_of(e)
+        return Survey(bracket.name, reason, bracket.problems, traceback=text)
 
 
-def make_all(
-    tasks: Sequence[Task], work: Path, engine: Executor, tell: Progress
-) -> Generator[tuple[Task, dict[str, Any]]]:
-    """Every task with its record, in order, each as soon as those before it are made.
+def make_brackets(
+    surveys: DiskList[Survey], task: BracketTask, executor: Executor, progress: Progress
+) -> Generator[tuple[Survey, dict[str, Any]]]:
+    """Make all brackets; yield each with its record, in order, as soon as those before it are made.
 
     What an earlier run finished is not made again, if it is whole.
     """
-    done = _made_before(tasks, engine, tell)
-    left = [i for i in range(len(tasks)) if i not in done]
+    done = _made_before(surveys, task, executor, progress)
+    left = [i for i in range(len(surveys)) if i not in done]
     if done:
-        tell.remark(f"{len(done)} brackets are finished already, {len(left)} are left")
-    tell.start("build", len(left))
-    with closing(engine(make_bracket, Each(tasks.__getitem__, left))) as made:
-        for i, task in enumerate(tasks):
+        progress.remark(f"{len(done)} brackets are finished already, {len(left)} are left")
+    progress.start("build", len(left))
+    with closing(executor(partial(make_bracket, task=task), surveys.select(left))) as results:
+        for i, survey in enumerate(surveys):
             while i not in done:
-                k, record = next(made)
+                k, record = next(results)
                 done.add(left[k])
-                record = record or {"rejected": DIED}
-                if "stopped" in record:
-                    raise UserError(f"{work}: {record['stopped']}; mend that, then give --resume")
-                if not (path := tasks[left[k]].record).exists():
-                    write_json(path, record)  # or --resume might find more in a part that is noted
-                tell.step(record.get("rows", 0), "rejected" in record)
-            yield task, json.loads(task.record.read_text())
+                _note(surveys[left[k]], record or {"rejected": DIED}, task, progress)
+            yield survey, json.loads(task.record(survey.name).read_text())
 
 
-def _made_before(tasks: Sequence[Task], engine: Executor, tell: Progress) -> set[int]:
-    """Which brackets an earlier run finished; what is not whole of one is as if it had not."""
-    done, noted = set[int](), [i for i, task in enumerate(tasks) if task.record.exists()]
+def _note(survey: Survey, record: dict[str, Any], task: BracketTask, progress: Progress) -> None:
+    """Note the result of a bracket, whether it was made or not."""
+    if "stopped" in record:
+        raise UserError(f"{task.staging}: {record['stopped']}; mend that, then give --resume")
+    path = task.record(survey.name)
+    if not path.exists():  # or --resume might find more brackets in a part that is noted
+        write_json(path, record)
+    if "traceback" in record:
+        log_bug(task.staging, survey.name, record["traceback"])
+    progress.step(record.get("rows", 0), "rejected" in record)
+
+
+def _made_before(
+    surveys: DiskList[Survey], task: BracketTask, executor: Executor, progress: Progress
+) -> set[int]:
+    """Which brackets an earlier run finished; the records of those that are not whole go."""
+    done, noted = set[int](), list[int]()
+    for i, survey in enumerate(surveys):
+        if task.record(survey.name).exists():
+            noted.append(i)
     if not noted:
         return done
-    tell.start("check", len(noted))
-    for k, whole in engine(is_bracket_made, Each(tasks.__getitem__, noted)):
+    progress.start("check", len(noted))
+    for k, whole in executor(partial(is_bracket_made, task=task), surveys.select(noted)):
         if whole:
             done.add(noted[k])
         else:
-            tasks[noted[k]].record.unlink()
-        tell.step(0, False)
+            task.record(surveys[noted[k]].name).unlink()
+        progress.step(0, False)
     return done

@@ -21,10 +21,10 @@ from labelgen.dataset.columns import SampleLayout
 from labelgen.dataset.reader import Dataset
 from labelgen.dataset.safe_hdf5 import MAX_TEXT
 from labelgen.dataset.staging import (
+    OutputState,
     check_output_name,
-    is_unfinished,
-    refuse_to_overwrite,
     staging_folder,
+    staging_path,
 )
 from labelgen.share.rows import SelectedRows
 
@@ -132,20 +132,19 @@ def write_rows(
         damaged.
     """
     check_target(out, [k.source.data for k in kept], overwrite)
-    work = out.with_name(out.name + ".partial")
     layout, begun = kept[0].layout, False
     _check_disk(kept, layout, out)
     _check_notes(attributes, out)
     try:
-        with staging_folder(work, out, overwrite=True):
+        with staging_folder(out, overwrite=True) as staging:
             begun, old = True, parts_of(out)
             tell, again = progress or Silent(), "give the same command again"
-            assemble(kept, out, work, layout, attributes, part_bytes, tell, again)
+            assemble(kept, out, staging, layout, attributes, part_bytes, tell, again)
             for path in old - parts_of(out):
                 path.unlink(missing_ok=True)
     finally:
         if begun:  # otherwise it is another's
-            shutil.rmtree(work, ignore_errors=True)
+            shutil.rmtree(staging_path(out), ignore_errors=True)
 
 
 def remove(dataset: Path) -> None:
@@ -167,13 +166,15 @@ def check_target(out: Path, sources: Sequence[Dataset], overwrite: bool) -> None
     for data in sources:
         if mine & {path.resolve() for path in (data.path, *(Path(f.filename) for f in data.files))}:
             raise UserError(f"{out}: is one of the datasets to read; give another name")
-    work = out.with_name(out.name + ".partial")
-    if is_unfinished(work):
-        raise UserError(f"{work}: an unfinished build; end it by 'build --resume' first")
-    if work.exists() and not overwrite:
-        raise UserError(f"{work}: left by what was interrupted, or in use; --overwrite starts anew")
+    state, staging = OutputState.of(out), staging_path(out)
+    if state.is_begun:
+        raise UserError(f"{staging}: an unfinished build; end it by 'build --resume' first")
+    if state.has_staging and not overwrite:
+        raise UserError(
+            f"{staging}: left by what was interrupted, or in use; --overwrite starts anew"
+        )
     check_parts(out)
-    refuse_to_overwrite(out, work, resume=False, overwrite=overwrite)
+    state.refuse_to_overwrite(resume=False, overwrite=overwrite)
 
 
 def _check_notes(attributes: dict[str, Any], out: Path) -> None:

@@ -13,7 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from labelgen.calibration.cameras import calibrate_surveys, load_responses, named_camera_responses
-from labelgen.calibration.survey import Selection, Survey, survey
+from labelgen.calibration.survey import Selection, survey
+from labelgen.calibration.survey_records import CameraModel, Survey
 from labelgen.cli import main
 from labelgen.core.errors import UserError
 from labelgen.core.recipe import DEFAULT
@@ -154,12 +155,12 @@ def test_bytes_do_not_depend_on_jobs_or_interruption(
     assert (tmp_path / "two.h5").read_bytes() == built.read_bytes()
     real, made = module.make_bracket, 0
 
-    def interrupted(task: object) -> object:
+    def interrupted(survey: object, task: object) -> object:
         nonlocal made
         made += 1
         if made == 3:
             raise KeyboardInterrupt
-        return real(task)  # type: ignore[arg-type]
+        return real(survey, task)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "make_bracket", interrupted)
@@ -217,7 +218,7 @@ def test_the_reference_keeps_its_exposure_whichever_it_is(films: Path) -> None:
     for reference in range(3):
         found = calibrate_surveys([survey(b, Selection(3, reference)) for b in brackets])
         for s in found:
-            assert s.ev[reference] == s.stated[reference]
+            assert s.ev[reference] == s.frames[reference].stated_ev
             steps = np.array(s.ev) - s.ev[reference]
             assert steps == pytest.approx(np.array(EV) - EV[reference], abs=0.06)
 
@@ -234,8 +235,8 @@ def test_too_few_pixels_correct_nothing_and_lower_trust(tmp_path: Path) -> None:
     (tmp_path / "b" / "exposure.txt").write_text("0\n1\n2\n")
     [found] = calibrate_surveys([survey(scan(tmp_path)[0], Selection())])
     assert not found.rejected
-    assert found.assumed
-    assert found.response == Response()
+    assert found.model.assumed
+    assert found.model.response == Response()
     assert found.ev == (0.0, 1.0, 2.0)
     weight = np.full((4, 4), 200, np.uint8)
     assert (discount_weight(weight, found, DEFAULT) == 150).all()
@@ -245,9 +246,10 @@ def test_too_few_pixels_correct_nothing_and_lower_trust(tmp_path: Path) -> None:
 def test_trust_falls_where_no_response_explains_the_frames(
     misfit: float | None, weight: int
 ) -> None:
-    found = Survey("b", assumed=False, misfit=misfit)
+    found = Survey("b", model=CameraModel(assumed=False, misfit=misfit))
+    assumed = replace(found, model=replace(found.model, assumed=True))
     assert (discount_weight(np.full((2, 2), 200, np.uint8), found, DEFAULT) == weight).all()
-    share = discount_weight(np.full((2, 2), 200, np.uint8), replace(found, assumed=True), DEFAULT)
+    share = discount_weight(np.full((2, 2), 200, np.uint8), assumed, DEFAULT)
     assert (share == round(0.75 * weight)).all()
 
 
@@ -265,8 +267,9 @@ def test_label_alone_knows_the_response_of_its_bracket(films: Path, tmp_path: Pa
 
 def test_a_bracket_with_a_response_of_its_own_is_known_by_its_name(films: Path) -> None:
     found = survey(scan(films)[0], Selection())
-    assert found.seen
+    assert found.evidence
+    key = found.evidence.camera_key
     common, own = Response("linear"), Response("srgb")
-    known = {found.seen.key: common, f"{found.seen.key}: trip/{found.name}": own}
-    assert calibrate_surveys([found], known)[0].response == own
-    assert calibrate_surveys([replace(found, name="other")], known)[0].response == common
+    known = {key: common, f"{key}: trip/{found.name}": own}
+    assert calibrate_surveys([found], known)[0].model.response == own
+    assert calibrate_surveys([replace(found, name="other")], known)[0].model.response == common

@@ -8,8 +8,14 @@ import numpy as np
 import pytest
 
 from labelgen.alignment.homography import UNIT_SIZE, find_homography, scale_homography
-from labelgen.calibration.survey import Selection, check_pixels, load_surveyed, survey
-from labelgen.calibration.survey_records import from_json, survey_cached, to_json
+from labelgen.calibration.survey import (
+    Selection,
+    check_pixels,
+    load_surveyed,
+    survey,
+    survey_cached,
+)
+from labelgen.calibration.survey_records import from_json, to_json
 from labelgen.core.bracket import Bracket
 from labelgen.core.errors import Rejected
 from labelgen.core.settings import Align
@@ -55,7 +61,7 @@ def test_simulated_brackets_are_never_called_wrong(tmp_path: Path, seed: int) ->
 def test_what_a_survey_knows_of_the_geometry_is_where_labels_begin(tmp_path: Path) -> None:
     write_bracket(tmp_path / "b", make_scene(62, (300, 420), shake=6.0, pieces=0), EV)
     found = survey(scan(tmp_path / "b")[0], Selection())
-    stack = load_surveyed(found, 1)
+    stack = load_surveyed(found)
     alone = replace(stack, homographies=())
     assert stack.homographies[1] is None
     for i in (0, 2):

@@ -390,7 +390,8 @@ def test_truth_may_be_openexr(tmp_path: Path) -> None:
     (bracket,) = scan(tmp_path / "one")
     found = survey(bracket, Selection(truth=True))
     assert found.rejected == ""
-    assert found.truth == truth.with_suffix(".exr")
+    assert found.truth is not None
+    assert found.truth.path == truth.with_suffix(".exr")
     data = (tmp_path / "HDRImg.exr").read_bytes()
     (tmp_path / "cut.exr").write_bytes(data[: len(data) // 2])
     with pytest.raises(Rejected, match=r"cut\.exr"):

@@ -148,7 +148,7 @@ def test_a_bracket_of_raw_files_is_found_and_surveyed(tmp_path: Path) -> None:
     assert bracket.evs == pytest.approx([0, 2, 4])
     found = survey(bracket, Selection(patch=64))
     assert found.rejected == ""
-    assert (found.depth, found.size) == (16, SIZE)
+    assert (found.bits, found.size) == (16, SIZE)
 
 
 def test_without_rawpy_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

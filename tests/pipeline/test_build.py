@@ -25,6 +25,7 @@ import h5py
 import numpy as np
 import pytest
 
+from labelgen.calibration.survey_records import Survey
 from labelgen.core.errors import UserError
 from labelgen.core.progress import Silent
 from labelgen.core.recipe import DEFAULT, SSHDR
@@ -37,9 +38,10 @@ from labelgen.dataset.shard import Shard, StoredShard
 from labelgen.dataset.verify import verify
 from labelgen.dataset.writer import Writer, write_column
 from labelgen.discovery.scan import scan
-from labelgen.pipeline.bracket_task import make_bracket
-from labelgen.pipeline.build import Summary, build
+from labelgen.pipeline.bracket_task import BracketTask, make_bracket
+from labelgen.pipeline.build import build
 from labelgen.pipeline.executor import parallel_map
+from labelgen.pipeline.summary import Summary
 from labelgen.simulate import write_bracket
 from tests.conftest import EV, make_scene
 
@@ -250,7 +252,7 @@ def test_resume_with_nothing_to_do_looks_at_no_pixel(
         raise AssertionError("a survey")
 
     with monkeypatch.context() as patch:
-        patch.setattr("labelgen.pipeline.build.survey_all", looked)
+        patch.setattr("labelgen.pipeline.build.survey_brackets", looked)
         again = build(photos, out, jobs=1, limit=2, resume=True)
         assert (again.samples, again.path) == (info(out)["samples"], out)
         assert not out.with_name("out.h5.partial").exists()
@@ -437,7 +439,7 @@ def test_what_killed_its_worker_stays_out_of_a_build_that_is_resumed(
     def deadly(
         task: Callable[..., Any], items: Sequence[Any], **options: Any
     ) -> Iterator[tuple[int, Any]]:
-        first = task is make_bracket
+        first = getattr(task, "func", None) is make_bracket
         if first:
             yield 0, None
         for i, result in parallel_map(task, list(items)[first:], **options):
@@ -469,7 +471,7 @@ def test_only_datasets_are_overwritten_and_only_their_own_parts(raw: Path, tmp_p
 def test_brackets_of_one_name_are_refused(raw: Path, tmp_path: Path) -> None:
     twice = scan(raw)[:1] * 2
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("labelgen.discovery.select.scan_lazily", lambda _: twice)
+        patch.setattr("labelgen.discovery.select.iterate_brackets", lambda _: twice)
         with pytest.raises(UserError, match="two brackets are named 'five'"):
             build(raw, tmp_path / "out.h5", jobs=1)
 
@@ -495,11 +497,11 @@ def test_finished_brackets_are_not_made_again(
     made: list[str] = []
     real, stop = module.make_bracket, 2
 
-    def counted(task: object) -> object:
+    def counted(survey: Survey, task: BracketTask) -> object:
         if len(made) == stop:
             raise KeyboardInterrupt
-        made.append(task.found.name)  # type: ignore[attr-defined]
-        return real(task)  # type: ignore[arg-type]
+        made.append(survey.name)
+        return real(survey, task)
 
     monkeypatch.setattr(module, "make_bracket", counted)
     with pytest.raises(KeyboardInterrupt):
@@ -771,7 +773,7 @@ def test_the_expected_size_is_an_upper_bound(built: Path) -> None:
     from labelgen.dataset.columns import SampleLayout
     from labelgen.pipeline.disk import disk_needed
 
-    expected, needed = disk_needed([(200, 280)] * 4, DEFAULT, SampleLayout(3, 128, 16), 8 << 30)
+    expected, needed = disk_needed({(200, 280): 4}, DEFAULT, SampleLayout(3, 128, 16), 8 << 30)
     assert built.stat().st_size <= 1.05 * expected
     assert needed == 2 * expected
 

@@ -87,9 +87,9 @@ def patient(folder: str) -> None:
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks at /proc")
 def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     code = (
-        "import sys; from labelgen.pipeline.executor import run;"
+        "import sys; from labelgen.pipeline.executor import parallel_map;"
         "from tests.pipeline.test_executor import patient;"
-        "list(run(patient, [sys.argv[1]] * 2, 2))"
+        "list(parallel_map(patient, [sys.argv[1]] * 2, 2))"
     )
     parent = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], cwd=Path(__file__).parents[2]

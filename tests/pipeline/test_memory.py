@@ -60,7 +60,7 @@ def test_a_bracket_that_never_fits_is_refused(memory: float) -> None:
 FAULTS = """
 import resource
 import numpy as np
-from labelgen.pipeline.worker_setup import prepare
+from labelgen.pipeline.worker_setup import set_up_worker
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

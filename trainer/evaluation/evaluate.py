@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from labelgen.calibration.survey import Survey, read_truth
+from labelgen.calibration.survey import read_truth
+from labelgen.calibration.survey_records import Survey
 from labelgen.core.arrays import Mask
 from labelgen.core.errors import Rejected, UserError
 from labelgen.core.files import check_new
@@ -245,7 +246,7 @@ def moving_area(found: Survey) -> Mask | None:
         The mask is damaged or of another size than the frames.
     """
     assert found.truth is not None
-    beside = found.truth.parent
+    beside = found.truth.path.parent
     path = beside / "moving.png" if beside.name == "truth" else beside / "truth" / "moving.png"
     if not path.is_file():
         return None

@@ -10,7 +10,8 @@ import numpy as np
 
 from labelgen.alignment.align import align_frame as align_frame
 from labelgen.calibration.cameras import calibrate_surveys, load_responses
-from labelgen.calibration.survey import Selection, Survey, survey
+from labelgen.calibration.survey import Selection, survey
+from labelgen.calibration.survey_records import Survey
 from labelgen.core.bracket import Bracket, Stack
 from labelgen.core.errors import Rejected, UserError
 from labelgen.core.progress import Progress, Silent
@@ -180,7 +181,7 @@ def read_stack(found: Survey) -> Stack:
     """
     if found.rejected:
         raise Rejected(found.rejected)
-    return load_stack(found.paths, found.ev, found.reference, found.response)
+    return load_stack(found.paths, found.ev, found.reference, found.model.response)
 
 
 def align_stack(stack: Stack) -> Stack:

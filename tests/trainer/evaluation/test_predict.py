@@ -218,7 +218,7 @@ def test_cameras_of_the_run_are_known_to_predict_and_evaluate(run: Path, tmp_pat
     [bracket] = [replace(b, camera="Maker X") for b in scan(tmp_path / "s")]
     config = read_config(run)
     [alone] = surveyed([bracket], config)
-    assert alone.assumed
+    assert alone.model.assumed
     curve = np.interp(np.linspace(0, 1, CURVE_SAMPLES), film(np.linspace(0, 1, 999) ** 2.2), GAMMAS)
     told = Response("estimated", ((0.0, *curve[1:-1].tolist(), 1.0),) * 3)
     stored = {
@@ -232,8 +232,8 @@ def test_cameras_of_the_run_are_known_to_predict_and_evaluate(run: Path, tmp_pat
     assert known == {"Maker X, png, 8 bit": told}
     assert read_config(run) == config
     [found] = surveyed([bracket], config, known)
-    assert found.response == told
-    assert not found.assumed
+    assert found.model.response == told
+    assert not found.model.assumed
     frames = read_stack(found)
     assert frames.codes[0].dtype == np.uint16
     plain = read_stack(alone)

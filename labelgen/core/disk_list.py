@@ -1,0 +1,77 @@
+"""A list whose items lie in a temporary file, so that thousands of brackets take no memory."""
+
+from __future__ import annotations
+
+import pickle
+import tempfile
+import threading
+import weakref
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+
+
+class _Spill:
+    """A temporary file without a name, closed as soon as no list refers to it."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115
+        self._lock = threading.Lock()  # joblib asks for items from more than one thread
+        weakref.finalize(self, self._file.close)
+
+    def write(self, data: bytes) -> int:
+        """Append bytes; return where they begin."""
+        with self._lock:
+            start = self._file.seek(0, 2)
+            self._file.write(data)
+        return start
+
+    def read(self, start: int, size: int) -> bytes:
+        """Bytes that were written before."""
+        with self._lock:
+            self._file.seek(start)
+            return self._file.read(size)
+
+
+class DiskList(Sequence[Item]):
+    """Items pickled into a temporary file; memory holds only where each of them begins.
+
+    Ten thousand surveys as objects take more memory than all the rest of a build. Every access
+    unpickles an item anew, so that nothing done to it changes the list.
+
+    Examples
+    --------
+    >>> squares = DiskList(n * n for n in range(5))
+    >>> len(squares), squares[-1]
+    (5, 16)
+    >>> list(squares.select([3, 0]))
+    [9, 0]
+    """
+
+    def __init__(self, items: Iterable[Item] = ()) -> None:
+        self._spill, self._starts, self._sizes = _Spill(), array("q"), array("q")
+        for item in items:
+            self.append(item)
+
+    def append(self, item: Item) -> None:
+        """Write an item behind the others."""
+        data = pickle.dumps(item, pickle.HIGHEST_PROTOCOL)
+        self._starts.append(self._spill.write(data))
+        self._sizes.append(len(data))
+
+    def select(self, indices: Iterable[int]) -> DiskList[Item]:
+        """The items with these indices, in the given order; both lists share the file."""
+        selected, indices = DiskList[Item].__new__(DiskList), list(indices)
+        selected._spill = self._spill
+        selected._starts = array("q", (self._starts[i] for i in indices))
+        selected._sizes = array("q", (self._sizes[i] for i in indices))
+        return selected
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __getitem__(self, index: Any) -> Any:
+        data = self._spill.read(self._starts[index], self._sizes[index])
+        return pickle.loads(data)  # written above: no other process can open the file

@@ -1,0 +1,39 @@
+"""Unexpected exceptions: they reject their bracket, and must not pass for a fault of its photos.
+
+The traceback goes to ``OUT.h5.errors.log`` beside the dataset, and the reason of the rejection
+names that file.
+"""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+from labelgen.core.validation import one_line
+
+BUG = "a bug of labelgen"
+"""How the reason of such a rejection begins."""
+
+
+def log_path(staging: Path) -> Path:
+    """The log beside the staging folder ``OUT.h5.partial``."""
+    return staging.with_name(staging.name.removesuffix(".partial") + ".errors.log")
+
+
+def bug_reason(error: Exception, staging: Path) -> str:
+    """The reason of a rejection, for an exception that nobody expected."""
+    return (
+        f"{BUG}, not of the photos: {type(error).__name__}: {one_line(error)}; "
+        f"please report the traceback in {log_path(staging).name}"
+    )
+
+
+def traceback_of(error: Exception) -> str:
+    """The traceback of an exception, as Python prints it."""
+    return "".join(traceback.format_exception(error))
+
+
+def log_bug(staging: Path, bracket: str, text: str) -> None:
+    """Append the traceback of a bracket to the log."""
+    with log_path(staging).open("a", encoding="utf-8", errors="replace") as log:
+        log.write(f"{bracket}\n{text}\n")
