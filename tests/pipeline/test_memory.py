@@ -92,4 +92,4 @@ def test_what_a_worker_frees_stays_at_hand() -> None:
         )
         return int(told.stdout)
 
-    assert pages("prepare()") < 0.1 * pages("")
+    assert pages("set_up_worker()") < 0.1 * pages("")
