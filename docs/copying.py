@@ -15,8 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from labelgen.dataset.reader import Dataset
-from labelgen.share.derive import attributes_of, write_rows
-from labelgen.share.pack import WHOLE, pack
+from labelgen.share.derive import UNLIMITED, WriteOptions, copy_attributes, write_rows
+from labelgen.share.pack import pack
 from labelgen.share.rows import OpenDataset
 
 
@@ -31,8 +31,8 @@ def anew(path: Path, out: Path, compress: str) -> None:
     """A dataset with another filter: every sample decoded and encoded."""
     with Dataset(path) as data:
         source = OpenDataset.of(data)
-        kept = source.runs(source.all, replace(source.layout, compress=compress))
-        write_rows(kept, out, attributes_of(data), part_bytes=WHOLE, overwrite=True)
+        selection = source.select_all(replace(source.layout, compress=compress))
+        write_rows(selection, out, copy_attributes(data), WriteOptions(UNLIMITED, overwrite=True))
 
 
 def main() -> None:

@@ -230,7 +230,7 @@ def check_chunk(dataset: h5py.Dataset, row: int) -> None:
     filters = filter_ids(dataset.id)
     if not {DEFLATE, BITSHUFFLE} & {*filters}:
         return
-    _, stored = dataset.id.read_direct_chunk((row, *(0,) * (dataset.ndim - 1)))
+    _, stored = read_chunk(dataset, row)
     size = dataset.dtype.itemsize * _product(dataset.chunks)
     # Bitshuffle says its size ahead, and HDF5's filter believes it.
     ahead = BITSHUFFLE in filters
@@ -245,6 +245,12 @@ def _inflated(stored: bytes, most: int) -> int:
         return len(zlib.decompressobj().decompress(stored, most + 1))
     except zlib.error as e:
         raise OSError(f"can't be inflated: {e}") from e
+
+
+def read_chunk(dataset: h5py.Dataset, row: int) -> tuple[int, bytes]:
+    """Read the chunk of one sample as it is stored: mask of skipped filters, and bytes."""
+    mask, stored = dataset.id.read_direct_chunk((row, *(0,) * (dataset.ndim - 1)))
+    return mask, stored
 
 
 def read_row(dataset: h5py.Dataset, row: int) -> Array:

@@ -15,7 +15,7 @@ from labelgen.core.progress import Progress, Silent
 from labelgen.dataset.columns import BRANCHES, IMAGES, SMALL_COLUMNS, SampleLayout
 from labelgen.dataset.digests import attributes_digest, column_digest
 from labelgen.dataset.header import DatasetHeader, open_file, read_dataset_header
-from labelgen.dataset.safe_hdf5 import DAMAGE, read_row
+from labelgen.dataset.safe_hdf5 import DAMAGE, read_chunk, read_row
 
 
 def verify(path: Path, *, progress: Progress | None = None) -> list[str]:
@@ -170,7 +170,7 @@ def _image(dataset: h5py.Dataset, where: str, expected: str | None, tell: Progre
     for row in range(len(dataset)):
         tell.step(0, False)
         try:
-            _, stored = dataset.id.read_direct_chunk((row, *(0,) * (dataset.ndim - 1)))
+            _, stored = read_chunk(dataset, row)
             digest.update(stored)
             values = read_row(dataset, row)
         except (OSError, RuntimeError, ValueError):

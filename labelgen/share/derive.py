@@ -1,4 +1,4 @@
-"""Write a dataset of rows of others: whole or not at all, with a note of what it was made of."""
+"""Write a dataset from rows of others, with a record of what it was made from."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 
 from labelgen.core.errors import UserError
 from labelgen.core.files import check_free_space
 from labelgen.core.progress import Progress, Silent
 from labelgen.dataset.assemble import PART_BYTES, assemble, check_parts, parts_of
-from labelgen.dataset.columns import SampleLayout
+from labelgen.dataset.digests import as_python
 from labelgen.dataset.reader import Dataset
 from labelgen.dataset.safe_hdf5 import MAX_TEXT
 from labelgen.dataset.staging import (
@@ -28,157 +28,180 @@ from labelgen.dataset.staging import (
 )
 from labelgen.share.rows import SelectedRows
 
+UNLIMITED = 10**6 << 30
+"""Part size that no dataset reaches; the largest that --part-size takes."""
 
-def attributes_of(data: Dataset) -> dict[str, Any]:
-    """The root attributes that a copy of a dataset has; JSON parsed."""
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """How a derived dataset is written; nothing here changes its samples."""
+
+    part_bytes: int = PART_BYTES
+    """Size above which it is split into parts, between brackets."""
+    overwrite: bool = False
+    """Whether to replace an existing dataset."""
+    progress: Progress = field(default_factory=Silent)
+
+
+def copy_attributes(data: Dataset) -> dict[str, Any]:
+    """Return the root attributes that a copy of a dataset has, with JSON parsed."""
     with h5py.File(data.path, "r", locking=False) as file:
-        kept = {k: v.item() if isinstance(v, np.generic) else v for k, v in file.attrs.items()}
-    tables = "recipe", "scenes", "responses", "options", "derived"
-    parsed = {name: getattr(data.header, name) for name in tables}
-    return {k: parsed.get(k, v) for k, v in kept.items() if k not in ("parts", "part", "digests")}
+        attributes = {name: as_python(value) for name, value in file.attrs.items()}
+    for name in ("parts", "part", "digests"):  # of the files, not of the dataset
+        attributes.pop(name, None)
+    for name in ("recipe", "scenes", "responses", "options", "derived"):
+        if name in attributes:
+            attributes[name] = getattr(data.header, name)
+    return attributes
 
 
 def derivation_step(
-    what: str, sources: Sequence[Dataset], settings: dict[str, Any]
+    command: str, sources: Sequence[Dataset], settings: dict[str, Any]
 ) -> tuple[str, dict[str, Any]]:
-    """The fingerprint of a dataset that is made of others, and the step that it notes.
+    """Return the fingerprint of a derived dataset, and the entry for its attribute `derived`.
 
     Parameters
     ----------
-    what : str
-        The command: "merge", "split", "sample".
+    command : str
+        "merge", "split" or "sample".
     sources : sequence of Dataset
-        Which it is made of.
+        What it is made from.
     settings : dict
-        What else decides what is in it.
+        Options of the command that decide what is in it.
     """
-    facts = [what, settings, [s.header.fingerprint for s in sources]]
+    facts = [command, settings, [source.header.fingerprint for source in sources]]
     fingerprint = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     names = "fingerprint", "generator", "recipe", "license", "citation", "options", "derived"
-    of = [
-        {"file": s.path.name, "samples": len(s)} | {n: getattr(s.header, n) for n in names}
-        for s in sources
+    described = [
+        {"file": source.path.name, "samples": len(source)}
+        | {name: getattr(source.header, name) for name in names}
+        for source in sources
     ]
-    return fingerprint, {"by": what, **settings, "of": of}
+    return fingerprint, {"by": command, **settings, "of": described}
 
 
 def write_selection(
-    kept: Sequence[SelectedRows], out: Path, what: str, settings: dict[str, Any], **how: Any
+    selection: Sequence[SelectedRows],
+    out: Path,
+    command: str,
+    settings: dict[str, Any],
+    options: WriteOptions,
 ) -> None:
-    """Write some rows of one dataset as another, with what is noted of their brackets.
+    """Write selected rows of one dataset as another, with the records of their brackets.
 
     Parameters
     ----------
-    kept : sequence of Kept
+    selection : sequence of SelectedRows
         Of one dataset, in the order of the new rows.
     out : Path
         The new dataset.
-    what, settings
+    command, settings
         As in `derivation_step`.
-    **how
-        As in `write_rows`.
+    options : WriteOptions
+        How to write it.
     """
-    data = kept[0].source.data
-    fingerprint, step = derivation_step(what, [data], settings)
-    attributes = attributes_of(data) | {
+    data = selection[0].source.data
+    fingerprint, step = derivation_step(command, [data], settings)
+    attributes = copy_attributes(data) | {
         "fingerprint": fingerprint,
-        "scenes": scenes_of_rows(kept),
+        "scenes": select_records(selection),
         "derived": [*data.header.derived, step],
     }
-    write_rows(kept, out, attributes, **how)
+    write_rows(selection, out, attributes, options)
 
 
-def scenes_of_rows(kept: Sequence[SelectedRows]) -> dict[str, Any]:
-    """What is noted of the brackets of some rows; their samples are counted again."""
-    noted: dict[str, Any] = {}
-    for rows in kept:
-        entry = noted.setdefault(
-            rows.scene, rows.source.data.header.scenes.get(rows.scene, {}) | {"branches": {}}
-        )
-        entry["branches"] = dict(Counter(entry["branches"]) + Counter(rows.branches))
-    return noted
+def select_records(selection: Sequence[SelectedRows]) -> dict[str, Any]:
+    """Return the records of the brackets of selected rows, with their samples counted anew."""
+    records: dict[str, Any] = {}
+    for rows in selection:
+        original = rows.source.data.header.scenes.get(rows.scene, {})
+        record = records.setdefault(rows.scene, original | {"branches": {}})
+        record["branches"] = dict(Counter(record["branches"]) + Counter(rows.branches))
+    return records
 
 
 def write_rows(
-    kept: Sequence[SelectedRows],
+    selection: Sequence[SelectedRows],
     out: Path,
     attributes: dict[str, Any],
-    *,
-    part_bytes: int = PART_BYTES,
-    overwrite: bool = False,
-    progress: Progress | None = None,
+    options: WriteOptions,
 ) -> None:
-    """Write a dataset of rows of others; it is there whole or not at all.
+    """Write a dataset from rows of others, completely or not at all.
 
     Parameters
     ----------
-    kept : sequence of Kept
+    selection : sequence of SelectedRows
         In the order of the new rows, all for one layout.
     out : Path
         The new dataset.
     attributes : dict
         Its root attributes.
-    part_bytes : int
-        Size above which it is split, between brackets.
-    overwrite : bool
-        Replace a dataset that is there.
-    progress : Progress, optional
-        Told what happens.
+    options : WriteOptions
+        How to write it.
 
     Raises
     ------
     UserError
-        There is something already, or it is one of the sources; the disk is full; a sample is
-        damaged.
+        The dataset exists or is one of the sources, the disk is full, or a sample is damaged.
     """
-    check_target(out, [k.source.data for k in kept], overwrite)
-    layout, begun = kept[0].layout, False
-    _check_disk(kept, layout, out)
-    _check_notes(attributes, out)
+    check_target(out, [rows.source.data for rows in selection], options.overwrite)
+    check_free_space(out.parent, _needed_bytes(selection))
+    _check_attribute_sizes(attributes, out)
+    staging: Path | None = None
     try:
         with staging_folder(out, overwrite=True) as staging:
-            begun, old = True, parts_of(out)
-            tell, again = progress or Silent(), "give the same command again"
-            assemble(kept, out, staging, layout, attributes, part_bytes, tell, again)
-            for path in old - parts_of(out):
+            old_parts = parts_of(out)
+            assemble(
+                selection,
+                out,
+                staging,
+                selection[0].layout,
+                attributes,
+                options.part_bytes,
+                options.progress,
+                remedy="give the same command again",
+            )
+            for path in old_parts - parts_of(out):
                 path.unlink(missing_ok=True)
     finally:
-        if begun:  # otherwise it is another's
-            shutil.rmtree(staging_path(out), ignore_errors=True)
+        if staging is not None:  # otherwise the folder belongs to another process
+            shutil.rmtree(staging, ignore_errors=True)
 
 
-def remove(dataset: Path) -> None:
+def remove_dataset(dataset: Path) -> None:
     """Remove a dataset with its parts."""
     for path in (*parts_of(dataset), dataset):
         path.unlink(missing_ok=True)
 
 
 def check_target(out: Path, sources: Sequence[Dataset], overwrite: bool) -> None:
-    """Refuse a file to write to that is there, is one of the sources, or can't be.
+    """Refuse a name for a new dataset that can't be written, or not without --overwrite.
 
     Raises
     ------
     UserError
-        It is.
+        The dataset exists, is one of the sources, is being written, or has no folder.
     """
     check_output_name(out)
-    mine = {path.resolve() for path in (out, *(parts_of(out) if out.exists() else ()))}
+    own = {path.resolve() for path in (out, *(parts_of(out) if out.exists() else ()))}
     for data in sources:
-        if mine & {path.resolve() for path in (data.path, *(Path(f.filename) for f in data.files))}:
+        if own & {path.resolve() for path in (data.path, *(Path(f.filename) for f in data.files))}:
             raise UserError(f"{out}: is one of the datasets to read; give another name")
-    state, staging = OutputState.of(out), staging_path(out)
+    state = OutputState.of(out)
     if state.is_begun:
-        raise UserError(f"{staging}: an unfinished build; end it by 'build --resume' first")
+        raise UserError(
+            f"{staging_path(out)}: an unfinished build; end it by 'build --resume' first"
+        )
     if state.has_staging and not overwrite:
         raise UserError(
-            f"{staging}: left by what was interrupted, or in use; --overwrite starts anew"
+            f"{staging_path(out)}: left by what was interrupted, or in use; --overwrite starts anew"
         )
     check_parts(out)
     state.refuse_to_overwrite(resume=False, overwrite=overwrite)
 
 
-def _check_notes(attributes: dict[str, Any], out: Path) -> None:
-    """Refuse what no reader would take, before it is written."""
+def _check_attribute_sizes(attributes: dict[str, Any], out: Path) -> None:
+    """Refuse attributes larger than readers accept, before anything is written."""
     for name, value in attributes.items():
         size = len(value if isinstance(value, str) else json.dumps(value))
         if size > MAX_TEXT:
@@ -188,9 +211,12 @@ def _check_notes(attributes: dict[str, Any], out: Path) -> None:
             )
 
 
-def _check_disk(kept: Sequence[SelectedRows], layout: SampleLayout, out: Path) -> None:
-    needed = sum(k.rows for k in kept) * layout.sample_bytes
-    if layout.compress != "none":  # as it was compressed before
-        sources = {id(k.source): k.source.data for k in kept}.values()
-        needed = min(needed, sum(Path(f.filename).stat().st_size for s in sources for f in s.files))
-    check_free_space(out.parent, needed)
+def _needed_bytes(selection: Sequence[SelectedRows]) -> int:
+    """Return an upper bound of the size of the new dataset."""
+    layout = selection[0].layout
+    uncompressed = sum(rows.rows for rows in selection) * layout.sample_bytes
+    if layout.compress == "none":
+        return uncompressed
+    sources = {id(rows.source): rows.source.data for rows in selection}.values()
+    stored = sum(Path(f.filename).stat().st_size for data in sources for f in data.files)
+    return min(uncompressed, stored)

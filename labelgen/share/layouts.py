@@ -34,7 +34,7 @@ from labelgen.core.response import to_depth
 from labelgen.dataset.columns import BRANCHES, IMAGES
 from labelgen.dataset.reader import Dataset, scene_name
 from labelgen.photos.pictures import encode_hdr, encode_png
-from labelgen.share.rows import OpenDataset, is_row_intact
+from labelgen.share.rows import OpenDataset, reporting_damage
 
 LAYOUTS = ("webdataset", "sig17")
 SHARD_BYTES = 1 << 28
@@ -140,7 +140,7 @@ def _samples(source: OpenDataset, tell: Progress) -> Iterator[SampleArrays]:
     """Every sample: its key, codes, label, weight and row."""
     data = source.data
     for row in range(len(data)):
-        with is_row_intact(data, row):
+        with reporting_damage(data, row):
             inputs, label, weight = (data.image(name, row) for name in IMAGES)
         yield f"{row:0{DIGITS}d}", inputs, label, weight, row
         tell.step(1, False)

@@ -1,21 +1,27 @@
-"""Datasets as one: what they hold stays as it is, and the new one says where it came from."""
+"""Merge datasets into one, which records what it was made from."""
 
 from __future__ import annotations
 
 import contextlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from labelgen.core.errors import UserError
-from labelgen.core.progress import Progress
+from labelgen.core.progress import Progress, Silent
 from labelgen.dataset.assemble import PART_BYTES
-from labelgen.dataset.columns import SampleLayout
 from labelgen.dataset.header import DatasetHeader
 from labelgen.dataset.reader import Dataset
-from labelgen.share.derive import attributes_of, check_target, derivation_step, write_rows
+from labelgen.share.derive import (
+    WriteOptions,
+    check_target,
+    copy_attributes,
+    derivation_step,
+    write_rows,
+)
 from labelgen.share.rows import OpenDataset
 
 
@@ -27,11 +33,12 @@ def merge(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> None:
-    """Write several datasets as one.
+    """Merge datasets into one.
 
-    Samples stay as they are stored; where one dataset has 8 bits and another 16, or they are
-    compressed differently, those that differ from the result are stored anew without loss.
-    Brackets whose names occur twice get the name of their dataset in front.
+    Samples are copied as they are stored. If depth (8 or 16 bits) or compression differ, the
+    result has the larger depth and the compression of the first dataset, and other samples are
+    encoded anew, without loss. If any name of a bracket occurs twice, the name of each dataset is
+    put before the names of its brackets.
 
     Parameters
     ----------
@@ -40,79 +47,75 @@ def merge(
     out : Path
         The dataset to write.
     part_bytes : int
-        Size above which it is split, between brackets.
+        Size above which it is split into parts, between brackets.
     overwrite : bool
-        Replace a dataset that is there.
+        Replace an existing dataset.
     progress : Progress, optional
-        Told what happens.
+        Told of the parts that are written.
 
     Raises
     ------
     UserError
-        They don't go together, two are the same, or hold the same photos; `out` is there already.
+        The datasets differ in frames, reference or patch, two of them share a photo or are the
+        same, or `out` exists.
     """
     if len(paths) < 2:
         raise UserError(f"{len(paths)} dataset to merge, expected two or more")
     with contextlib.ExitStack() as stack:
         datasets = [stack.enter_context(Dataset(path)) for path in paths]
         check_target(out, datasets, overwrite)
-        _check_alike(datasets)
-        _check_different(datasets)
+        _check_compatible(datasets)
+        _check_disjoint(datasets)
         sources = [OpenDataset.of(data) for data in datasets]
-        layouts = [s.layout for s in sources]
-        first = layouts[0]
-        depth = max(one.depth for one in layouts)
-        layout = SampleLayout(first.frames, first.patch, depth, first.compress)
+        layout = replace(sources[0].layout, depth=max(source.layout.depth for source in sources))
         prefixes = _prefixes(datasets)
-        kept = [
+        selection = [
             rows
             for source, prefix in zip(sources, prefixes, strict=True)
-            for rows in source.runs(source.all, layout, prefix)
+            for rows in source.select_all(layout, prefix)
         ]
-        attributes = _attributes(datasets, prefixes)
-        write_rows(
-            kept, out, attributes, part_bytes=part_bytes, overwrite=overwrite, progress=progress
-        )
+        options = WriteOptions(part_bytes, overwrite, progress or Silent())
+        write_rows(selection, out, _attributes(datasets, prefixes), options)
 
 
-def _check_alike(datasets: Sequence[Dataset]) -> None:
+def _check_compatible(datasets: Sequence[Dataset]) -> None:
     """Refuse datasets whose samples differ in shape or meaning."""
-    one = datasets[0]
+    first = datasets[0]
     for other in datasets[1:]:
         for name in ("frames", "reference", "patch"):
-            has, wants = getattr(other.header, name), getattr(one.header, name)
-            if has != wants:
+            value, expected = getattr(other.header, name), getattr(first.header, name)
+            if value != expected:
                 raise UserError(
-                    f"{other.path}: {name} is {has}, {wants} in {one.path}; only datasets with the "
-                    "same frames, reference and patch can be merged"
+                    f"{other.path}: {name} is {value}, {expected} in {first.path}; only datasets "
+                    "with the same frames, reference and patch can be merged"
                 )
 
 
-def _check_different(datasets: Sequence[Dataset]) -> None:
-    """Refuse datasets that hold the same: a network would see it twice, or in training and test."""
+def _check_disjoint(datasets: Sequence[Dataset]) -> None:
+    """Refuse datasets that share photos: a later split could put them on both sides."""
     for one, other in combinations(datasets, 2):
         if one.header.fingerprint == other.header.fingerprint:
             raise UserError(f"{other.path}: the same dataset as {one.path} (same fingerprint)")
-    seen: dict[str, tuple[Dataset, str]] = {}
+    owners: dict[str, tuple[Dataset, str]] = {}
     for data in datasets:
         for name, photo in _photos(data.header):
-            there, other_name = seen.setdefault(photo, (data, name))
-            if there is not data:
+            owner, other_name = owners.setdefault(photo, (data, name))
+            if owner is not data:
                 raise UserError(
-                    f"{data.path}: '{name}' has a photo of '{other_name}' of {there.path}; "
+                    f"{data.path}: '{name}' has a photo of '{other_name}' of {owner.path}; "
                     "leave one out (build --exclude)"
                 )
 
 
 def _photos(header: DatasetHeader) -> Iterator[tuple[str, str]]:
-    """Brackets that were used, with the SHA-256 of each of their frames."""
+    """Yield name of the bracket and SHA-256 of each frame that was used."""
     for name, scene in header.scenes.items():
         for frame in scene.get("frames", ()) if "rejected" not in scene else ():
             yield name, frame.get("sha256", "")
 
 
 def _prefixes(datasets: Sequence[Dataset]) -> list[str]:
-    """What the names of brackets get in front, so that they differ: nothing, if they do."""
+    """Return a prefix for the brackets of each dataset: empty if all names differ already."""
     names = Counter(name for data in datasets for name in data.header.scenes)
     if all(count == 1 for count in names.values()):
         return ["" for _ in datasets]
@@ -126,42 +129,45 @@ def _attributes(datasets: Sequence[Dataset], prefixes: Sequence[str]) -> dict[st
     headers = [data.header for data in datasets]
     recipes = [header.recipe for header in headers]
     fingerprint, step = derivation_step("merge", datasets, {})
-    return attributes_of(datasets[0]) | {
+    return copy_attributes(datasets[0]) | {
         "recipe": recipes[0] if all(r == recipes[0] for r in recipes) else {"name": "several"},
-        "generator": _joined([(d.path.name, d.header.generator) for d in datasets]),
+        "generator": _join_texts(datasets, [header.generator for header in headers]),
         "fingerprint": fingerprint,
         "scenes": {
             prefix + name: scene
             for header, prefix in zip(headers, prefixes, strict=True)
             for name, scene in header.scenes.items()
         },
-        "responses": _responses(datasets),
-        "license": _joined([(d.path.name, d.header.license) for d in datasets]),
-        "citation": _joined([(d.path.name, d.header.citation) for d in datasets]),
+        "responses": _merge_responses(datasets),
+        "license": _join_texts(datasets, [header.license for header in headers]),
+        "citation": _join_texts(datasets, [header.citation for header in headers]),
         "options": {},
         "derived": [step],
     }
 
 
-def _joined(texts: Sequence[tuple[str, str]]) -> str:
-    """One text for all, if it is the same; or each with the name of its dataset."""
-    if len({text for _, text in texts}) == 1:
-        return texts[0][1]
-    return "; ".join(f"{name}: {text or 'not stated'}" for name, text in texts)
+def _join_texts(datasets: Sequence[Dataset], texts: Sequence[str]) -> str:
+    """Return the text that all have in common, or each text after the name of its dataset."""
+    if len(set(texts)) == 1:
+        return texts[0]
+    return "; ".join(
+        f"{data.path.name}: {text or 'not stated'}"
+        for data, text in zip(datasets, texts, strict=True)
+    )
 
 
-def _responses(datasets: Sequence[Dataset]) -> dict[str, Any]:
-    """Responses by camera; by camera and dataset where two found another for the same."""
-    found: dict[str, Any] = {}
+def _merge_responses(datasets: Sequence[Dataset]) -> dict[str, Any]:
+    """Return responses by camera; a second one of the same camera is named after its dataset."""
+    merged: dict[str, Any] = {}
     for data in datasets:
-        for camera, entry in data.header.responses.items():
-            same = found.get(camera)
-            if same is None:
-                found[camera] = dict(entry)
-            elif same == entry:  # of a dataset that was split, say
+        for camera, response in data.header.responses.items():
+            known = merged.get(camera)
+            if known is None:
+                merged[camera] = dict(response)
+            elif known == response:  # the datasets were split from one, say
                 continue
-            elif {**same, "brackets": 0} == {**entry, "brackets": 0}:
-                same["brackets"] += entry["brackets"]
+            elif {**known, "brackets": 0} == {**response, "brackets": 0}:
+                known["brackets"] += response["brackets"]
             else:
-                found[f"{camera} ({data.path.stem})"] = dict(entry)
-    return found
+                merged[f"{camera} ({data.path.stem})"] = dict(response)
+    return merged

@@ -1,4 +1,4 @@
-"""Rows of datasets that go into another dataset, samples as they are stored."""
+"""Select rows of datasets for another dataset; chunks are copied as they are stored if possible."""
 
 from __future__ import annotations
 
@@ -6,22 +6,21 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import h5py
 import numpy as np
 
 from labelgen.core.arrays import Array
 from labelgen.core.errors import UserError
 from labelgen.core.response import to_depth
 from labelgen.core.validation import one_line
-from labelgen.dataset.columns import BRANCHES, IMAGES, SMALL_COLUMNS, SampleLayout
+from labelgen.dataset.columns import IMAGES, SMALL_COLUMNS, SampleLayout, count_branches
 from labelgen.dataset.fletcher32 import has_valid_checksum
 from labelgen.dataset.reader import Dataset, scene_runs
-from labelgen.dataset.safe_hdf5 import DAMAGE
+from labelgen.dataset.safe_hdf5 import DAMAGE, read_chunk
 from labelgen.dataset.shard import Chunks, Encoder, dataset_filters
 
 
 def refuse_part(data: Dataset) -> None:
-    """Refuse a part of a dataset, which has the fingerprint of the whole.
+    """Refuse a single part of a dataset: it has the fingerprint of the whole.
 
     Raises
     ------
@@ -33,8 +32,14 @@ def refuse_part(data: Dataset) -> None:
 
 
 @contextlib.contextmanager
-def is_row_intact(data: Dataset, row: int) -> Iterator[None]:
-    """What is done with a sample; one that is damaged is said to be, on one line."""
+def reporting_damage(data: Dataset, row: int) -> Iterator[None]:
+    """Report errors in reading a sample as damage of the dataset.
+
+    Raises
+    ------
+    UserError
+        For any of `DAMAGE`.
+    """
     try:
         yield
     except DAMAGE as e:
@@ -45,13 +50,13 @@ def is_row_intact(data: Dataset, row: int) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class OpenDataset:
-    """A dataset that rows are taken from: open, with its small columns and how it is stored."""
+    """An open dataset to take rows from, with its small columns in memory."""
 
     data: Dataset
     columns: Mapping[str, Array]
     layout: SampleLayout
-    plain: bool
-    """Whether its chunks are filtered just as we would filter them."""
+    is_copyable: bool
+    """Whether its chunks are filtered exactly as `Encoder` would filter them."""
 
     @staticmethod
     def of(data: Dataset) -> OpenDataset:
@@ -60,104 +65,100 @@ class OpenDataset:
         Raises
         ------
         UserError
-            They are damaged, or there is no sample.
+            They are damaged, or there are no samples.
         """
         refuse_part(data)
         if not len(data):
             raise UserError(f"{data.path}: no samples in it; build it again from more brackets")
         layout = data.layout
         encoder = Encoder(layout)
-        ours = encoder.filters()
+        filters = encoder.filters()
         encoder.close()
-        plain = all([dataset_filters(images[n]) for n in IMAGES] == ours for images in data.images)
-        return OpenDataset(data, {name: data.column(name) for name in SMALL_COLUMNS}, layout, plain)
+        is_copyable = all(
+            [dataset_filters(images[name]) for name in IMAGES] == filters for images in data.images
+        )
+        columns = {name: data.column(name) for name in SMALL_COLUMNS}
+        return OpenDataset(data, columns, layout, is_copyable)
 
-    def runs(self, numbers: Array, layout: SampleLayout, prefix: str = "") -> list[SelectedRows]:
-        """Rows by bracket, those that stand together; to be stored in some layout.
+    def select(self, indices: Array, layout: SampleLayout, prefix: str = "") -> list[SelectedRows]:
+        """Select rows, grouped by bracket.
 
         Parameters
         ----------
-        numbers : (N,) int
+        indices : (N,) int
             The rows, in ascending order.
-        layout : Layout
-            Of the dataset they go into.
+        layout : SampleLayout
+            Of the dataset they are written to.
         prefix : str
-            What the names of brackets get in front.
+            Put before the names of the brackets.
         """
         return [
-            SelectedRows(self, numbers[first:end], prefix + name, layout)
-            for name, first, end in scene_runs(self.columns["scene"][numbers])
+            SelectedRows(self, indices[first:end], prefix + name, layout)
+            for name, first, end in scene_runs(self.columns["scene"][indices])
         ]
 
-    @property
-    def all(self) -> Array:
-        """The numbers of all rows."""
-        return np.arange(len(self.data))
+    def select_all(self, layout: SampleLayout, prefix: str = "") -> list[SelectedRows]:
+        """Select all rows, as `select`."""
+        return self.select(np.arange(len(self.data)), layout, prefix)
 
 
 @dataclass(frozen=True)
 class SelectedRows:
-    """Rows of one bracket of a dataset, to be written into another (`Samples`).
-
-    `numbers` (N,) int are the rows; `scene` is the name the bracket gets there. Samples are copied
-    as they are stored where the `layout` of both is the same.
-    """
+    """Rows of one bracket, as a source of samples for another dataset (`SampleSource`)."""
 
     source: OpenDataset
-    numbers: Array
+    indices: Array
+    """The rows in the source, (N,) int."""
     scene: str
+    """Name of the bracket in the other dataset."""
     layout: SampleLayout
+    """Of the other dataset. Chunks are copied if the source has the same, else encoded anew."""
 
     @property
     def rows(self) -> int:
-        """How many."""
-        return len(self.numbers)
+        """Number of samples."""
+        return len(self.indices)
 
     @property
     def branches(self) -> dict[str, int]:
-        """Samples by branch."""
-        counts = np.bincount(self.source.columns["branch"][self.numbers], minlength=len(BRANCHES))
-        return {n: int(c) for n, c in sorted(zip(BRANCHES, counts, strict=False)) if c}
+        """Number of samples by branch, sorted by name."""
+        return dict(sorted(count_branches(self.source.columns["branch"][self.indices]).items()))
 
     def columns(self) -> dict[str, Array]:
-        """The small columns of the rows, but for `scene`."""
-        return {n: v[self.numbers] for n, v in self.source.columns.items() if n != "scene"}
+        """Small columns of the rows, except `scene`."""
+        columns = self.source.columns
+        return {name: columns[name][self.indices] for name in SMALL_COLUMNS if name != "scene"}
 
     def chunks(self) -> Iterator[Chunks]:
-        """The samples, as stored in the other dataset.
+        """Chunks of each sample, as the other dataset stores them.
 
         Raises
         ------
         UserError
-            One is damaged.
+            A sample is damaged.
         """
         data = self.source.data
-        copied = self.source.plain and self.source.layout == self.layout
-        encoder = None if copied else Encoder(self.layout)
-        for row in self.numbers.tolist():
-            with is_row_intact(data, row):
-                chunks = self._copied(row) if encoder is None else self._encoded(row, encoder)
+        is_copied = self.source.is_copyable and self.source.layout == self.layout
+        encoder = None if is_copied else Encoder(self.layout)
+        for row in self.indices.tolist():
+            with reporting_damage(data, row):
+                chunks = self._copy(row) if encoder is None else self._encode(row, encoder)
             yield chunks
         if encoder is not None:
             encoder.close()
 
-    def _copied(self, row: int) -> Chunks:
-        part, local = self.source.data.locate(row)
-        images = self.source.data.images[part]
-        chunks = {name: _stored(images[name], local) for name in IMAGES}
+    def _copy(self, row: int) -> Chunks:
+        file, local_row = self.source.data.locate(row)
+        images = self.source.data.images[file]
+        chunks = {name: read_chunk(images[name], local_row) for name in IMAGES}
         if not all(mask == 0 and has_valid_checksum(stored) for mask, stored in chunks.values()):
             raise OSError("checksum error")
         return chunks
 
-    def _encoded(self, row: int, encoder: Encoder) -> Chunks:
+    def _encode(self, row: int, encoder: Encoder) -> Chunks:
         sample = {name: self.source.data.image(name, row) for name in IMAGES}
         sample["inputs"] = to_depth(sample["inputs"], self.layout.depth)
         return encoder.encode(sample)
 
     def free(self) -> None:
-        """Nothing was made only to be written."""
-
-
-def _stored(dataset: h5py.Dataset, row: int) -> tuple[int, bytes]:
-    mask, data = dataset.id.read_direct_chunk((row, *(0,) * (dataset.ndim - 1)))
-    return mask, data
+        """Do nothing: there are no temporary files."""

@@ -1,4 +1,4 @@
-"""A small piece of a dataset that shows what is in all of it."""
+"""Write a small sample of a dataset that represents all of it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 
 from labelgen.core.arrays import Array
 from labelgen.core.errors import UserError
-from labelgen.core.progress import Progress
+from labelgen.core.progress import Progress, Silent
+from labelgen.dataset.columns import SampleLayout
 from labelgen.dataset.reader import Dataset
-from labelgen.share.derive import check_target, write_selection
-from labelgen.share.pack import WHOLE
+from labelgen.share.derive import UNLIMITED, WriteOptions, check_target, write_selection
 from labelgen.share.rows import OpenDataset
 
-EMPTY, OF_A_SAMPLE = 60_000, 300
-"""Bytes of a file that are neither samples nor attributes, and of its index for each sample."""
-GOLDEN = (5**0.5 - 1) / 2
+FILE_OVERHEAD, SAMPLE_OVERHEAD = 60_000, 300
+"""Bytes of a file without samples and attributes, and of its chunk index and columns a sample."""
+GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 
 def sample(
@@ -30,10 +30,10 @@ def sample(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> int:
-    """Write as many samples of a dataset as fit a small file, spread over all that is in it.
+    """Write as many samples of a dataset as fit a small file, spread over the whole dataset.
 
-    Branches take turns, and each is spread evenly over the brackets. Samples that are stored as
-    they are get compressed (gzip).
+    Branches take turns, and the samples of each are spread over its brackets. Samples that are not
+    compressed are compressed by gzip.
 
     Parameters
     ----------
@@ -42,77 +42,87 @@ def sample(
     out : Path
         The dataset to write.
     megabytes : float
-        What the file has at most, in 1e6 bytes.
+        Largest size of the file, in 1e6 bytes.
     overwrite : bool
-        Replace a dataset that is there.
+        Replace an existing dataset.
     progress : Progress, optional
-        Told what happens.
+        Told of the file that is written.
 
     Returns
     -------
     int
-        How many samples it has.
+        Number of samples.
 
     Raises
     ------
     UserError
-        Not even one sample fits; `out` is there already.
+        Not even one sample fits, or `out` exists.
     """
     if not megabytes > 0:
         raise UserError(f"--megabytes is {megabytes}, expected more than 0")
     with Dataset(path) as data:
         check_target(out, [data], overwrite)
         source = OpenDataset.of(data)
-        stored = source.layout.compress
-        layout = replace(source.layout, compress="gzip" if stored == "none" else stored)
-        header = data.header
-        texts = header.recipe, header.responses, header.options, header.derived
-        left = megabytes * 1e6 - EMPTY - 2 * sum(len(json.dumps(text)) for text in texts)
-        rows, scenes = list[int](), set[str]()
-        for row in round_robin(source.columns["branch"]):
-            [one] = source.runs(np.array([row]), layout)
-            size = OF_A_SAMPLE + sum(len(c) for s in one.chunks() for _, c in s.values())
-            if one.scene not in scenes:
-                size += len(json.dumps(header.scenes.get(one.scene)))
-            if size > left:
-                break
-            left -= size
-            rows.append(row)
-            scenes.add(one.scene)
+        compress = source.layout.compress
+        layout = replace(source.layout, compress="gzip" if compress == "none" else compress)
+        rows = _rows_that_fit(source, layout, megabytes * 1e6)
         if not rows:
             raise UserError(f"{path}: no sample fits {megabytes} MB; give more --megabytes")
-        kept = source.runs(np.sort(rows), layout)
-        how = {"part_bytes": WHOLE, "overwrite": overwrite, "progress": progress}
-        write_selection(kept, out, "sample", {"megabytes": megabytes}, **how)
+        selection = source.select(np.sort(rows), layout)
+        options = WriteOptions(UNLIMITED, overwrite, progress or Silent())
+        write_selection(selection, out, "sample", {"megabytes": megabytes}, options)
         return len(rows)
 
 
+def _rows_that_fit(source: OpenDataset, layout: SampleLayout, max_bytes: float) -> list[int]:
+    """Return the first rows of `round_robin` that fit a file with the records of their brackets."""
+    header = source.data.header
+    attributes = header.recipe, header.responses, header.options, header.derived
+    # The attribute `derived` holds them once more.
+    free = max_bytes - FILE_OVERHEAD - 2 * sum(len(json.dumps(a)) for a in attributes)
+    rows, scenes = list[int](), set[str]()
+    for row in round_robin(source.columns["branch"]):
+        [selected] = source.select(np.array([row]), layout)
+        [chunks] = selected.chunks()
+        size = SAMPLE_OVERHEAD + sum(len(data) for _, data in chunks.values())
+        if selected.scene not in scenes:
+            size += len(json.dumps(header.scenes.get(selected.scene)))
+        if size > free:
+            break
+        free -= size
+        rows.append(row)
+        scenes.add(selected.scene)
+    return rows
+
+
 def round_robin(branches: Array) -> Iterator[int]:
-    """All rows, those of each branch in turn, so that the first few are spread over the dataset.
+    """Yield all rows; branches take turns, and the first rows of each are spread over the dataset.
 
     Parameters
     ----------
     branches : (N,) uint8
-        The branch of each row.
+        The column `branch`.
     """
-    spread = [_evenly_spaced(np.flatnonzero(branches == b)) for b in np.unique(branches)]
-    while spread:
-        for rows in list(spread):
-            row = next(rows, None)
+    queues = [_golden_ratio_order(np.flatnonzero(branches == b)) for b in np.unique(branches)]
+    while queues:
+        for queue in list(queues):
+            row = next(queue, None)
             if row is None:
-                spread.remove(rows)
+                queues.remove(queue)
             else:
                 yield row
 
 
-def _evenly_spaced(rows: Array) -> Iterator[int]:
-    """Rows in an order of which every beginning is spread evenly: by the golden ratio."""
-    left, at = dict.fromkeys(range(len(rows))), 0.5
+def _golden_ratio_order(rows: Array) -> Iterator[int]:
+    """Yield rows in steps of the golden ratio of their number, so that any first few are spread.
+
+    Steps that meet a row a second time, which happens late, take the first row that remains.
+    """
+    remaining, position = dict.fromkeys(range(len(rows))), 0.5
     for _ in range(len(rows)):
-        at = (at + GOLDEN) % 1
-        # The first few never meet; later ones take whatever is left.
-        k = int(at * len(rows))
-        if k not in left:
-            k = next(iter(left))
-        del left[k]
+        position = (position + GOLDEN_RATIO) % 1
+        k = int(position * len(rows))
+        if k not in remaining:
+            k = next(iter(remaining))
+        del remaining[k]
         yield int(rows[k])

@@ -1,4 +1,4 @@
-"""A dataset in two, for training and validation, with no scene on both sides."""
+"""Split a dataset for training and validation, with no scene on both sides."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from labelgen.core.errors import UserError
-from labelgen.core.progress import Progress
+from labelgen.core.progress import Progress, Silent
 from labelgen.dataset.assemble import PART_BYTES
 from labelgen.dataset.header import DatasetHeader
 from labelgen.dataset.reader import Dataset, scene_name
 from labelgen.dataset.scene_hash import similar_scenes
-from labelgen.share.derive import check_target, remove, write_selection
+from labelgen.share.derive import WriteOptions, check_target, remove_dataset, write_selection
 from labelgen.share.rows import OpenDataset
 
 
@@ -34,10 +34,10 @@ def split(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, list[list[str]]]:
-    """Split a dataset between scenes, of which each falls on one side with all its brackets.
+    """Split a dataset into training and validation; all brackets of a scene are on one side.
 
-    Brackets are of one scene if they share a photo, if their references look alike
-    (`labelgen.dataset.scene_hash`; where a build noted it), or if `same` says so.
+    Brackets show the same scene if they share a photo, if their references look alike
+    (`labelgen.dataset.scene_hash`, if the build recorded it), or by the rule `same`.
 
     Parameters
     ----------
@@ -46,28 +46,28 @@ def split(
     training, validation : Path
         The datasets to write.
     share : float
-        Of the samples, that are for validation, about.
+        Approximate share of the samples for validation.
     seed : int
-        Which scenes are drawn.
+        Of the draw of scenes.
     same : str
-        Regular expression: brackets whose names it finds the same text in (its first group, or
-        all it matches) are of one scene.
+        Regular expression. Brackets show the same scene if it finds the same text in their names
+        (its first group, or all that it matches).
     part_bytes : int
-        Size above which a dataset is split into parts.
+        Size above which a dataset is split into parts, between brackets.
     overwrite : bool
-        Replace datasets that are there.
+        Replace existing datasets.
     progress : Progress, optional
-        Told what happens.
+        Told of the parts that are written.
 
     Returns
     -------
     dict
-        "training" and "validation": the scenes of each, as lists of brackets.
+        "training" and "validation": scenes, each as a list of the names of its brackets.
 
     Raises
     ------
     UserError
-        There is one scene alone; `same` is no regular expression; a file is there already.
+        There is only one scene, `same` is not a regular expression, or a dataset exists.
     """
     if not 0 < share < 1:
         raise UserError(f"--share is {share}, expected more than 0 and less than 1")
@@ -77,69 +77,72 @@ def split(
         for out in (training, validation):
             check_target(out, [data], overwrite)
         source = OpenDataset.of(data)
-        stored, numbers = np.unique(source.columns["scene"], return_inverse=True)
-        names = [scene_name(s) for s in stored]
-        scenes = scenes_of(data.header, names, same)
+        stored_names, bracket_of_row = np.unique(source.columns["scene"], return_inverse=True)
+        names = [scene_name(stored) for stored in stored_names]
+        scenes = group_by_scene(data.header, names, same)
         if len(scenes) < 2:
             raise UserError(f"{path}: all its brackets are of one scene, which can't be split")
-        samples = dict(zip(names, np.bincount(numbers).tolist(), strict=True))
-        held = _drawn(scenes, samples, share, seed)
-        of_held = {name for scene in held for name in scene}
-        is_held = np.array([name in of_held for name in names])[numbers]
+        samples = dict(zip(names, np.bincount(bracket_of_row).tolist(), strict=True))
+        held_out = _draw_scenes(scenes, samples, share, seed)
+        held_out_names = {name for scene in held_out for name in scene}
+        is_held_out = np.array([name in held_out_names for name in names])[bracket_of_row]
         settings = {"share": share, "seed": seed, "same": same}
-        how = {"part_bytes": part_bytes, "overwrite": overwrite, "progress": progress}
-        for out, taken, side in (
-            (training, ~is_held, "training"),
-            (validation, is_held, "validation"),
+        options = WriteOptions(part_bytes, overwrite, progress or Silent())
+        for out, is_selected, side in (
+            (training, ~is_held_out, "training"),
+            (validation, is_held_out, "validation"),
         ):
-            kept = source.runs(np.flatnonzero(taken), source.layout)
+            selection = source.select(np.flatnonzero(is_selected), source.layout)
             try:
-                write_selection(kept, out, "split", settings | {"side": side}, **how)
+                write_selection(selection, out, "split", settings | {"side": side}, options)
             except UserError:
-                if side == "validation":  # one half alone would stand in the way of the next try
-                    remove(training)
+                if side == "validation":  # one half alone would make the next attempt fail
+                    remove_dataset(training)
                 raise
-    return {"training": [s for s in scenes if s[0] not in of_held], "validation": held}
+    return {
+        "training": [scene for scene in scenes if scene[0] not in held_out_names],
+        "validation": held_out,
+    }
 
 
-def scenes_of(header: DatasetHeader, names: Sequence[str], same: str = "") -> list[list[str]]:
-    """Brackets by the scene that they show.
+def group_by_scene(header: DatasetHeader, names: Sequence[str], same: str = "") -> list[list[str]]:
+    """Group brackets by the scene that they show.
 
     Parameters
     ----------
-    header : Header
+    header : DatasetHeader
         Of their dataset.
     names : sequence of str
-        Of the brackets.
+        Names of the brackets.
     same : str
         As in `split`.
 
     Returns
     -------
     list of list of str
-        Every bracket is in one of them.
+        Names by scene; every bracket is in one of the lists.
     """
     try:
         pattern = re.compile(same) if same else None
     except re.error as e:
         raise UserError(f"--same: '{same}' is no regular expression ({e})") from e
-    together: dict[str, list[str]] = {}
+    names_by_key: dict[str, list[str]] = {}
     for name in names:
-        entry = header.scenes.get(name, {})
-        keys = [f"photo {frame.get('sha256')}" for frame in entry.get("frames", [])]
-        found = pattern.search(name) if pattern else None
-        if found and (text := found[1 if found.re.groups else 0]) is not None:
+        record = header.scenes.get(name, {})
+        keys = [f"photo {frame.get('sha256')}" for frame in record.get("frames", [])]
+        match = pattern.search(name) if pattern else None
+        if match and (text := match[1 if match.re.groups else 0]) is not None:
             keys.append(f"name {text}")
         for key in keys:
-            together.setdefault(key, []).append(name)
-    pairs = [pair for group in together.values() for pair in pairwise(group)]
-    looking = [n for n in names if header.scenes.get(n, {}).get("looks")]
-    seen = similar_scenes([header.scenes[n]["looks"] for n in looking])
-    return _connected(names, [*pairs, *((looking[i], looking[j]) for i, j in seen)])
+            names_by_key.setdefault(key, []).append(name)
+    pairs = [pair for group in names_by_key.values() for pair in pairwise(group)]
+    hashed = [name for name in names if header.scenes.get(name, {}).get("looks")]
+    similar = similar_scenes([header.scenes[name]["looks"] for name in hashed])
+    return _connect(names, [*pairs, *((hashed[i], hashed[j]) for i, j in similar)])
 
 
-def _connected(names: Sequence[str], pairs: Sequence[tuple[str, str]]) -> list[list[str]]:
-    """Names that pairs connect, together, in the order of the first of them."""
+def _connect(names: Sequence[str], pairs: Sequence[tuple[str, str]]) -> list[list[str]]:
+    """Return groups of names that pairs connect, in the order of their first members."""
     number = {name: i for i, name in enumerate(names)}
     ends = np.array([(number[a], number[b]) for a, b in pairs], int).reshape(-1, 2)
     graph = coo_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), (len(names), len(names)))
@@ -149,19 +152,19 @@ def _connected(names: Sequence[str], pairs: Sequence[tuple[str, str]]) -> list[l
     return list(groups.values())
 
 
-def _drawn(
+def _draw_scenes(
     scenes: Sequence[list[str]], samples: Mapping[str, int], share: float, seed: int
 ) -> list[list[str]]:
-    """Scenes with about a share of the samples, counted by bracket; one at least, not all."""
-    wanted, held = share * sum(samples.values()), list[list[str]]()
+    """Draw scenes with about a share of the samples (counted by bracket): at least one, not all."""
+    remaining, drawn = share * sum(samples.values()), list[list[str]]()
 
-    # By their names alone, so that other datasets of the same brackets are split alike.
-    def chance(scene: list[str]) -> bytes:
+    # The order depends on names only, so that other datasets of the same brackets split alike.
+    def random_key(scene: list[str]) -> bytes:
         return hashlib.sha256(f"{seed} {scene[0]}".encode()).digest()
 
-    for scene in sorted(scenes, key=chance):
+    for scene in sorted(scenes, key=random_key):
         size = sum(samples[name] for name in scene)
-        if len(held) < len(scenes) - 1 and (not held or size / 2 <= wanted):
-            held.append(scene)
-            wanted -= size
-    return sorted(held)
+        if len(drawn) < len(scenes) - 1 and (not drawn or size / 2 <= remaining):
+            drawn.append(scene)
+            remaining -= size
+    return sorted(drawn)

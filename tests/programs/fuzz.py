@@ -277,16 +277,16 @@ def of_shared(folder: Path) -> Target:
     from labelgen.share.manifest import ManifestEntry
     from labelgen.share.markdown import readme
     from labelgen.share.rows import OpenDataset
-    from labelgen.share.split import scenes_of
+    from labelgen.share.split import group_by_scene
 
     def read(path: Path) -> None:
         with Dataset(path) as data:
             facts = CardMetadata().completed(data.header)
             readme(data, facts, [ManifestEntry("data.h5", 9, "0" * 64)], has_recipe=True)
-            scenes_of(data.header, list(data.header.scenes))
+            group_by_scene(data.header, list(data.header.scenes))
             source = OpenDataset.of(data)
-            for kept in source.runs(source.all, source.layout):
-                for _ in zip(range(3), kept.chunks(), strict=False):
+            for rows in source.select_all(source.layout):
+                for _ in zip(range(3), rows.chunks(), strict=False):
                     pass
 
     return Target([p.read_bytes() for p in datasets(folder)], "data.h5", read, 9000)

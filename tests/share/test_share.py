@@ -29,7 +29,7 @@ from labelgen.pipeline.build import build
 from labelgen.share.merge import merge
 from labelgen.share.pack import pack
 from labelgen.share.sample import round_robin, sample
-from labelgen.share.split import scenes_of, split
+from labelgen.share.split import group_by_scene, split
 from labelgen.simulate import SimulatedBracket, write_bracket
 from tests.conftest import EV, make_scene
 
@@ -131,10 +131,10 @@ def test_names_and_shared_photos_tell_scenes_as_well(whole: Path) -> None:
     for scene in header.scenes.values():
         del scene["looks"]
     names = ["a_1", "a_2", "b", "c"]
-    assert scenes_of(header, names) == [["a_1"], ["a_2"], ["b"], ["c"]]
-    assert scenes_of(header, names, r"^(.)_\d") == [["a_1", "a_2"], ["b"], ["c"]]
+    assert group_by_scene(header, names) == [["a_1"], ["a_2"], ["b"], ["c"]]
+    assert group_by_scene(header, names, r"^(.)_\d") == [["a_1", "a_2"], ["b"], ["c"]]
     header.scenes["c"]["frames"][2] = header.scenes["b"]["frames"][0]
-    assert scenes_of(header, names) == [["a_1"], ["a_2"], ["b", "c"]]
+    assert group_by_scene(header, names) == [["a_1"], ["a_2"], ["b", "c"]]
 
 
 def test_what_looks_alike_does_not_depend_on_exposure(handheld: SimulatedBracket) -> None:
