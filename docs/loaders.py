@@ -56,7 +56,7 @@ def ours(path: Path, samples: int, batch: int) -> Batches:
     order = Order([np.arange(samples)], [None], 1)
     steps = range(samples // batch)
     return lambda: prefetch_batches(
-        data, lambda step: order.batch(step, batch), steps, batch, torch.device("cpu")
+        data, lambda step: order.rows(step, batch), steps, batch, torch.device("cpu")
     )
 
 
@@ -143,7 +143,7 @@ def mosaic(path: Path, samples: int, batch: int, workers: int, work: Path) -> Ba
 def memcpy(path: Path, samples: int, batch: int) -> Batches:
     """The same bytes from one place in memory to another: what no loader can beat."""
     with PatchDataset(path) as data:
-        source, target = data.batch(range(min(256, samples))), data.empty(batch)
+        source, target = data.read(range(min(256, samples))), data.allocate(batch)
     rows = np.random.default_rng(0).integers(0, len(source["ev"]), samples)
 
     def batches() -> Iterator[None]:

@@ -26,7 +26,7 @@ from labelgen.core.bracket import Stack
 from trainer import models
 from trainer.checkpoint import load_model
 from trainer.evaluation.evaluate import evaluate
-from trainer.evaluation.tiling import OVERVIEW, predict_full
+from trainer.evaluation.tiling import OVERVIEW_PIXELS, predict_full
 from trainer.training.fit import fit
 
 mpl.use("Agg")
@@ -51,7 +51,7 @@ class Network:
 def cost(name: str) -> tuple[int, float]:
     """Parameters, and TFLOP for three frames of SIZE, as `predict_full` makes them."""
     model = models.build(name, 3, 1).eval()
-    zoom = (OVERVIEW / (SIZE[0] * SIZE[1])) ** 0.5
+    zoom = (OVERVIEW_PIXELS / (SIZE[0] * SIZE[1])) ** 0.5
     with (
         FakeTensorMode(allow_non_fake_inputs=True),
         FlopCounterMode(display=False) as counter,

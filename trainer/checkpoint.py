@@ -37,7 +37,7 @@ LOSSES = ("mu-l1", "l1")
 CONFIG, LAST, METRICS = "config.json", "last.pt", "metrics.jsonl"
 CURVES, PICTURES, EVENTS = "curves.png", "pictures", "events"
 State = dict[str, Any]
-KINDS: dict[str, Callable[[Any], Any]] = {
+SETTING_CHECKS: dict[str, Callable[[Any], Any]] = {
     "str": expect_text,
     "int": expect_integer,
     "float": expect_number,
@@ -139,7 +139,7 @@ def read_config(run: Path) -> Config:
         types = {f.name: str(f.type) for f in fields(Config)}
         # What earlier versions didn't know has the default that stands for how they trained.
         asked = [f.name for f in fields(Config) if f.name in stored or f.default is MISSING]
-        return Config(**{name: KINDS[types[name]](stored[name]) for name in asked})
+        return Config(**{name: SETTING_CHECKS[types[name]](stored[name]) for name in asked})
     except KeyError as e:
         raise UserError(f"{path}: damaged ({e} is missing); train anew") from e
     except PARSE_ERRORS as e:
@@ -173,7 +173,7 @@ def last_metrics(run: Path) -> dict[str, Any]:
     return latest
 
 
-def check_same(run: Path, config: Config) -> None:
+def check_same_config(run: Path, config: Config) -> None:
     """Refuse to go on with a run under other settings or with another dataset.
 
     Raises

@@ -1,8 +1,8 @@
-"""The processes that train together, as torchrun starts them; alone, all this does nothing.
+"""Train in several processes, as torchrun starts them. A single process skips all of this.
 
-Every process has the same network and takes its share of each batch. Gradients are added up by
-hand: networks of some megabytes gain nothing from overlapping that with the backward pass, and
-need no wrapper.
+Every process has the same network and takes its share of each batch. Gradients are averaged after
+the backward pass, without a wrapper around the network: networks of a few megabytes gain nothing
+from overlapping the two.
 """
 
 from __future__ import annotations
@@ -20,90 +20,90 @@ from torch import distributed as dist
 from trainer import device as devices
 from trainer.interrupt import Stopped
 
-PATIENCE = timedelta(hours=6)
-"""How long the others wait while the first one validates. A process that dies ends all at once."""
+TIMEOUT = timedelta(hours=6)
+"""Longest time that processes wait for the first one, which validates. If one dies, all end."""
 
 
 def rank() -> int:
-    """The number of this process, from 0."""
+    """Return the number of this process, from 0."""
     return int(os.environ.get("RANK", "0"))
 
 
 def world_size() -> int:
-    """How many processes train together."""
+    """Return how many processes train together."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[None]:
-    """While open, this process can talk to the others."""
+    """Join the process group while the context is open."""
     if world_size() == 1:
         yield
         return
-    devices.select(device)
-    # Imported later, as optimizers do, its functions would have this group for a default: then it
-    # is not destroyed below, but while Python ends, where gloo's threads abort the process.
+    devices.select_device(device)
+    # Optimizers import this module. Imported within the group, the defaults of its functions would
+    # keep the group alive until Python exits, when gloo's threads abort the process.
     importlib.import_module("torch.distributed.nn.functional")
-    with _together():
-        dist.init_process_group(devices.BACKENDS[device.type], timeout=PATIENCE)
+    with _report_lost_process():
+        dist.init_process_group(devices.BACKENDS[device.type], timeout=TIMEOUT)
     try:
         yield
-        barrier()  # all leave together: the first process holds what the others still talk to
+        barrier()  # the first process serves the others, so it must not leave before them
     finally:
         dist.destroy_process_group()
 
 
-def mean(value: Tensor) -> Tensor:
-    """Mean of a tensor without gradient over all processes."""
+def mean_over_processes(value: Tensor) -> Tensor:
+    """Return the mean of a tensor over all processes, without its gradient."""
     if world_size() == 1:
         return value
-    with _together():
+    with _report_lost_process():
         total = value.detach().clone()
         dist.all_reduce(total)
     return total / world_size()
 
 
-def maximum(value: int) -> int:
-    """The highest of what each process says, without waiting for its device."""
+def max_over_processes(value: int) -> int:
+    """Return the maximum of a number over all processes, without waiting for their devices."""
     if world_size() == 1:
         return value
-    with _together():
-        found = torch.tensor(value)  # on the CPU
-        dist.all_reduce(found, dist.ReduceOp.MAX)
-    return int(found)
+    with _report_lost_process():
+        highest = torch.tensor(value)  # on the CPU
+        dist.all_reduce(highest, dist.ReduceOp.MAX)
+    return int(highest)
 
 
 def average_gradients(network: nn.Module) -> None:
-    """Give all processes the mean of their gradients, in one message."""
+    """Replace the gradients of each process by the mean of all, in a single message."""
     if world_size() == 1:
         return
     parameters = [p for p in network.parameters() if p.requires_grad]
     for p in parameters:
-        if p.grad is None:  # not used here, perhaps elsewhere
+        if p.grad is None:  # unused in this process, perhaps used in another
             p.grad = torch.zeros_like(p)
     gradients = [p.grad for p in parameters if p.grad is not None]
-    together, at = mean(torch.cat([g.flatten() for g in gradients])), 0
+    means, start = mean_over_processes(torch.cat([g.flatten() for g in gradients])), 0
     for gradient in gradients:
-        gradient.copy_(together[at : at + gradient.numel()].view_as(gradient))
-        at += gradient.numel()
+        gradient.copy_(means[start : start + gradient.numel()].view_as(gradient))
+        start += gradient.numel()
 
 
 def share_weights(network: nn.Module) -> None:
-    """Begin with the weights of the first process: other CPUs may draw others."""
+    """Copy the weights of the first process to all: other CPUs may draw other random numbers."""
     if world_size() > 1:
-        with _together():
+        with _report_lost_process():
             for tensor in network.state_dict().values():
                 dist.broadcast(tensor, 0)
 
 
 def barrier() -> None:
-    """Wait until all processes are here."""
-    maximum(0)
+    """Wait until all processes have reached this point."""
+    max_over_processes(0)
 
 
 @contextmanager
-def _together() -> Iterator[None]:
-    """One line for what torch says when another process is gone."""
+def _report_lost_process() -> Iterator[None]:
+    """Replace the error that torch raises when another process is gone by one line."""
     try:
         yield
     except RuntimeError as e:

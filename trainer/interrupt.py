@@ -1,4 +1,4 @@
-"""Ending a run before its last step."""
+"""End a run before its last step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Stopped(Exception):
-    """The run ended before its last step; `code` is the exit status for it."""
+    """A run ended before its last step; `code` is the exit status."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
@@ -18,30 +18,31 @@ class Stopped(Exception):
 
 
 class Signals:
-    """While open, SIGTERM and SIGINT are only noted in `caught`, so that a step can end.
+    """Catch the first SIGTERM or SIGINT as `caught`, so that the current step can end.
 
-    A later one acts as ever. Outside of the main thread nothing is caught.
+    A later signal has its usual effect. Python handles signals in the main thread only, so other
+    threads catch nothing.
     """
 
     def __init__(self) -> None:
         self.caught: signal.Signals | None = None
-        self._at = 0.0
-        self._before: dict[signal.Signals, Any] = {}
+        self._caught_at = 0.0
+        self._previous: dict[signal.Signals, Any] = {}
 
-    def _note(self, number: int, _: FrameType | None) -> None:
+    def _catch(self, number: int, _: FrameType | None) -> None:
         if self.caught is None:
-            self.caught, self._at = signal.Signals(number), time.monotonic()
-        # A terminal and torchrun may both send the same one.
-        elif time.monotonic() - self._at > 1:
-            signal.signal(number, self._before[signal.Signals(number)])
+            self.caught, self._caught_at = signal.Signals(number), time.monotonic()
+        # A terminal and torchrun may both send the same signal.
+        elif time.monotonic() - self._caught_at > 1:
+            signal.signal(number, self._previous[signal.Signals(number)])
             signal.raise_signal(number)
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
             for kind in (signal.SIGTERM, signal.SIGINT):
-                self._before[kind] = signal.signal(kind, self._note)
+                self._previous[kind] = signal.signal(kind, self._catch)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for kind, handler in self._before.items():
+        for kind, handler in self._previous.items():
             signal.signal(kind, handler)

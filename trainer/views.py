@@ -26,7 +26,7 @@ def show_comparison(results: Mapping[str, Mapping[str, Any]]) -> None:
         colour = "green" if gain.mean > 0 else "red" if gain.mean < 0 else ""
         mean = Line(f"{gain.mean:+.4g}", colour)
         better = f"{gain.better} of {gain.scenes}"
-        rows.append([gain.run, gain.name, mean, f"{gain.spread:.3g}", better])
+        rows.append([gain.run, gain.metric, mean, f"{gain.spread:.3g}", better])
 
     def line(run: str, name: str, mean: str, spread: str, better: str) -> str:
         return f"{run} - {first}: {name} {mean}, spread {spread}, better in {better} scenes"

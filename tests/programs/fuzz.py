@@ -256,7 +256,7 @@ def of_datasets(folder: Path) -> Target:
     from labelgen.dataset.verify import verify
     from trainer.data import dataset as module
 
-    module.PAUSES_S = ()
+    module.RETRY_PAUSES_S = ()
 
     def read(path: Path) -> None:
         for command in (info, verify):

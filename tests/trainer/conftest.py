@@ -154,7 +154,7 @@ def same(a: Any, b: Any) -> bool:
 SLOW = """
 import sys, time, torch
 torch.set_num_threads(1)
-from trainer import fit as module
+from trainer.training import fit as module
 add, pause = module.Average.update, float(sys.argv[1])
 def slowly(*args):
     time.sleep(pause)  # so that there is time for a signal, and it comes between two checkpoints

@@ -67,12 +67,12 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Said:
 
 
 def test_a_slot_copies_beside_the_work_of_the_device(cuda: Said) -> None:
-    slot = devices.Slot({"label": np.zeros((2, 3), np.float16)}, CUDA)
+    buffer = devices.BatchBuffer({"label": np.zeros((2, 3), np.float16)}, CUDA)
     assert cuda == ["pin"]
     cuda.clear()
-    slot.wait()
-    slot.arrays["label"][:] = 7  # the pinned memory itself
-    slot.send()
+    buffer.wait_until_sent()
+    buffer.arrays["label"][:] = 7  # the pinned memory itself
+    buffer.send()
     assert cuda == [
         "host waits",
         "side stream",
@@ -81,7 +81,7 @@ def test_a_slot_copies_beside_the_work_of_the_device(cuda: Said) -> None:
         "main stream",
     ]
     cuda.clear()
-    assert (slot.take()["label"] == 7).all()
+    assert (buffer.receive()["label"] == 7).all()
     assert cuda == ["device waits", "keep"]
 
 
@@ -93,7 +93,7 @@ def test_batches_through_pinned_memory_are_their_rows(
         for rows, batch in zip(
             wanted, prefetch_batches(data, wanted.__getitem__, range(9), 3, CUDA), strict=True
         ):
-            for name, values in data.batch(rows).items():
+            for name, values in data.read(rows).items():
                 np.testing.assert_array_equal(values, batch[name].numpy())
     # Memory is pinned once, however many batches go through it, and written to when it is free.
     assert cuda.count("pin") == 4 * 4
@@ -113,9 +113,9 @@ def test_each_process_has_a_card_of_its_own(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_memory_that_is_full_is_told_from_other_errors() -> None:
-    assert devices.out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
-    assert devices.out_of_memory(RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"))
-    assert not devices.out_of_memory(RuntimeError("shapes do not match"))
+    assert devices.is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
+    assert devices.is_out_of_memory(RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"))
+    assert not devices.is_out_of_memory(RuntimeError("shapes do not match"))
     with pytest.raises(RuntimeError) as caught:
         torch.empty(1 << 50)
-    assert devices.out_of_memory(caught.value)
+    assert devices.is_out_of_memory(caught.value)

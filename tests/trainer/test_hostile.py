@@ -55,7 +55,7 @@ def test_datasets_that_training_does_not_read(
 def test_a_chunk_that_inflates_to_gigabytes_is_not_inflated(tmp_path: Path) -> None:
     path = hostile.bomb(tmp_path)
     said, megabytes = hostile.limited(
-        "import trainer.data.dataset as m; m.PAUSES_S = (); d = m.PatchDataset(path)\n"
+        "import trainer.data.dataset as m; m.RETRY_PAUSES_S = (); d = m.PatchDataset(path)\n"
         "    print(len(d[1])); d[0]",
         path,
         60,
@@ -76,7 +76,7 @@ def test_exposures_that_are_not_finite(tmp_path: Path, value: float) -> None:
 def test_damaged_rows_are_one_line_whatever_the_storage(
     tmp_path: Path, compress: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PAUSES_S", ())
+    monkeypatch.setattr(module, "RETRY_PAUSES_S", ())
     path = hostile.dataset(tmp_path, compress)
     with PatchDataset(path) as data:
         first, again = data[1], data[1]

@@ -1,4 +1,4 @@
-"""Samples of datasets, as they are stored, and what a network needs of them, made on the device."""
+"""Read the samples of a dataset, and make the input of a network from them on the device."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from trainer.data.reader import RowReader
 
 Arrays = dict[str, NDArray[Any]]
 
-PAUSES_S = 0.2, 2.0, 10.0
-"""Seconds before a read that failed is tried again: network file systems come back."""
-WIDEN = 257
-"""What makes an 8-bit code the 16-bit code of the same share of full scale."""
+RETRY_PAUSES_S = 0.2, 2.0, 10.0
+"""Seconds before each retry of a failed read. Network file systems fail for a while."""
+CODE_8_TO_16 = 257
+"""Factor from an 8-bit code to the 16-bit code of the same share of full scale."""
 
 
 class PatchDataset(torch.utils.data.Dataset[Arrays]):
-    """The samples of a dataset, by row.
+    """Samples of a dataset by row.
 
-    It can be handed to a `torch.utils.data.DataLoader`, with or without workers: a process that
-    got it by fork or pickle opens the files anew.
+    A `torch.utils.data.DataLoader` takes it, with or without workers: a process that received it
+    by fork or pickle opens the files again.
 
     Parameters
     ----------
@@ -43,14 +43,20 @@ class PatchDataset(torch.utils.data.Dataset[Arrays]):
     Raises
     ------
     UserError
-        Not a dataset, a part is missing, or there is no sample in it.
+        Not a dataset, a part is missing, or it has no samples.
 
     Notes
     -----
     A sample is a dict: `inputs` (F, P, P, 3) uint8 or uint16, RGB codes, shortest frame first;
     `label` (P, P, 3) float16, linear radiance, 1.0 where the shortest frame clips; `weight`
-    (P, P) uint8, trust; `ev` (F,) float32, stops relative to the shortest frame. `to_batch` makes
-    the input of a network from a stack of them.
+    (P, P) uint8, trust; `ev` (F,) float32, stops relative to the shortest frame. `to_batch`
+    converts a stack of samples to the input of a network.
+
+    Examples
+    --------
+    >>> dataset = PatchDataset(Path("out.h5"))  # doctest: +SKIP
+    >>> to_batch(dataset.read([0, 1, 2]), torch.device("cpu")).inputs.shape  # doctest: +SKIP
+    torch.Size([3, 3, 6, 128, 128])
     """
 
     def __init__(self, path: Path) -> None:
@@ -66,10 +72,10 @@ class PatchDataset(torch.utils.data.Dataset[Arrays]):
         self._ev = self._data.column("ev").astype(np.float32)
         if not np.isfinite(self._ev).all():
             raise UserError(f"{self.path}: exposures that are not finite; get it anew")
-        self._stamps = self._stat()
+        self._opened_stats = self._file_stats()
         images = self._data.images[0]
-        self._like = {name: (images[name].shape[1:], images[name].dtype) for name in IMAGES}
-        self._like["ev"] = (self._ev.shape[1:], self._ev.dtype)
+        self._specs = {name: (images[name].shape[1:], images[name].dtype) for name in IMAGES}
+        self._specs["ev"] = (self._ev.shape[1:], self._ev.dtype)
 
     def __getstate__(self) -> Path:
         return self.path
@@ -82,33 +88,32 @@ class PatchDataset(torch.utils.data.Dataset[Arrays]):
         return len(self._ev)
 
     def __getitem__(self, row: int) -> Arrays:
-        one = self.batch([row])
-        return {name: values[0] for name, values in one.items()}
+        return {name: values[0] for name, values in self.read([row]).items()}
 
     @property
     def depth(self) -> int:
         """Bits of the inputs, 8 or 16."""
-        return 8 * self._like["inputs"][1].itemsize
+        return 8 * self._specs["inputs"][1].itemsize
 
-    def empty(self, count: int, depth: int | None = None) -> Arrays:
-        """Arrays for `fill`, with a leading axis; `depth` bits of inputs instead of its own."""
-        like = dict(self._like)
+    def allocate(self, count: int, depth: int | None = None) -> Arrays:
+        """Return arrays for `count` samples. `depth` sets the bits of the inputs, 8 or 16."""
+        specs = dict(self._specs)
         if depth:
-            like["inputs"] = (like["inputs"][0], np.dtype(f"uint{depth}"))
-        return {name: np.empty((count, *shape), kind) for name, (shape, kind) in like.items()}
+            specs["inputs"] = (specs["inputs"][0], np.dtype(f"uint{depth}"))
+        return {name: np.empty((count, *shape), dtype) for name, (shape, dtype) in specs.items()}
 
-    def fill(self, rows: Sequence[int] | NDArray[np.int64], out: Arrays) -> None:
-        """Read some rows into arrays as `empty` makes them; codes of 8 bits also into 16.
+    def read_into(self, rows: Sequence[int] | NDArray[np.int64], out: Arrays) -> None:
+        """Read rows into arrays that `allocate` made; 8-bit codes are scaled if these have 16.
 
         Raises
         ------
         IndexError
-            There is no such row.
+            A row does not exist.
         UserError
-            A file can't be read, or is damaged.
+            A file is unreadable or damaged.
         """
         if os.getpid() != self._process:
-            self._open()  # HDF5 handles don't survive a fork
+            self._open()  # HDF5 handles do not survive a fork
         for k, row in enumerate(map(int, rows)):
             if not 0 <= row < len(self):
                 raise IndexError(f"row {row}: the dataset has rows 0 to {len(self) - 1}")
@@ -117,17 +122,17 @@ class PatchDataset(torch.utils.data.Dataset[Arrays]):
             out["ev"][k] = self._ev[row]
 
     def _read(self, name: str, row: int, out: NDArray[Any]) -> None:
-        kind = self._like[name][1]
-        if out.dtype == kind:
+        stored_type = self._specs[name][1]
+        if out.dtype == stored_type:
             self._read_stored(name, row, out)
         else:
-            codes = np.empty(out.shape, kind)
+            codes = np.empty(out.shape, stored_type)
             self._read_stored(name, row, codes)
-            np.multiply(codes, WIDEN, out=out, dtype=out.dtype)
+            np.multiply(codes, CODE_8_TO_16, out=out, dtype=out.dtype)
 
     def _read_stored(self, name: str, row: int, out: NDArray[Any]) -> None:
-        """Read a row, and again after a while where the storage may only have stumbled."""
-        for pause in (*PAUSES_S, None):
+        """Read a row; retry while its file exists, since the failure may be temporary."""
+        for pause in (*RETRY_PAUSES_S, None):
             try:
                 self._rows.read(name, row, out)
                 return
@@ -138,37 +143,38 @@ class PatchDataset(torch.utils.data.Dataset[Arrays]):
                     raise UserError(text) from e
                 time.sleep(pause)
 
-    def batch(self, rows: Iterable[int]) -> Arrays:
-        """Some rows, each array with a leading axis."""
-        wanted = list(rows)
-        out = self.empty(len(wanted))
-        self.fill(wanted, out)
+    def read(self, rows: Iterable[int]) -> Arrays:
+        """Return the samples of some rows, each array with a leading axis."""
+        listed = list(rows)
+        out = self.allocate(len(listed))
+        self.read_into(listed, out)
         return out
 
     def scenes(self) -> NDArray[np.bytes_]:
-        """The bracket that each row came from, (N,) bytes, UTF-8."""
+        """Return the bracket of each row, (N,) bytes, UTF-8."""
         return np.asarray(self._data.column("scene"), np.bytes_)
 
     def check_unchanged(self) -> None:
-        """Refuse to go on with files that were written to since they were opened.
+        """Raise an error if a file was modified since it was opened.
 
         Raises
         ------
         UserError
-            One was, or is gone.
+            A file was modified, replaced or removed.
         """
-        for file, now, then in zip(self._data.files, self._stat(), self._stamps, strict=True):
-            if now != then:
+        stats = zip(self._data.files, self._file_stats(), self._opened_stats, strict=True)
+        for file, now, opened in stats:
+            if now != opened:
                 raise UserError(
                     f"{file.filename}: changed while it was trained on; what was saved before is "
                     f"whole, go on with --resume if the dataset is the same again"
                 )
 
-    def _stat(self) -> list[tuple[int, int, int] | None]:
-        """Which file each name stands for, its size, and when it was written to."""
+    def _file_stats(self) -> list[tuple[int, int, int] | None]:
+        """Return inode, size and modification time (ns) of each file; None if it is gone."""
         paths = [Path(file.filename) for file in self._data.files]
-        found = [path.stat() if path.exists() else None for path in paths]
-        return [s and (s.st_ino, s.st_size, s.st_mtime_ns) for s in found]
+        stats = [path.stat() if path.exists() else None for path in paths]
+        return [s and (s.st_ino, s.st_size, s.st_mtime_ns) for s in stats]
 
     def close(self) -> None:
         """Close the files."""
@@ -184,22 +190,21 @@ class PatchDataset(torch.utils.data.Dataset[Arrays]):
 
 @dataclass(frozen=True)
 class Batch:
-    """What a network and a loss need, float32 on the device.
-
-    `inputs` (B, F, 6, P, P) as `network_input` makes them; `label` (B, 3, P, P) linear radiance,
-    1.0 where the shortest frame clips; `weight` (B, 1, P, P) trust, 0 to 1.
-    """
+    """Samples for a network and its loss, float32 on the device."""
 
     inputs: Tensor
+    """(B, F, 6, P, P), made by `network_input`."""
     label: Tensor
+    """(B, 3, P, P) linear radiance, 1.0 where the shortest frame clips."""
     weight: Tensor
+    """(B, 1, P, P) trust in the label, 0 to 1."""
 
 
 def network_input(codes: Tensor, ev: Tensor) -> Tensor:
-    """What a network sees of each frame: its codes, and the radiance they stand for.
+    """Return the input of a network: the codes of each frame and the radiance they encode.
 
     Follows Kalantari and Ramamoorthi 2017 (doi:10.1145/3072959.3073609): the gamma domain shows
-    noise and clipping, the linear domain lets frames be compared.
+    noise and clipping, and in the linear domain frames can be compared.
 
     Parameters
     ----------
@@ -211,60 +216,70 @@ def network_input(codes: Tensor, ev: Tensor) -> Tensor:
     Returns
     -------
     (B, F, 6, H, W) float32
-        Codes / full scale (RGB), then their radiance code^2.2 / 2^ev (RGB), on the same device.
+        Codes / full scale (RGB), then radiance code^2.2 / 2^ev (RGB), on the same device.
+
+    Examples
+    --------
+    >>> codes = torch.full((1, 3, 4, 4, 3), 255, dtype=torch.uint8)
+    >>> inputs = network_input(codes, torch.tensor([[0.0, 2.0, 4.0]]))
+    >>> inputs.shape, inputs[0, :, 3, 0, 0]
+    (torch.Size([1, 3, 6, 4, 4]), tensor([1.0000, 0.2500, 0.0625]))
     """
-    # torch.uint16 knows no arithmetic, so convert first. Both kinds end as the same float.
-    full = 255 if codes.dtype == torch.uint8 else 65535
-    return add_radiance(codes.to(torch.float32).div_(full).movedim(-1, 2), ev)
+    # torch.uint16 has no arithmetic, so convert first. Both depths give the same floats.
+    full_scale = 255 if codes.dtype == torch.uint8 else 65535
+    return add_radiance(codes.to(torch.float32).div_(full_scale).movedim(-1, 2), ev)
 
 
 def add_radiance(codes: Tensor, ev: Tensor) -> Tensor:
-    """Codes (B, F, 3, H, W) of 0 to 1, and below them the radiance code^2.2 / 2^ev."""
+    """Append the radiance code^2.2 / 2^ev to codes (B, F, 3, H, W) of 0 to 1."""
     return torch.cat([codes, codes**GAMMA * torch.exp2(-ev)[:, :, None, None, None]], 2)
 
 
 def to_batch(
     samples: Mapping[str, NDArray[Any] | Tensor],
     device: torch.device,
-    turned: NDArray[np.bool_] | None = None,
+    symmetries: NDArray[np.bool_] | None = None,
 ) -> Batch:
-    """Move a batch to the device as stored, then convert and augment it there.
+    """Move samples to the device as stored, then convert and augment them there.
 
     Parameters
     ----------
     samples : dict
-        As `PatchDataset.batch` or a `torch.utils.data.DataLoader` of one returns them.
+        From `PatchDataset.read`, or from a `torch.utils.data.DataLoader` of one.
     device : torch.device
-        Where to.
-    turned : (3, B) bool, optional
-        One of the eight flips and quarter turns for each sample, see `dihedral`; none where left
-        out.
+        Device of the result.
+    symmetries : (3, B) bool, optional
+        Flips and quarter turns of each sample, see `dihedral`. By default samples stay as they are.
     """
-    there = {name: devices.to_device(torch.as_tensor(x), device) for name, x in samples.items()}
-    inputs = network_input(there["inputs"], there["ev"])
-    label = there["label"].to(torch.float32).movedim(-1, 1)
-    weight = there["weight"].to(torch.float32).div_(255)[:, None]
-    if turned is not None:
-        choice = devices.to_device(torch.from_numpy(np.ascontiguousarray(turned)), device)
+    moved = {name: devices.to_device(torch.as_tensor(x), device) for name, x in samples.items()}
+    inputs = network_input(moved["inputs"], moved["ev"])
+    label = moved["label"].to(torch.float32).movedim(-1, 1)
+    weight = moved["weight"].to(torch.float32).div_(255)[:, None]
+    if symmetries is not None:
+        choice = devices.to_device(torch.from_numpy(np.ascontiguousarray(symmetries)), device)
         inputs, label, weight = (dihedral(x, choice) for x in (inputs, label, weight))
     return Batch(inputs, label.contiguous(), weight)
 
 
 def dihedral(images: Tensor, choice: Tensor) -> Tensor:
-    """Flip and turn each sample: one of the eight symmetries of a square.
+    """Transform each sample by one of the eight symmetries of a square.
 
     Parameters
     ----------
     images : (B, ..., P, P)
-        Squares.
+        Square images.
     choice : (3, B) bool
-        Whether to mirror columns, mirror rows, and swap rows with columns.
+        Whether to reverse the columns, reverse the rows, and transpose.
+
+    Returns
+    -------
+    (B, ..., P, P)
     """
-    moves: tuple[Callable[[Tensor], Tensor], ...] = (
+    transforms: tuple[Callable[[Tensor], Tensor], ...] = (
         lambda x: x.flip(-1),
         lambda x: x.flip(-2),
         lambda x: x.transpose(-1, -2),
     )
-    for chosen, move in zip(choice, moves, strict=True):
-        images = torch.where(chosen.view(-1, *[1] * (images.ndim - 1)), move(images), images)
+    for chosen, transform in zip(choice, transforms, strict=True):
+        images = torch.where(chosen.view(-1, *[1] * (images.ndim - 1)), transform(images), images)
     return images

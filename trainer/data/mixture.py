@@ -1,4 +1,4 @@
-"""Several datasets, trained on as one."""
+"""Train on several datasets as if they were one."""
 
 from __future__ import annotations
 
@@ -17,19 +17,25 @@ from trainer.data.dataset import Arrays, PatchDataset
 
 @dataclass(frozen=True)
 class MixtureEntry:
-    """A dataset, and its share of the samples that are trained on; None is what others leave."""
+    """A dataset and its share of the samples of an epoch."""
 
     path: Path
     share: float | None = None
+    """0 to 1; None takes the whole dataset, see `trainer.data.sampling.epoch_counts`."""
 
 
 def parse_mixture(text: str) -> MixtureEntry:
-    """A dataset as the command line names it: a path, or ``path:share``.
+    """Parse a dataset of the command line: a path, or ``path:share``.
 
     Raises
     ------
     UserError
         The share is not between 0 and 1.
+
+    Examples
+    --------
+    >>> parse_mixture("b.h5:0.3").share
+    0.3
     """
     path, _, share = text.rpartition(":")
     if not path or Path(text).exists():
@@ -44,54 +50,57 @@ def parse_mixture(text: str) -> MixtureEntry:
 
 
 class Mixture:
-    """Several datasets as one, whose rows are those of all of them, one after the other.
+    """Several datasets as one: its rows are their rows, one dataset after the other.
 
     Parameters
     ----------
-    sources : sequence of Source
+    sources : sequence of MixtureEntry
         At least one.
 
     Raises
     ------
     UserError
-        One is unusable, or they differ in the frames, the reference or the patch.
+        A dataset is unusable, or they differ in the frames, the reference or the patch.
 
     Attributes
     ----------
     datasets : list of PatchDataset
-        Those of the sources.
+        In the order of the sources.
+    shares : list of float or None
+        Shares of the sources.
     frames, reference, patch : int
-        What they have in common.
+        Common to all datasets.
     """
 
     def __init__(self, sources: Sequence[MixtureEntry]) -> None:
         self.shares = [source.share for source in sources]
         with ExitStack() as stack:
             self.datasets = [stack.enter_context(PatchDataset(s.path)) for s in sources]
-            heads = [dataset.header for dataset in self.datasets]
-            for dataset, head in zip(self.datasets, heads, strict=True):
-                for what in ("frames", "reference", "patch"):
-                    one, other = getattr(heads[0], what), getattr(head, what)
-                    if one != other:
-                        raise UserError(
-                            f"{dataset.path}: {what} {other}, but {self.datasets[0].path} has "
-                            f"{one}; train on them apart, or build one again"
-                        )
+            for dataset in self.datasets:
+                self._check_alike(dataset)
             self._close = stack.pop_all().close
-        self.frames, self.reference, self.patch = (
-            heads[0].frames,
-            heads[0].reference,
-            heads[0].patch,
-        )
+        header = self.datasets[0].header
+        self.frames, self.reference, self.patch = header.frames, header.reference, header.patch
         self._depth = max(dataset.depth for dataset in self.datasets)
-        self._first = np.cumsum([0, *(len(dataset) for dataset in self.datasets)])
+        self._offsets = np.cumsum([0, *(len(dataset) for dataset in self.datasets)])
+
+    def _check_alike(self, dataset: PatchDataset) -> None:
+        """Raise an error if a dataset has other frames or patches than the first one."""
+        first = self.datasets[0]
+        for name in ("frames", "reference", "patch"):
+            expected, value = getattr(first.header, name), getattr(dataset.header, name)
+            if value != expected:
+                raise UserError(
+                    f"{dataset.path}: {name} {value}, but {first.path} has {expected}; "
+                    f"train on them apart, or build one again"
+                )
 
     def __len__(self) -> int:
-        return int(self._first[-1])
+        return int(self._offsets[-1])
 
     @property
     def fingerprint(self) -> str:
-        """What decides the samples: the fingerprints of the datasets, and their shares."""
+        """Fingerprints and shares of the datasets, which together decide the samples."""
         return "+".join(
             dataset.header.fingerprint + ("" if share is None else f":{share:g}")
             for dataset, share in zip(self.datasets, self.shares, strict=True)
@@ -99,40 +108,40 @@ class Mixture:
 
     @property
     def responses(self) -> dict[str, Any]:
-        """What the datasets know of cameras; of the first that knows one."""
+        """Responses by camera. The first dataset that has a camera counts."""
         return {
             camera: entry
             for dataset in reversed(self.datasets)
             for camera, entry in dataset.header.responses.items()
         }
 
-    def groups(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """Some rows, in ascending order, by the dataset they are of."""
-        return np.split(rows, np.searchsorted(rows, self._first[1:-1]))
+    def split_by_dataset(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Split rows in ascending order by dataset."""
+        return np.split(rows, np.searchsorted(rows, self._offsets[1:-1]))
 
-    def empty(self, count: int) -> Arrays:
-        """Arrays for `fill`."""
-        return self.datasets[0].empty(count, self._depth)
+    def allocate(self, count: int) -> Arrays:
+        """Return arrays for `count` samples."""
+        return self.datasets[0].allocate(count, self._depth)
 
-    def fill(self, rows: NDArray[np.int64], out: Arrays) -> None:
-        """Read some rows into arrays as `empty` makes them."""
-        which = np.searchsorted(self._first, rows, "right") - 1
-        for k, (part, row) in enumerate(zip(which, rows - self._first[which], strict=True)):
-            one = {name: values[k : k + 1] for name, values in out.items()}
-            self.datasets[part].fill([row], one)
+    def read_into(self, rows: NDArray[np.int64], out: Arrays) -> None:
+        """Read rows into arrays that `allocate` made."""
+        indices = np.searchsorted(self._offsets, rows, "right") - 1
+        for k, (index, row) in enumerate(zip(indices, rows - self._offsets[indices], strict=True)):
+            sample = {name: values[k : k + 1] for name, values in out.items()}
+            self.datasets[index].read_into([row], sample)
 
-    def batch(self, rows: NDArray[np.int64]) -> Arrays:
-        """Some rows, each array with a leading axis."""
-        out = self.empty(len(rows))
-        self.fill(rows, out)
+    def read(self, rows: NDArray[np.int64]) -> Arrays:
+        """Return the samples of some rows, each array with a leading axis."""
+        out = self.allocate(len(rows))
+        self.read_into(rows, out)
         return out
 
     def scenes(self) -> NDArray[np.bytes_]:
-        """The bracket that each row came from, (N,) bytes, UTF-8."""
+        """Return the bracket of each row, (N,) bytes, UTF-8."""
         return np.concatenate([dataset.scenes() for dataset in self.datasets])
 
     def check_unchanged(self) -> None:
-        """Refuse to go on with files that were written to since they were opened."""
+        """Raise an error if a file was modified since it was opened."""
         for dataset in self.datasets:
             dataset.check_unchanged()
 

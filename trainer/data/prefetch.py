@@ -1,6 +1,6 @@
-"""From the disk to the device: one thread reads ahead, into memory that is used again and again.
+"""Read batches ahead of their use in one thread, and copy them to the device.
 
-One thread, for HDF5 has one lock for the process, and a second would wait for it.
+HDF5 has one lock for the whole process, so a second thread would only wait for the first.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainer.data.dataset import Arrays
-from trainer.device import Slot
+from trainer.device import BatchBuffer
 
 S = TypeVar("S")
 T = TypeVar("T")
 
 AHEAD = 3
-"""Batches that are read before they are asked for."""
+"""Batches that are read before they are needed."""
 
 
 class Readable(Protocol):
-    """What a feed reads: `PatchDataset` and `Mixture` are."""
+    """A source of samples by row: `PatchDataset` or `Mixture`."""
 
-    def empty(self, count: int) -> Arrays:
-        """Arrays for that many samples."""
+    def allocate(self, count: int) -> Arrays:
+        """Return arrays for `count` samples."""
 
-    def fill(self, rows: NDArray[np.int64], out: Arrays) -> None:
-        """Read rows into such arrays."""
+    def read_into(self, rows: NDArray[np.int64], out: Arrays) -> None:
+        """Read rows into arrays that `allocate` made."""
 
 
 def prefetch_batches(
@@ -45,60 +45,59 @@ def prefetch_batches(
     device: torch.device,
     ahead: int = AHEAD,
 ) -> Generator[dict[str, Tensor], None, None]:
-    """Batches on the device, as stored, read and copied while others are trained on.
+    """Yield batches on the device, as stored, while the next ones are read and copied.
 
     Parameters
     ----------
     source : Readable
-        Where the samples are.
+        Source of the samples.
     rows : callable
-        The rows of a step, `count` of them.
+        Returns the rows of a step, `count` of them.
     steps : iterable of int
-        Which steps, in order.
+        Steps in order.
     count : int
-        Samples a step.
+        Samples per step.
     device : torch.device
-        Where to. The memory of a batch is used again when the next one is asked for.
+        Device of the batches. The memory of a batch is reused once the next one is requested.
     ahead : int
-        How many are read early.
+        Batches that are read early.
 
     Raises
     ------
     UserError
-        A file can't be read.
+        A file is unreadable.
     """
-    # One more than are read ahead: that of the batch in use is not among them.
-    slots = [Slot(source.empty(count), device) for _ in range(ahead + 1)]
-    numbered = enumerate(steps)
+    # One buffer holds the batch in use, the others those that are read ahead.
+    buffers = [BatchBuffer(source.allocate(count), device) for _ in range(ahead + 1)]
 
-    def load(numbered_step: tuple[int, int]) -> Slot:
+    def load(numbered_step: tuple[int, int]) -> BatchBuffer:
         number, step = numbered_step
-        slot = slots[number % len(slots)]
-        slot.wait()
-        source.fill(rows(step), slot.arrays)
-        slot.send()
-        return slot
+        buffer = buffers[number % len(buffers)]
+        buffer.wait_until_sent()
+        source.read_into(rows(step), buffer.arrays)
+        buffer.send()
+        return buffer
 
-    with closing(prefetch(load, numbered, ahead)) as filled:
-        for slot in filled:
-            yield slot.take()
+    with closing(prefetch(load, enumerate(steps), ahead)) as filled:
+        for buffer in filled:
+            yield buffer.receive()
 
 
 def prefetch(
     read: Callable[[S], T], steps: Iterable[S], ahead: int = AHEAD
 ) -> Generator[T, None, None]:
-    """``read(step)`` for every step in turn, up to `ahead` of them early, in one thread.
+    """Yield ``read(step)`` for every step in order; a thread reads up to `ahead` of them early.
 
-    An error of `read` is raised where its result is taken.
+    An error of `read` is raised in place of its result.
     """
-    left = iter(steps)
+    remaining = iter(steps)
     with ThreadPoolExecutor(1, "reader") as reader:
-        pending: deque[Future[T]] = deque(reader.submit(read, s) for s in islice(left, ahead))
+        pending: deque[Future[T]] = deque(reader.submit(read, s) for s in islice(remaining, ahead))
         try:
             while pending:
-                ready = pending.popleft().result()
-                pending.extend(reader.submit(read, s) for s in islice(left, 1))
-                yield ready
+                result = pending.popleft().result()
+                pending.extend(reader.submit(read, s) for s in islice(remaining, 1))
+                yield result
         finally:
             for future in pending:
                 future.cancel()

@@ -1,4 +1,4 @@
-"""Figures of the HDR literature: PSNR and SSIM, on radiance, its mu-law, and as it is seen."""
+"""Metrics of the HDR literature: PSNR and SSIM of radiance, of its mu-law and of PU21 values."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from labelgen.core.response import mu_law
 
 WINDOW, SIGMA = 11, 1.5
 PEAK_NITS = 1000.0
-"""Luminance at which radiance 1.0 is shown for PU21, cd/m2: a good HDR display."""
+"""Luminance of radiance 1.0 for PU21, cd/m2: that of a good HDR display."""
 PU21_RANGE = 0.005, 10_000.0
-"""Luminance that PU21 is made for, cd/m2."""
+"""Luminance range of PU21, cd/m2."""
 PU21_PEAK = 256.0
-"""Peak of PSNR on PU21 values: about 100 cd/m2, so that figures of SDR pictures stay as known."""
+"""Peak of PSNR on PU21 values: about 100 cd/m2, so that SDR images keep their usual values."""
 PU21 = 0.353487901, 0.3734658629, 8.277049286e-5, 0.9062562627, 0.09150303166, 0.9099517204
 PU21_SCALE = 596.3148142
 
@@ -27,16 +27,26 @@ def psnr(prediction: Array, truth: Array, peak: float = 1.0) -> float:
     Parameters
     ----------
     prediction, truth : (..., 3) float
-        In the domain to compare in; infinite where they are equal.
+        Values in the domain to compare in.
     peak : float
         Highest value of that domain.
+
+    Returns
+    -------
+    float
+        Infinity if both are equal.
+
+    Examples
+    --------
+    >>> round(psnr(np.full((2, 2, 3), 0.5), np.full((2, 2, 3), 0.4)), 3)
+    20.0
     """
     error = np.mean(np.square(prediction.astype(np.float64) - truth))
     return float(10 * np.log10(peak**2 / error)) if error > 0 else float("inf")
 
 
 def pu21(luminance: Array) -> Array:
-    """Perceptually uniform values of luminance, as banding and glare let it be seen.
+    """Encode luminance perceptually uniformly, by the visibility of banding and of glare.
 
     Mantiuk and Azimi, "PU21: A novel perceptually uniform encoding for adapting existing quality
     metrics for HDR", PCS 2021, doi:10.1109/PCS50896.2021.9477471.
@@ -44,7 +54,7 @@ def pu21(luminance: Array) -> Array:
     Parameters
     ----------
     luminance : (...) float
-        cd/m2; clipped to 0.005 .. 10,000.
+        cd/m2, clipped to 0.005 .. 10,000.
 
     Returns
     -------
@@ -60,25 +70,25 @@ class ColorVideoVDP:
     """ColorVideoVDP: how different two pictures look, in just-objectionable differences (JOD).
 
     Mantiuk, Hanji, Ashraf, Asano, Chapiro, "ColorVideoVDP: A visual difference predictor for
-    image, video and display distortions", ACM TOG 2024, doi:10.1145/3658144. It is the authors'
-    own code that is run: ``pip install cvvdp``.
+    image, video and display distortions", ACM TOG 2024, doi:10.1145/3658144. This calls the
+    authors' own code: ``pip install cvvdp``.
 
     Parameters
     ----------
     peak_nits : float
-        cd/m2 at which radiance 1.0 is shown.
+        Luminance of radiance 1.0 in cd/m2.
     device : torch.device
-        Where to compute.
+        Device to compute on.
 
     Raises
     ------
     UserError
-        It isn't installed.
+        cvvdp is not installed.
 
     Notes
     -----
-    The viewing is the model's "standard_hdr_linear": a 30-inch 4K monitor of at most 1500 cd/m2
-    seen from 0.75 m in a room of 10 lux.
+    The display is the model's "standard_hdr_linear": a 30-inch 4K monitor of at most 1500 cd/m2,
+    viewed from 0.75 m in a room of 10 lux.
     """
 
     display = "standard_hdr_linear"
@@ -92,7 +102,7 @@ class ColorVideoVDP:
         self._metric = cvvdp(display_name=self.display, quiet=True, device=device)
 
     def __call__(self, prediction: Float, truth: Float) -> float:
-        """JOD of a picture, 10 where no difference is seen.
+        """Return the quality of an image in JOD; 10 means no visible difference.
 
         Parameters
         ----------
@@ -107,8 +117,8 @@ class ColorVideoVDP:
 def ssim(prediction: Float, truth: Float) -> float:
     """Structural similarity: 11 x 11 Gaussian window of sigma 1.5, per channel, range 1.
 
-    Wang, Bovik, Sheikh, Simoncelli 2004, doi:10.1109/TIP.2003.819861. Windows that leave the
-    picture are left out, as the paper and scikit-image do.
+    Wang, Bovik, Sheikh, Simoncelli 2004, doi:10.1109/TIP.2003.819861. Windows that cross the
+    border of the image are left out, as in the paper and in scikit-image.
 
     Parameters
     ----------
@@ -118,7 +128,7 @@ def ssim(prediction: Float, truth: Float) -> float:
     Returns
     -------
     float
-        Mean over windows and channels, 1 for equal pictures.
+        Mean over windows and channels, 1 for equal images.
     """
     x, y = prediction.astype(np.float64), truth.astype(np.float64)
     mx, my = _blur(x), _blur(y)
@@ -130,44 +140,44 @@ def ssim(prediction: Float, truth: Float) -> float:
 
 
 def _blur(image: Array) -> Array:
-    """Gaussian mean of every window that lies inside the picture."""
+    """Gaussian mean of every window that lies inside the image."""
     r = WINDOW // 2
     kernel = np.exp(-0.5 * (np.arange(-r, r + 1) / SIGMA) ** 2)
     kernel /= kernel.sum()
     return correlate1d(correlate1d(image, kernel, 0), kernel, 1)[r:-r, r:-r]
 
 
-def figures(
+def compute_metrics(
     prediction: Float, truth: Float, moving: Mask | None = None, peak_nits: float = PEAK_NITS
 ) -> dict[str, float]:
-    """All figures of a picture; both are clipped to 0..1, nothing is cropped.
+    """Compute all metrics of an image against its truth.
 
     Parameters
     ----------
     prediction, truth : (H, W, 3) float32
-        Linear radiance, 1.0 where the shortest frame clips.
+        Linear radiance, 1.0 where the shortest frame clips; both are clipped to 0..1.
     moving : (H, W) bool, optional
-        Area to be scored by itself as well.
+        Area that is also scored separately.
     peak_nits : float
-        cd/m2 at which 1.0 is shown, for PU21.
+        Luminance of radiance 1.0 in cd/m2, for PU21.
 
     Returns
     -------
     dict
-        "psnr_mu", "psnr_l", "psnr_pu21" in dB and "ssim_mu", "ssim_l"; mu is the range
-        compression of Kalantari and Ramamoorthi 2017, doi:10.1145/3072959.3073609; and
-        "psnr_mu_moving" where anything moves.
+        "psnr_mu", "psnr_l", "psnr_pu21" in dB, "ssim_mu", "ssim_l", and "psnr_mu_moving" in dB if
+        anything moves. Mu is the range compression of Kalantari and Ramamoorthi 2017,
+        doi:10.1145/3072959.3073609.
     """
     linear = np.clip(prediction, 0, 1), np.clip(truth, 0, 1)
     compressed = mu_law(linear[0]), mu_law(linear[1])
-    seen = pu21(linear[0] * peak_nits), pu21(linear[1] * peak_nits)
-    found = {
+    uniform = pu21(linear[0] * peak_nits), pu21(linear[1] * peak_nits)
+    metrics = {
         "psnr_mu": psnr(*compressed),
         "psnr_l": psnr(*linear),
         "ssim_mu": ssim(*compressed),
         "ssim_l": ssim(*linear),
-        "psnr_pu21": psnr(*seen, PU21_PEAK),
+        "psnr_pu21": psnr(*uniform, PU21_PEAK),
     }
     if moving is not None and moving.any():
-        found["psnr_mu_moving"] = psnr(compressed[0][moving], compressed[1][moving])
-    return found
+        metrics["psnr_mu_moving"] = psnr(compressed[0][moving], compressed[1][moving])
+    return metrics

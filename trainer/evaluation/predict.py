@@ -1,4 +1,4 @@
-"""From brackets to HDR pictures: frames of any size, in tiles where they are large."""
+"""Turn brackets into HDR images. Frames may have any size; large ones are split into tiles."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from labelgen.alignment.align import align_frame as align_frame
+from labelgen.alignment.align import align_frame
 from labelgen.calibration.cameras import calibrate_surveys, load_responses
 from labelgen.calibration.survey import Selection, survey
 from labelgen.calibration.survey_records import Survey
@@ -39,67 +39,67 @@ def predict(
     note: Callable[[str], None] = print,
     progress: Progress | None = None,
 ) -> dict[str, str]:
-    """Turn brackets into HDR pictures with the averaged weights of a run.
+    """Turn brackets into HDR images with the averaged weights of a run.
 
     Parameters
     ----------
     run : Path
-        What `trainer fit` wrote.
+        Folder that `trainer fit` wrote.
     brackets : sequence of Path
         Folders of one bracket each, or folders of such folders.
     out : Path
-        Where to write ``<name>/pred.hdr``, linear radiance of 0 to 1, where 1.0 is the clip of
-        the shortest frame in use, and ``<name>/pred.png``, its mu-law. The name is that of the
+        Folder for ``<name>/pred.hdr``, linear radiance of 0 to 1, where 1.0 is the clip of the
+        shortest frame in use, and ``<name>/pred.png``, its mu-law. The name is that of the
         bracket's folder.
     device : str, optional
-        "cpu", "cuda", "mps"; the fastest there is if left out.
+        "cpu", "cuda", "mps"; by default the fastest available one.
     response : str
-        As in `build`; "auto" knows the cameras of the run's dataset, and finds
-        that of others from these brackets.
+        As in `labelgen.pipeline.build.build`. "auto" takes the responses of cameras that the run's
+        dataset knows, and estimates others from these brackets.
     tile : int
-        Side of the tiles in pixels. Frames of more pixels than two tiles are made in tiles,
-        others at once; the result is the same.
+        Side of the tiles in pixels. Frames of at most two tiles' pixels are not split; the result
+        is the same.
     align : bool
-        Whether to align the frames with the reference by a homography first, where one makes
-        them agree better. Networks that align frames, as `lean`, need it where hands moved by
-        more than they reach.
+        Whether to align the frames with the reference by a homography first, if that makes them
+        agree better. Networks that align frames themselves, such as `lean`, need it if the camera
+        moved by more than their reach.
     exr : bool
         Whether to write ``<name>/pred.exr`` as well, in half floats.
     model : sequence of str
         Networks of your own, "package.module:Class", that the run may have been trained with.
     note : callable
-        Is given each file name when the file is there.
+        Receives the name of each file once it is written.
     progress : Progress, optional
-        Told of every bracket.
+        Receives every bracket.
 
     Returns
     -------
     dict of str to str
-        The brackets that could not be used, by name, and why.
+        Reasons by name of the brackets that could not be used.
 
     Raises
     ------
     UserError
-        Not a run, no bracket, or two of one name.
+        Not a run, no bracket, or two brackets of one name.
     """
     network, config = load_model(run, devices.pick_device(device), model)
     failed = {}
     progress = progress or Silent()
     known = known_responses(run, response)
     named = find_brackets(brackets)
-    found = surveyed(list(named.values()), config, known)
-    progress.start("predict", len(found))
-    for name, seen in zip(named, found, strict=True):
+    surveys = survey_brackets(list(named.values()), config, known)
+    progress.start("predict", len(surveys))
+    for name, surveyed in zip(named, surveys, strict=True):
         try:
-            stack = read_stack(seen)
+            stack = read_stack(surveyed)
         except Rejected as e:
             failed[name] = str(e)
             progress.step(0, rejected=True)
             continue
-        given, used = len(named[name].frames), len(stack.ev)
-        if given > used:
+        available, used = len(named[name].frames), len(stack.ev)
+        if available > used:
             evs = ", ".join(f"{ev:g}" for ev in stack.ev)
-            text = f"{name}: {used} of its {given} frames, at EV {evs}: {run} takes {used}"
+            text = f"{name}: {used} of its {available} frames, at EV {evs}: {run} takes {used}"
             progress.remark(text)
         if align:
             stack = align_stack(stack)
@@ -119,51 +119,51 @@ def predict(
 
 
 def find_brackets(paths: Sequence[Path]) -> dict[str, Bracket]:
-    """The brackets at or below some folders, by the last component of their path.
+    """Return the brackets at or below some folders by the last component of their path.
 
     Raises
     ------
     UserError
-        No bracket there, or two of one name.
+        A folder has no bracket, or two brackets have one name.
     """
-    found: dict[str, Bracket] = {}
+    named: dict[str, Bracket] = {}
     for path in paths:
         below = scan(path)
         here = [b for b in below if b.folder == path]
         for bracket in here or below:
             folder = bracket.folder
             name = folder.name if folder.name not in ("", "..") else folder.resolve().name
-            if name in found:
+            if name in named:
                 raise UserError(
                     f"{bracket.folder}: its result would be named {name}, as that of "
-                    f"{found[name].folder}; predict it into another folder"
+                    f"{named[name].folder}; predict it into another folder"
                 )
-            found[name] = bracket
-    return found
+            named[name] = bracket
+    return named
 
 
 def known_responses(run: Path, option: str) -> dict[str, Response]:
-    """What ``--response`` means to a run: "auto" are the cameras that its dataset knew by name."""
-    given = load_responses(option)
-    return read_responses(run) if given is None else given
+    """Return the responses by camera for ``--response``; "auto" are those of the run's dataset."""
+    responses = load_responses(option)
+    return read_responses(run) if responses is None else responses
 
 
-def surveyed(
+def survey_brackets(
     brackets: Sequence[Bracket],
     config: Config,
     known: Mapping[str, Response] | None = None,
     truth: bool = False,
 ) -> list[Survey]:
-    """Look at brackets as a build of the run's dataset would: frames, exposures, response.
+    """Survey brackets as the build of the run's dataset did: frames, exposures, response.
 
     Parameters
     ----------
     brackets : sequence of Bracket
-        As found by a scan.
+        Brackets of a scan.
     config : Config
-        Of the run.
+        Settings of the run.
     known : mapping of str to Response, optional
-        Responses of cameras that are known already; others are found from these brackets.
+        Known responses by camera; others are estimated from these brackets.
     truth : bool
         Whether a bracket without its truth is rejected.
     """
@@ -171,31 +171,32 @@ def surveyed(
     return list(calibrate_surveys([survey(b, selection) for b in brackets], known))
 
 
-def read_stack(found: Survey) -> Stack:
-    """The frames of a bracket that a run takes, as its dataset took them.
+def read_stack(survey: Survey) -> Stack:
+    """Load the frames of a bracket that the survey selected.
 
     Raises
     ------
     Rejected
         Too few frames, unknown or wrong exposures, or a frame is damaged.
     """
-    if found.rejected:
-        raise Rejected(found.rejected)
-    return load_stack(found.paths, found.ev, found.reference, found.model.response)
+    if survey.rejected:
+        raise Rejected(survey.rejected)
+    return load_stack(survey.paths, survey.ev, survey.reference, survey.model.response)
 
 
 def align_stack(stack: Stack) -> Stack:
-    """The frames in the geometry of the reference, by the homographies that labels are made with.
+    """Align frames with the reference by homographies, as labels do.
 
     Parameters
     ----------
     stack : Stack
-        The frames as they were taken.
+        Frames as they were taken.
 
     Returns
     -------
     Stack
-        With codes of 16 bits. Where a frame doesn't reach it shows what the reference does.
+        Frames in the geometry of the reference, 16 bits. Where a frame has no pixels, it has those
+        of the reference.
     """
     codes = []
     for i, ev in enumerate(stack.ev):

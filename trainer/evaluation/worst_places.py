@@ -1,4 +1,4 @@
-"""The worst places of an evaluation, side by side on one page that needs no network."""
+"""Show the worst places of an evaluation side by side, on one page without external files."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from labelgen.photos.pictures import encode_png, tone_map
 SIDE = 96
 """Side of a place in pixels."""
 PER_SCENE, MAX_PLACES = 2, 16
-"""How many places are kept of a scene, and shown in all."""
+"""Places per scene, and places on the page."""
 FULL_ERROR = 0.25
-"""Mu-law error that is shown white."""
+"""Mu-law error that is drawn white."""
 
 HEAD = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Worst places</title>
@@ -39,67 +39,69 @@ img { display: block; width: 192px; image-rendering: pixelated; }
 
 
 @dataclass(frozen=True)
-class View:
-    """What a run makes of a scene: (H, W, 3) float32 radiance, and where it moves, if known."""
+class ScenePrediction:
+    """Prediction of a scene beside its truth, each (H, W, 3) float32 linear radiance."""
 
     reference: Float
+    """The reference frame."""
     predicted: Float
     truth: Float
     moving: Mask | None
+    """(H, W) bool, what moves, if known."""
 
 
 @dataclass(frozen=True)
 class WorstPlace:
-    """A square of a scene where a run is far from the truth.
-
-    `error` is the mean squared mu-law error of the worst run there; `pictures` are the reference
-    frame, the truth, and what each run makes of it with its error, as PNG by their captions.
-    """
+    """A square of a scene where a run is far from the truth."""
 
     scene: str
     y: int
+    """First row."""
     x: int
+    """First column."""
     error: float
+    """Mean squared mu-law error of the worst run."""
     pictures: dict[str, tuple[bytes, ...]]
+    """PNG files by caption: "reference", "truth", and the prediction and its error by run."""
 
 
-def worst_places(scene: str, views: Mapping[str, View]) -> list[WorstPlace]:
-    """The squares of a scene where any of the runs is farthest from the truth.
+def worst_places(scene: str, predictions: Mapping[str, ScenePrediction]) -> list[WorstPlace]:
+    """Return the squares of a scene where any of the runs is farthest from the truth.
 
     Parameters
     ----------
     scene : str
-        Its name.
-    views : dict of str to View
-        What each run makes of it, by the name of the run.
+        Name of the scene.
+    predictions : dict of str to ScenePrediction
+        Predictions by name of the run.
     """
-    first = next(iter(views.values()))
-    wrong = {run: _error(view) for run, view in views.items()}
-    blocks = np.max([_blocks(np.square(w).mean(2)) for w in wrong.values()], 0)
+    first = next(iter(predictions.values()))
+    errors = {run: _error(prediction) for run, prediction in predictions.items()}
+    blocks = np.max([_block_means(np.square(e).mean(2)) for e in errors.values()], 0)
     worst = np.argsort(blocks, None)[::-1][:PER_SCENE]
     places = []
     for row, column in zip(*np.unravel_index(worst, blocks.shape), strict=True):
         y, x = int(row) * SIDE, int(column) * SIDE
-        cut = np.s_[y : y + SIDE, x : x + SIDE]
+        region = np.s_[y : y + SIDE, x : x + SIDE]
         pictures: dict[str, tuple[bytes, ...]] = {
-            "reference": (encode_png(tone_map(first.reference[cut])),),
-            "truth": (encode_png(tone_map(first.truth[cut])),),
+            "reference": (encode_png(tone_map(first.reference[region])),),
+            "truth": (encode_png(tone_map(first.truth[region])),),
         }
-        for run, view in views.items():
-            amount = np.clip(np.abs(wrong[run][cut]).max(2) / FULL_ERROR, 0, 1)
-            error = np.rint(255 * amount).astype(np.uint8)
-            pictures[run] = encode_png(tone_map(view.predicted[cut])), encode_png(error)
+        for run, prediction in predictions.items():
+            share = np.clip(np.abs(errors[run][region]).max(2) / FULL_ERROR, 0, 1)
+            predicted = encode_png(tone_map(prediction.predicted[region]))
+            pictures[run] = predicted, encode_png(np.rint(255 * share).astype(np.uint8))
         places.append(WorstPlace(scene, y, x, float(blocks[row, column]), pictures))
     return places
 
 
-def _error(view: View) -> Float:
+def _error(prediction: ScenePrediction) -> Float:
     """Signed mu-law error, (H, W, 3)."""
-    return mu_law(np.clip(view.predicted, 0, 1)) - mu_law(np.clip(view.truth, 0, 1))
+    return mu_law(np.clip(prediction.predicted, 0, 1)) - mu_law(np.clip(prediction.truth, 0, 1))
 
 
-def _blocks(image: Array) -> Array:
-    """Means of the squares of an (H, W) picture; those at the border may be cut."""
+def _block_means(image: Array) -> Array:
+    """Means over squares of an (H, W) image; squares at the border may be smaller."""
     rows, columns = range(0, image.shape[0], SIDE), range(0, image.shape[1], SIDE)
     means = [image[y : y + SIDE, x : x + SIDE].mean() for y, x in product(rows, columns)]
     return np.reshape(means, (len(rows), len(columns)))
@@ -112,10 +114,10 @@ def write_page(path: Path, places: Sequence[WorstPlace], runs: Sequence[str]) ->
     ----------
     path : Path
         The file.
-    places : sequence of Place
-        Of any scenes, in any order.
+    places : sequence of WorstPlace
+        Places of any scenes in any order.
     runs : sequence of str
-        The runs, in the order of their columns.
+        Names of the runs in the order of their columns.
     """
     worst = sorted(places, key=lambda place: -place.error)[:MAX_PLACES]
     parts = [

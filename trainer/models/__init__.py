@@ -51,10 +51,10 @@ def build(name: str, frames: int, reference: int) -> nn.Module:
         raise UserError(f"--model {name}: the dataset has {frames} frames, expected 2 to 9")
     if not 0 <= reference < frames:
         raise UserError(f"--model {name}: reference {reference} of {frames} frames; count from 0")
-    return find(name)(frames, reference)
+    return find_network(name)(frames, reference)
 
 
-def find(name: str) -> Callable[[int, int], nn.Module]:
+def find_network(name: str) -> Callable[[int, int], nn.Module]:
     """What makes the network of a name.
 
     Raises

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainer.models.inputs import check_frames, unbind
+from trainer.models.inputs import check_frame_count, unbind_frames
 
 
 def conv(inputs: int, outputs: int, size: int = 3, dilation: int = 1) -> nn.Conv2d:
@@ -34,7 +34,9 @@ class Attention(nn.Module):
         return frame * torch.sigmoid(self.second(hidden))
 
 
-def attended(encoded: Sequence[Tensor], reference: int, attention: Iterable[nn.Module]) -> Tensor:
+def attend_frames(
+    encoded: Sequence[Tensor], reference: int, attention: Iterable[nn.Module]
+) -> Tensor:
     """Features of all frames side by side, those of the others times their attention.
 
     Parameters
@@ -116,10 +118,10 @@ class AHDRNet(nn.Module):
         (B, 3, H, W) float32
             Linear radiance in the geometry of the reference, 1.0 where the shortest frame clips.
         """
-        check_frames(inputs, 1 + len(self.attend))
-        encoded = [F.leaky_relu(self.encode(frame), 0.01) for frame in unbind(inputs)]
+        check_frame_count(inputs, 1 + len(self.attend))
+        encoded = [F.leaky_relu(self.encode(frame), 0.01) for frame in unbind_frames(inputs)]
         reference = encoded[self.reference]
-        x = self.merge(attended(encoded, self.reference, self.attend))
+        x = self.merge(attend_frames(encoded, self.reference, self.attend))
         dense = []
         for block in self.blocks:
             x = block(x)

@@ -25,32 +25,41 @@ from trainer.models.optical_flow import is_inside, upsample_flow, warp
 
 CELL = 4
 """px of half resolution: affine motions are found for squares of this side."""
-FITTED = 192.0, 192.0, 192.0
+FIT_SIGMAS = 192.0, 192.0, 192.0
 """Windows to fit an affine motion to a flow in, px of half resolution, standard deviations."""
-APART = 1.0
+FIT_TOLERANCE = 1.0
 """px of half resolution: a flow this far from the last fit counts a quarter in the next."""
-AFFINE = (4, 192.0), (4, 192.0), (4, 192.0), (4, 192.0), (2, 96.0), (2, 96.0), (1, 48.0), (1, 24.0)
+AFFINE_LEVELS = (
+    (4, 192.0),
+    (4, 192.0),
+    (4, 192.0),
+    (4, 192.0),
+    (2, 96.0),
+    (2, 96.0),
+    (1, 48.0),
+    (1, 24.0),
+)
 """How far half resolution is reduced to refine an affine motion, and the window. What is reduced
 forgives a start that is far off; narrower windows would follow what moves by itself."""
-SHIFTED = 4, 4
+SHIFT_RADII = 4, 4
 """Windows in which a shift is refined, px of half resolution, see `box_mean`."""
-FINE = 2, 1
+FINE_RADII = 2, 1
 """The same with differences seen at full resolution."""
-ORDINARY, MISPLACED = 0.02, 0.5
+TOLERANCE, SLOPE_TOLERANCE = 0.02, 0.5
 """Differences of codes are ordinary up to the one and, in px, the other times the slope."""
 PRIOR = 1e-5
 """Evidence (squared slopes of codes) that a window needs to be believed half."""
-END = 2.5
+WINDOW_END = 2.5
 """Gaussian windows end at so many standard deviations."""
-AROUND = (1.0, 1.0), (3.0, 0.1)
+COMPARISON_WINDOWS = (1.0, 1.0), (3.0, 0.1)
 """Windows in which two flows are compared, in cells, and how much each of them counts."""
-DECIDED, DECISION = 0.1, 40.0
+MIN_GAIN, GAIN_SLOPE = 0.1, 40.0
 """Share by which one flow has to explain more to be taken half, and how sharply that changes."""
 EPSILON = 1e-3
 """Difference of codes that means nothing."""
-NO_TRUST = 1e-8
+MIN_WEIGHT = 1e-8
 """What a pixel without evidence counts, so that a window without any keeps its mean flow."""
-LONGEST = 1.0
+MAX_STEP = 1.0
 """A step is at most so many px long: the slopes tell nothing beyond."""
 
 AXES = (0, 0), (1, 0), (0, 1)
@@ -88,17 +97,17 @@ def camera_flow(reference: Tensor, other: Tensor, flow: Tensor) -> Tensor:
         Steps to the right and down, in pixels.
     """
     with torch.no_grad(), torch.autocast(reference.device.type, enabled=False):
-        one, two = (downsample(_grey(frame), 2) for frame in (reference, other))
+        one, two = (downsample(_to_grey(frame), 2) for frame in (reference, other))
         learned = downsample(flow.float(), 2) / 2
-        seen = evidence(one, two, learned)
+        seen = weigh_evidence(one, two, learned)
         found, trust = learned, seen.xx + seen.yy
-        for sigma in FITTED:
-            off = (learned - found).square().sum(1, keepdim=True) / APART**2
-            found = _fitted(learned, trust / (1 + off).square(), sigma)
-        for zoom, sigma in AFFINE:
+        for sigma in FIT_SIGMAS:
+            off = (learned - found).square().sum(1, keepdim=True) / FIT_TOLERANCE**2
+            found = _fit_affine(learned, trust / (1 + off).square(), sigma)
+        for zoom, sigma in AFFINE_LEVELS:
             here, there, start = (downsample(x, zoom) for x in (one, two, found / zoom))
-            step = _affine(evidence(here, there, start), CELL // zoom, sigma / CELL)
-            found = found + _enlarged(step * zoom, CELL)
+            step = _solve_affine(weigh_evidence(here, there, start), CELL // zoom, sigma / CELL)
+            found = found + _upsample(step * zoom, CELL)
         return upsample_flow(found)
 
 
@@ -108,15 +117,15 @@ def sharpen_flow(reference: Tensor, other: Tensor, flow: Tensor) -> Tensor:
     Parameters and result as those of `camera_flow`.
     """
     with torch.no_grad(), torch.autocast(reference.device.type, enabled=False):
-        one, two = _grey(reference), _grey(other)
+        one, two = _to_grey(reference), _to_grey(other)
         here, there = downsample(one, 2), downsample(two, 2)
         found = downsample(flow.float(), 2) / 2
-        for radius in SHIFTED:
-            found = found + _shift(evidence(here, there, found), radius)
+        for radius in SHIFT_RADII:
+            found = found + _solve_shift(weigh_evidence(here, there, found), radius)
         found = upsample_flow(found)
-        for radius in FINE:
-            halved = Evidence(*(downsample(x, 2) for x in evidence(one, two, found)))
-            found = found + _enlarged(_shift(halved, radius), 2)
+        for radius in FINE_RADII:
+            halved = Evidence(*(downsample(x, 2) for x in weigh_evidence(one, two, found)))
+            found = found + _upsample(_solve_shift(halved, radius), 2)
         return found
 
 
@@ -138,21 +147,21 @@ def combine_flows(reference: Tensor, other: Tensor, camera: Tensor, own: Tensor)
         With a gradient with regard to `own`, where that is taken.
     """
     with torch.no_grad(), torch.autocast(reference.device.type, enabled=False):
-        one, two = (downsample(_grey(frame), 2) for frame in (reference, other))
+        one, two = (downsample(_to_grey(frame), 2) for frame in (reference, other))
         flows = [downsample(flow.float(), 2) / 2 for flow in (camera, own)]
-        both = [_shown(one, two, flow) for flow in flows]
+        both = [_compare(one, two, flow) for flow in flows]
         first, second = ((here - there).abs() for here, there, _ in both)
         seen = torch.minimum(both[0][2], both[1][2])
         gained, whole = seen * (first - second), seen * (first + second + EPSILON)
         sums = downsample(torch.cat([gained, whole], 1), CELL)
-        near = [share * moments(sums, sigma, 0)[0, 0] for sigma, share in AROUND]
+        near = [share * moments(sums, sigma, 0)[0, 0] for sigma, share in COMPARISON_WINDOWS]
         gained, whole = torch.stack(near).sum(0).chunk(2, 1)
-        share = torch.sigmoid(DECISION * (gained / (whole + NO_TRUST) - DECIDED))
-        share = _enlarged(share, 2 * CELL)
+        share = torch.sigmoid(GAIN_SLOPE * (gained / (whole + MIN_WEIGHT) - MIN_GAIN))
+        share = _upsample(share, 2 * CELL)
     return camera + share * (own - camera)
 
 
-def evidence(reference: Tensor, other: Tensor, flow: Tensor) -> Evidence:
+def weigh_evidence(reference: Tensor, other: Tensor, flow: Tensor) -> Evidence:
     """What pixels say of a step from a flow, weighted by how ordinary their difference is.
 
     Parameters
@@ -162,29 +171,29 @@ def evidence(reference: Tensor, other: Tensor, flow: Tensor) -> Evidence:
     flow : (B, 2, H, W) float32
         Steps in pixels.
     """
-    one, two, seen = _shown(reference, other, flow)
+    one, two, seen = _compare(reference, other, flow)
     x, y = _slopes((one + two) / 2)
     apart = two - one
-    odd = apart / (ORDINARY + MISPLACED * (x.abs() + y.abs()))
+    odd = apart / (TOLERANCE + SLOPE_TOLERANCE * (x.abs() + y.abs()))
     weight = seen / (1 + odd.square()).square()
     return Evidence(
         weight * x * x, weight * x * y, weight * y * y, weight * x * apart, weight * y * apart
     )
 
 
-def _shown(reference: Tensor, other: Tensor, flow: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _compare(reference: Tensor, other: Tensor, flow: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Both frames under a flow, blurred, and whether they can be compared, each (B, 1, H, W)."""
     moved = warp(other, flow)
     seen = (1 - reference[:, 1:] * moved[:, 1:]) * is_inside(flow)
-    return _blurred(reference[:, :1]), _blurred(moved[:, :1]), seen
+    return _blur(reference[:, :1]), _blur(moved[:, :1]), seen
 
 
-def _grey(frame: Tensor) -> Tensor:
+def _to_grey(frame: Tensor) -> Tensor:
     """(B, 4, H, W) as mean of the channels and whether they clip, (B, 2, H, W)."""
     return torch.cat([frame[:, :3].mean(1, keepdim=True), frame[:, 3:]], 1).float()
 
 
-def _blurred(image: Tensor) -> Tensor:
+def _blur(image: Tensor) -> Tensor:
     """(B, 1, H, W) by a window of 1, 2, 1: slopes of noise say nothing."""
     image = F.pad(image, (1,) * 4, "replicate")
     image = image[:, :, 1:] + image[:, :, :-1]
@@ -201,12 +210,12 @@ def _slopes(image: Tensor) -> tuple[Tensor, Tensor]:
     return x / 2, y / 2
 
 
-def _shift(seen: Evidence, radius: int) -> Tensor:
+def _solve_shift(seen: Evidence, radius: int) -> Tensor:
     """The shift (B, 2, H, W) that brings two frames together within a window."""
     xx, xy, yy, x, y = box_mean(torch.cat(seen, 1), radius).chunk(5, 1)
     xx, yy = xx + PRIOR, yy + PRIOR
     steps = torch.cat([xy * y - yy * x, xy * x - xx * y], 1) / (xx * yy - xy * xy)
-    return steps.clamp(-LONGEST, LONGEST)
+    return steps.clamp(-MAX_STEP, MAX_STEP)
 
 
 def box_mean(values: Tensor, radius: int) -> Tensor:
@@ -214,11 +223,11 @@ def box_mean(values: Tensor, radius: int) -> Tensor:
     side = 2 * radius + 1
     for _ in range(2):
         values = F.pad(values, (radius,) * 4, "replicate")
-        values = _sliding(_sliding(values, side, 2), side, 3)
+        values = _sliding_sums(_sliding_sums(values, side, 2), side, 3)
     return values / side**4
 
 
-def _sliding(values: Tensor, side: int, dim: int) -> Tensor:
+def _sliding_sums(values: Tensor, side: int, dim: int) -> Tensor:
     """Sums of so many neighbours, from those of 1, 2, 4, ...; F.avg_pool2d takes times as long."""
     count, parts, start = values.shape[dim] - side + 1, [], 0
     for bit in range(side.bit_length()):
@@ -240,20 +249,20 @@ def downsample(values: Tensor, times: int) -> Tensor:
     return values
 
 
-def _fitted(flow: Tensor, trust: Tensor, sigma: float) -> Tensor:
+def _fit_affine(flow: Tensor, trust: Tensor, sigma: float) -> Tensor:
     """A flow (B, 2, H, W) as an affine motion around each pixel explains it best."""
-    trust = trust + NO_TRUST
+    trust = trust + MIN_WEIGHT
     left = moments(downsample(trust, CELL), sigma / CELL, 2)
     right = moments(downsample(trust * flow, CELL), sigma / CELL, 1)
     matrix = {
-        (i, j): left[_sum(AXES[i], AXES[j])] * (1.001 if i == j else 1)
+        (i, j): left[_add_powers(AXES[i], AXES[j])] * (1.001 if i == j else 1)
         for i, j in product(range(3), repeat=2)
     }
     steps = [solve(matrix, [right[p][:, k : k + 1] for p in AXES])[0] for k in (0, 1)]
-    return _enlarged(torch.cat(steps, 1), CELL)
+    return _upsample(torch.cat(steps, 1), CELL)
 
 
-def _affine(seen: Evidence, cell: int, sigma: float) -> Tensor:
+def _solve_affine(seen: Evidence, cell: int, sigma: float) -> Tensor:
     """The step in the middle of an affine motion that brings two frames together, for each cell.
 
     Cells have a side of so many pixels, a window of so many cells.
@@ -264,9 +273,9 @@ def _affine(seen: Evidence, cell: int, sigma: float) -> Tensor:
     unknowns = list(product((0, 1), AXES))  # of the step along x and along y
     matrix = {}
     for (i, (a, p)), (j, (b, q)) in product(enumerate(unknowns), repeat=2):
-        matrix[i, j] = left[_sum(p, q)][:, a + b : a + b + 1] + (PRIOR if i == j else 0)
+        matrix[i, j] = left[_add_powers(p, q)][:, a + b : a + b + 1] + (PRIOR if i == j else 0)
     found = solve(matrix, [-right[p][:, a : a + 1] for a, p in unknowns])
-    return torch.cat([found[0], found[3]], 1).clamp(-LONGEST, LONGEST)
+    return torch.cat([found[0], found[3]], 1).clamp(-MAX_STEP, MAX_STEP)
 
 
 def moments(values: Tensor, sigma: float, order: int) -> Basis:
@@ -287,7 +296,9 @@ def moments(values: Tensor, sigma: float, order: int) -> Basis:
         By powers of x and of y, each (B, C, H, W).
     """
     height, width = values.shape[2:]
-    vertical, horizontal = (_windows(n, sigma, order, values.device) for n in (height, width))
+    vertical, horizontal = (
+        _gaussian_windows(n, sigma, order, values.device) for n in (height, width)
+    )
     found: Basis = {}
     for down, window in enumerate(vertical):
         rows = window @ values
@@ -296,12 +307,12 @@ def moments(values: Tensor, sigma: float, order: int) -> Basis:
     return found
 
 
-def _windows(count: int, sigma: float, order: int, device: torch.device) -> list[Tensor]:
+def _gaussian_windows(count: int, sigma: float, order: int, device: torch.device) -> list[Tensor]:
     """Gaussians around each of so many places, times powers of the distance from it."""
     at = torch.arange(count, device=device, dtype=torch.float32)
     away = (at - at[:, None]) / sigma
     window = torch.exp(-away.square() / 2) / (sigma * math.sqrt(2 * math.pi))
-    window = window * (away.abs() <= END)
+    window = window * (away.abs() <= WINDOW_END)
     return [window * away**power for power in range(order + 1)]
 
 
@@ -326,9 +337,9 @@ def solve(matrix: Mapping[tuple[int, int], Tensor], right: list[Tensor]) -> list
     return back
 
 
-def _sum(p: tuple[int, int], q: tuple[int, int]) -> tuple[int, int]:
+def _add_powers(p: tuple[int, int], q: tuple[int, int]) -> tuple[int, int]:
     return p[0] + q[0], p[1] + q[1]
 
 
-def _enlarged(values: Tensor, times: int) -> Tensor:
+def _upsample(values: Tensor, times: int) -> Tensor:
     return F.interpolate(values, scale_factor=times, mode="bilinear", align_corners=False)

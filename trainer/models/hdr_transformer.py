@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainer.models.ahdrnet import Attention, attended, conv
-from trainer.models.inputs import check_frames, unbind
+from trainer.models.ahdrnet import Attention, attend_frames, conv
+from trainer.models.inputs import check_frame_count, unbind_frames
 
 WINDOW = 8
 """Side of a window in pixels; every other block shifts them by half."""
@@ -183,9 +183,11 @@ class HDRTransformer(nn.Module):
         (B, 3, H, W) float32
             Linear radiance in the geometry of the reference, 1.0 where the shortest frame clips.
         """
-        check_frames(inputs, len(self.encode))
-        encoded = [encode(frame) for encode, frame in zip(self.encode, unbind(inputs), strict=True)]
-        merged = self.merge(attended(encoded, self.reference, self.attend))
+        check_frame_count(inputs, len(self.encode))
+        encoded = [
+            encode(frame) for encode, frame in zip(self.encode, unbind_frames(inputs), strict=True)
+        ]
+        merged = self.merge(attend_frames(encoded, self.reference, self.attend))
         x = self.first_norm(merged.movedim(1, -1))
         for group, dilated in zip(self.groups, self.dilated, strict=True):
             x = x + dilated(group(x).movedim(-1, 1)).movedim(1, -1)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def check_frames(inputs: Tensor, frames: int) -> None:
+def check_frame_count(inputs: Tensor, frames: int) -> None:
     """Refuse inputs (B, F, 6, H, W) of another number of frames than a network was made for.
 
     Raises
@@ -19,6 +19,6 @@ def check_frames(inputs: Tensor, frames: int) -> None:
         raise ValueError(f"inputs of {given} frames, (B, {given}, 6, H, W): expected {frames}")
 
 
-def unbind(inputs: Tensor) -> list[Tensor]:
+def unbind_frames(inputs: Tensor) -> list[Tensor]:
     """The frames of (B, F, 6, H, W), channels last: what tensor cores take, and faster on a CPU."""
     return [x.contiguous(memory_format=torch.channels_last) for x in inputs.unbind(1)]

@@ -17,20 +17,20 @@ from torch.nn import functional as F
 
 from labelgen.core.response import GAMMA
 from trainer.models.camera_motion import camera_flow, combine_flows, sharpen_flow
-from trainer.models.inputs import check_frames
+from trainer.models.inputs import check_frame_count
 from trainer.models.mu_law import inverse_mu_law, mu_law
 from trainer.models.optical_flow import Align, conv, is_inside, warp
 from trainer.models.output import Output
 
 CLIP_FROM, CLIP_TO = 0.90, 0.98
 """Codes between which a channel turns from seen to clipped; noise and JPEG blur the threshold."""
-KEEP = 4.0
+DISCOUNT = 4.0
 """At the start frames that differ or clip count e^-4 times as much as the reference, together."""
-AGREE, AROUND = 0.03, 2
+AGREEMENT, AGREEMENT_RADIUS = 0.03, 2
 """Difference of codes, root mean square within so many px, that makes it count e^-1/2 as much."""
-KEEP_CLIPPED = 1.0
+CLIPPED_DISCOUNT = 1.0
 """Where it clips, e^1 times as much as the shorter ones together; longer ones clip there too."""
-GAIN = 4.0
+LOGIT_GAIN = 4.0
 """Of the predicted logits, so that they can leave that start in a few hundred steps."""
 
 
@@ -49,7 +49,7 @@ class Residual(nn.Module):
         return x + self.second(F.relu(self.first(F.relu(x))))
 
 
-class Seen(NamedTuple):
+class AlignedBracket(NamedTuple):
     """What is known of a bracket before its frames are merged.
 
     `features` (B, C, H / 2, W / 2), what the U-Net sees; `candidates` (B, F, 3, H, W), mu-law
@@ -132,10 +132,10 @@ class Lean(nn.Module):
             Linear radiance in the geometry of the reference, 1.0 where the shortest frame clips;
             in training mode an `Output`, which has the aligned frames too.
         """
-        check_frames(inputs, self.frames)
+        check_frame_count(inputs, self.frames)
         seen = self.see(inputs, camera)
         predicted = self.unet(seen.features).float()
-        weights = (seen.prior + GAIN * predicted[:, 3:]).softmax(1)
+        weights = (seen.prior + LOGIT_GAIN * predicted[:, 3:]).softmax(1)
         merged = (weights[:, :, None] * seen.candidates).sum(1)
         result = inverse_mu_law(merged + predicted[:, :3].tanh())
         return Output(result, seen.aligned, seen.visible) if self.training else result
@@ -156,7 +156,7 @@ class Lean(nn.Module):
         (B, F - 1, 2, H, W) float32
             Steps to the right and down in these pixels, from the reference.
         """
-        reference, other = self.pairs(inputs[:, :, :3], exposure(inputs))
+        reference, other = self.pairs(inputs[:, :, :3], relative_exposures(inputs))
         return self.per_frame(camera_flow(reference, other, self.align(reference, other)))
 
     def flows(
@@ -187,19 +187,19 @@ class Lean(nn.Module):
         own = learned + (sharpen_flow(reference, other, learned) - learned).detach()
         return combine_flows(reference, other, steady, own), learned
 
-    def see(self, inputs: Tensor, camera: Tensor | None) -> Seen:
+    def see(self, inputs: Tensor, camera: Tensor | None) -> AlignedBracket:
         """Align the frames of a bracket, (B, F, 6, H, W), and compare them.
 
         By itself, so that what it needs on the way is gone before the U-Net takes its memory.
         """
         code, radiance = inputs[:, :, :3], mu_law(inputs[:, :, 3:])
-        exposed = exposure(inputs)
+        exposed = relative_exposures(inputs)
         reference, other = self.pairs(code, exposed)
         flow, learned = self.flows(reference, other, camera)
         theirs = torch.cat([radiance[:, self.others].flatten(0, 1), other[:, :3]], 1)
         aligned, same = self.per_frame(warp(theirs, flow, "bicubic")).chunk(2, 2)
 
-        unseen = ramp(code[:, self.reference, None])
+        unseen = clipping(code[:, self.reference, None])
         proven = radiance[:, self.reference, None]
         raised = aligned + unseen * F.relu(proven - aligned)
         hidden = self.hidden(aligned, exposed, flow)
@@ -214,7 +214,7 @@ class Lean(nn.Module):
         if self.training:  # what was learned is judged by itself
             aligned = self.per_frame(warp(theirs[:, :3], learned, "bicubic"))
             hidden = self.hidden(aligned, exposed, learned)
-        return Seen(
+        return AlignedBracket(
             features.contiguous(memory_format=torch.channels_last),
             torch.cat([proven, raised], 1),
             prior,
@@ -236,7 +236,7 @@ class Lean(nn.Module):
         code : (B, F, 3, H, W) float32
             Of all frames, 0 to 1.
         exposed : (B, F, 1, 1, 1) float32
-            Exposure of each, as `exposure` finds it.
+            Exposure of each, as `relative_exposures` finds it.
 
         Returns
         -------
@@ -247,7 +247,7 @@ class Lean(nn.Module):
         code, exposed = code[:, both], exposed[:, both]
         same = code * (exposed.amax(2, keepdim=True) / exposed) ** (1 / GAMMA)
         same = same.clamp(max=1)
-        shown = torch.cat([same, ramp(same).amax(3, keepdim=True)], 3).flatten(0, 1)
+        shown = torch.cat([same, clipping(same).amax(3, keepdim=True)], 3).flatten(0, 1)
         return shown[:, 0], shown[:, 1]
 
     def per_frame(self, image: Tensor) -> Tensor:
@@ -271,13 +271,13 @@ class Lean(nn.Module):
             Exposures.
         """
         light = (exposed[:, self.others] / exposed[:, self.reference, None]).log()[:, :, 0]
-        odd = F.pad(differ.square().amax(2), (AROUND,) * 4, "replicate")
-        odd = F.avg_pool2d(odd, 2 * AROUND + 1, 1) / (2 * AGREE**2)
-        least = KEEP + math.log(len(self.others))
+        odd = F.pad(differ.square().amax(2), (AGREEMENT_RADIUS,) * 4, "replicate")
+        odd = F.avg_pool2d(odd, 2 * AGREEMENT_RADIUS + 1, 1) / (2 * AGREEMENT**2)
+        least = DISCOUNT + math.log(len(self.others))
         seeing = (light - odd - least * hidden[:, :, 0]).clamp(min=-least)
         longer = torch.tensor([i > self.reference for i in self.others], device=unseen.device)
-        alike = KEEP_CLIPPED + math.log(max(1, self.reference))
-        clipping = torch.where(longer, -KEEP, 0.0).view(-1, 1, 1) - alike
+        alike = CLIPPED_DISCOUNT + math.log(max(1, self.reference))
+        clipping = torch.where(longer, -DISCOUNT, 0.0).view(-1, 1, 1) - alike
         logits = seeing + unseen * (clipping - seeing)
         return torch.cat([torch.zeros_like(unseen), logits], 1)
 
@@ -291,12 +291,12 @@ class Lean(nn.Module):
         return F.pixel_shuffle(self.tail(F.relu(half)), 2)
 
 
-def ramp(code: Tensor) -> Tensor:
+def clipping(code: Tensor) -> Tensor:
     """How far codes are on the way to clipping, 0 to 1."""
     return ((code - CLIP_FROM) / (CLIP_TO - CLIP_FROM)).clamp(0, 1)
 
 
-def exposure(inputs: Tensor) -> Tensor:
+def relative_exposures(inputs: Tensor) -> Tensor:
     """Exposure of frames relative to the shortest, 1 or more, (B, F, 1, 1, 1) float32.
 
     The ratio of what codes stand for and the radiance, of the brightest channel: the same

@@ -60,10 +60,10 @@ def bench(
     with PatchDataset(data) as dataset:
         head = dataset.header
 
-        order, arrays = Order([np.arange(len(dataset))], [None], 1), dataset.empty(batch)
+        order, arrays = Order([np.arange(len(dataset))], [None], 1), dataset.allocate(batch)
 
         def read(step: int) -> None:
-            dataset.fill(order.batch(step, batch), arrays)
+            dataset.read_into(order.rows(step, batch), arrays)
 
         network = models.build(model, head.frames, head.reference).to(target).train()
         optimizer = torch.optim.AdamW(network.parameters(), 1e-4)

@@ -29,9 +29,9 @@ from trainer.interrupt import Signals, Stopped
 from trainer.models import mu_law
 from trainer.models.output import Output, radiance_of
 from trainer.training import gallery, losses
-from trainer.training.holdout import score_held, split_scenes
+from trainer.training.holdout import score_held_out, split_scenes
 from trainer.training.log import Log
-from trainer.training.mean_teacher import FROM, distillation_loss, teacher_output
+from trainer.training.mean_teacher import START_SHARE, distillation_loss, teacher_output
 from trainer.training.out_of_memory import suggest_batch_on_oom
 
 CLIP_NORM = 1.0
@@ -157,7 +157,7 @@ def fit(
             compile=compile,
         )
         rows, held = split_scenes(dataset.scenes(), hold_out)
-        order = Order(dataset.groups(rows), dataset.shares, seed)
+        order = Order(dataset.split_by_dataset(rows), dataset.shares, seed)
         torch.manual_seed(seed)
         network = models.build(model, config.frames, config.reference).to(target).train()
         distributed.share_weights(network)
@@ -186,7 +186,7 @@ def fit(
             with devices.autocast(target):
                 output = forward(samples.inputs)
             value = objective(config, output, samples)
-            if teacher and step >= FROM * steps:
+            if teacher and step >= START_SHARE * steps:
                 with devices.autocast(target):
                     taught = teacher_output(average.model, samples.inputs)
                 value = value + teacher * distillation_loss(output, samples.weight, *taught)
@@ -196,7 +196,7 @@ def fit(
 
         def mine(step: int) -> NDArray[np.int64]:
             """Rows of a step that are this process's."""
-            return order.batch(step, batch)[rank::processes]
+            return order.rows(step, batch)[rank::processes]
 
         def save(done: int) -> None:
             """The position after so many steps, which all processes share."""
@@ -232,7 +232,7 @@ def fit(
 
             done = step + 1
             log.step(done)
-            caught = distributed.maximum(signals.caught or 0)
+            caught = distributed.max_over_processes(signals.caught or 0)
             if done % log_every == 0 or done == steps or caught:
                 devices.synchronize(target)
                 log.line(done, rate)
@@ -250,7 +250,7 @@ def fit(
                     drawn = held if len(held) else rows
                     gallery.draw_samples(run, done, average.model, dataset, drawn)
                     if len(held):
-                        figures = score_held(average.model, dataset, held, batch, target)
+                        figures = score_held_out(average.model, dataset, held, batch, target)
                         log.held(done, figures)
                     if validate:
                         log.write({"step": done, "val": validate(average.model)})
@@ -278,10 +278,10 @@ def validation(
 ) -> Callable[[nn.Module], dict[str, Any]]:
     """What scores a network on scenes with truth; reading brackets is slow to import."""
     from labelgen.calibration.cameras import named_camera_responses
-    from trainer.evaluation.evaluate import score_scene, with_truth
+    from trainer.evaluation.evaluate import scenes_with_truth, score_scenes
 
     return partial(
-        score_scene, scenes=with_truth(scenes, config, named_camera_responses(cameras))[0]
+        score_scenes, scenes=scenes_with_truth(scenes, config, named_camera_responses(cameras))[0]
     )
 
 
@@ -303,7 +303,7 @@ def open_run(run: Path, config: Config, responses: dict[str, Any], resume: bool)
     if (run / checkpoint.CONFIG).exists():
         if not resume:
             raise UserError(f"{run}: holds a run; go on with --resume or give another --run")
-        checkpoint.check_same(run, config)
+        checkpoint.check_same_config(run, config)
         return checkpoint.load(run) if (run / checkpoint.LAST).exists() else None
     distributed.barrier()
     if distributed.rank() == 0:

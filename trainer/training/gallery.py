@@ -21,7 +21,7 @@ from trainer.data.dataset import to_batch
 from trainer.data.mixture import Mixture
 from trainer.training.holdout import evenly_spaced
 
-SHOWN = 6
+MAX_DRAWN = 6
 """Samples that are drawn, spread evenly over those that may be."""
 
 
@@ -48,8 +48,8 @@ def draw_samples(
     """
     device = next(model.parameters()).device
     sheet = []
-    for row in evenly_spaced(rows, SHOWN):
-        stored = data.batch(row[None])
+    for row in evenly_spaced(rows, MAX_DRAWN):
+        stored = data.read(row[None])
         sample = to_batch(stored, device)
         with torch.inference_mode(), devices.autocast(device):
             made = model(sample.inputs)

@@ -20,7 +20,7 @@ from trainer.data.dataset import to_batch
 from trainer.data.mixture import Mixture
 from trainer.models.mu_law import mu_law
 
-MAX_SCORED = 64
+MAX_SCORED_SAMPLES = 64
 """Samples that are scored, spread evenly over those that are held out."""
 
 RowIndices = NDArray[np.int64]
@@ -59,7 +59,7 @@ def evenly_spaced(rows: RowIndices, most: int) -> RowIndices:
     return rows[np.unique(np.linspace(0, len(rows) - 1, most).round().astype(int))]
 
 
-def score_held(
+def score_held_out(
     model: nn.Module, dataset: Mixture, rows: RowIndices, batch: int, device: torch.device
 ) -> dict[str, float]:
     """Figures of a network on rows it was not trained on.
@@ -83,10 +83,10 @@ def score_held(
         "psnr_mu" in dB over all pixels of all samples, weighted by trust, both sides clipped to
         0..1; "samples", how many.
     """
-    some = evenly_spaced(rows, MAX_SCORED)
+    some = evenly_spaced(rows, MAX_SCORED_SAMPLES)
     error = trust = 0.0
     for part in np.split(some, range(batch, len(some), batch)):
-        samples = to_batch(dataset.batch(part), device)
+        samples = to_batch(dataset.read(part), device)
         with torch.inference_mode(), devices.autocast(device):
             radiance = model(samples.inputs)
         wrong = mu_law(radiance.float().clamp(0, 1)) - mu_law(samples.label.clamp(0, 1))

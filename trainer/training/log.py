@@ -52,7 +52,7 @@ class Log:
         self.check(done)
         self._count()
         speed = (done - self._done) * self.config.batch / self._seconds
-        mean = float(distributed.mean(torch.stack(self.losses).mean()))
+        mean = float(distributed.mean_over_processes(torch.stack(self.losses).mean()))
         share = self.waited / self._seconds
         figures = {"loss": round(mean, 7), "lr": rate, "samples_per_s": round(speed, 2)}
         self.write({"step": done, **figures, "waiting": round(share, 5)})
@@ -77,7 +77,7 @@ class Log:
     def check(self, done: int) -> None:
         """Stop where a loss since the last line is not finite, before that is saved."""
         if self.losses and not math.isfinite(
-            float(distributed.mean(torch.stack(self.losses).sum()))
+            float(distributed.mean_over_processes(torch.stack(self.losses).sum()))
         ):
             advice = f"try --lr {self.config.lr / 3:g}"
             raise Stopped(f"{self.run}: the loss is not finite at step {done}; {advice}", 1)
@@ -89,7 +89,7 @@ class Log:
         with (self.run / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(figures) + "\n")
         if self._board:
-            for name, value in _scalars(figures):
+            for name, value in _flatten_metrics(figures):
                 self._board.add_scalar(name, value, figures["step"])
 
     @contextmanager
@@ -130,10 +130,10 @@ def _tensorboard(run: Path, first: int) -> Any:
     return module.SummaryWriter(run / EVENTS, purge_step=first + 1)
 
 
-def _scalars(figures: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, float]]:
+def _flatten_metrics(figures: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, float]]:
     """Figures of a line by their names; those of single scenes are left out."""
     for name, value in figures.items():
         if isinstance(value, Mapping) and name not in ("scenes", "skipped"):
-            yield from _scalars(value, f"{above}{name}/")
+            yield from _flatten_metrics(value, f"{above}{name}/")
         elif isinstance(value, int | float) and above + name != "step":
             yield above + name, value

@@ -33,7 +33,9 @@ def weighted_l1(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     () float32
     """
     error = (weight * (prediction - target).abs()).sum() / prediction.shape[1]
-    return error / distributed.mean(weight.sum()).clamp(min=MIN_TRUST * weight.numel())
+    return error / distributed.mean_over_processes(weight.sum()).clamp(
+        min=MIN_TRUST * weight.numel()
+    )
 
 
 def gradient_l1(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:

@@ -14,9 +14,9 @@ from trainer.models.mu_law import mu_law
 from trainer.models.output import Output, radiance_of
 from trainer.training.losses import weighted_l1
 
-SURE = 5 / 255
+CERTAINTY_SCALE = 5 / 255
 """Mu-law difference between its two answers at which the trust in a teacher falls to 1/e."""
-FROM = 0.3
+START_SHARE = 0.3
 """Share of the steps after which it is listened to; before that it knows too little."""
 
 
@@ -41,7 +41,7 @@ def teacher_output(teacher: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
         one, other = teacher(inputs), teacher(inputs.flip(-1)).flip(-1)
     one, other = (mu_law(x.float().clamp(0, 1)) for x in (one, other))
     apart = (one - other).abs().mean(1, keepdim=True)
-    return (one + other) / 2, torch.exp(-apart / SURE)
+    return (one + other) / 2, torch.exp(-apart / CERTAINTY_SCALE)
 
 
 def distillation_loss(

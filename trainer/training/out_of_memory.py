@@ -35,7 +35,7 @@ def suggest_batch_on_oom(
         yield
         return
     except RuntimeError as e:
-        if not devices.out_of_memory(e):
+        if not devices.is_out_of_memory(e):
             raise
     # Beyond the except block nothing holds on to what was computed.
     fits = largest_batch(learn, samples)
@@ -59,7 +59,7 @@ def _fits(learn: Callable[[Batch], object], samples: Batch) -> bool:
     try:
         learn(samples)
     except RuntimeError as e:
-        if not devices.out_of_memory(e):
+        if not devices.is_out_of_memory(e):
             raise
         return False
     return True

@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 def test_integers_travel_as_stored(make_dataset: MakeDataset) -> None:
     with PatchDataset(make_dataset()) as data:
-        batch = data.batch([1, 2])
+        batch = data.read([1, 2])
     assert batch["inputs"].dtype == np.uint16
     assert batch["inputs"].shape == (2, 3, 32, 32, 3)
     assert (batch["label"].dtype, batch["weight"].dtype) == (np.float16, np.uint8)
@@ -31,9 +31,7 @@ def test_integers_travel_as_stored(make_dataset: MakeDataset) -> None:
 
 def test_both_depths_give_the_same_input(make_dataset: MakeDataset) -> None:
     with PatchDataset(make_dataset("a.h5", depth=8)) as a, PatchDataset(make_dataset("b.h5")) as b:
-        eight, sixteen = (
-            to_batch(d.batch(range(4)), CPU, draw_symmetries(1, 0, 4)) for d in (a, b)
-        )
+        eight, sixteen = (to_batch(d.read(range(4)), CPU, draw_symmetries(1, 0, 4)) for d in (a, b))
     torch.testing.assert_close(eight.inputs, sixteen.inputs, rtol=0, atol=1e-6)
     torch.testing.assert_close(eight.label, sixteen.label, rtol=0, atol=0)
 
@@ -84,7 +82,7 @@ def test_dihedral_makes_all_eight_symmetries_and_nothing_else() -> None:
 
 def test_input_label_and_weight_turn_together(make_dataset: MakeDataset) -> None:
     with PatchDataset(make_dataset()) as data:
-        arrays = data.batch(range(12))
+        arrays = data.read(range(12))
     # A frame that shows the label, and a weight that does, must still do so when turned.
     plain = to_batch(arrays, CPU)
     turned = to_batch(arrays, CPU, draw_symmetries(1, 0, 12))
@@ -103,7 +101,7 @@ def test_input_label_and_weight_turn_together(make_dataset: MakeDataset) -> None
 
 def test_augmentation_of_a_step_is_a_pure_function(make_dataset: MakeDataset) -> None:
     with PatchDataset(make_dataset()) as data:
-        arrays = data.batch(range(8))
+        arrays = data.read(range(8))
     one, again, other = (to_batch(arrays, CPU, draw_symmetries(1, s, 8)).inputs for s in (4, 4, 5))
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
@@ -118,7 +116,7 @@ def test_a_plain_data_loader_takes_it(workers: int, make_dataset: MakeDataset) -
         assert [len(b["label"]) for b in batches] == [5, 5, 2]
         assert batches[0]["inputs"].dtype == torch.uint16
         np.testing.assert_array_equal(batches[1]["inputs"][0].numpy(), data[5]["inputs"])
-        plain, loaded = to_batch(data.batch(range(5)), CPU), to_batch(batches[0], CPU)
+        plain, loaded = to_batch(data.read(range(5)), CPU), to_batch(batches[0], CPU)
         assert torch.equal(plain.inputs, loaded.inputs)
         assert torch.equal(plain.label, loaded.label)
 
@@ -148,8 +146,8 @@ def test_rows_read_again_are_the_same(make_dataset: MakeDataset) -> None:
     for options in ({}, {"parts": 3}):
         path = make_dataset(f"of{len(options)}.h5", **options)
         with PatchDataset(path) as data:
-            first, second = data.batch(range(12)), data.batch(range(12))
-            assert data._rows._open
+            first, second = data.read(range(12)), data.read(range(12))
+            assert data._rows._descriptors
         for name, values in first.items():
             np.testing.assert_array_equal(values, second[name])
 
@@ -165,8 +163,8 @@ def test_compressed_rows_are_read_by_hdf5_alone(make_dataset: MakeDataset) -> No
             )
     with PatchDataset(plain) as one, PatchDataset(packed) as other:
         for _ in range(2):
-            for name, values in one.batch(range(12)).items():
-                np.testing.assert_array_equal(values, other.batch(range(12))[name])
+            for name, values in one.read(range(12)).items():
+                np.testing.assert_array_equal(values, other.read(range(12))[name])
 
 
 def flip(path: Path, row: int) -> None:
@@ -193,35 +191,35 @@ def test_storage_that_stumbles_is_asked_again(
             raise failures.pop()
         real(self, *what)
 
-    monkeypatch.setattr("trainer.data.dataset.PAUSES_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("trainer.data.dataset.RETRY_PAUSES_S", (0.0, 0.0, 0.0))
     with PatchDataset(make_dataset()) as data:
-        expected = data.batch([3])
+        expected = data.read([3])
         monkeypatch.setattr(RowReader, "read", stumble)
-        for name, values in data.batch([3]).items():
+        for name, values in data.read([3]).items():
             assert np.array_equal(values, expected[name])
         assert not failures
 
 
 def test_a_flipped_bit_is_found(make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainer.data.dataset.PAUSES_S", ())
+    monkeypatch.setattr("trainer.data.dataset.RETRY_PAUSES_S", ())
     path = make_dataset()
     flip(path, 5)
     with PatchDataset(path) as data:
-        data.batch([4, 6])
+        data.read([4, 6])
         with pytest.raises(UserError, match=r"data.h5: row 5 can't be read .*labelgen verify"):
-            data.batch([4, 5])
+            data.read([4, 5])
 
 
 def test_a_file_that_shrank_is_named(
     make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainer.data.dataset.PAUSES_S", ())
+    monkeypatch.setattr("trainer.data.dataset.RETRY_PAUSES_S", ())
     path = make_dataset()
     with PatchDataset(path) as data:
-        data.batch(range(12))
+        data.read(range(12))
         os.truncate(path, 8_000)
         with pytest.raises(UserError, match=r"data.h5: row 11 can't be read \(.*ends before"):
-            data.batch([11])
+            data.read([11])
 
 
 def test_a_dataset_that_changes_is_noticed(make_dataset: MakeDataset) -> None:
@@ -240,6 +238,6 @@ def test_a_dataset_that_changes_is_noticed(make_dataset: MakeDataset) -> None:
 
 def test_codes_of_8_bits_become_those_of_16(make_dataset: MakeDataset) -> None:
     with PatchDataset(make_dataset("a.h5", depth=8)) as a, PatchDataset(make_dataset("b.h5")) as b:
-        out = a.empty(4, 16)
-        a.fill(range(4), out)
-        np.testing.assert_array_equal(out["inputs"], b.batch(range(4))["inputs"])
+        out = a.allocate(4, 16)
+        a.read_into(range(4), out)
+        np.testing.assert_array_equal(out["inputs"], b.read(range(4))["inputs"])

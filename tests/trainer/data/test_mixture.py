@@ -45,21 +45,21 @@ def test_rows_of_all_follow_each_other(make_dataset: MakeDataset) -> None:
     with Mixture([MixtureEntry(p) for p in paths]) as both:
         assert len(both) == 20
         rows = np.array([7, 8, 0, 19, 8])
-        got = both.batch(rows)
+        got = both.read(rows)
         scenes = both.scenes()
         for k, row in enumerate(rows):
             with PatchDataset(paths[int(row >= 8)]) as one:
                 for name, values in one[row - 8 * (row >= 8)].items():
                     np.testing.assert_array_equal(got[name][k], values)
                 assert scenes[row] == one.scenes()[row - 8 * (row >= 8)]
-        first, second = both.groups(np.array([0, 3, 7, 8, 19]))
+        first, second = both.split_by_dataset(np.array([0, 3, 7, 8, 19]))
         assert (first.tolist(), second.tolist()) == ([0, 3, 7], [8, 19])
 
 
 def test_8_and_16_bits_go_together(make_dataset: MakeDataset) -> None:
     a, b = make_dataset("a.h5", depth=8), make_dataset("b.h5")
     with Mixture([MixtureEntry(a), MixtureEntry(b)]) as both:
-        got = both.batch(np.array([3, 15]))["inputs"]  # the same sample, at both depths
+        got = both.read(np.array([3, 15]))["inputs"]  # the same sample, at both depths
     assert got.dtype == np.uint16
     np.testing.assert_array_equal(got[0], got[1])
 

@@ -63,7 +63,7 @@ def test_batches_are_their_rows_though_memory_is_used_again(
         stream = prefetch_batches(data, wanted.__getitem__, range(15), 4, CPU, ahead)
         for rows, batch in zip(wanted, stream, strict=True):
             time.sleep(0.002)  # the reader is as far ahead as it may be
-            for name, values in data.batch(rows).items():
+            for name, values in data.read(rows).items():
                 np.testing.assert_array_equal(values, batch[name].numpy())
             memory.add(batch["inputs"].data_ptr())
     assert len(memory) == ahead + 1

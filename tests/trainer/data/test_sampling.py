@@ -21,24 +21,24 @@ def test_every_epoch_is_another_shuffle_of_all_rows() -> None:
 @pytest.mark.parametrize(("samples", "batch"), [(50, 8), (3, 8), (8, 8), (1, 4)])
 def test_steps_follow_the_epochs_without_a_gap(samples: int, batch: int) -> None:
     order = whole(samples)
-    steps = [order.batch(s, batch) for s in range(20)]
+    steps = [order.rows(s, batch) for s in range(20)]
     epochs = np.concatenate([order.epoch(e) for e in range(20 * batch // samples + 1)])
     np.testing.assert_array_equal(np.concatenate(steps), epochs[: 20 * batch])
 
 
 def test_rows_of_a_step_do_not_depend_on_what_was_asked_before() -> None:
     groups, shares = [np.arange(9), np.arange(9, 40)], [None, 0.4]
-    forward = [Order(groups, shares, 5).batch(s, 4) for s in range(12)]
+    forward = [Order(groups, shares, 5).rows(s, 4) for s in range(12)]
     order = Order(groups, shares, 5)
-    backward = [order.batch(s, 4) for s in reversed(range(12))][::-1]
+    backward = [order.rows(s, 4) for s in reversed(range(12))][::-1]
     np.testing.assert_array_equal(forward, backward)
 
 
 def test_processes_share_the_batch_of_one() -> None:
     order = whole(30)
     for step in range(10):
-        batch = order.batch(step, 6)
-        mine = [order.batch(step, 6)[rank::3] for rank in range(3)]
+        batch = order.rows(step, 6)
+        mine = [order.rows(step, 6)[rank::3] for rank in range(3)]
         assert sorted(np.concatenate(mine)) == sorted(batch)
 
 

@@ -39,7 +39,7 @@ def test_an_exported_network_is_what_predict_computes(
 def test_a_missing_package_is_named(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainer.evaluation.export.NEEDS", ("no_such_package",))
+    monkeypatch.setattr("trainer.evaluation.export.REQUIRED_PACKAGES", ("no_such_package",))
     with pytest.raises(UserError, match=r"needs no_such_package: pip install 'labelgen\[onnx\]'"):
         export(run, tmp_path / "net.onnx")
     assert not (tmp_path / "net.onnx").exists()

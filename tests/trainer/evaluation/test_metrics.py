@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainer.evaluation.metrics import figures, psnr, pu21, ssim
+from trainer.evaluation.metrics import compute_metrics, psnr, pu21, ssim
 
 
 def pictures() -> tuple[np.ndarray, np.ndarray]:
@@ -16,7 +16,7 @@ def pictures() -> tuple[np.ndarray, np.ndarray]:
 def test_figures_are_those_of_scikit_image() -> None:
     # scikit-image 0.26.0: peak_signal_noise_ratio(data_range=1) and structural_similarity with
     # data_range=1, gaussian_weights, sigma=1.5, use_sample_covariance=False, channel_axis=-1.
-    found = figures(*pictures())
+    found = compute_metrics(*pictures())
     del found["psnr_pu21"]
     assert found == pytest.approx(
         {
@@ -53,7 +53,7 @@ def test_psnr_of_a_known_error() -> None:
 
 def test_what_no_frame_can_show_does_not_count() -> None:
     truth = np.full((12, 12, 3), 1.0, np.float32)
-    got = figures(truth * 7, truth * 3)
+    got = compute_metrics(truth * 7, truth * 3)
     assert got["psnr_mu"] == got["psnr_l"] == float("inf")
     assert got["ssim_mu"] == pytest.approx(1)
 
@@ -64,8 +64,8 @@ def test_mu_figures_see_the_shadows_and_linear_ones_the_lights() -> None:
     dark, bright = truth.copy(), truth.copy()
     dark[:8] *= 2
     bright[8:] *= 1.1
-    assert figures(dark, truth)["psnr_mu"] < figures(bright, truth)["psnr_mu"]
-    assert figures(dark, truth)["psnr_l"] > figures(bright, truth)["psnr_l"]
+    assert compute_metrics(dark, truth)["psnr_mu"] < compute_metrics(bright, truth)["psnr_mu"]
+    assert compute_metrics(dark, truth)["psnr_l"] > compute_metrics(bright, truth)["psnr_l"]
 
 
 def test_pu21_is_the_curve_of_the_paper() -> None:
@@ -81,7 +81,9 @@ def test_pu21_is_the_curve_of_the_paper() -> None:
 def test_pu21_figures_depend_on_the_display() -> None:
     """A difference in the shadows shows on a bright display and vanishes on a dim one."""
     truth = np.full((16, 16, 3), 0.001, np.float32)
-    dim, bright = (figures(truth * 1.2, truth, peak_nits=n)["psnr_pu21"] for n in (10.0, 10_000.0))
+    dim, bright = (
+        compute_metrics(truth * 1.2, truth, peak_nits=n)["psnr_pu21"] for n in (10.0, 10_000.0)
+    )
     assert dim > bright + 10
     shown = pu21(truth * 10_000), pu21(truth * 12_000)
     assert bright == pytest.approx(20 * np.log10(256 / abs(shown[1] - shown[0]).mean()), abs=1e-3)

@@ -23,8 +23,8 @@ from tests.trainer.models.test_models import small
 from trainer import models
 from trainer.checkpoint import CONFIG, read_config, read_responses
 from trainer.evaluation.evaluate import evaluate
-from trainer.evaluation.metrics import figures
-from trainer.evaluation.predict import align_stack, predict, read_stack, surveyed
+from trainer.evaluation.metrics import compute_metrics
+from trainer.evaluation.predict import align_stack, predict, read_stack, survey_brackets
 from trainer.evaluation.tiling import predict_full
 from trainer.training.fit import fit
 from trainer.views import show_scenes
@@ -102,7 +102,7 @@ def test_a_short_run_is_near_the_truth(
     folder = make_scene()
     predict(tmp_path / "run", [folder], tmp_path / "out")
     got = read_hdr(tmp_path / "out" / "one" / "pred.hdr")
-    assert figures(got, read_hdr(folder / "HDRImg.hdr"))["psnr_mu"] > 20
+    assert compute_metrics(got, read_hdr(folder / "HDRImg.hdr"))["psnr_mu"] > 20
 
 
 def test_frames_of_the_run_are_taken_from_longer_brackets(
@@ -136,7 +136,7 @@ def test_evaluate_is_predict_and_figures(
     assert got["skipped"] == {"blind": "no HDRImg.hdr beside its frames"}
     predict(run, folders, tmp_path / "out")
     for folder in folders:
-        want = figures(
+        want = compute_metrics(
             read_hdr(tmp_path / "out" / folder.name / "pred.hdr"), read_hdr(folder / "HDRImg.hdr")
         )
         # A Radiance file keeps 8 bits of the mantissa.
@@ -217,7 +217,7 @@ def test_cameras_of_the_run_are_known_to_predict_and_evaluate(run: Path, tmp_pat
     write_stored(tmp_path / "s" / "one", simulated(20, pieces=0), film)
     [bracket] = [replace(b, camera="Maker X") for b in scan(tmp_path / "s")]
     config = read_config(run)
-    [alone] = surveyed([bracket], config)
+    [alone] = survey_brackets([bracket], config)
     assert alone.model.assumed
     curve = np.interp(np.linspace(0, 1, CURVE_SAMPLES), film(np.linspace(0, 1, 999) ** 2.2), GAMMAS)
     told = Response("estimated", ((0.0, *curve[1:-1].tolist(), 1.0),) * 3)
@@ -231,7 +231,7 @@ def test_cameras_of_the_run_are_known_to_predict_and_evaluate(run: Path, tmp_pat
     known = read_responses(run)
     assert known == {"Maker X, png, 8 bit": told}
     assert read_config(run) == config
-    [found] = surveyed([bracket], config, known)
+    [found] = survey_brackets([bracket], config, known)
     assert found.model.response == told
     assert not found.model.assumed
     frames = read_stack(found)

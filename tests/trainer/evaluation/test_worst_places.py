@@ -11,16 +11,24 @@ import pytest
 from labelgen.core.errors import UserError
 from tests.trainer.conftest import MakeScene, scene
 from trainer.evaluation.evaluate import evaluate
-from trainer.evaluation.worst_places import MAX_PLACES, SIDE, View, worst_places, write_page
+from trainer.evaluation.worst_places import (
+    MAX_PLACES,
+    SIDE,
+    ScenePrediction,
+    worst_places,
+    write_page,
+)
 
 
-def view(wrong_at: tuple[int, int], amount: float, size: tuple[int, int] = (300, 250)) -> View:
+def view(
+    wrong_at: tuple[int, int], amount: float, size: tuple[int, int] = (300, 250)
+) -> ScenePrediction:
     """A picture that is right but for a square."""
     truth = scene(np.random.default_rng(0), *size) * np.float32(0.5)
     predicted = truth.copy()
     y, x = wrong_at
     predicted[y : y + 20, x : x + 20] += np.float32(amount)
-    return View(truth, predicted, truth, None)
+    return ScenePrediction(truth, predicted, truth, None)
 
 
 def test_the_worst_place_of_any_run_comes_first() -> None:

@@ -9,9 +9,9 @@ from labelgen.core.bracket import Stack
 from labelgen.core.response import encode
 from tests.trainer.models.test_optical_flow import tensor, texture
 from trainer import models
-from trainer.evaluation.tiling import enlarged, overview, predict_full
+from trainer.evaluation.tiling import camera_overview, crop_overview, predict_full
 from trainer.models.camera_motion import (
-    END,
+    WINDOW_END,
     box_mean,
     camera_flow,
     combine_flows,
@@ -177,7 +177,7 @@ def test_moments_are_sums_of_what_is_around() -> None:
     y, x = torch.meshgrid(torch.arange(15.0), torch.arange(21.0), indexing="ij")
     away = (10 - x) / 2, (7 - y) / 2
     window = torch.exp(-(away[0] ** 2 + away[1] ** 2) / 2) / (2 * torch.pi * 4)
-    window *= (away[0].abs() <= END) & (away[1].abs() <= END)
+    window *= (away[0].abs() <= WINDOW_END) & (away[1].abs() <= WINDOW_END)
     assert set(found) == {(0, 0), (1, 0), (0, 1), (1, 1), (2, 0), (0, 2)}
     for (across, down), got in found.items():
         want = window * away[0] ** across * away[1] ** down
@@ -199,9 +199,9 @@ def test_an_overview_is_of_the_whole_frame_and_told_in_its_pixels() -> None:
     light, size = 0.9 * texture(1100, 1300, blur=5), (1000, 1200)  # large enough to be reduced
     parts = np.s_[42:1042, 62:1262], np.s_[50:1050, 50:1250]
     codes = tuple(encode(light[part], 8) for part in parts)
-    view = overview(model, codes, torch.zeros(1, 2))
+    view = camera_overview(model, codes, torch.zeros(1, 2))
     assert view.shape[-2] * view.shape[-1] < 300_000
-    piece = enlarged(view, size, np.s_[304:704, 400:800])[0, 0]
+    piece = crop_overview(view, size, np.s_[304:704, 400:800])[0, 0]
     np.testing.assert_allclose(piece.mean((1, 2)).numpy(), [-12, 8], atol=0.3)
     made = predict_full(model, Stack(codes, (0.0, 0.0), 1))
     assert made.shape == (*size, 3)

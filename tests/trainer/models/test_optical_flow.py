@@ -8,7 +8,7 @@ import torch
 from tests.trainer.conftest import expose
 from trainer.data.dataset import network_input
 from trainer.models import Lean
-from trainer.models.lean import exposure
+from trainer.models.lean import relative_exposures
 from trainer.models.mu_law import mu_law
 from trainer.models.optical_flow import Align, Match, correlation, is_inside, upsample_flow, warp
 from trainer.models.output import Output
@@ -89,12 +89,12 @@ def test_no_flow_is_longer_than_the_radii() -> None:
 @pytest.mark.parametrize("evs", [(0.0, 3.0, 6.0), (0.0, 1.0)])
 def test_exposures_are_read_from_the_input(evs: tuple[float, ...]) -> None:
     codes = torch.from_numpy(expose(texture(16, 16), evs, 16))[None]
-    got = exposure(network_input(codes, torch.tensor([evs])))
+    got = relative_exposures(network_input(codes, torch.tensor([evs])))
     torch.testing.assert_close(got.flatten(), torch.exp2(torch.tensor(evs)))
 
 
 def test_the_exposure_of_a_black_frame_is_defined() -> None:
-    assert (exposure(torch.zeros(1, 3, 6, 8, 8)) == 1).all()
+    assert (relative_exposures(torch.zeros(1, 3, 6, 8, 8)) == 1).all()
 
 
 def shifted(evs: tuple[float, ...], steps: tuple[int, ...], seed: int) -> torch.Tensor:

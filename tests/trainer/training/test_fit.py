@@ -335,7 +335,7 @@ def test_a_read_that_fails_for_good_stops_a_run_that_goes_on_in_the_same_bits(
 
     with monkeypatch.context() as patch:
         patch.setattr(RowReader, "read", fail)
-        patch.setattr("trainer.data.dataset.PAUSES_S", (0.0,))
+        patch.setattr("trainer.data.dataset.RETRY_PAUSES_S", (0.0,))
         with pytest.raises(UserError, match=r"row \d+ can't be read .*; step 5 is saved, go on"):
             fit(data, run, **settings)
     fit(data, run, resume=True, **settings)

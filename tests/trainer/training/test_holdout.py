@@ -12,7 +12,7 @@ from trainer.data.dataset import PatchDataset
 from trainer.data.mixture import Mixture, MixtureEntry
 from trainer.models.mu_law import inverse_mu_law, mu_law
 from trainer.training.fit import fit
-from trainer.training.holdout import score_held, split_scenes
+from trainer.training.holdout import score_held_out, split_scenes
 
 
 class FromLabel(torch.nn.Module):
@@ -51,7 +51,7 @@ def test_a_few_brackets_are_all_trained_on() -> None:
 def test_the_figure_is_the_error_against_the_labels(off: float, make_dataset: MakeDataset) -> None:
     with Mixture([MixtureEntry(make_dataset(evs=(0, 2, 4), reference=0))]) as dataset:
         rows = np.arange(len(dataset))
-        got = score_held(FromLabel(off), dataset, rows, 5, torch.device("cpu"))
+        got = score_held_out(FromLabel(off), dataset, rows, 5, torch.device("cpu"))
     # What lies within a step of the clip errs by less; there is little of it.
     assert got["psnr_mu"] == pytest.approx(-20 * np.log10(off), abs=0.5)
     assert got["samples"] == 12
@@ -61,7 +61,7 @@ def test_pixels_without_trust_are_not_scored(
     make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Mixture([MixtureEntry(make_dataset(reference=0))]) as dataset:
-        read, cpu = dataset.batch, torch.device("cpu")
+        read, cpu = dataset.read, torch.device("cpu")
 
         def spoiled(rows: np.ndarray) -> dict[str, np.ndarray]:
             arrays = read(rows)
@@ -70,8 +70,8 @@ def test_pixels_without_trust_are_not_scored(
             return arrays | {"label": label, "weight": weight}
 
         rows = np.arange(len(dataset))
-        monkeypatch.setattr(dataset, "batch", spoiled)
-        assert score_held(FromLabel(0.01), dataset, rows, 4, cpu)["psnr_mu"] > 39
+        monkeypatch.setattr(dataset, "read", spoiled)
+        assert score_held_out(FromLabel(0.01), dataset, rows, 4, cpu)["psnr_mu"] > 39
 
 
 def test_fit_reports_what_it_never_saw(make_dataset: MakeDataset, tmp_path: Path) -> None:
@@ -88,14 +88,16 @@ def test_fit_never_reads_what_is_held_out_to_train_on_it(
 ) -> None:
     data = make_dataset()
     read: list[int] = []
-    fill = PatchDataset.fill
+    fill = PatchDataset.read_into
     monkeypatch.setattr(
-        PatchDataset, "fill", lambda self, rows, out: read.extend(rows) or fill(self, rows, out)
+        PatchDataset,
+        "read_into",
+        lambda self, rows, out: read.extend(rows) or fill(self, rows, out),
     )
     with PatchDataset(data) as dataset:
         held = set(split_scenes(dataset.scenes(), 0.5)[1].tolist())
     monkeypatch.setattr(
-        "trainer.training.fit.score_held", lambda *_: {"psnr_mu": 0.0, "samples": 0.0}
+        "trainer.training.fit.score_held_out", lambda *_: {"psnr_mu": 0.0, "samples": 0.0}
     )
     monkeypatch.setattr("trainer.training.gallery.draw_samples", lambda *_: None)
     fit(data, tmp_path / "run", steps=6, batch=4, device="cpu", hold_out=0.5)
