@@ -1,10 +1,10 @@
 """Deghosting networks.
 
-Each is a torch Module made from the number of frames and the index of the reference, that takes
-(B, F, 6, H, W) float32 of `network_input` and returns (B, 3, H, W) float32 linear
-radiance in the geometry of the reference. It says with `stride` of what number the height and
-width must be multiples (1 where it says nothing), and with `reach` how far a pixel of the result
-sees (64 where it says nothing).
+A network is a torch Module made from the number of frames and the index of the reference. It maps
+(B, F, 6, H, W) float32 of `trainer.data.dataset.network_input` to (B, 3, H, W) float32 linear
+radiance in the geometry of the reference. It may have two attributes: height and width must be
+multiples of `stride` (1 by default), and a pixel of the result depends on pixels up to `reach` px
+away (64 by default).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ STRIDE, REACH = 1, 64
 
 
 def build(name: str, frames: int, reference: int) -> nn.Module:
-    """A new network, initialised from torch's random state.
+    """Return a new network, initialised from torch's random state.
 
     Parameters
     ----------
@@ -38,14 +38,14 @@ def build(name: str, frames: int, reference: int) -> nn.Module:
         "lean", "ahdrnet", "hdr-transformer", or "package.module:Class" for one of your own, which
         is imported.
     frames : int
-        How many frames it takes, 2 to 9.
+        Number of frames, 2 to 9.
     reference : int
-        Which of them is the reference, from 0, shortest exposure first.
+        Index of the reference, shortest exposure first.
 
     Raises
     ------
     UserError
-        No such network, or it can't take that many frames.
+        The network does not exist, or does not take that many frames.
     """
     if frames not in FRAMES:
         raise UserError(f"--model {name}: the dataset has {frames} frames, expected 2 to 9")
@@ -55,12 +55,12 @@ def build(name: str, frames: int, reference: int) -> nn.Module:
 
 
 def find_network(name: str) -> Callable[[int, int], nn.Module]:
-    """What makes the network of a name.
+    """Return the class of the network of a name.
 
     Raises
     ------
     UserError
-        No such network.
+        The network does not exist.
     """
     if name in SHIPPED:
         return SHIPPED[name]
@@ -69,17 +69,18 @@ def find_network(name: str) -> Callable[[int, int], nn.Module]:
         shipped = ", ".join(MODELS)
         raise UserError(f"--model {name}: expected one of {shipped}, or package.module:Class")
     try:
-        made: Callable[[int, int], nn.Module] = getattr(importlib.import_module(module), attribute)
+        network: Callable[[int, int], nn.Module]
+        network = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as e:
         raise UserError(f"--model {name}: cannot be imported ({e}); is it on PYTHONPATH?") from e
-    return made
+    return network
 
 
 def stride(model: nn.Module) -> int:
-    """Of what number the height and width of its input must be multiples."""
+    """Return the number that height and width of a network's input must be multiples of."""
     return int(getattr(model, "stride", STRIDE))
 
 
 def reach(model: nn.Module) -> int:
-    """How far a pixel of its result sees, in pixels."""
+    """Return the distance in pixels beyond which input does not change a pixel of the result."""
     return int(getattr(model, "reach", REACH))

@@ -1,4 +1,4 @@
-"""AHDRNet: attention picks what to take from the other frames, dilated dense blocks merge it.
+"""AHDRNet: attention selects features of the other frames, dilated dense blocks merge them.
 
 Yan, Gong, Shi, van den Hengel, Shen, Reid, Zhang, "Attention-guided Network for Ghost-free High
 Dynamic Range Imaging", CVPR 2019, doi:10.1109/CVPR.2019.00185.
@@ -16,12 +16,12 @@ from trainer.models.inputs import check_frame_count, unbind_frames
 
 
 def conv(inputs: int, outputs: int, size: int = 3, dilation: int = 1) -> nn.Conv2d:
-    """A convolution that keeps the size of the picture."""
+    """Return a convolution that keeps height and width."""
     return nn.Conv2d(inputs, outputs, size, padding=dilation * (size // 2), dilation=dilation)
 
 
 class Attention(nn.Module):
-    """Per pixel and channel, how much of a frame's features to take beside the reference's."""
+    """Weight the features of a frame per pixel and channel, by comparison with the reference's."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class Attention(nn.Module):
         self.second = conv(2 * channels, channels)
 
     def forward(self, frame: Tensor, reference: Tensor) -> Tensor:
-        """Features of the frame, (B, C, H, W), times their attention."""
+        """Return the features of the frame, (B, C, H, W), times their attention."""
         hidden = F.leaky_relu(self.first(torch.cat([frame, reference], 1)), 0.01)
         return frame * torch.sigmoid(self.second(hidden))
 
@@ -37,16 +37,16 @@ class Attention(nn.Module):
 def attend_frames(
     encoded: Sequence[Tensor], reference: int, attention: Iterable[nn.Module]
 ) -> Tensor:
-    """Features of all frames side by side, those of the others times their attention.
+    """Concatenate the features of all frames; all but the reference's are weighted by attention.
 
     Parameters
     ----------
-    encoded : F of (B, C, H, W)
+    encoded : F tensors (B, C, H, W)
         Features of each frame.
     reference : int
-        Which is the reference.
-    attention : F - 1 `Attention`
-        That of each other frame, in order.
+        Index of the reference.
+    attention : F - 1 `Attention` modules
+        Attention of each other frame, in order.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def attend_frames(
 
 
 class DilatedDenseBlock(nn.Module):
-    """Residual dense block with dilated convolutions: a wide view of what moved away."""
+    """Residual dense block with dilated convolutions, whose wide view covers moving objects."""
 
     def __init__(self, channels: int, layers: int, growth: int) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class DilatedDenseBlock(nn.Module):
         self.fuse = conv(channels + layers * growth, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to the same."""
+        """Map (B, C, H, W) to the same shape."""
         dense = x
         for layer in self.layers:
             dense = torch.cat([dense, F.relu(layer(dense))], 1)
@@ -82,7 +82,7 @@ class AHDRNet(nn.Module):
     Parameters
     ----------
     frames : int
-        How many frames it takes.
+        Number of frames.
     reference : int
         Index of the frame whose geometry the result has.
     channels : int
@@ -92,7 +92,7 @@ class AHDRNet(nn.Module):
     stride = 1
     """Height and width of its input are multiples of this."""
     reach = 48
-    """No pixel of the result depends on one farther away."""
+    """Distance (px) beyond which input does not change a pixel of the result."""
 
     def __init__(self, frames: int, reference: int, channels: int = 64) -> None:
         super().__init__()
@@ -106,12 +106,12 @@ class AHDRNet(nn.Module):
         self.decode = conv(channels, 3)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Radiance of a bracket.
+        """Return the radiance of a bracket.
 
         Parameters
         ----------
         inputs : (B, F, 6, H, W) float32
-            As `trainer.data.dataset.network_input` makes them.
+            Made by `trainer.data.dataset.network_input`.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""HDR-Transformer: attention in windows for what moved far, convolutions beside it for detail.
+"""HDR-Transformer: attention in windows for large motion, parallel convolutions for detail.
 
 Liu, Wang, Zeng, Liu, "Ghost-free High Dynamic Range Imaging with Context-aware Transformer",
 ECCV 2022, doi:10.1007/978-3-031-19800-7_20. Windows and their shift are those of Liu et al.,
@@ -19,18 +19,19 @@ WINDOW = 8
 
 
 class WindowAttention(nn.Module):
-    """Each pixel asks all others of its window; what they answer depends on where they lie.
+    """Self-attention within windows, with a learned bias by relative position.
 
     Parameters
     ----------
     channels, heads : int
-        Width, and how many heads share it.
+        Width, and the number of heads that share it.
     shift : int
-        Pixels that the windows are shifted by, to the right and down. Those cut by the border of
-        the picture are smaller: what lies outside is never asked.
+        Shift of the windows to the right and down in pixels. Pixels outside of the image are
+        masked, so windows at the border are smaller.
     """
 
-    pair: Tensor
+    bias_index: Tensor
+    """(WINDOW^2, WINDOW^2) int64, index of the bias of each pair of pixels of a window."""
 
     def __init__(self, channels: int, heads: int, shift: int) -> None:
         super().__init__()
@@ -39,12 +40,12 @@ class WindowAttention(nn.Module):
         self.project = nn.Linear(channels, channels)
         self.bias = nn.Parameter(torch.empty(heads, (2 * WINDOW - 1) ** 2))
         nn.init.trunc_normal_(self.bias, std=0.02)
-        place = torch.cartesian_prod(torch.arange(WINDOW), torch.arange(WINDOW))
-        apart = place[:, None] - place + WINDOW - 1
-        self.register_buffer("pair", apart[..., 0] * (2 * WINDOW - 1) + apart[..., 1], False)
+        places = torch.cartesian_prod(torch.arange(WINDOW), torch.arange(WINDOW))
+        rows, columns = (places[:, None] - places + WINDOW - 1).unbind(-1)
+        self.register_buffer("bias_index", rows * (2 * WINDOW - 1) + columns, False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) to the same; H and W are multiples of the window."""
+        """Map (B, H, W, C) to the same shape; H and W are multiples of the window."""
         batch, height, width, channels = x.shape
         edge = (WINDOW - self.shift) % WINDOW, self.shift  # shifted windows reach outside
         x = F.pad(x, (0, 0, *edge, *edge)) if self.shift else x
@@ -52,7 +53,7 @@ class WindowAttention(nn.Module):
         split = x.view(batch, rows, WINDOW, columns, WINDOW, channels).transpose(2, 3)
         parts = self.query_key_value(split.reshape(-1, WINDOW**2, channels))
         query, key, value = parts.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        bias = self.bias[:, self.pair]
+        bias = self.bias[:, self.bias_index]
         if self.shift:
             outside = self._outside(rows, columns, height, width, edge[0], x.device)
             bias = bias + outside.repeat(batch, 1)[:, None, None] * torch.finfo(bias.dtype).min
@@ -67,7 +68,7 @@ class WindowAttention(nn.Module):
     def _outside(
         rows: int, columns: int, height: int, width: int, start: int, device: torch.device
     ) -> Tensor:
-        """1.0 where a pixel of a window lies outside of the picture, (windows, WINDOW^2)."""
+        """Return 1.0 where a pixel of a window is outside of the image, (windows, WINDOW^2)."""
         y = torch.arange(rows * WINDOW, device=device) - start
         x = torch.arange(columns * WINDOW, device=device) - start
         out = ((y < 0) | (y >= height))[:, None] | ((x < 0) | (x >= width))
@@ -76,7 +77,7 @@ class WindowAttention(nn.Module):
 
 
 class LocalContext(nn.Module):
-    """A narrow convolution for detail, its channels weighted by what the whole picture holds."""
+    """A narrow convolution for detail; its channels are weighted by their means over the image."""
 
     def __init__(self, channels: int, narrow: int) -> None:
         super().__init__()
@@ -87,14 +88,14 @@ class LocalContext(nn.Module):
         self.select = nn.Linear(narrow, channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) to the same."""
+        """Map (B, H, W, C) to the same shape."""
         detail = F.leaky_relu(self.extract(x.movedim(-1, 1)), 0.2)
         weight = torch.sigmoid(self.select(F.relu(self.squeeze(detail.mean((2, 3))))))
         return detail.movedim(1, -1) * weight[:, None, None]
 
 
 class ContextAwareBlock(nn.Module):
-    """CA-ViT: attention in windows and a perceptron, beside the local context."""
+    """CA-ViT: attention in windows and a perceptron, with the local context in parallel."""
 
     def __init__(self, channels: int, heads: int, shift: int) -> None:
         super().__init__()
@@ -114,7 +115,7 @@ class ContextAwareBlock(nn.Module):
                     nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) to the same."""
+        """Map (B, H, W, C) to the same shape."""
         normal = self.norm(x)
         x = x + self.attend(normal)
         return x + self.perceptron(x) + self.local(normal)
@@ -123,26 +124,26 @@ class ContextAwareBlock(nn.Module):
 class HDRTransformer(nn.Module):
     """The network of the paper, for any number of frames and any reference.
 
-    Its stochastic depth is left out: with the few hundred thousand patches of a dataset nothing
-    is overfitted. The channel weights of `LocalContext` come from the whole input, so that a
-    picture made in tiles differs a little from one made at once.
+    It has no stochastic depth: with the few hundred thousand patches of a dataset it does not
+    overfit. The channel weights of `LocalContext` depend on the whole input, so an image made in
+    tiles differs slightly from one made at once.
 
     Parameters
     ----------
     frames : int
-        How many frames it takes.
+        Number of frames.
     reference : int
         Index of the frame whose geometry the result has.
     channels, heads : int
         Width and heads of attention, 60 and 6 in the paper.
     groups, blocks : int
-        Groups that end in a dilated convolution, and blocks in each: 3 of 6 in the paper.
+        Groups that end in a dilated convolution, and blocks in each: 3 and 6 in the paper.
     """
 
     stride = WINDOW
     """Height and width of its input are multiples of this."""
     reach = 96
-    """What lies farther away counts little: beside the windows, by channel weights alone."""
+    """Distance (px) beyond which input changes a pixel of the result by channel weights alone."""
 
     def __init__(
         self,
@@ -171,12 +172,12 @@ class HDRTransformer(nn.Module):
         self.decode = conv(channels, 3)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Radiance of a bracket.
+        """Return the radiance of a bracket.
 
         Parameters
         ----------
         inputs : (B, F, 6, H, W) float32
-            As `trainer.data.dataset.network_input` makes them; H and W are multiples of `stride`.
+            Made by `trainer.data.dataset.network_input`; H and W are multiples of `stride`.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""What networks do first with the frames they are given."""
+"""Check and split the input of a network."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from torch import Tensor
 
 
 def check_frame_count(inputs: Tensor, frames: int) -> None:
-    """Refuse inputs (B, F, 6, H, W) of another number of frames than a network was made for.
+    """Check that inputs (B, F, 6, H, W) have as many frames as a network was made for.
 
     Raises
     ------
     ValueError
-        There are more or fewer.
+        They have more or fewer.
     """
     if inputs.shape[1] != frames:
         given = inputs.shape[1]
@@ -20,5 +20,5 @@ def check_frame_count(inputs: Tensor, frames: int) -> None:
 
 
 def unbind_frames(inputs: Tensor) -> list[Tensor]:
-    """The frames of (B, F, 6, H, W), channels last: what tensor cores take, and faster on a CPU."""
+    """Split (B, F, 6, H, W) into frames, channels last, which is faster on GPUs and CPUs."""
     return [x.contiguous(memory_format=torch.channels_last) for x in inputs.unbind(1)]

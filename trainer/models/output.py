@@ -1,4 +1,4 @@
-"""What a network that aligns frames says in training, beside its result."""
+"""The output in training of a network that aligns frames."""
 
 from __future__ import annotations
 
@@ -8,18 +8,16 @@ from torch import Tensor
 
 
 class Output(NamedTuple):
-    """Radiance, and the frames it was merged from.
-
-    `radiance` (B, 3, H, W) linear; `aligned` (B, F - 1, 3, H, W) mu-law radiance of the other
-    frames where the reference has what they show; `seen` (B, F - 1, 1, H, W), 0 to 1, where they
-    are neither clipped nor outside of their frame.
-    """
+    """Radiance, and the aligned frames it was merged from."""
 
     radiance: Tensor
+    """(B, 3, H, W) float32, linear."""
     aligned: Tensor
-    seen: Tensor
+    """(B, F - 1, 3, H, W) float32, mu-law radiance of the other frames, aligned."""
+    visible: Tensor
+    """(B, F - 1, 1, H, W) float32, 0 to 1, where they neither clip nor end."""
 
 
 def radiance_of(output: Tensor | Output) -> Tensor:
-    """The radiance that a network returned, alone or in an `Output`, (B, 3, H, W) float32."""
+    """Return the radiance (B, 3, H, W) float32 that a network returned, alone or in an `Output`."""
     return (output.radiance if isinstance(output, Output) else output).float()

@@ -268,7 +268,7 @@ def objective(config: Config, output: Tensor | Output, samples: Batch) -> Tensor
         steps = losses.gradient_l1(mu_law.mu_law(prediction), label, trust)
         value = value + config.gradient * steps
     if config.align and isinstance(output, Output):
-        apart = losses.alignment_l1(output.aligned.float(), output.seen, label, trust)
+        apart = losses.alignment_l1(output.aligned.float(), output.visible, label, trust)
         value = value + config.align * apart
     return value
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import hashlib
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -93,6 +96,20 @@ def test_a_step_uses_every_weight_and_every_frame(name: str, frames: int, refere
     assert (inputs.grad.abs().amax((0, 2, 3, 4)) > 0).all()
     unused = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert unused == []
+
+
+WEIGHTS = {
+    "lean": "b91de11ee4b4be07",
+    "ahdrnet": "cdee630178654f96",
+    "hdr-transformer": "1c982a86c907d4f2",
+}
+"""Digests of the names and shapes of all weights, for three frames."""
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+def test_weights_keep_their_names_so_that_checkpoints_load(name: str) -> None:
+    weights = {k: list(v.shape) for k, v in models.build(name, 3, 1).state_dict().items()}
+    assert hashlib.sha256(json.dumps(weights).encode()).hexdigest()[:16] == WEIGHTS[name]
 
 
 def test_sizes() -> None:

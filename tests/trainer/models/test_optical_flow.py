@@ -122,8 +122,8 @@ def test_lean_learns_to_align_from_radiance_alone() -> None:
         output = model(inputs)
         assert isinstance(output, Output)
         frames = mu_law(inputs[:, [0, 2], 3:])
-        before = alignment_l1(frames, output.seen, target, trust)
-        return alignment_l1(output.aligned, output.seen, target, trust), before
+        before = alignment_l1(frames, output.visible, target, trust)
+        return alignment_l1(output.aligned, output.visible, target, trust), before
 
     for step in range(40):
         loss, _ = apart(step)
