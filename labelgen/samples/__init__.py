@@ -1,1 +1,1 @@
-"""From a label to samples: patches, synthetic light, motion and moving objects."""
+"""Cut patches from labelled frames and augment them: light, motion and moving objects."""

@@ -10,7 +10,15 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from labelgen.core.arrays import Float, Mask, apply_lut, mask_fraction, max_channel, to_float32
+from labelgen.core.arrays import (
+    Float,
+    Mask,
+    Region,
+    apply_lut,
+    mask_fraction,
+    max_channel,
+    to_float32,
+)
 from labelgen.core.recipe import Recipe
 from labelgen.core.response import mu_law
 from labelgen.core.settings import Patches
@@ -20,45 +28,24 @@ from labelgen.labels.label import Label
 from labelgen.labels.trust import STATIC, cell_borders
 
 
-def unmasked_patches(patches: Sequence[Patch], masked: Mask, side: int) -> list[Patch]:
-    """The patches, of so many pixels a side, that show nothing of what is masked."""
-    return [p for p in patches if not masked[p.y : p.y + side, p.x : p.x + side].any()]
+def choose_patches(label: Label, recipe: Recipe) -> list[Patch]:
+    """Choose the patches of a label that become samples, among those that are trusted enough.
 
-
-def sample_count(patch: Patch, settings: Patches) -> int:
-    """How many samples a patch gives at most."""
-    return settings.hard_variants if patch.hard else settings.variants
-
-
-def grid_patches(
-    size: tuple[int, int], side: int, branch: int = BRANCHES.index("truth")
-) -> list[Patch]:
-    """One patch centred on every cell of a frame, moved inwards where it would leave it.
+    The branch of a patch is "static" if all of it is static but for `motion.cell_share`, otherwise
+    "reference".
 
     Parameters
     ----------
-    size : (int, int)
-        Height and width of the frame in pixels, each at least `side`.
-    side : int
-        Side of the patches in pixels.
-    branch : int
-        Branch of all of them.
-    """
-    (ys, xs), (height, width) = cell_borders(size, side), size
+    label : Label
+        The label of a frame.
+    recipe : Recipe
+        With `patches.choice` = "grid", all cells of a grid; with "score", hard patches and some
+        of the others.
 
-    def starts(borders: list[int], length: int) -> list[int]:
-        middles = [(a + b - side) // 2 for a, b in pairwise(borders)]
-        return [min(max(m, 0), length - side) for m in middles]
-
-    at = [(y, x) for y in starts(ys, height) for x in starts(xs, width)]
-    return [Patch(i, y, x, branch) for i, (y, x) in enumerate(at)]
-
-
-def choose_patches(label: Label, recipe: Recipe) -> list[Patch]:
-    """The patches of a label that are trusted enough: of all cells, or more of what teaches more.
-
-    A patch is static if its square is (but for `motion.cell_share`), otherwise its label rests on
-    the reference.
+    Returns
+    -------
+    list of Patch
+        By rising index.
     """
     if recipe.patches.choice == "score":
         return _choose_by_score(label, recipe)
@@ -68,92 +55,142 @@ def choose_patches(label: Label, recipe: Recipe) -> list[Patch]:
     for patch in grid_patches((height, width), recipe.patches.size):
         row, column = divmod(patch.index, len(xs) - 1)
         cell = np.s_[ys[row] : ys[row + 1], xs[column] : xs[column + 1]]
-        if cv2.mean(label.weight[cell])[0] >= 255 * recipe.patches.min_trust:
+        if _mean_weight(label, cell) >= 255 * recipe.patches.min_trust:
             chosen.append(replace(patch, branch=_branch(label, cell, recipe)))
     return chosen
 
 
+def grid_patches(
+    size: tuple[int, int], side: int, branch: int = BRANCHES.index("truth")
+) -> list[Patch]:
+    """Centre a patch on every cell of a frame, moved inwards where it would cross the border.
+
+    Parameters
+    ----------
+    size : (int, int)
+        Height and width of the frame in pixels, each at least `side`.
+    side : int
+        Side of the patches in pixels.
+    branch : int
+        Branch of all patches.
+
+    Returns
+    -------
+    list of Patch
+        Row by row.
+
+    Examples
+    --------
+    >>> [(p.y, p.x) for p in grid_patches((100, 250), 100)]
+    [(0, 0), (0, 75), (0, 150)]
+    """
+    (ys, xs), (height, width) = cell_borders(size, side), size
+
+    def starts(borders: list[int], length: int) -> list[int]:
+        centred = [(a + b - side) // 2 for a, b in pairwise(borders)]
+        return [min(max(start, 0), length - side) for start in centred]
+
+    corners = [(y, x) for y in starts(ys, height) for x in starts(xs, width)]
+    return [Patch(i, y, x, branch) for i, (y, x) in enumerate(corners)]
+
+
+def half_cell_patches(on_grid: Sequence[Patch]) -> list[Patch]:
+    """Place patches half a cell off a grid in both directions, numbered after those of the grid."""
+    ys, xs = sorted({p.y for p in on_grid}), sorted({p.x for p in on_grid})
+    corners = [((a + b) // 2, (c + d) // 2) for a, b in pairwise(ys) for c, d in pairwise(xs)]
+    return [Patch(len(on_grid) + k, y, x, on_grid[0].branch) for k, (y, x) in enumerate(corners)]
+
+
+def unmasked_patches(patches: Sequence[Patch], masked: Mask, side: int) -> list[Patch]:
+    """Return the patches, `side` px wide, without any masked pixel."""
+    return [p for p in patches if not masked[p.y : p.y + side, p.x : p.x + side].any()]
+
+
+def sample_count(patch: Patch, settings: Patches) -> int:
+    """Return how many samples a patch gives at most."""
+    return settings.hard_variants if patch.hard else settings.variants
+
+
 def max_samples(size: tuple[int, int], side: int, settings: Patches) -> int:
-    """Samples that a frame (height, width) can give at most."""
+    """Return how many samples a frame (height, width) gives at most."""
     ys, xs = cell_borders(size, side)
-    every, between = (len(ys) - 1) * (len(xs) - 1), (len(ys) - 2) * (len(xs) - 2)
+    on_grid, between = (len(ys) - 1) * (len(xs) - 1), (len(ys) - 2) * (len(xs) - 2)
     if settings.choice == "grid":
-        return every * settings.variants
-    return (every + between) * max(settings.variants, settings.hard_variants)
+        return on_grid * settings.variants
+    return (on_grid + between) * max(settings.variants, settings.hard_variants)
 
 
 def _choose_by_score(label: Label, recipe: Recipe) -> list[Patch]:
-    """All hard patches, also those between the cells, and an even choice of the ordinary ones."""
+    """Choose all hard patches, also half a cell off the grid, and some of the others on it."""
     settings, (height, width) = recipe.patches, label.weight.shape
     on_grid = grid_patches((height, width), settings.size)
-    scores = _Scores(label, recipe)
-    hard, ordinary = [], []
+    scorer = _Scorer(label, settings)
+    hard, others = [], []
     for patch in [*on_grid, *half_cell_patches(on_grid)]:
-        at = np.s_[patch.y : patch.y + settings.size, patch.x : patch.x + settings.size]
-        trust = cv2.mean(label.weight[at])[0] / 255
+        region = np.s_[patch.y : patch.y + settings.size, patch.x : patch.x + settings.size]
+        trust = _mean_weight(label, region) / 255
         if trust < settings.min_trust:
             continue
-        score = trust * scores.of(at)
-        patch = replace(patch, branch=_branch(label, at, recipe), hard=score >= settings.hard)
-        if patch.hard:
-            hard.append(patch)
+        score = trust * scorer.score(region)
+        branch = _branch(label, region, recipe)
+        if score >= settings.hard:
+            hard.append(replace(patch, branch=branch, hard=True))
         elif patch.index < len(on_grid):
-            ordinary.append((score, patch.index, patch))
-    # Even over the ranking: flat sky is rare then, but not unknown.
-    ranked = [patch for *_, patch in sorted(ordinary, key=lambda o: o[:2])]
-    kept = round(settings.ordinary * len(ranked))
-    even = [ranked[int((k + 0.5) * len(ranked) / kept)] for k in range(kept)]
-    return sorted([*hard, *even], key=lambda p: p.index)
+            others.append((score, patch.index, replace(patch, branch=branch)))
+    # Evenly spaced by score: patches of flat sky become rare, but some remain.
+    ranked = [patch for *_, patch in sorted(others, key=lambda other: other[:2])]
+    count = round(settings.ordinary * len(ranked))
+    evenly_spaced = [ranked[int((k + 0.5) * len(ranked) / count)] for k in range(count)]
+    return sorted([*hard, *evenly_spaced], key=lambda p: p.index)
 
 
-def half_cell_patches(patches: Sequence[Patch]) -> list[Patch]:
-    """Patches half a cell off a grid in both directions, numbered after those of the grid."""
-    ys, xs = sorted({p.y for p in patches}), sorted({p.x for p in patches})
-    at = [((a + b) // 2, (c + d) // 2) for a, b in pairwise(ys) for c, d in pairwise(xs)]
-    return [Patch(len(patches) + k, y, x, patches[0].branch) for k, (y, x) in enumerate(at)]
+class _Scorer:
+    """Score how much patches of a label teach, 0 to 1.
 
-
-class _Scores:
-    """How much patches of a label teach, 0 to 1.
-
-    The mean of three terms: clipping with something unclipped beside it, motion,
-    and texture of the label where it is trusted. Each grows linearly up to a share in the recipe.
+    The score is the mean of three terms: clipped next to unclipped pixels, motion, and texture of
+    the label where it is trusted. Each term rises linearly to 1 at a value of the recipe.
     """
 
-    def __init__(self, label: Label, recipe: Recipe) -> None:
-        self.label, self.settings = label, recipe.patches
+    def __init__(self, label: Label, settings: Patches) -> None:
+        self.label, self.settings = label, settings
         self.static = label.static
 
-    def of(self, at: tuple[slice, slice]) -> float:
-        """Score of a part of the frame."""
-        clips = mask_fraction(self.label.clipped[at])
+    def score(self, region: Region) -> float:
+        """Score a region of the frame."""
+        clipped = mask_fraction(self.label.clipped[region])
         terms = (
-            (min(clips, 1 - clips), self.settings.clipped_share),
-            (1 - mask_fraction(self.static[at]), self.settings.moving_share),
-            (self._slope(at), self.settings.texture),
+            (min(clipped, 1 - clipped), self.settings.clipped_share),
+            (1 - mask_fraction(self.static[region]), self.settings.moving_share),
+            (self._texture(region), self.settings.texture),
         )
         total = sum(min(1.0, value / max(full, 1e-6)) for value, full in terms)
         return total / len(terms)
 
-    def _slope(self, at: tuple[slice, slice]) -> float:
-        """Mean steepness in mu-law per px of a part of the frame; 0 where it is not trusted."""
-        # Halves of at least 0 rise as their bits do, so that the bits can be looked up.
-        shown = apply_lut(_shown_halves(), max_channel(self.label.stored[at].view(np.uint16)))
-        slope = np.zeros_like(shown)
-        slope[:, :-1] = cv2.absdiff(shown[:, 1:], shown[:, :-1])
-        slope[:-1] = np.maximum(slope[:-1], cv2.absdiff(shown[1:], shown[:-1]))
-        return float((slope * (self.label.weight[at] >= 128)).sum() / slope.size)
+    def _texture(self, region: Region) -> float:
+        """Mean gradient (mu-law per px) of the label; 0 where it is not trusted."""
+        # The bits of float16 from 0 to 1 rise with its value, so the largest channel and mu-law can
+        # be found from the bits alone.
+        bits = max_channel(self.label.stored[region].view(np.uint16))
+        image = apply_lut(_mu_law_of_float16(), bits)
+        gradient = np.zeros_like(image)
+        gradient[:, :-1] = cv2.absdiff(image[:, 1:], image[:, :-1])
+        gradient[:-1] = np.maximum(gradient[:-1], cv2.absdiff(image[1:], image[:-1]))
+        return float((gradient * (self.label.weight[region] >= 128)).sum() / gradient.size)
 
 
 @cache
-def _shown_halves() -> Float:
-    """In mu-law what each half of 0 to 1 stands for, by its bits; 0 beyond."""
-    shown = np.zeros(1 << 16, np.float32)
+def _mu_law_of_float16() -> Float:
+    """Table of the mu-law of each float16 of 0 to 1, by its bits; 0 for others."""
+    lut = np.zeros(1 << 16, np.float32)
     bits = np.arange(np.float16(1).view(np.uint16) + 1, dtype=np.uint16)
-    shown[bits] = mu_law(to_float32(bits.view(np.float16)))
-    return shown
+    lut[bits] = mu_law(to_float32(bits.view(np.float16)))
+    return lut
 
 
-def _branch(label: Label, at: tuple[slice, slice], recipe: Recipe) -> int:
-    static = mask_fraction(label.kind[at] == STATIC) >= 1 - recipe.motion.cell_share
+def _mean_weight(label: Label, region: Region) -> float:
+    return cv2.mean(label.weight[region])[0]
+
+
+def _branch(label: Label, region: Region, recipe: Recipe) -> int:
+    static = mask_fraction(label.kind[region] == STATIC) >= 1 - recipe.motion.cell_share
     return BRANCHES.index("static" if static else "reference")
