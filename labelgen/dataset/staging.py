@@ -52,6 +52,11 @@ class OutputState:
         return OutputState(out, out.exists(), staging.exists(), (staging / SETTINGS).exists())
 
     @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing."""
+        return not self.has_dataset and not self.has_staging
+
+    @property
     def is_complete(self) -> bool:
         """Whether there is a dataset that no unfinished build is about to replace."""
         return self.has_dataset and not self.is_begun

@@ -18,7 +18,7 @@ from typing import Any
 
 from labelgen.calibration.cameras import load_responses
 from labelgen.core.errors import UserError
-from labelgen.core.files import check_free_space, write_json
+from labelgen.core.files import check_free_space, free_space, write_json
 from labelgen.core.progress import Executor, Progress, Silent
 from labelgen.dataset.assemble import Assembly, check_parts, parts_of
 from labelgen.dataset.header import read_dataset_header
@@ -37,7 +37,7 @@ from labelgen.pipeline.executor import has_many_workers, parallel_map, shut_down
 from labelgen.pipeline.memory import jobs_within_memory
 from labelgen.pipeline.options import BuildOptions
 from labelgen.pipeline.plan import Plan, no_usable_brackets, scenes_attribute, shard_source
-from labelgen.pipeline.stages import make_brackets, survey_brackets
+from labelgen.pipeline.stages import BuildContext, make_brackets, survey_brackets
 from labelgen.pipeline.summary import Summary
 
 REMEDY = "take another disk, --limit, or fewer patches.variants in the recipe"
@@ -96,8 +96,8 @@ def build(
     if options.memory is not None:
         jobs = jobs_within_memory(options.memory, brackets, options.frames, jobs, progress)
     with staging_folder(out, options.overwrite) as staging:
-        if not OutputState.of(out).is_begun:
-            log_path(staging).unlink(missing_ok=True)
+        if options.overwrite or state.is_empty:
+            log_path(staging).unlink(missing_ok=True)  # of an earlier build
         executor = partial(
             parallel_map,
             jobs=jobs,
@@ -105,27 +105,15 @@ def build(
             scheduler=options.scheduler,
             folder=staging,
         )
-        clock = _Clock()
-        surveys = survey_brackets(
-            brackets, options.selection, known, staging, executor, progress, keep_frames=True
-        )
+        context, clock = BuildContext(staging, executor, progress), _Clock()
+        surveys = survey_brackets(brackets, options.selection, known, context, keep_frames=True)
         clock.lap("survey")
-        plan = Plan.of(
-            raw,
-            surveys,
-            options.effective_recipe,
-            options.selection,
-            options.labels,
-            options.seed,
-            options.compress,
-        )
+        plan = Plan.of(raw, surveys, options)
         if OutputState.of(out).is_complete and not options.overwrite:
-            summary = _unchanged(out, plan, options)
+            summary = _unchanged(out, plan)
         else:
             joiners = executor if has_many_workers(options.backend, jobs) else None
-            summary = _make_dataset(
-                plan, out, staging, options, excluded, executor, joiners, clock, progress
-            )
+            summary = _make_dataset(plan, out, excluded, context, joiners, clock)
             shut_down_workers(jobs, options.backend)
             resumed = options.resume and state.has_staging
             write_build_times(out, request, plan.fingerprint, resumed, clock.seconds)
@@ -149,35 +137,26 @@ class _Clock:
 def _make_dataset(
     plan: Plan,
     out: Path,
-    staging: Path,
-    options: BuildOptions,
     excluded: dict[str, int],
-    executor: Executor,
+    context: BuildContext,
     joiners: Executor | None,
     clock: _Clock,
-    progress: Progress,
 ) -> Summary:
-    """Make all brackets, join them as they come, and give the dataset its name."""
-    settings = asdict(options.storage) | {"fingerprint": plan.fingerprint}
-    check_same_settings(staging, settings)
-    # Many workers join many parts at once.
-    _check_disk(plan, out, staging, sys.maxsize if joiners else options.part_bytes, progress)
+    """Make all brackets, join them as they come, and give the dataset its name.
+
+    `joiners` are workers that write many parts at once, where there are many workers.
+    """
+    options, staging = plan.options, context.staging
+    check_same_settings(staging, _settings(plan))
+    _check_disk(plan, out, sys.maxsize if joiners else options.part_bytes, context)
     attributes = plan.attributes(options.license, options.citation, options.record(excluded))
     longest_name = max(len(survey.name.encode()) for survey in plan.usable)
-    old_parts, task = parts_of(out), plan.task(staging)
-    how = longest_name, options.part_bytes
-    with Assembly(out, staging, plan.layout, attributes, *how, engine=joiners) as dataset:
-        reasons = []
-        with closing(make_brackets(plan.usable, task, executor, progress)) as made:
-            for survey, record in made:
-                if source := shard_source(survey, record, task):
-                    dataset.append(source)
-                else:
-                    reasons.append(record["rejected"])
-        if not dataset.rows:
-            raise no_usable_brackets(plan.raw, reasons)
+    old_parts = parts_of(out)
+    sizes = longest_name, options.part_bytes
+    with Assembly(out, staging, plan.layout, attributes, *sizes, engine=joiners) as dataset:
+        _make_brackets(plan, dataset, context)
         clock.lap("make")
-        dataset.finish(scenes_attribute(plan.scene_records(staging)), progress)
+        dataset.finish(scenes_attribute(plan.scene_records(staging)), context.progress)
     if any("curves" in entry for entry in plan.responses.values()):
         write_json(out.with_name(f"{out.stem}.responses.json"), plan.responses)
     for path in old_parts - parts_of(out):
@@ -186,11 +165,28 @@ def _make_dataset(
     return Summary.of(out, plan.fingerprint, plan.scene_records(staging))
 
 
-def _unchanged(out: Path, plan: Plan, options: BuildOptions) -> Summary:
+def _make_brackets(plan: Plan, dataset: Assembly, context: BuildContext) -> None:
+    """Make all brackets and append those that give samples to the dataset."""
+    reasons, task = [], plan.task(context.staging)
+    with closing(make_brackets(plan.usable, task, context)) as made:
+        for survey, record in made:
+            if source := shard_source(survey, record, task):
+                dataset.append(source)
+            else:
+                reasons.append(record["rejected"])
+    if not dataset.rows:
+        raise no_usable_brackets(plan.raw, reasons)
+
+
+def _settings(plan: Plan) -> dict[str, Any]:
+    """All that decides the files of a dataset."""
+    return asdict(plan.options.storage) | {"fingerprint": plan.fingerprint}
+
+
+def _unchanged(out: Path, plan: Plan) -> Summary:
     """Summarise the dataset that is there, if it is what was asked for."""
     inside = info(out)
-    wanted = asdict(options.storage) | {"fingerprint": plan.fingerprint}
-    if any(inside[name] != value for name, value in wanted.items() if name != "part_bytes"):
+    if any(inside[k] != value for k, value in _settings(plan).items() if k != "part_bytes"):
         raise UserError(
             f"{out}: was built from other brackets, settings or versions; "
             "give --overwrite to replace it, or another name"
@@ -204,13 +200,14 @@ def _summary_of(out: Path) -> Summary:
     return Summary.of(out, header.fingerprint, header.scenes.items())
 
 
-def _check_disk(plan: Plan, out: Path, staging: Path, part_bytes: int, progress: Progress) -> None:
+def _check_disk(plan: Plan, out: Path, part_bytes: int, context: BuildContext) -> None:
+    """Refuse to start where the dataset may not fit the disk."""
     sizes = Counter(survey.size for survey in plan.usable)
-    expected, needed = disk_needed(sizes, plan.recipe, plan.layout, part_bytes)
-    needed -= sum(shard.stat().st_size for shard in staging.glob("*.shard"))
-    free = shutil.disk_usage(out.parent).free
-    progress.remark(
+    recipe = plan.options.effective_recipe
+    expected, needed = disk_needed(sizes, recipe, plan.layout, part_bytes)
+    needed -= sum(shard.stat().st_size for shard in context.staging.glob("*.shard"))
+    context.progress.remark(
         f"{len(plan.usable)} brackets: at most {expected / 1e9:.2f} GB, "
-        f"{needed / 1e9:.2f} GB while joining; {free / 1e9:.1f} GB free"
+        f"{needed / 1e9:.2f} GB while joining; {free_space(out.parent) / 1e9:.1f} GB free"
     )
     check_free_space(out.parent, needed, REMEDY)

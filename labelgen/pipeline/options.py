@@ -76,6 +76,10 @@ class BuildOptions:
     """Citation to store in the dataset."""
 
     def __post_init__(self) -> None:
+        self._check()
+        _ = self.storage, self.selection  # these check themselves
+
+    def _check(self) -> None:
         for option, value, allowed in (
             ("--labels", self.labels, LABELS),
             ("--backend", self.backend, BACKENDS),

@@ -14,17 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from labelgen.calibration.cameras import responses_by_camera
-from labelgen.calibration.survey import Selection
 from labelgen.calibration.survey_records import Survey, dataset_record
 from labelgen.core.disk_list import DiskList
 from labelgen.core.errors import UserError
-from labelgen.core.recipe import Recipe
 from labelgen.core.versions import generator
 from labelgen.dataset.columns import SampleLayout
 from labelgen.dataset.header import VERSION
 from labelgen.dataset.safe_hdf5 import MAX_TEXT
 from labelgen.dataset.shard import ShardSource
 from labelgen.pipeline.bracket_task import BracketTask
+from labelgen.pipeline.options import BuildOptions
 
 LABEL_TEXT = 600
 """Estimate of the bytes that a dataset notes of a label."""
@@ -43,24 +42,11 @@ class Plan:
     """Of all brackets, calibrated."""
     usable: DiskList[Survey]
     """Those that were not rejected."""
-    recipe: Recipe
-    """As it is carried out."""
-    selection: Selection
     layout: SampleLayout
-    labels: str
-    """"pseudo" or "truth"."""
-    seed: int
+    options: BuildOptions
 
     @staticmethod
-    def of(
-        raw: Path,
-        surveys: DiskList[Survey],
-        recipe: Recipe,
-        selection: Selection,
-        labels: str,
-        seed: int,
-        compress: str,
-    ) -> Plan:
+    def of(raw: Path, surveys: DiskList[Survey], options: BuildOptions) -> Plan:
         """Plan a dataset of brackets that were surveyed and calibrated.
 
         Raises
@@ -79,9 +65,13 @@ class Plan:
                 f"{text / 2**20:.0f} MiB, expected at most {MAX_TEXT >> 20}; build several "
                 "datasets (--limit, --exclude) and train on them together"
             )
-        bits = max(s.stored_bits for s in usable)
-        layout = SampleLayout(selection.frames, recipe.patches.size, bits, compress)
-        return Plan(raw, surveys, usable, recipe, selection, layout, labels, seed)
+        layout = SampleLayout(
+            options.frames,
+            options.effective_recipe.patches.size,
+            max(s.stored_bits for s in usable),
+            options.compress,
+        )
+        return Plan(raw, surveys, usable, layout, options)
 
     @cached_property
     def responses(self) -> dict[str, Any]:
@@ -94,11 +84,11 @@ class Plan:
         content = {
             "format": VERSION,
             "generator": generator(),
-            "recipe": self.recipe.as_dict(),
-            "labels": self.labels,
-            "seed": self.seed,
-            "frames": self.selection.frames,
-            "reference": self.selection.position,
+            "recipe": self.options.effective_recipe.as_dict(),
+            "labels": self.options.labels,
+            "seed": self.options.seed,
+            "frames": self.options.frames,
+            "reference": self.options.selection.position,
             "depth": self.layout.depth,
             "responses": self.responses,
         }
@@ -110,18 +100,20 @@ class Plan:
 
     def task(self, staging: Path) -> BracketTask:
         """How workers make each bracket, with its shard in the staging folder."""
-        return BracketTask(self.recipe, self.layout, self.seed, staging)
+        recipe, seed = self.options.effective_recipe, self.options.seed
+        return BracketTask(recipe, self.layout, seed, staging)
 
     def attributes(self, license: str, citation: str, options: dict[str, Any]) -> dict[str, Any]:
         """Root attributes of the dataset, but for `scenes`."""
+        recipe = self.options.effective_recipe.as_dict()
         return {
             "format": "labelgen",
             "format_version": VERSION,
-            "frames": self.selection.frames,
-            "reference": self.selection.position,
+            "frames": self.options.frames,
+            "reference": self.options.selection.position,
             "patch": self.layout.patch,
             "encoding": "gamma2.2",
-            "recipe": self.recipe.as_dict() | {"labels": self.labels, "seed": self.seed},
+            "recipe": recipe | {"labels": self.options.labels, "seed": self.options.seed},
             "generator": generator(),
             "fingerprint": self.fingerprint,
             "responses": self.responses,

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import accumulate, pairwise
 from pathlib import Path
 
 from labelgen.calibration.cameras import load_responses
-from labelgen.calibration.survey import Selection
 from labelgen.core.errors import UserError
 from labelgen.core.files import atomic_rename
-from labelgen.core.progress import Executor, Progress, Silent
+from labelgen.core.progress import Progress, Silent
 from labelgen.core.recipe import Recipe
 from labelgen.dataset.assemble import Part
 from labelgen.dataset.header import DatasetHeader, open_file, read_dataset_header
@@ -23,8 +23,9 @@ from labelgen.dataset.staging import OutputState, staging_folder, staging_path
 from labelgen.dataset.verify import verify_index, verify_part
 from labelgen.discovery.select import find_brackets
 from labelgen.pipeline.executor import parallel_map
+from labelgen.pipeline.options import BuildOptions
 from labelgen.pipeline.plan import Plan, shard_source
-from labelgen.pipeline.stages import make_brackets, survey_brackets
+from labelgen.pipeline.stages import BuildContext, make_brackets, survey_brackets
 
 
 def repair(
@@ -88,8 +89,10 @@ def repair(
     executor = partial(parallel_map, jobs=jobs)
     try:
         with staging_folder(path, overwrite=False) as staging:
-            plan = _plan(path, header, raw, groups, response, bayer, staging, executor, progress)
-            _make_parts(path, header, plan, damaged, staging, executor, progress)
+            context = BuildContext(staging, executor, progress)
+            options = BuildOptions(groups=groups, response=response, bayer=bayer)
+            plan = _plan(path, header, raw, options, context)
+            _make_parts(path, header, plan, damaged, context)
     finally:
         shutil.rmtree(staging_path(path), ignore_errors=True)
     return list(damaged)
@@ -100,21 +103,19 @@ def _make_parts(
     header: DatasetHeader,
     plan: Plan,
     damaged: Mapping[str, int],
-    staging: Path,
-    executor: Executor,
-    progress: Progress,
+    context: BuildContext,
 ) -> None:
     """Make the brackets of damaged parts, given by name and number, and put the parts in place."""
     scenes = _scenes_of_parts(path, header)
     wanted = {name for number in damaged.values() for name in scenes[number]}
     surveys = plan.usable.select([i for i, s in enumerate(plan.usable) if s.name in wanted])
-    task = plan.task(staging)
-    made = make_brackets(surveys, task, executor, progress)
+    task = plan.task(context.staging)
+    made = make_brackets(surveys, task, context)
     sources = {survey.name: shard_source(survey, record, task) for survey, record in made}
     attributes = plan.attributes(header.license, header.citation, header.options)
     longest = max(len(scene.encode()) for group in scenes for scene in group)
     for name, number in damaged.items():
-        with Part(staging, plan.layout, longest, number) as part:
+        with Part(context.staging, plan.layout, longest, number) as part:
             for scene in scenes[number]:
                 if source := sources[scene]:
                     part.append(source)
@@ -143,28 +144,29 @@ def _scenes_of_parts(path: Path, header: DatasetHeader) -> list[list[str]]:
 
 
 def _plan(
-    path: Path,
-    header: DatasetHeader,
-    raw: Path,
-    groups: Path | None,
-    response: str,
-    bayer: str,
-    staging: Path,
-    executor: Executor,
-    progress: Progress,
+    path: Path, header: DatasetHeader, raw: Path, options: BuildOptions, context: BuildContext
 ) -> Plan:
-    """The plan that a dataset was made by."""
+    """Plan the dataset again, as it was built; `options` are those that it does not hold."""
     settings = dict(header.recipe)
     labels, seed = settings.pop("labels"), settings.pop("seed")
-    recipe, compress = Recipe.from_dict(settings, f"{path}: its recipe"), _compression(path, header)
-    every, _ = find_brackets(raw, groups, None, None, progress)
-    brackets = [b for b in every if b.name in header.scenes]
-    known = load_responses(response)
+    recipe = Recipe.from_dict(settings, f"{path}: its recipe")
+    found, _ = find_brackets(raw, options.groups, None, None, context.progress)
+    brackets = [bracket for bracket in found if bracket.name in header.scenes]
+    known = load_responses(options.response)
     # Not every dataset says whether its references were looked for.
     for reference in (header.reference, "auto"):
-        selection = Selection.of(header.frames, reference, header.patch, labels == "truth", bayer)
-        surveys = survey_brackets(brackets, selection, known, staging, executor, progress)
-        plan = Plan.of(raw, surveys, recipe, selection, labels, seed, compress)
+        same = replace(
+            options,
+            recipe=recipe,
+            frames=header.frames,
+            reference=reference,
+            labels=labels,
+            augment=labels == "truth",  # the recipe is stored as it was carried out
+            seed=seed,
+            compress=_compression(path, header),
+        )
+        surveys = survey_brackets(brackets, same.selection, known, context)
+        plan = Plan.of(raw, surveys, same)
         if plan.fingerprint == header.fingerprint:
             return plan
     raise UserError(

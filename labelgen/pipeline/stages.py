@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
 from pathlib import Path
@@ -26,13 +27,23 @@ from labelgen.pipeline.bugs import bug_reason, log_bug, traceback_of
 DIED = "its worker died twice, the second time alone: out of memory? try fewer --jobs"
 
 
+@dataclass(frozen=True)
+class BuildContext:
+    """What the stages of a build work with."""
+
+    staging: Path
+    """The staging folder."""
+    executor: Executor
+    """Workers."""
+    progress: Progress
+    """Told of every bracket."""
+
+
 def survey_brackets(
     brackets: Sequence[Bracket],
     selection: Selection,
     known: Mapping[str, Response] | None,
-    staging: Path,
-    executor: Executor,
-    progress: Progress,
+    context: BuildContext,
     keep_frames: bool = False,
 ) -> DiskList[Survey]:
     """Survey all brackets, and calibrate them together.
@@ -45,21 +56,18 @@ def survey_brackets(
         What the dataset takes.
     known : mapping of str to Response, optional
         Responses that are given, by camera.
-    staging : Path
-        Folder that remembers surveys.
-    executor : Executor
-        Workers.
-    progress : Progress
-        Told of every bracket.
+    context : BuildContext
+        The staging folder remembers surveys.
     keep_frames : bool
         Keep decoded frames for the next stage, as many as there is room for.
     """
+    staging, progress = context.staging, context.progress
     progress.start("survey", len(brackets))
     caches = cache_paths(brackets, selection.frames, staging) if keep_frames else repeat(None)
     items = DiskList(zip(brackets, caches, strict=False))
     task = partial(_survey_task, selection=selection, staging=staging)
     surveys, index = DiskList[Survey](), [0] * len(items)
-    for i, result in executor(task, items):
+    for i, result in context.executor(task, items):
         survey = result or Survey(brackets[i].name, DIED)
         if survey.traceback:
             log_bug(staging, survey.name, survey.traceback)
@@ -83,18 +91,20 @@ def _survey_task(item: tuple[Bracket, Path | None], selection: Selection, stagin
 
 
 def make_brackets(
-    surveys: DiskList[Survey], task: BracketTask, executor: Executor, progress: Progress
+    surveys: DiskList[Survey], task: BracketTask, context: BuildContext
 ) -> Generator[tuple[Survey, dict[str, Any]]]:
     """Make all brackets; yield each with its record, in order, as soon as those before it are made.
 
     What an earlier run finished is not made again, if it is whole.
     """
-    done = _made_before(surveys, task, executor, progress)
+    progress = context.progress
+    done = _made_before(surveys, task, context)
     left = [i for i in range(len(surveys)) if i not in done]
     if done:
         progress.remark(f"{len(done)} brackets are finished already, {len(left)} are left")
     progress.start("build", len(left))
-    with closing(executor(partial(make_bracket, task=task), surveys.select(left))) as results:
+    results = context.executor(partial(make_bracket, task=task), surveys.select(left))
+    with closing(results):
         for i, survey in enumerate(surveys):
             while i not in done:
                 k, record = next(results)
@@ -115,9 +125,7 @@ def _note(survey: Survey, record: dict[str, Any], task: BracketTask, progress: P
     progress.step(record.get("rows", 0), "rejected" in record)
 
 
-def _made_before(
-    surveys: DiskList[Survey], task: BracketTask, executor: Executor, progress: Progress
-) -> set[int]:
+def _made_before(surveys: DiskList[Survey], task: BracketTask, context: BuildContext) -> set[int]:
     """Which brackets an earlier run finished; the records of those that are not whole go."""
     done, noted = set[int](), list[int]()
     for i, survey in enumerate(surveys):
@@ -125,11 +133,12 @@ def _made_before(
             noted.append(i)
     if not noted:
         return done
-    progress.start("check", len(noted))
-    for k, whole in executor(partial(is_bracket_made, task=task), surveys.select(noted)):
+    context.progress.start("check", len(noted))
+    check = partial(is_bracket_made, task=task)
+    for k, whole in context.executor(check, surveys.select(noted)):
         if whole:
             done.add(noted[k])
         else:
             task.record(surveys[noted[k]].name).unlink()
-        progress.step(0, False)
+        context.progress.step(0, False)
     return done
