@@ -1,4 +1,4 @@
-"""What long work tells while it runs; the library is silent unless someone listens."""
+"""Progress of long work. The library prints nothing: it calls whoever listens."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from collections.abc import Callable, Generator
 from typing import Any, Protocol, TypeAlias
 
 Executor: TypeAlias = Callable[..., Generator[tuple[int, Any]]]
-"""`run` for some workers: of a task and items."""
+"""A function of a task and items: `labelgen.pipeline.executor.parallel_map` with its workers."""
 
 
 class Progress(Protocol):
-    """What a build tells while it works."""
+    """Gets told what happens."""
 
     def start(self, stage: str, total: int) -> None:
-        """A stage begins, with that many brackets (or files); 0 where nobody knows how many."""
+        """A stage begins, with `total` brackets or files; 0 if nobody knows how many."""
 
     def step(self, samples: int, rejected: bool) -> None:
-        """One of them is done."""
+        """One of them is done, with so many samples."""
 
     def remark(self, text: str) -> None:
-        """Something people should know."""
+        """A line that people should read."""
 
 
 class Silent:
-    """Progress for nobody."""
+    """Ignores all progress."""
 
     def start(self, stage: str, total: int) -> None:
         """Say nothing."""

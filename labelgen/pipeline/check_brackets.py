@@ -27,15 +27,27 @@ def check_brackets(
     jobs: int | None = None,
     progress: Progress | None = None,
 ) -> tuple[list[Bracket], list[dict[str, Any]]]:
-    """Look at the pixels of all frames and say where they contradict what is stated.
+    """Compare the pixels of all frames of brackets with their stated exposures.
+
+    Parameters
+    ----------
+    brackets : sequence of Bracket
+        As found by a scan.
+    bayer : str
+        Colour filters of images with a single channel (`BuildOptions.bayer`).
+    jobs : int, optional
+        Workers; all cores by default.
+    progress : Progress, optional
+        Told what happens.
 
     Returns
     -------
     brackets : list of Bracket
-        With what their pixels say against them added to `problems`.
+        The same, with what contradicts them added to their problems.
     findings : list of dict
-        Of each bracket: "response", "misfit" (codes of 255) and "measured_ev" (stops, by frame,
-        None where pixels can't tell; the middle frame keeps its stated exposure).
+        For each bracket: "response"; "misfit" of its codes from that response (codes of 255);
+        "measured_ev", the exposure of each frame in stops by the pixels, None where they cannot
+        tell. The middle frame keeps its stated exposure.
     """
     progress = progress or Silent()
     progress.start("check", len(brackets))

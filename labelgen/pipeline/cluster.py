@@ -1,7 +1,7 @@
-"""Workers on other machines: Dask and Ray, over a file system that all of them share.
+"""Workers on other machines, by Dask or Ray, over a file system that all of them share.
 
-Both are handed a few items more than they have workers, so that a million brackets don't wait in
-the memory of a scheduler.
+The scheduler gets only a few items more than it has workers, so that a million brackets do not
+wait in its memory.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from labelgen.pipeline.worker_setup import set_up_worker
 
 CLUSTERS = ("dask", "ray")
 PATIENCE_S = 30
-"""A scheduler that does not answer for so long is not there."""
+"""Seconds to wait for the answer of a scheduler."""
 AHEAD = 2
-"""Items handed out per worker, the one under way included."""
+"""Items per worker that the scheduler holds, including the one under way."""
 
 
 Item = tuple[int, Any]
@@ -33,9 +33,9 @@ class Pool(Protocol):
     """Workers of a cluster."""
 
     def run(self, task: Work, items: Iterable[Item]) -> Iterator[Item]:
-        """Numbers of items and what the task made of them, as they are done.
+        """Yield the index and the result of each item, as they are done.
 
-        None in place of a result where the worker died.
+        The result is None if the worker died.
 
         Raises
         ------
@@ -46,8 +46,8 @@ class Pool(Protocol):
 
 
 @dataclass(frozen=True)
-class _Known:
-    """What a worker has to have in common with the machine that sends it tasks."""
+class _Requirements:
+    """What a worker must have in common with the machine that sends it tasks."""
 
     versions: str
     folder: Path | None
@@ -55,46 +55,46 @@ class _Known:
 
 @contextlib.contextmanager
 def pool(backend: str, address: str, jobs: int | None, folder: Path | None) -> Iterator[Pool]:
-    """Workers of a cluster that is running.
+    """Connect to the workers of a running cluster.
 
     Parameters
     ----------
     backend : {"dask", "ray"}
-        What the cluster is made of.
+        Kind of the cluster.
     address : str
-        Of its scheduler, as tcp://host:8786, or of the head node, as host:6379.
+        Of the scheduler (tcp://host:8786) or of the head node (host:6379).
     jobs : int, optional
-        Take so many workers at once; all there are by default.
+        Number of workers to use at once; all by default.
     folder : Path, optional
-        A folder that the workers have to see.
+        A folder that the workers must be able to see.
     """
-    known = _Known(generator(), folder)
-    with (_dask if backend == "dask" else _ray)(address, jobs, known) as workers:
+    required = _Requirements(generator(), folder)
+    with (_dask if backend == "dask" else _ray)(address, jobs, required) as workers:
         yield workers
 
 
-def _work(known: _Known, task: Work, i: int, item: Any) -> Item:
-    """Run a task on a worker; a reason, numbered -1, in place of the result where it cannot."""
-    if generator() != known.versions:
-        return -1, f"has {generator()} and this machine {known.versions}; install the same"
-    if known.folder and not known.folder.is_dir():
-        return -1, f"does not see {known.folder}; build on a file system that all share"
+def _run_on_worker(required: _Requirements, task: Work, i: int, item: Any) -> Item:
+    """Run a task on a worker; return the index -1 and the reason if the worker is unfit."""
+    if generator() != required.versions:
+        return -1, f"has {generator()} and this machine {required.versions}; install the same"
+    if required.folder and not required.folder.is_dir():
+        return -1, f"does not see {required.folder}; build on a file system that all share"
     set_up_worker()
     return i, task(item)
 
 
-def _checked(result: Item) -> Item:
+def _check_result(result: Item) -> Item:
     if result[0] < 0:
         raise UserError(f"--scheduler: a worker {result[1]}")
     return result
 
 
-def _lacking(error: ModuleNotFoundError) -> UserError:
+def _missing_module(error: ModuleNotFoundError) -> UserError:
     return UserError(f"--scheduler: a worker has no {error.name}; install labelgen there")
 
 
 @contextlib.contextmanager
-def _dask(address: str, jobs: int | None, known: _Known) -> Iterator[Pool]:
+def _dask(address: str, jobs: int | None, required: _Requirements) -> Iterator[Pool]:
     try:
         from distributed import Client
     except ImportError:
@@ -106,39 +106,47 @@ def _dask(address: str, jobs: int | None, known: _Known) -> Iterator[Pool]:
     except (OSError, ValueError) as e:
         raise UserError(f"--scheduler {address}: no Dask scheduler answers there") from e
     with client:
-        yield _Dask(client, address, jobs, known)
+        yield _Dask(client, address, jobs, required)
 
 
 class _Dask:
-    """Workers of Dask: one task for each of their threads."""
+    """Workers of Dask, each thread of which runs one task."""
 
-    def __init__(self, client: Any, address: str, jobs: int | None, known: _Known) -> None:
+    def __init__(
+        self, client: Any, address: str, jobs: int | None, required: _Requirements
+    ) -> None:
         with contextlib.suppress(TimeoutError):
             client.wait_for_workers(1, timeout=PATIENCE_S)
         threads = sum(client.nthreads().values())
         if not threads:
             raise UserError(f"--scheduler {address}: has no workers; start some: dask worker")
-        self.client, self.known, self.workers = client, known, min(jobs or threads, threads)
+        self.client, self.required, self.workers = (
+            client,
+            required,
+            min(jobs or threads, threads),
+        )
 
     def run(self, task: Work, items: Iterable[Item]) -> Iterator[Item]:
         from distributed import as_completed
 
-        left = iter(items)
-        numbers = {}
+        remaining = iter(items)
+        indices = {}
 
         def submitted(count: int) -> list[Any]:
             futures = []
-            for i, item in islice(left, count):
-                # Not pure: what was asked before is not to be answered from memory.
-                future = self.client.submit(_work, self.known, task, i, item, pure=False)
-                numbers[future.key] = i
+            for i, item in islice(remaining, count):
+                # Not pure: Dask must not answer from its memory of an earlier call.
+                future = self.client.submit(
+                    _run_on_worker, self.required, task, i, item, pure=False
+                )
+                indices[future.key] = i
                 futures.append(future)
             return futures
 
         done = as_completed(submitted(AHEAD * self.workers), loop=self.client.loop)
         for future in done:
-            i = numbers.pop(future.key)
-            done.update(submitted(1))  # first: who takes results may be long about it
+            i = indices.pop(future.key)
+            done.update(submitted(1))  # before the result is yielded: its consumer may be slow
             yield self._result(future, i)
 
     def _result(self, future: Any, i: int) -> Item:
@@ -149,16 +157,16 @@ class _Dask:
         except KilledWorker:  # Dask itself has tried again, on other workers
             return i, None
         except ModuleNotFoundError as e:
-            raise _lacking(e) from e
+            raise _missing_module(e) from e
         except RuntimeError as e:
             if "deserialization" not in str(e):
                 raise
             raise UserError("--scheduler: it has no labelgen; install it there as well") from e
-        return _checked(result)
+        return _check_result(result)
 
 
 @contextlib.contextmanager
-def _ray(address: str, jobs: int | None, known: _Known) -> Iterator[Pool]:
+def _ray(address: str, jobs: int | None, required: _Requirements) -> Iterator[Pool]:
     try:
         import ray
     except ImportError:
@@ -166,7 +174,7 @@ def _ray(address: str, jobs: int | None, known: _Known) -> Iterator[Pool]:
     ours = not ray.is_initialized()
     if ours:
         try:
-            if ":" in address:  # Ray itself would try for minutes, and say so on the terminal
+            if ":" in address:  # Ray itself would try for minutes, and print that
                 host, _, port = address.removeprefix("ray://").rpartition(":")
                 socket.create_connection((host, int(port)), PATIENCE_S).close()
             ray.init(address=address or "auto", log_to_driver=False, logging_level="ERROR")
@@ -174,33 +182,33 @@ def _ray(address: str, jobs: int | None, known: _Known) -> Iterator[Pool]:
             where = f"--scheduler {address}" if address else "--backend ray"
             raise UserError(f"{where}: no Ray cluster answers; start one: ray start --head") from e
     try:
-        yield _Ray(ray, jobs, known)
+        yield _Ray(ray, jobs, required)
     finally:
         if ours:
             ray.shutdown()
 
 
 class _Ray:
-    """Workers of Ray: one task for each CPU."""
+    """Workers of Ray, each CPU of which runs one task."""
 
-    def __init__(self, ray: Any, jobs: int | None, known: _Known) -> None:
+    def __init__(self, ray: Any, jobs: int | None, required: _Requirements) -> None:
         cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))
         self.ray, self.workers = ray, min(jobs or cpus, cpus)
-        self.known = known
-        self.remote = ray.remote(num_cpus=1, max_retries=0)(_work)
+        self.required = required
+        self.remote = ray.remote(num_cpus=1, max_retries=0)(_run_on_worker)
 
     def run(self, task: Work, items: Iterable[Item]) -> Iterator[Item]:
-        left = iter(items)
-        numbers = {}
+        remaining = iter(items)
+        indices = {}
 
         def submit(count: int) -> None:
-            for i, item in islice(left, count):
-                numbers[self.remote.remote(self.known, task, i, item)] = i
+            for i, item in islice(remaining, count):
+                indices[self.remote.remote(self.required, task, i, item)] = i
 
         submit(AHEAD * self.workers)
-        while numbers:
-            [ready], _ = self.ray.wait(list(numbers))
-            i = numbers.pop(ready)
+        while indices:
+            [ready], _ = self.ray.wait(list(indices))
+            i = indices.pop(ready)
             submit(1)
             yield self._result(ready, i)
 
@@ -212,6 +220,6 @@ class _Ray:
             return i, None
         except errors.RayTaskError as e:
             if isinstance(e.cause, ModuleNotFoundError):
-                raise _lacking(e.cause) from e
+                raise _missing_module(e.cause) from e
             raise
-        return _checked(result)
+        return _check_result(result)

@@ -1,4 +1,4 @@
-"""The main job on brackets that it simulates itself: no data needed, and no torch."""
+"""The main job on simulated brackets: it needs neither data nor torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def demo(
     Parameters
     ----------
     folder : Path
-        Made if it is not there.
+        Created if it does not exist.
     overwrite : bool
         Replace an earlier demo.
     progress : Progress, optional

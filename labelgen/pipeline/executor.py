@@ -1,4 +1,4 @@
-"""Run one task over many items on all cores or a cluster, and survive what kills a worker."""
+"""Apply a task to many items on all cores or on a cluster, and survive workers that die."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Result = TypeVar("Result")
 
 LOCAL = ("loky", "threading")
 MAX_FOR_ONE_JOINER = 12
-"""Workers that together take longer to make brackets than one process to join them."""
+"""With more workers than this, one process that joins shards would be slower than they are."""
 BACKENDS = (*LOCAL, *cluster.CLUSTERS)
 
 
 def has_many_workers(backend: str, jobs: int | None) -> bool:
-    """Whether there are so many workers that what one process does takes longer than all else."""
+    """Whether one process would take longer to join shards than the workers to make them."""
     return backend in cluster.CLUSTERS or (jobs or joblib.cpu_count()) > MAX_FOR_ONE_JOINER
 
 
@@ -40,38 +40,38 @@ def parallel_map(
     scheduler: str = "",
     folder: Path | None = None,
 ) -> Generator[tuple[int, Result | None]]:
-    """Apply a task to items in parallel; results come as they are done.
+    """Apply a task to items in parallel, and yield results as they are done.
 
-    A worker that dies (killed for memory, say) takes with it what it was doing, and locally the
-    whole pool. What was under way then runs again, each item alone; one that kills its worker
-    again has the result None, and the others go on.
+    If a worker dies (the kernel kills it for want of memory, say), the items that were under way
+    run again, each alone. An item that kills its worker a second time has the result None; the
+    others go on.
 
     Parameters
     ----------
     task : callable
-        Of one item. It must not raise, nor return None.
+        Function of one item. It must not raise, nor return None.
     items : sequence
-        What to work on; asked for one after another, shortly before it is handed out.
+        What to work on. Each item is read shortly before a worker gets it.
     jobs : int or None
-        Workers; 1 works in this process (locally). None takes all there are.
+        Number of workers. Without a cluster, 1 works in this process. None takes all there are.
     backend : {"loky", "threading", "dask", "ray"}
         Processes or threads of joblib, or a cluster.
     scheduler : str
         Address of the cluster.
     folder : Path, optional
-        A folder that workers of a cluster have to see as well.
+        A folder that the workers of a cluster must be able to see.
 
     Yields
     ------
     index : int
-        Of the item.
+        Index of the item.
     result
         What the task returned, or None if it killed its worker twice.
 
     Raises
     ------
     UserError
-        The cluster cannot be reached, or its workers are not as this machine is.
+        The cluster cannot be reached, or its workers differ from this machine.
     """
     if backend in cluster.CLUSTERS:
         with cluster.pool(backend, scheduler, jobs, folder) as workers:
@@ -94,9 +94,9 @@ def parallel_map(
 
 
 def shut_down_workers(jobs: int | None, backend: str) -> None:
-    """Let go of processes that `parallel_map` keeps for what comes next, and of what they hold.
+    """Shut down the processes that `parallel_map` keeps for the next call.
 
-    Otherwise they do so when this process ends, which waits for them, or after minutes.
+    Otherwise they hold their memory for minutes, and this process waits for them when it ends.
     """
     if backend == "loky" and jobs != 1:
         get_reusable_executor(reuse=True).shutdown(wait=False)
@@ -105,7 +105,7 @@ def shut_down_workers(jobs: int | None, backend: str) -> None:
 def _survive_crashes(
     pool: Callable[[Sequence[int]], Iterator[tuple[int, Result]]], count: int, under_way: int
 ) -> Iterator[tuple[int, Result | None]]:
-    """Results of a pool that breaks when a worker dies, and is begun anew for the rest."""
+    """Yield the results of a pool; start it anew for the rest when a worker dies."""
     waiting = dict.fromkeys(range(count))
     while waiting:
         try:
@@ -126,22 +126,22 @@ def _pool(
     items: Sequence[Item],
     jobs: int,
     backend: str,
-    numbers: Sequence[int],
+    indices: Sequence[int],
 ) -> Iterator[tuple[int, Result]]:
-    """Results for the items of some numbers."""
+    """Yield results of the items with these indices, from workers of joblib."""
     parallel = joblib.Parallel(
-        n_jobs=min(jobs, max(2, len(numbers))),
+        n_jobs=min(jobs, max(2, len(indices))),
         backend=backend,
         return_as="generator_unordered",
         pre_dispatch="2*n_jobs",
         batch_size=1,
         max_nbytes=None,
     )
-    results = parallel(joblib.delayed(_run_item)(task, os.getpid(), i, items[i]) for i in numbers)
+    results = parallel(joblib.delayed(_run_item)(task, os.getpid(), i, items[i]) for i in indices)
     try:
         yield from results
     finally:
-        with warnings.catch_warnings():  # of what is cancelled: who stops here knows
+        with warnings.catch_warnings():  # joblib warns of cancelled items
             warnings.simplefilter("ignore", UserWarning)
             results.close()
 
@@ -156,9 +156,9 @@ def _run_item(
 
 @cache
 def _exit_with_parent(parent: int) -> None:
-    """End this process, a worker, soon after its parent, however that ends.
+    """End this worker process soon after its parent ends, however that happens.
 
-    Otherwise workers of a build that was killed would finish what they do, and then hold their
+    Otherwise the workers of a build that was killed would finish their items, and then hold their
     memory for minutes.
     """
 

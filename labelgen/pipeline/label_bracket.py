@@ -1,4 +1,4 @@
-"""Label one bracket, full frame, into files to look at: what the tool believes of a photo."""
+"""Label one bracket, full frame, and write pictures that show what the method made of it."""
 
 from __future__ import annotations
 
@@ -48,9 +48,10 @@ def label(
     bracket : Path
         Folder of the frames.
     out : Path
-        Folder to write to; made if it is not there.
+        Folder to write to; created if it does not exist.
     recipe, frames, reference, response, bayer
-        As in `build`; "auto" sees this bracket alone, a dataset has seen all of the camera.
+        As in `labelgen.pipeline.options.BuildOptions`. The response "auto" is found from this
+        bracket alone; that of a dataset was found from all brackets of the camera.
     ev : sequence of float, optional
         Exposures in stops of all files in natural order, instead of what lists and EXIF say.
     overwrite : bool
@@ -117,7 +118,7 @@ def _record(survey: Survey, recipe: Recipe) -> dict[str, Any]:
 
 
 def _find_bracket(folder: Path, ev: Sequence[float] | None) -> Bracket:
-    """The bracket in a folder, with exposures given by hand if there are any."""
+    """Find the one bracket in a folder; `ev` replaces its stated exposures."""
     here = [b for b in scan(folder) if b.folder == folder]
     if not here:
         raise UserError(f"{folder}: holds no images itself; give the folder of one bracket")
@@ -131,7 +132,7 @@ def _find_bracket(folder: Path, ev: Sequence[float] | None) -> Bracket:
 
 
 def set_exposures(bracket: Bracket, ev: Sequence[float]) -> Bracket:
-    """A bracket with exposures (stops) given for its files in natural order."""
+    """Replace the exposures of a bracket, given in stops for its files in natural order."""
     frames = sorted(bracket.frames, key=lambda f: natural_key(f.path.name))
     if len(ev) != len(frames):
         raise UserError(f"--ev has {len(ev)} values, {bracket.folder} {len(frames)} images")
@@ -140,10 +141,17 @@ def set_exposures(bracket: Bracket, ev: Sequence[float]) -> Bracket:
 
 
 def cues_picture(label: Label, reference: Float) -> Bytes:
-    """What the cues saw, to look at: (H, W, 3) uint8 RGB.
+    """Draw the cues over the reference, (H, W, 3) uint8 RGB.
 
-    The reference in grey under colours: red moved, yellow clipped in the reference, blue too
-    dark there; dimmed where the label is not trusted.
+    The reference is grey. Moving pixels are red; pixels that are clipped in the reference are
+    yellow, and those too dark there are blue. The picture is dimmed where trust is low.
+
+    Parameters
+    ----------
+    label : Label
+        Of (H, W) pixels.
+    reference : (H, W, 3) float32
+        Radiance of the reference.
     """
     grey = tone_map(reference).mean(-1, keepdims=True).repeat(3, -1) * 0.75
     for mask, colour in (

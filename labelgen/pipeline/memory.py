@@ -1,4 +1,4 @@
-"""How many workers a given memory bears."""
+"""How many workers fit into a given amount of memory."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from labelgen.photos.frame_cache import decoded_depth
 PROCESS = 170e6
 """Bytes of a worker that has done nothing yet: Python and its libraries."""
 WORKING = 210e6
-"""Bytes of a tile and of the reduced frames, of any size."""
+"""Bytes of a tile and of the downsampled frames; they do not depend on the size of the frames."""
 LABEL = 20
-"""Bytes per pixel of a label and its masks, and to spare."""
+"""Bytes per pixel of a label and its masks, with some margin."""
 
 
 def bytes_per_worker(pixels: int, frames: int, depth: int) -> float:
-    """Bytes that a worker takes at most for a bracket.
+    """Estimate the bytes that a worker takes at most for a bracket.
 
     Parameters
     ----------
     pixels : int
-        Of a frame.
+        Number of pixels of a frame.
     frames : int
-        That are used.
+        Number of frames taken.
     depth : {8, 16}
         Bits per sample of the codes.
     """
-    # While the last frame is decoded, there are all of them and the bytes of its file.
+    # While the last frame is decoded, the others and the bytes of its file are in memory too.
     return PROCESS + WORKING + pixels * (3 * depth / 8 * (frames + 1) + LABEL)
 
 
 def jobs_within_memory(
-    memory: float, brackets: Sequence[Bracket], frames: int, jobs: int | None, tell: Progress
+    memory: float, brackets: Sequence[Bracket], frames: int, jobs: int | None, progress: Progress
 ) -> int:
-    """The number of workers that fit into so many GB, at most `jobs`.
+    """Return the number of workers that fit into `memory` GB, at most `jobs`.
 
     Raises
     ------
     UserError
-        Not even one does.
+        Not even one worker fits.
     """
     most = jobs or joblib.cpu_count()
     sizes = [
@@ -54,14 +54,14 @@ def jobs_within_memory(
     if not sizes:
         return most
     largest, name = max(sizes)
-    if not memory * 1e9 >= largest:  # nor is NaN
+    if not memory * 1e9 >= largest:  # false for NaN, too
         raise UserError(
             f"--memory is {memory:g}: '{name}' alone may take {largest / 1e9:.1f} GB; give it, "
             "fewer --frames, or leave it out by --exclude"
         )
     fit = int(min(memory * 1e9 / largest, most))
     if fit < most:
-        tell.remark(
+        progress.remark(
             f"{fit} of {most} workers, since '{name}' may take {largest / 1e9:.1f} GB "
             f"and --memory is {memory:g}"
         )

@@ -1,4 +1,4 @@
-"""Make the damaged parts of a dataset anew, from the brackets they were made of."""
+"""Replace the damaged parts of a dataset, by building them again from their brackets."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def repair(
     jobs: int | None = None,
     progress: Progress | None = None,
 ) -> list[str]:
-    """Make those parts of a dataset anew that are missing, short, foreign or changed.
+    """Build those parts of a dataset again that are missing, short, foreign or changed.
 
-    A part takes its place only if it is, byte for byte, what the index says it was.
+    A part is put in place only if its bytes are those that the index lists.
 
     Parameters
     ----------
@@ -58,13 +58,13 @@ def repair(
     Returns
     -------
     list of str
-        The parts that were made anew; empty if nothing was wrong.
+        The parts that were replaced; empty if nothing was wrong.
 
     Raises
     ------
     UserError
-        The index itself is damaged, or the dataset is a single file; other brackets, options or
-        versions than those it was built with.
+        The index itself is damaged, the dataset is a single file, or it was built from other
+        brackets, options or versions.
     """
     progress, header = progress or Silent(), read_dataset_header(path)
     if not header.parts:
@@ -129,7 +129,7 @@ def _make_parts(
 
 
 def _scenes_of_parts(path: Path, header: DatasetHeader) -> list[list[str]]:
-    """The brackets that gave the rows of each part; parts are split between brackets."""
+    """Names of the brackets in each part; no bracket is split between parts."""
     given = [
         (name, sum(scene["branches"].values()))
         for name, scene in header.scenes.items()
@@ -153,7 +153,7 @@ def _plan(
     found, _ = find_brackets(raw, options.groups, None, None, context.progress)
     brackets = [bracket for bracket in found if bracket.name in header.scenes]
     known = load_responses(options.response)
-    # Not every dataset says whether its references were looked for.
+    # Not every dataset says whether --reference auto chose its reference frames.
     for reference in (header.reference, "auto"):
         same = replace(
             options,
@@ -176,7 +176,7 @@ def _plan(
 
 
 def _compression(path: Path, header: DatasetHeader) -> str:
-    """The filter of the first part that still tells."""
+    """Compression of the first part that can be read."""
     for part in header.parts:
         with contextlib.suppress(UserError, *DAMAGE), open_file(path.with_name(part["file"])) as f:
             return compression_of(f["inputs"])

@@ -1,4 +1,4 @@
-"""What a process that works on brackets is told before it begins."""
+"""Settings of a process that works on brackets."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import cv2
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 NEVER, LARGE = -1, 32 << 20
-"""glibc's mallopt: what was freed is never given back, but arrays of so many bytes (the most that
-can be said) are, as soon as they are freed."""
+"""Arguments of glibc's mallopt. Freed memory is never returned to the kernel; arrays of at least
+`LARGE` bytes, the largest value that mallopt takes, are returned as soon as they are freed."""
 
 
 def set_up_worker() -> None:
-    """One thread, since there are as many workers as cores; and freed memory stays at hand."""
+    """Use one thread, since there are as many workers as cores, and keep freed memory."""
     cv2.setNumThreads(1)
     _keep_freed_memory()
 
 
 @cache
 def _keep_freed_memory() -> None:
-    """Keep what is freed, where the C library can be told to.
+    """Let the C library keep freed memory, where it has a setting for that.
 
-    Arrays of a tile come and go by the hundred. Given back, and got anew, each page of them is
-    cleared by the kernel: a tenth of the time of a build.
+    A tile allocates and frees arrays by the hundred. The kernel clears every page that it hands
+    out again, which takes a tenth of the time of a build.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
