@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from labelgen.alignment.chroma_upsampling import upsample_chroma
-from labelgen.alignment.flow import ACCURATE, flow_to_frame, guess_settings
+from labelgen.alignment.flow import FLOWS, flow_to_frame, guess_flow
 from labelgen.alignment.grey import mu_law_pair
 from labelgen.alignment.homography import find_homography
 from labelgen.alignment.refine import SUBSAMPLING, refine_displacement
@@ -128,9 +128,9 @@ def find_displacement(
     """
     if i == small.reference or settings.method == "none":
         return None
-    if settings.method == "flow":
-        accurate = replace(ACCURATE, variational_steps=settings.variational)
-        return _at_full_size(flow_to_frame(small, i, accurate), size)
+    if settings.method in FLOWS:
+        flow = FLOWS[settings.method](settings)
+        return _at_full_size(flow_to_frame(small, i, flow), size)
     field = homography_displacement(small.size, find_homography(small, i, settings))
     if settings.refine:
         field = refine_displacement(*mu_law_pair(small, i), field, settings.refine)
@@ -142,9 +142,9 @@ def guess_displacements(small: Stack, size: tuple[int, int]) -> tuple[Displaceme
 
     Parameters as those of `find_displacement`; the result is None for the reference alone.
     """
-    settings = guess_settings(small.size)
+    flow = guess_flow(small.size)
     return tuple(
-        None if i == small.reference else _at_full_size(flow_to_frame(small, i, settings), size)
+        None if i == small.reference else _at_full_size(flow_to_frame(small, i, flow), size)
         for i in range(len(small.codes))
     )
 

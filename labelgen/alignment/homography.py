@@ -14,7 +14,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from labelgen.alignment.flow import COARSE, dense_flow
+from labelgen.alignment.flow import COARSE_DIS
 from labelgen.alignment.grey import FULL_RESOLUTION_PIXELS, equalised_grey
 from labelgen.core.arrays import Array, downsample, max_channel
 from labelgen.core.bracket import Stack
@@ -109,8 +109,8 @@ def _from_flow(stack: Stack, i: int, inlier: float) -> tuple[Array | None, float
     small = (downsample(stack.codes[j], (width // k, height // k)) for j in pair)
     here, there = (equalised_grey(c, most - stack.ev[j]) for c, j in zip(small, pair, strict=True))
     # The same density of vectors for frames that were halved.
-    settings = replace(COARSE, finest_scale=COARSE.finest_scale - (k - 1))
-    flow = dense_flow(here, there, settings)
+    dis = replace(COARSE_DIS, finest_scale=COARSE_DIS.finest_scale - (k - 1))
+    flow = dis(here, there)
     step = STEP // k
     ys, xs = (np.arange(step // 2, n, step) for n in here.shape)
     light = here.astype(np.float32)

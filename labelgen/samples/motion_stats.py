@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from labelgen.alignment.align import Displacement, align_region, downsample_stack
-from labelgen.alignment.flow import FAST, dense_flow
+from labelgen.alignment.flow import FAST_DIS
 from labelgen.core.arrays import Array, Bytes, Float, Mask, full_region, max_channel, power
 from labelgen.core.bracket import Stack
 from labelgen.core.response import GAMMA
@@ -96,7 +96,7 @@ def _grey(linear: Float, exposure: np.float32) -> Bytes:
 
 def _flow(here: Bytes, there: Bytes) -> tuple[Array, Mask]:
     """Length (px) of the flow between two views, and where it makes them agree."""
-    flow = dense_flow(here, there, FAST)
+    flow = FAST_DIS(here, there)
     ys, xs = np.mgrid[: here.shape[0], : here.shape[1]].astype(np.float32)
     moved = cv2.remap(
         there, xs + flow[..., 0], ys + flow[..., 1], cv2.INTER_LINEAR, borderValue=[0]
