@@ -90,7 +90,7 @@ class Assembly:
         Size above which the dataset is split, between brackets.
     remedy : str
         What to do once a disk that is full has room.
-    engine : Engine, optional
+    executor : Engine, optional
         Workers that write all parts but the first, once everything is made: when there are so many
         that one process would be longer about it. The bytes are the same.
 
@@ -109,11 +109,11 @@ class Assembly:
         scene_bytes: int,
         part_bytes: int,
         remedy: str = "--resume",
-        engine: Executor | None = None,
+        executor: Executor | None = None,
     ) -> None:
         self.out, self.attributes, self.remedy, self.rows = out, attributes, remedy, 0
         self._work, self._layout, self._scene_bytes = work, layout, scene_bytes
-        self._most, self._engine = part_bytes // layout.sample_bytes, engine
+        self._most, self._executor = part_bytes // layout.sample_bytes, executor
         self._parts: list[Part] = []
 
     def append(self, source: SampleSource) -> None:
@@ -126,10 +126,10 @@ class Assembly:
 
     def _begin_part(self) -> None:
         """Go on with another part, written here if it is the first, or workers don't write them."""
-        if self._parts and not self._engine:
+        if self._parts and not self._executor:
             self._parts[-1].finish(self.attributes)
         part = Part(self._work, self._layout, self._scene_bytes, len(self._parts))
-        if not self._parts or not self._engine:
+        if not self._parts or not self._executor:
             part.begin()
         self._parts.append(part)
 
@@ -145,12 +145,12 @@ class Assembly:
                 atomic_rename(self._parts[0].whole(whole), self.out)
                 tell.step(0, False)
                 return
-            for part in self._parts[:1] if self._engine else self._parts:
+            for part in self._parts[:1] if self._executor else self._parts:
                 part.finish(self.attributes)
                 tell.step(0, False)
-            if self._engine:
+            if self._executor:
                 task = partial(_finish, attributes=self.attributes)
-                for _, failure in self._engine(task, self._parts[1:]):
+                for _, failure in self._executor(task, self._parts[1:]):
                     if failure != "":
                         raise OSError(failure or "a worker died")
                     tell.step(0, False)

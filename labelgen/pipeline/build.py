@@ -153,7 +153,7 @@ def _make_dataset(
     longest_name = max(len(survey.name.encode()) for survey in plan.usable)
     old_parts = parts_of(out)
     sizes = longest_name, options.part_bytes
-    with Assembly(out, staging, plan.layout, attributes, *sizes, engine=joiners) as dataset:
+    with Assembly(out, staging, plan.layout, attributes, *sizes, executor=joiners) as dataset:
         _make_brackets(plan, dataset, context)
         clock.lap("make")
         dataset.finish(scenes_attribute(plan.scene_records(staging)), context.progress)
