@@ -1,11 +1,15 @@
-"""Samples from patches: real frames, synthetic motion, synthetic illumination.
+"""Turn patches into samples: real frames, synthetic light, synthetic motion, moving objects.
 
-Follows SS-HDR (arXiv 2203.12311): static and synthetic frames are moved by a random homography
-that samples the full frame, so that content enters at the border; the label keeps the geometry
-of the reference. Synthetic illumination (`illumination`) is a gain over the label. The frames
-are modelled from the product, so that the reference clips what the short frame sees; or, ours,
-the real frames get the same gain and keep their real motion, noise and misregistration. Moving
-pieces (`labelgen.samples.moving_objects`, ours) come last, over all frames and the label.
+Follows SS-HDR (arXiv 2203.12311):
+
+- Synthetic motion warps static or modelled frames by a random homography. Pixels come from the
+  full frame, so content enters at the border of the patch. The label keeps the geometry of the
+  reference.
+- Synthetic light is a gain over the label (`labelgen.samples.illumination`). Frames are modelled
+  from the result, so that the reference clips what the short frame shows. Or, ours, the gain is
+  applied to the real frames, which keep their motion, noise and misalignment.
+
+Moving objects (`labelgen.samples.moving_objects`, ours) come last, over all frames and the label.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from labelgen.core.arrays import (
     Codes,
     Float,
     Half,
+    Region,
     max_channel,
     quantile,
     to_float16,
@@ -47,17 +52,32 @@ from labelgen.samples.patches import sample_count
 
 @dataclass(frozen=True)
 class LabelledBracket:
-    """A bracket and its label, full frame.
-
-    `stack` holds the frames as they were taken; `radiance` (H, W, 3) float16 or float32, 1.0
-    where the shortest clips, and `weight` (H, W) uint8 are the label; `moves` is what it shows of
-    motion.
-    """
+    """The full frames of a bracket and their label."""
 
     stack: Stack
     radiance: Float | Half
+    """(H, W, 3) radiance of the label, 1.0 where the shortest frame clips."""
     weight: Bytes
-    moves: MotionStats = NO_MOTION
+    """(H, W) uint8 weight of the label."""
+    motion: MotionStats = NO_MOTION
+    """Sizes and speeds of what moves in the bracket."""
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is done to one sample."""
+
+    gain: Gain | None
+    """Synthetic light."""
+    homographies: tuple[Array | None, ...]
+    """Synthetic motion: for each frame a homography (3, 3) about the centre of the patch."""
+    moving_objects: bool = False
+    """Whether moving objects are added."""
+
+    @property
+    def keeps_pixels(self) -> bool:
+        """Whether neither light nor motion changes the sample."""
+        return self.gain is None and all(h is None for h in self.homographies)
 
 
 def make_samples(
@@ -68,19 +88,19 @@ def make_samples(
     seed: int,
     depth: int,
 ) -> Iterator[Sample]:
-    """All samples of a bracket, patch by patch and variant by variant.
+    """Make all samples of a bracket, patch by patch and variant by variant.
 
-    Every draw is seeded by (seed, bracket, patch, variant). A patch without any augmentation is
-    given once, however many variants are asked for.
+    Draws are seeded by (seed, bracket, patch, variant). Variants without any augmentation would be
+    equal, so a patch gives at most one of them.
 
     Parameters
     ----------
-    labelled : Labelled
+    labelled : LabelledBracket
         The frames and their label.
     patches : sequence of Patch
-        What to take.
+        Where samples are taken.
     recipe : Recipe
-        Its patches, illumination and warp settings.
+        Its settings of patches, illumination, warp and pieces.
     name : str
         Name of the bracket.
     seed : int
@@ -92,38 +112,19 @@ def make_samples(
     ------
     Sample
     """
-    bracket = np.frombuffer(hashlib.sha256(name.encode()).digest()[:16], np.uint32).tolist()
+    name_seed = np.frombuffer(hashlib.sha256(name.encode()).digest()[:16], np.uint32).tolist()
     for patch in patches:
-        plain = False
+        has_plain = False
         for variant in range(sample_count(patch, recipe.patches)):
-            rng = np.random.default_rng([seed, *bracket, patch.index, variant])
-            change = draw_augmentation(rng, labelled, patch, recipe)
-            sample = augment(labelled, patch, variant, change, recipe, depth)
-            if change.pieces:
+            rng = np.random.default_rng([seed, *name_seed, patch.index, variant])
+            augmentation = draw_augmentation(rng, labelled, patch, recipe)
+            sample = augment(labelled, patch, variant, augmentation, recipe, depth)
+            if augmentation.moving_objects:
                 sample = add_moving_objects(rng, sample, labelled, recipe)
-            nothing = change.nothing and sample.patch == patch
-            if not (nothing and plain):
+            is_plain = augmentation.keeps_pixels and sample.patch == patch
+            if not (is_plain and has_plain):
                 yield sample
-            plain |= nothing
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """What is done to one sample: light, or none; a homography for each frame, or none; pieces."""
-
-    gain: Gain | None
-    maps: tuple[Array | None, ...]
-    pieces: bool = False
-
-    @property
-    def homographies(self) -> list[Array]:
-        """Those of the frames that move."""
-        return [m for m in self.maps if m is not None]
-
-    @property
-    def nothing(self) -> bool:
-        """Whether the sample stays as it was taken, but for pieces."""
-        return self.gain is None and not self.homographies
+            has_plain |= is_plain
 
 
 def draw_augmentation(
@@ -131,29 +132,30 @@ def draw_augmentation(
 ) -> Augmentation:
     """Draw the augmentation of one sample.
 
-    The published method moves frames where they are static or modelled, and leaves what really
-    moves its real motion; by `warp.patches` the others are moved as well.
+    The published method warps static and modelled frames only, and leaves real motion as it is.
+    With `warp.patches` = "all", frames with real motion are warped as well.
     """
     side, stack = recipe.patches.size, labelled.stack
     gain = None
     if rng.random() < recipe.illumination.share:
-        at = np.s_[patch.y : patch.y + side, patch.x : patch.x + side]
-        top = max_channel(to_float32(labelled.radiance[at]))
-        headroom = -math.log2(max(quantile(top.ravel(), 0.99), 1e-6))
+        region = np.s_[patch.y : patch.y + side, patch.x : patch.x + side]
+        brightest = quantile(max_channel(to_float32(labelled.radiance[region])).ravel(), 0.99)
+        headroom = -math.log2(max(brightest, 1e-6))
         gain = draw_gain(rng, side, headroom, recipe.illumination)
-    moves = rng.random() < recipe.warp.share
-    modelled = gain is not None and recipe.illumination.frames == "modelled"
+    is_warped = rng.random() < recipe.warp.share
     if recipe.warp.patches == "static":
-        moves &= modelled or BRANCHES[patch.branch] != "reference"
-    others = [moves and i != stack.reference for i in range(len(stack.codes))]
-    maps = tuple(draw_homography(rng, recipe.warp) if m else None for m in others)
-    return Augmentation(
-        gain, maps, bool(recipe.pieces.share) and rng.random() < recipe.pieces.share
+        is_modelled = gain is not None and recipe.illumination.frames == "modelled"
+        is_warped &= is_modelled or BRANCHES[patch.branch] != "reference"
+    homographies = tuple(
+        draw_homography(rng, recipe.warp) if is_warped and i != stack.reference else None
+        for i in range(len(stack.codes))
     )
+    moving_objects = bool(recipe.pieces.share) and rng.random() < recipe.pieces.share
+    return Augmentation(gain, homographies, moving_objects)
 
 
 def draw_homography(rng: np.random.Generator, settings: Warp) -> Array:
-    """A random homography (3, 3) float64 about the origin, in pixels."""
+    """Draw a random homography (3, 3) float64 about the origin, in pixels."""
     turn = np.deg2rad(rng.normal(0, settings.turn))
     zoom = 1 + rng.normal(0, settings.zoom)
     shift, tilt = rng.normal(0, settings.shift, 2), rng.normal(0, settings.tilt, 2)
@@ -165,98 +167,105 @@ def augment(
     labelled: LabelledBracket,
     patch: Patch,
     variant: int,
-    change: Augmentation,
+    augmentation: Augmentation,
     recipe: Recipe,
     depth: int,
 ) -> Sample:
-    """One patch of a bracket under an augmentation; parameters as in `make_samples`."""
+    """Apply light and motion of an augmentation to a patch; parameters as in `make_samples`."""
     side, stack = recipe.patches.size, labelled.stack
-    around = _reach(change.homographies, patch, side, stack.size)
-    frames: list[Codes] = [codes[around] for codes in stack.codes]
-    label: Array = labelled.radiance[around]
-    if change.gain is not None:
+    region = _sampled_region(augmentation.homographies, patch, side, stack.size)
+    frames: list[Codes] = [codes[region] for codes in stack.codes]
+    label: Array = labelled.radiance[region]
+    if augmentation.gain is not None:
         centre = (side - 1) / 2
-        ys, xs = np.ogrid[around]
-        light = change.gain.field(
+        ys, xs = np.ogrid[region]
+        gain = augmentation.gain.field(
             ys - np.float32(patch.y + centre), xs - np.float32(patch.x + centre)
         )
-        label = np.minimum(to_float32(label) * to_three_channels(light), 1)
+        label = np.minimum(to_float32(label) * to_three_channels(gain), 1)
         if recipe.illumination.frames == "modelled":
             frames = [encode(label * np.float32(2.0**ev), depth) for ev in stack.ev]
-        else:  # what is clipped stays clipped, since no gain is below 1
-            frames = [apply_gain(f, light, depth) for f in frames]
+        else:  # clipped pixels stay clipped, since no gain is below 1
+            frames = [apply_gain(f, gain, depth) for f in frames]
         patch = replace(patch, branch=BRANCHES.index("illumination"))
-    y, x = patch.y - around[0].start, patch.x - around[1].start
-    here = np.s_[y : y + side, x : x + side]
+    y, x = patch.y - region[0].start, patch.x - region[1].start
+    inner = np.s_[y : y + side, x : x + side]
     inputs = [
-        to_depth(frame[here] if m is None else _warp(frame, m, y, x, side), depth)
-        for frame, m in zip(frames, change.maps, strict=True)
+        to_depth(frame[inner] if h is None else _warp(frame, h, y, x, side), depth)
+        for frame, h in zip(frames, augmentation.homographies, strict=True)
     ]
-    stacked = np.stack([i.astype(inputs[0].dtype, copy=False) for i in inputs])
-    trust = labelled.weight[patch.y : patch.y + side, patch.x : patch.x + side]
-    return Sample(stacked, to_float16(label[here]), trust, patch, variant)
+    weight = labelled.weight[patch.y : patch.y + side, patch.x : patch.x + side]
+    return Sample(_stack_inputs(inputs), to_float16(label[inner]), weight, patch, variant)
 
 
 def add_moving_objects(
     rng: np.random.Generator, sample: Sample, labelled: LabelledBracket, recipe: Recipe
 ) -> Sample:
-    """A sample with moving pieces in front of all that it shows.
+    """Composite moving objects into the frames and the label of a sample.
 
-    The label is exact where the reference shows a piece, whatever was known of what it hides.
-    Where only other frames show one, the label stays as it was.
+    The label is exact where the reference shows an object, whatever is behind it. Where only other
+    frames show one, the label does not change.
     """
     stack, label = labelled.stack, to_float32(sample.label)
-    clips = clipped(max_channel(sample.inputs[stack.reference]), recipe.exposure)
-    scene = Background(label, clips, labelled.radiance, labelled.weight, stack.ev, stack.reference)
-    pieces = draw_moving_objects(rng, scene, labelled.moves, recipe.pieces)
-    if not pieces:
-        return sample
-    behind = label, sample.weight >= 128
-    views = [render_layer(pieces, i, scene, recipe.pieces) for i in range(len(stack.ev))]
-    inputs: list[Codes] = [
-        composite(rng, codes, laid, ev, behind, stack.source_format, recipe.noise)
-        for codes, laid, ev in zip(sample.inputs, views, stack.ev, strict=True)
-    ]
-    own = views[stack.reference]
-    dim = can_be_shaded(decode(sample.inputs[stack.reference]), *behind)
-    label = np.minimum(label * own.passes * np.where(dim, own.lit, 1) + own.light, 1)
-    weight = np.where(own.passes[..., 0] <= 1 - MIN_OPAQUE_COVER, np.uint8(255), sample.weight)
-    patch = replace(sample.patch, branch=BRANCHES.index("pieces"))
-    return Sample(
-        np.stack([i.astype(inputs[0].dtype, copy=False) for i in inputs]),
-        to_float16(label),
-        weight,
-        patch,
-        sample.variant,
+    reference = sample.inputs[stack.reference]
+    background = Background(
+        label,
+        clipped(max_channel(reference), recipe.exposure),
+        labelled.radiance,
+        labelled.weight,
+        stack.ev,
+        stack.reference,
     )
+    objects = draw_moving_objects(rng, background, labelled.motion, recipe.pieces)
+    if not objects:
+        return sample
+    trusted = sample.weight >= 128
+    layers = [render_layer(objects, i, background, recipe.pieces) for i in range(len(stack.ev))]
+    inputs: list[Codes] = [
+        composite(rng, codes, layer, ev, (label, trusted), stack.source_format, recipe.noise)
+        for codes, layer, ev in zip(sample.inputs, layers, stack.ev, strict=True)
+    ]
+    layer = layers[stack.reference]
+    shading = np.where(can_be_shaded(decode(reference), label, trusted), layer.shading, 1)
+    label = np.minimum(label * layer.transmittance * shading + layer.radiance, 1)
+    is_opaque = layer.transmittance[..., 0] <= 1 - MIN_OPAQUE_COVER
+    weight = np.where(is_opaque, np.uint8(255), sample.weight)
+    patch = replace(sample.patch, branch=BRANCHES.index("pieces"))
+    return Sample(_stack_inputs(inputs), to_float16(label), weight, patch, sample.variant)
 
 
-def _reach(
-    maps: Sequence[Array], patch: Patch, side: int, size: tuple[int, int]
-) -> tuple[slice, slice]:
-    """The part of the frame that a patch under all homographies samples, with room for cubic."""
+def _sampled_region(
+    homographies: Sequence[Array | None], patch: Patch, side: int, size: tuple[int, int]
+) -> Region:
+    """Region of the frame that the warps of a patch sample, with 3 px for cubic interpolation."""
     half = (side - 1) / 2
     square = np.array([[-half, half, -half, half], [-half, -half, half, half], [1, 1, 1, 1]])
-    seen = np.concatenate([square[:2]] + [(m @ square)[:2] / (m @ square)[2] for m in maps], 1)
-    at = np.array([patch.x + half, patch.y + half])
-    low = np.floor(seen.min(1) + at).astype(int) - 3
-    high = np.ceil(seen.max(1) + at).astype(int) + 4
+    warped = [(h @ square)[:2] / (h @ square)[2] for h in homographies if h is not None]
+    corners = np.concatenate([square[:2], *warped], 1)
+    centre = np.array([patch.x + half, patch.y + half])
+    low = np.floor(corners.min(1) + centre).astype(int) - 3
+    high = np.ceil(corners.max(1) + centre).astype(int) + 4
     (x0, y0), (x1, y1) = np.maximum(low, 0), np.minimum(high, (size[1], size[0]))
     return slice(int(y0), int(y1)), slice(int(x0), int(x1))
 
 
 def _warp(frame: Codes, homography: Array, y: int, x: int, side: int) -> Codes:
-    """The patch at (y, x) of a frame as a homography about its centre sees it."""
+    """Warp the patch at (y, x) of a frame by a homography about its centre."""
     half = (side - 1) / 2
     to_centre = np.array([[1, 0, -half], [0, 1, -half], [0, 0, 1]])
     to_frame = np.array([[1, 0, x + half], [0, 1, y + half], [0, 0, 1]])
-    deep = frame.dtype == np.uint16
-    # As floats, and rounded: the same codes, a fifth faster.
-    seen = cv2.warpPerspective(
-        frame.astype(np.float32) if deep else np.ascontiguousarray(frame),
+    is_uint16 = frame.dtype == np.uint16
+    # uint16 is warped as float32 and rounded: the same codes, a fifth faster.
+    warped = cv2.warpPerspective(
+        frame.astype(np.float32) if is_uint16 else np.ascontiguousarray(frame),
         to_frame @ homography @ to_centre,
         (side, side),
         flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REFLECT_101,
     )
-    return to_uint16(seen) if deep else seen
+    return to_uint16(warped) if is_uint16 else warped
+
+
+def _stack_inputs(inputs: Sequence[Codes]) -> Codes:
+    """Stack frames (P, P, 3) to (F, P, P, 3) of the dtype of the first."""
+    return np.stack([i.astype(inputs[0].dtype, copy=False) for i in inputs])

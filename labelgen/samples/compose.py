@@ -1,7 +1,7 @@
-"""Pieces in front of real frames, as a camera would have taken them.
+"""Composite moving objects into real frames, as a camera would have recorded them.
 
-The radiance of a piece is known, so the label is exact wherever the reference shows it; frames
-show it exposed, clipped, blurred by its motion and as noisy as a real pixel.
+The radiance of an object is known, so the label is exact where the reference shows it. The frames
+show it exposed, clipped, with motion blur and with the noise of a real pixel.
 """
 
 from __future__ import annotations
@@ -19,64 +19,87 @@ from labelgen.labels.motion import noise_variance
 from labelgen.samples.moving_objects import Background, MovingObject
 
 MIN_OPAQUE_COVER = 0.98
-"""Cover from which on nothing of what is behind shows."""
+"""Coverage from which on nothing of the background shows through."""
 MAX_BLUR_PX = 24.0
-"""px: longer streaks are cut."""
+"""Longer motion blur is shortened to this."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """All pieces as one frame sees them.
+    """All moving objects as one frame sees them.
 
-    `light` (P, P, 3) float32 is their radiance, times cover; `passes` (P, P, 1) float32 the share
-    of what is behind that shows, and `lit` (P, P, 1) what their shadows leave of it.
+    A pixel of the background becomes `background * shading * transmittance + radiance`.
     """
 
-    light: Float
-    passes: Float
-    lit: Float
+    radiance: Float
+    """(P, P, 3) float32: radiance of the objects times their coverage."""
+    transmittance: Float
+    """(P, P, 1) float32: how much of the background shows through."""
+    shading: Float
+    """(P, P, 1) float32: how much of its light the shadows leave to the background."""
 
 
 def render_layer(
-    pieces: Sequence[MovingObject], i: int, scene: Background, settings: Pieces
+    objects: Sequence[MovingObject], i: int, background: Background, settings: Pieces
 ) -> Layer:
-    """The pieces as frame i sees them, blurred by their motion while it is open."""
-    side = len(scene.clipped)
-    light = np.zeros((side, side, 3), np.float32)
-    passes = lit = np.ones((side, side, 1), np.float32)
-    open_for = settings.blur * 2.0 ** (scene.ev[i] - max(scene.ev))
-    for piece in pieces:
-        seen = _seen(piece, i, side, piece.velocity * open_for)
-        behind = 1 - seen[..., 3:]
-        if piece.shadow is not None:
-            shift = np.array([[1, 0, piece.shadow[0]], [0, 1, piece.shadow[1]]])
-            cast = cv2.warpAffine(np.ascontiguousarray(seen[..., 3]), shift, (side, side))
-            soft = cv2.GaussianBlur(cast, (0, 0), 1 + float(np.hypot(*piece.shadow)) / 4)
-            left = (1 - np.float32(settings.shade) * soft)[..., None]
-            light, lit = light * left, lit * left
-        light, passes = light * behind + seen[..., :3], passes * behind
-    return Layer(light, passes, lit)
+    """Render the objects, from back to front, as frame i sees them: shadows and motion blur.
+
+    Blur grows with the exposure time: `settings.blur` of the motion per frame in the longest one.
+    """
+    side = len(background.clipped)
+    radiance = np.zeros((side, side, 3), np.float32)
+    transmittance = shading = np.ones((side, side, 1), np.float32)
+    exposure = settings.blur * 2.0 ** (background.ev[i] - max(background.ev))
+    for obj in objects:
+        image = _render_object(obj, i, side, obj.velocity * exposure)
+        transparent = 1 - image[..., 3:]
+        if obj.shadow is not None:
+            shadow = _cast_shadow(image[..., 3], obj.shadow)
+            remaining = (1 - np.float32(settings.shade) * shadow)[..., None]
+            radiance, shading = radiance * remaining, shading * remaining
+        radiance = radiance * transparent + image[..., :3]
+        transmittance = transmittance * transparent
+    return Layer(radiance, transmittance, shading)
 
 
-def _seen(piece: MovingObject, i: int, side: int, way: Array) -> Float:
-    """One piece in frame i, (P, P, 4) float32 radiance times cover, and cover."""
+def _render_object(obj: MovingObject, i: int, side: int, blur: Array) -> Float:
+    """Render one object in frame i: (P, P, 4) float32, radiance times coverage, and coverage."""
     ys, xs = np.mgrid[:side, :side].astype(np.float32)
-    (a, b, c), (d, e, f) = piece.poses[i].astype(np.float32)
-    ripple = cv2.resize(piece.ripples[i], (side, side), interpolation=cv2.INTER_CUBIC)
+    (a, b, c), (d, e, f) = obj.poses[i].astype(np.float32)
+    ripple = cv2.resize(obj.ripples[i], (side, side), interpolation=cv2.INTER_CUBIC)
     u, v = a * xs + b * ys + c + ripple[..., 0], d * xs + e * ys + f + ripple[..., 1]
-    seen = cv2.remap(piece.light, u, v, cv2.INTER_LINEAR)
-    if np.hypot(*way) > 0.5:
-        seen = cv2.filter2D(seen, -1, motion_blur_kernel(way), borderType=cv2.BORDER_REPLICATE)
-    return np.asarray(seen, np.float32)
+    image = cv2.remap(obj.image, u, v, cv2.INTER_LINEAR)
+    if np.hypot(*blur) > 0.5:
+        image = cv2.filter2D(image, -1, motion_blur_kernel(blur), borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(image, np.float32)
 
 
-def motion_blur_kernel(way: Array) -> Float:
-    """Kernel (K, K) float32 of unit sum: a straight stroke of `way` (x, y) px about its middle."""
-    way = way * min(1.0, MAX_BLUR_PX / float(np.hypot(*way)))
-    reach = int(np.ceil(np.abs(way).max() / 2)) + 1
+def _cast_shadow(coverage: Float, offset: Array) -> Float:
+    """Shadow (P, P) of an object, 0 to 1, shifted by (x, y) px and softer with distance."""
+    side = len(coverage)
+    shift = np.array([[1, 0, offset[0]], [0, 1, offset[1]]])
+    shadow = cv2.warpAffine(np.ascontiguousarray(coverage), shift, (side, side))
+    return cv2.GaussianBlur(shadow, (0, 0), 1 + float(np.hypot(*offset)) / 4)
+
+
+def motion_blur_kernel(motion: Array) -> Float:
+    """Return the blur kernel of a straight motion.
+
+    Parameters
+    ----------
+    motion : (2,) float
+        Motion (x, y) in px while the shutter is open.
+
+    Returns
+    -------
+    (K, K) float32
+        A line of that length through the centre, sum 1.
+    """
+    motion = motion * min(1.0, MAX_BLUR_PX / float(np.hypot(*motion)))
+    reach = int(np.ceil(np.abs(motion).max() / 2)) + 1
     kernel = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
-    for t in np.linspace(-0.5, 0.5, 2 * int(np.ceil(np.hypot(*way))) + 1):
-        x, y = way * t + reach
+    for t in np.linspace(-0.5, 0.5, 2 * int(np.ceil(np.hypot(*motion))) + 1):
+        x, y = motion * t + reach
         x0, y0 = int(x), int(y)
         for dy, wy in ((0, 1 - (y - y0)), (1, y - y0)):
             for dx, wx in ((0, 1 - (x - x0)), (1, x - x0)):
@@ -87,57 +110,68 @@ def motion_blur_kernel(way: Array) -> Float:
 def composite(
     rng: np.random.Generator,
     codes: Codes,
-    laid: Layer,
+    layer: Layer,
     ev: float,
-    behind: tuple[Float, Mask],
-    stored: SourceFormat,
+    label: tuple[Float, Mask],
+    source: SourceFormat,
     noise: Noise,
 ) -> Codes:
-    """A frame with pieces in it, as a camera would have taken it.
+    """Composite moving objects into a frame, as a camera would have recorded them.
 
-    Where the frame clips, what shows through a soft edge is what the label knows. Noise is added
-    to what is left of the frame's own, up to that of a real pixel as bright.
+    Noise is added up to that of a real pixel of the same brightness; what remains of the frame's
+    own noise counts. Where the frame clips, the background behind soft edges and shadows is the
+    label.
 
     Parameters
     ----------
     rng : numpy.random.Generator
         Source of the noise.
     codes : (P, P, 3) uint8 or uint16
-        The frame without pieces.
-    laid : Laid
-        The pieces as it sees them.
+        The frame without objects.
+    layer : Layer
+        The objects as this frame sees them.
     ev : float
-        Its exposure in stops relative to the shortest frame.
-    behind : (P, P, 3) float32, (P, P) bool
-        Radiance of the label without pieces, and where it is known.
-    stored : SourceFormat
-        How the camera stored its codes.
+        Exposure of the frame in stops relative to the shortest.
+    label : (P, P, 3) float32, (P, P) bool
+        Radiance of the label without objects, and where it is trusted.
+    source : SourceFormat
+        Format in which the camera stored the frame.
     noise : Noise
         Full well and read noise in electrons.
+
+    Returns
+    -------
+    (P, P, 3) uint8 or uint16
+        As `codes`. Pixels that no object or shadow touches are unchanged.
     """
-    touched = (laid.passes[..., 0] < 1) | (laid.lit[..., 0] < 1)
+    touched = (layer.transmittance[..., 0] < 1) | (layer.shading[..., 0] < 1)
     x, y, w, h = cv2.boundingRect(touched.astype(np.uint8))
     if not w:
         return codes
-    at = np.s_[y : y + h, x : x + w]
-    frame, exposure, depth = decode(codes[at]), np.float32(2.0**ev), bit_depth(codes)
-    beyond = frame >= 1
-    there = np.where(beyond, np.maximum(behind[0][at] * exposure, 1), frame)
-    lit = np.where(can_be_shaded(frame, behind[0][at], behind[1][at]), laid.lit[at], 1)
-    passes = laid.passes[at] * lit
-    level = there * passes + laid.light[at] * exposure
-    seen = np.minimum(level, 1)
-    # Codes are rounded once more when they are stored, which the noise need not hold.
-    own = np.where(beyond, 0, noise_variance(frame, stored, noise)) * passes * passes
-    rounding = SourceFormat(bits=depth).code_width(seen) ** 2 * np.float32(1 / 12)
-    missing = np.maximum(noise_variance(seen, stored, noise) - own - rounding, 0)
-    level = level + rng.standard_normal(level.shape, np.float32) * np.sqrt(missing)
-    out = codes.copy()
-    out[at] = np.where(touched[at][..., None], encode(level, depth), codes[at])
-    return out
+    box = np.s_[y : y + h, x : x + w]
+    frame, exposure, depth = decode(codes[box]), np.float32(2.0**ev), bit_depth(codes)
+    radiance, trusted = label[0][box], label[1][box]
+    clipped = frame >= 1
+    background = np.where(clipped, np.maximum(radiance * exposure, 1), frame)
+    shading = np.where(can_be_shaded(frame, radiance, trusted), layer.shading[box], 1)
+    transmittance = layer.transmittance[box] * shading
+    light = background * transmittance + layer.radiance[box] * exposure
+    recorded = np.minimum(light, 1)
+    own_variance = np.where(clipped, 0, noise_variance(frame, source, noise))
+    own_variance = own_variance * transmittance * transmittance
+    # Encoding rounds once more, and that noise need not be added.
+    rounding = SourceFormat(bits=depth).code_width(recorded) ** 2 * np.float32(1 / 12)
+    missing = np.maximum(noise_variance(recorded, source, noise) - own_variance - rounding, 0)
+    light = light + rng.standard_normal(light.shape, np.float32) * np.sqrt(missing)
+    result = codes.copy()
+    result[box] = np.where(touched[box][..., None], encode(light, depth), codes[box])
+    return result
 
 
-def can_be_shaded(frame: Float, label: Float, known: Mask) -> Mask:
-    """Where a shadow shows, (P, P, 1) bool: lamps have none, and what clips has to be known."""
-    dim = (max_channel(frame) < 1) | (known & (max_channel(label) < 1))
-    return np.asarray(dim[..., None])
+def can_be_shaded(frame: Float, label: Float, trusted: Mask) -> Mask:
+    """Return where a shadow can fall, (P, P, 1) bool: on what is not clipped, as lamps are.
+
+    A pixel is not clipped if the frame shows it, or a trusted label knows it.
+    """
+    unclipped = (max_channel(frame) < 1) | (trusted & (max_channel(label) < 1))
+    return np.asarray(unclipped[..., None])

@@ -115,7 +115,7 @@ def test_pieces_lie_over_what_the_reference_clips() -> None:
             render_layer(draw_moving_objects(rng, scene, NO_MOTION, settings), 1, scene, settings)
             for _ in range(150)
         ]
-        cover = np.mean([1 - view.passes[..., 0] for view in laid], 0)
+        cover = np.mean([1 - view.transmittance[..., 0] for view in laid], 0)
         covers[share] = cover[:, 32:].mean() / cover.mean()
     assert covers[1.0] > 1.25 * covers[0.0]
 
@@ -190,12 +190,12 @@ def test_a_piece_moves_along_its_velocity_and_stands_in_the_reference() -> None:
         light, poses, np.zeros((3, 4, 4, 2), np.float32), np.array([10.0, -5.0]), None
     )
     for i, (x, y) in enumerate(((54, 65), (64, 60), (74, 55))):
-        cover = 1 - render_layer([piece], i, scene, settings).passes[..., 0]
+        cover = 1 - render_layer([piece], i, scene, settings).transmittance[..., 0]
         assert cover.sum() == pytest.approx(25)
         ys, xs = np.nonzero(cover)
         assert (xs.mean(), ys.mean()) == pytest.approx((x, y))
     blurred = replace(settings, blur=0.5)
-    cover = [1 - render_layer([piece], i, scene, blurred).passes[..., 0] for i in range(3)]
+    cover = [1 - render_layer([piece], i, scene, blurred).transmittance[..., 0] for i in range(3)]
     widths = [int((c.max(0) > 0.02).sum()) for c in cover]
     assert widths[0] < widths[1] < widths[2]
     assert all(c.sum() == pytest.approx(25, rel=1e-3) for c in cover)
@@ -209,8 +209,8 @@ def test_later_pieces_hide_earlier_ones() -> None:
     pieces = [
         MovingObject(t.astype(np.float32), pose, still, np.zeros(2), None) for t in (dark, light)
     ]
-    assert np.allclose(render_layer(pieces, 1, scene, DEFAULT.pieces).light, 0.9)
-    assert np.allclose(render_layer(pieces[::-1], 1, scene, DEFAULT.pieces).light, 0.1)
+    assert np.allclose(render_layer(pieces, 1, scene, DEFAULT.pieces).radiance, 0.9)
+    assert np.allclose(render_layer(pieces[::-1], 1, scene, DEFAULT.pieces).radiance, 0.1)
 
 
 @pytest.mark.parametrize("way", [(3.0, 0.0), (0.0, -7.5), (4.0, 4.0), (80.0, 0.0)])
@@ -248,7 +248,7 @@ def test_sizes_and_speeds_are_those_of_the_bracket(tripod: SimulatedBracket) -> 
         for s in range(30)
         for p in draw_moving_objects(np.random.default_rng(s), scene, moves, settings)
     ]
-    sizes, speeds = zip(*((len(p.light), np.hypot(*p.velocity)) for p in drawn), strict=True)
+    sizes, speeds = zip(*((len(p.image), np.hypot(*p.velocity)) for p in drawn), strict=True)
     assert 21 <= min(sizes) <= max(sizes) <= 43
     assert 7.7 < min(speeds) <= max(speeds) < 15.6
 
