@@ -1,4 +1,4 @@
-"""From samples of brackets to the dataset: one file, or an index beside numbered parts."""
+"""Assemble a dataset from the samples of its brackets: one file, or an index beside parts."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from labelgen.dataset.shard import COMPRESSION
 from labelgen.dataset.writer import SampleSource, Writer, part_name, write_index
 
 PART_BYTES = 8 << 30
-"""Size above which a dataset is split."""
+"""Default size above which a dataset is split into parts."""
 
 
 @dataclass(frozen=True)
 class StorageOptions:
-    """How a dataset is stored, and the texts it carries; none of it changes what is inside."""
+    """How a dataset is stored, and the texts that it carries; its samples do not depend on them."""
 
     compress: str = "none"
     part_bytes: int = PART_BYTES
@@ -47,52 +47,52 @@ class StorageOptions:
 
 
 def parts_of(out: Path) -> set[Path]:
-    """The parts that an existing dataset has beside it; none if it is one file or not there."""
+    """Return the parts beside an existing dataset; none if it is one file, damaged or missing."""
     try:
-        names = [Path(p["file"]).name for p in listed_parts(out)]
+        names = [Path(part["file"]).name for part in listed_parts(out)]
     except (UserError, *DAMAGE):
         return set()
-    # A copied index names the parts of the dataset that it was copied from.
+    # The copy of an index lists the parts of the original, which have its name.
     return {out.with_name(name) for name in names if name.startswith(f"{out.stem}-")}
 
 
 def check_parts(out: Path) -> None:
-    """Refuse the name of a dataset whose parts would stand among those of another.
+    """Refuse the name of a dataset if files beside it look like its parts and are not.
 
     Raises
     ------
     UserError
-        Files that are called as its parts are not its own.
+        They are parts of another dataset.
     """
     own = parts_of(out)
-    others = out.parent.glob(f"{glob.escape(out.stem)}-*-of-*{out.suffix}")
-    for path in sorted(others):
+    similar = out.parent.glob(f"{glob.escape(out.stem)}-*-of-*{out.suffix}")
+    for path in sorted(similar):
         if PART.fullmatch(path.name) and path not in own:
             raise UserError(f"{path}: a part of another dataset; move it, or give another name")
 
 
 class Assembly:
-    """A dataset that grows bracket by bracket, while others are made; in the end it gets its name.
+    """A dataset that grows bracket by bracket in the staging folder, and is renamed when complete.
 
     Parameters
     ----------
     out : Path
         The dataset.
-    work : Path
-        Folder on the same disk for what is unfinished.
-    layout : Layout
+    staging : Path
+        Folder on the same disk for unfinished files.
+    layout : SampleLayout
         Of all samples.
     attributes : dict
-        Root attributes, but for `scenes`.
+        Root attributes, except `scenes`.
     scene_bytes : int
         Length of the longest name of a bracket, in UTF-8.
     part_bytes : int
-        Size above which the dataset is split, between brackets.
+        Size above which the dataset is split into parts, between brackets.
     remedy : str
-        What to do once a disk that is full has room.
-    executor : Engine, optional
-        Workers that write all parts but the first, once everything is made: when there are so many
-        that one process would be longer about it. The bytes are the same.
+        What the user should do after a failure of the disk, for the message.
+    executor : Executor, optional
+        Writes all parts but the first at the end, in parallel. By default each part is written
+        while its samples are appended. The bytes are the same.
 
     Raises
     ------
@@ -103,7 +103,7 @@ class Assembly:
     def __init__(
         self,
         out: Path,
-        work: Path,
+        staging: Path,
         layout: SampleLayout,
         attributes: dict[str, Any],
         scene_bytes: int,
@@ -112,57 +112,64 @@ class Assembly:
         executor: Executor | None = None,
     ) -> None:
         self.out, self.attributes, self.remedy, self.rows = out, attributes, remedy, 0
-        self._work, self._layout, self._scene_bytes = work, layout, scene_bytes
-        self._most, self._executor = part_bytes // layout.sample_bytes, executor
+        self._staging, self._layout, self._scene_bytes = staging, layout, scene_bytes
+        self._max_part_rows, self._executor = part_bytes // layout.sample_bytes, executor
         self._parts: list[Part] = []
 
     def append(self, source: SampleSource) -> None:
-        """Write the samples of a bracket, in the order of the rows."""
-        with self._reported():
-            if not self._parts or self._parts[-1].rows + source.rows > self._most:
-                self._begin_part()
+        """Add the samples of a bracket."""
+        with self._reporting_disk_errors():
+            if not self._parts or self._parts[-1].rows + source.rows > self._max_part_rows:
+                self._add_part()
             self._parts[-1].append(source)
             self.rows += source.rows
 
-    def _begin_part(self) -> None:
-        """Go on with another part, written here if it is the first, or workers don't write them."""
+    def _add_part(self) -> None:
         if self._parts and not self._executor:
             self._parts[-1].finish(self.attributes)
-        part = Part(self._work, self._layout, self._scene_bytes, len(self._parts))
+        part = Part(self._staging, self._layout, self._scene_bytes, len(self._parts))
+        # An executor writes the others later. The first is always begun: it may stay the only one.
         if not self._parts or not self._executor:
             part.begin()
         self._parts.append(part)
 
-    def finish(self, scenes: dict[str, Any] | bytes, tell: Progress) -> None:
-        """Give all files their names; the one that users pass on comes last.
+    def finish(self, scenes: dict[str, Any] | bytes, progress: Progress) -> None:
+        """Complete all files and give them their names; the file that users open comes last.
 
-        `scenes` is the root attribute, as it is or as JSON.
+        Parameters
+        ----------
+        scenes : dict or bytes
+            Records of all brackets, or JSON of them.
+        progress : Progress
+            Told of every part.
         """
-        whole = self.attributes | {"scenes": scenes}
-        with self._reported():
-            tell.start("join", len(self._parts))
+        all_attributes = self.attributes | {"scenes": scenes}
+        with self._reporting_disk_errors():
+            progress.start("join", len(self._parts))
             if len(self._parts) == 1:
-                atomic_rename(self._parts[0].whole(whole), self.out)
-                tell.step(0, False)
+                atomic_rename(self._parts[0].write(all_attributes), self.out)
+                progress.step(0, False)
                 return
             for part in self._parts[:1] if self._executor else self._parts:
                 part.finish(self.attributes)
-                tell.step(0, False)
+                progress.step(0, False)
             if self._executor:
-                task = partial(_finish, attributes=self.attributes)
+                task = partial(_finish_part, attributes=self.attributes)
                 for _, failure in self._executor(task, self._parts[1:]):
                     if failure != "":
                         raise OSError(failure or "a worker died")
-                    tell.step(0, False)
-            self._name([part.finish(self.attributes) for part in self._parts], whole)
+                    progress.step(0, False)
+            self._name_files(all_attributes)
 
-    def _name(self, entries: Sequence[dict[str, Any]], attributes: dict[str, Any]) -> None:
+    def _name_files(self, all_attributes: dict[str, Any]) -> None:
+        """Write the index, and move parts and index to their names."""
+        entries = [part.finish(self.attributes) for part in self._parts]
         parts = [
-            {"file": part_name(self.out, k, len(entries))} | entry
-            for k, entry in enumerate(entries)
+            {"file": part_name(self.out, number, len(entries))} | entry
+            for number, entry in enumerate(entries)
         ]
-        index = self._work / "index.tmp"
-        write_index(index, parts, self._layout, attributes, self._scene_bytes)
+        index = self._staging / "index.tmp"
+        write_index(index, parts, self._layout, all_attributes, self._scene_bytes)
         self.out.unlink(missing_ok=True)  # an old index must not stand beside new parts
         for part, entry in zip(self._parts, parts, strict=True):
             if part.path.exists():
@@ -170,8 +177,7 @@ class Assembly:
         atomic_rename(index, self.out)
 
     @contextlib.contextmanager
-    def _reported(self) -> Iterator[None]:
-        """What is done on a disk; a failure is said on one line."""
+    def _reporting_disk_errors(self) -> Iterator[None]:
         try:
             yield
         except (OSError, RuntimeError) as e:
@@ -188,13 +194,13 @@ class Assembly:
 
 
 def _reason(error: OSError | RuntimeError) -> str:
-    """Why a file cannot be written; h5py has both errors for a disk that is full."""
+    """Return why a file cannot be written; h5py raises either error if the disk is full."""
     number = re.search(r"errno = (\d+)", str(error))
     return os.strerror(int(number[1])) if number else getattr(error, "strerror", None) or str(error)
 
 
-def _finish(part: Part, attributes: dict[str, Any]) -> str:
-    """`Part.finish` as a task of workers: why it failed, or nothing."""
+def _finish_part(part: Part, attributes: dict[str, Any]) -> str:
+    """Finish a part in a worker; return why it failed, or nothing."""
     try:
         with part:
             part.finish(attributes)
@@ -206,85 +212,97 @@ def _finish(part: Part, attributes: dict[str, Any]) -> str:
 def assemble(
     sources: Sequence[SampleSource],
     out: Path,
-    work: Path,
+    staging: Path,
     layout: SampleLayout,
     attributes: dict[str, Any],
     part_bytes: int,
-    tell: Progress,
+    progress: Progress,
     remedy: str,
 ) -> None:
-    """Write a dataset of samples that are there; parameters as of `Assembly`.
-
-    `sources` are of one bracket each, in the order of the rows; `attributes` are all.
-    """
-    scene_bytes = max(len(s.scene.encode()) for s in sources)
-    own = {name: value for name, value in attributes.items() if name != "scenes"}
-    with Assembly(out, work, layout, own, scene_bytes, part_bytes, remedy) as dataset:
-        for source in sources:
-            dataset.append(source)
-        dataset.finish(attributes["scenes"], tell)
-
-
-class Part:
-    """One part of a dataset on its way; one that was finished before is not written again.
+    """Write a dataset from samples that all exist.
 
     Parameters
     ----------
-    work : Path
-        The folder where it is made.
-    layout : Layout
+    sources : sequence of SampleSource
+        Each of one bracket, in the order of the rows.
+    attributes : dict
+        All root attributes.
+    out, staging, layout, part_bytes, remedy
+        As in `Assembly`.
+    progress : Progress
+        Told of every part.
+    """
+    scene_bytes = max(len(source.scene.encode()) for source in sources)
+    others = {name: value for name, value in attributes.items() if name != "scenes"}
+    with Assembly(out, staging, layout, others, scene_bytes, part_bytes, remedy) as dataset:
+        for source in sources:
+            dataset.append(source)
+        dataset.finish(attributes["scenes"], progress)
+
+
+class Part:
+    """One part of a dataset in the staging folder.
+
+    A part that an interrupted command finished is not written again; its entry is read instead.
+
+    Parameters
+    ----------
+    staging : Path
+        The folder where it is written.
+    layout : SampleLayout
         Of all samples.
     scene_bytes : int
         Length of the longest name of a bracket in the dataset, in UTF-8.
     number : int
-        Which part of the dataset it is, from 0.
+        Of the part, from 0.
     """
 
-    def __init__(self, work: Path, layout: SampleLayout, scene_bytes: int, number: int) -> None:
+    def __init__(self, staging: Path, layout: SampleLayout, scene_bytes: int, number: int) -> None:
         self.layout, self.scene_bytes, self.number = layout, scene_bytes, number
-        self.path = work / f"part-{number:05d}.h5"
-        self.temporary, self.note = (self.path.with_suffix(s) for s in (".tmp", ".json"))
+        self.path = staging / f"part-{number:05d}.h5"
+        self.temporary = self.path.with_suffix(".tmp")
+        self.entry_path = self.path.with_suffix(".json")
         self.rows, self.sources = 0, list[SampleSource]()
         self._file: Writer | None = None
 
     def begin(self) -> None:
-        """Write samples as they come from now on, and those that have come."""
-        if not self._file and not self.note.exists():
+        """Open the file, and write samples that were appended before; later ones follow at once."""
+        if not self._file and not self.entry_path.exists():
             self._file = Writer(self.temporary, self.layout, self.scene_bytes)
             for source in self.sources:
                 self._file.append(source)
 
     def append(self, source: SampleSource) -> None:
-        """Add the samples of a bracket, in the order of the rows."""
+        """Add the samples of a bracket."""
         if self._file:
             self._file.append(source)
         self.sources.append(source)
         self.rows += source.rows
 
     def finish(self, attributes: dict[str, Any]) -> dict[str, Any]:
-        """Write and note the part, and free the samples.
+        """Complete the part, save its entry, and free the samples.
 
         Parameters
         ----------
         attributes : dict
-            Root attributes of the dataset, but for `scenes`.
+            Root attributes of the dataset, except `scenes`.
 
         Returns
         -------
         dict
-            What an index says of it, but for its name: "rows", "bytes", "sha256".
+            Its entry in the index, without the name: "rows", "bytes", "sha256".
         """
-        if not self.note.exists():
-            self.whole(attributes | {"part": self.number})
+        if not self.entry_path.exists():
+            self.write(attributes | {"part": self.number})
             size, digest = self.temporary.stat().st_size, sha256(self.temporary)
             atomic_rename(self.temporary, self.path)
-            write_json(self.note, {"rows": self.rows, "bytes": size, "sha256": digest})
+            write_json(self.entry_path, {"rows": self.rows, "bytes": size, "sha256": digest})
             for source in self.sources:
                 source.free()
-        return dict(json.loads(self.note.read_text()))
+        return dict(json.loads(self.entry_path.read_text()))
 
-    def whole(self, attributes: dict[str, Any]) -> Path:
-        """Write all of the file, with just these attributes; where it is."""
+    def write(self, attributes: dict[str, Any]) -> Path:
+        """Complete the file with exactly these root attributes, and return its temporary path."""
         self.begin()
         assert self._file is not None
         with self._file as out:
@@ -295,6 +313,6 @@ class Part:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._file:  # an error that ends it tells more than one of closing it
+        if self._file:  # an earlier error says more than one of closing the file
             with contextlib.suppress(OSError, RuntimeError):
                 self._file.close()
