@@ -16,10 +16,10 @@ from typing import Any
 from labelgen.core.errors import UserError
 from labelgen.core.files import atomic_rename, sha256, write_json
 from labelgen.core.progress import Executor, Progress
+from labelgen.dataset.chunks import COMPRESSION
 from labelgen.dataset.columns import SampleLayout
 from labelgen.dataset.header import listed_parts
 from labelgen.dataset.safe_hdf5 import DAMAGE, PART
-from labelgen.dataset.shard import COMPRESSION
 from labelgen.dataset.writer import SampleSource, Writer, part_name, write_index
 
 PART_BYTES = 8 << 30

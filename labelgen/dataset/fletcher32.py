@@ -1,7 +1,7 @@
-"""The checksum behind every chunk of a dataset, several times as fast as HDF5 computes it.
+"""HDF5's Fletcher-32 checksum [1]_, several times as fast as HDF5 computes it.
 
-HDF5's Fletcher-32 stands over the bytes as they are stored: a chunk that is not compressed can be
-made without HDF5, and any chunk be copied as it is and yet be known to be sound.
+The checksum covers the bytes of a chunk as they are stored. So an uncompressed chunk can be made
+without HDF5, and a chunk can be copied and known to be intact without decoding it.
 
 References
 ----------
@@ -14,55 +14,65 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-SUM = 4
-"""Bytes of a checksum, little-endian, behind the bytes that it is of."""
+CHECKSUM_BYTES = 4
+"""Size of a checksum. It follows its chunk, little-endian."""
 MODULUS = 65535
-ROW = 256
-"""Words that are summed at once, in both directions of a table."""
-SWAPPED = 256
-"""What words times it are, modulo 65535: the same words with their bytes exchanged."""
+SIDE = 256
+"""Words are summed as a table with rows of this many words, and blocks of as many rows."""
+BYTE_SWAP = 256
+"""Multiplying a 16-bit word by this, modulo 65535, swaps its bytes."""
 
 
 def has_valid_checksum(stored: bytes) -> bool:
-    """Whether a stored chunk is as its checksum says.
+    """Whether a stored chunk matches its checksum.
 
     Parameters
     ----------
     stored : bytes
-        The chunk and its checksum, as `h5py.h5d.DatasetID.read_direct_chunk` gives them.
+        The chunk and its checksum, as `h5py.h5d.DatasetID.read_direct_chunk` returns them.
+
+    Examples
+    --------
+    >>> has_valid_checksum(with_checksum(b"chunk")), has_valid_checksum(b"chunk" + bytes(4))
+    (True, False)
     """
-    noted = int.from_bytes(stored[-SUM:], "little")
-    first, second = fletcher32(stored[:-SUM])
-    return ((noted & 0xFFFF) - first) % MODULUS == ((noted >> 16) - second) % MODULUS == 0
+    checksum = stored_checksum(stored)
+    first, second = fletcher32(stored[:-CHECKSUM_BYTES])
+    return ((checksum & 0xFFFF) - first) % MODULUS == ((checksum >> 16) - second) % MODULUS == 0
+
+
+def stored_checksum(stored: bytes) -> int:
+    """Return the checksum behind a chunk, without computing it."""
+    return int.from_bytes(stored[-CHECKSUM_BYTES:], "little")
 
 
 def with_checksum(data: bytes) -> bytes:
-    """A chunk that is not compressed, as HDF5 stores it: its bytes and their checksum."""
+    """Return an uncompressed chunk as HDF5 stores it: the bytes and their checksum."""
     first, second = fletcher32(data)
-    return data + (second << 16 | first).to_bytes(SUM, "little")
+    return data + (second << 16 | first).to_bytes(CHECKSUM_BYTES, "little")
 
 
 def fletcher32(data: bytes) -> tuple[int, int]:
-    """The sum of the big-endian 16-bit words of some bytes, and the sum of their running sums.
+    """Return both sums of a checksum: of the big-endian 16-bit words, and of their running sums.
 
-    Both modulo 65535, which stands in place of 0 unless all words are 0; a last odd byte is the
-    upper one of a word.
+    Both are modulo 65535, with 65535 in place of 0 unless all words are 0. An odd last byte is the
+    upper byte of a word.
     """
     count = -(-len(data) // 2)
     if not count:
         return 0, 0
-    padded = data + bytes(-len(data) % (2 * ROW)) if len(data) % (2 * ROW) else data
-    words = np.frombuffer(padded, "<u2").reshape(-1, ROW)
-    # Sums of up to ROW words are below 2^24: single precision holds them exactly.
+    padded = data + bytes(-len(data) % (2 * SIDE)) if len(data) % (2 * SIDE) else data
+    words = np.frombuffer(padded, "<u2").reshape(-1, SIDE)
+    # Sums of 256 words are below 2^24, so single precision is exact.
     rows = cv2.reduce(words, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32F)[:, 0].astype(np.int64)
-    columns = np.zeros(ROW, np.int64)
-    for block in range(0, len(words), ROW):
-        some = cv2.reduce(words[block : block + ROW], 0, cv2.REDUCE_SUM, dtype=cv2.CV_32F)
-        columns += some[0].astype(np.int64)
-    first = int(rows.sum())
-    # A running sum counts a word as often as words from it on: all of them, less its place.
-    places = ROW * int(np.arange(len(rows)) @ (rows % MODULUS))
-    places += int(np.arange(ROW) @ (columns % MODULUS))
-    sums = (SWAPPED * total % MODULUS for total in (first, count * first - places))
-    low, high = (total or (MODULUS if first else 0) for total in sums)
-    return low, high
+    columns = np.zeros(SIDE, np.int64)
+    for start in range(0, len(words), SIDE):
+        block = words[start : start + SIDE]
+        columns += cv2.reduce(block, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32F)[0].astype(np.int64)
+    total = int(rows.sum())
+    # Word i of n is in n - i running sums: their sum is n * total - sum(i * word).
+    weighted = SIDE * int(np.arange(len(rows)) @ (rows % MODULUS))
+    weighted += int(np.arange(SIDE) @ (columns % MODULUS))
+    sums = (BYTE_SWAP * value % MODULUS for value in (total, count * total - weighted))
+    first, second = (value or (MODULUS if total else 0) for value in sums)
+    return first, second

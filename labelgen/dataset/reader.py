@@ -18,13 +18,7 @@ from labelgen.core.errors import UserError
 from labelgen.core.validation import one_line
 from labelgen.dataset.columns import IMAGES, SMALL_COLUMNS, SampleLayout, is_of_type
 from labelgen.dataset.header import open_file, read_dataset_header
-from labelgen.dataset.safe_hdf5 import (
-    BITSHUFFLE,
-    DAMAGE,
-    DEFLATE,
-    filter_ids,
-    read_row,
-)
+from labelgen.dataset.safe_hdf5 import BITSHUFFLE, DAMAGE, DEFLATE, filter_ids, read_row
 
 
 class Dataset:

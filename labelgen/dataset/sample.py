@@ -1,4 +1,4 @@
-"""A sample: the unit of a dataset."""
+"""A sample: one row of a dataset; and the patch that it was taken from."""
 
 from __future__ import annotations
 
@@ -9,31 +9,29 @@ from labelgen.core.arrays import Array, Bytes, Codes
 
 @dataclass(frozen=True)
 class Sample:
-    """One row of a dataset.
-
-    `inputs` (F, P, P, 3) uint8 or uint16 codes, shortest first; `label` (P, P, 3) float16
-    radiance, 1.0 where the shortest frame clips; `weight` (P, P) uint8; `patch` is where it was
-    taken, with the branch; `variant` counts the samples of that patch.
-    """
+    """One row of a dataset."""
 
     inputs: Codes
+    """Codes (F, P, P, 3) uint8 or uint16, shortest exposure first."""
     label: Array
+    """Radiance (P, P, 3) float16, 1.0 where the shortest frame clips."""
     weight: Bytes
+    """Trust in the label (P, P) uint8."""
     patch: Patch
     variant: int
+    """Number of the sample among those of its patch, from 0."""
 
 
 @dataclass(frozen=True)
 class Patch:
-    """A square of the reference frame.
-
-    `index` is the number of its cell, row by row, then of those between cells; `y`, `x` the upper
-    left pixel; `branch` an index into BRANCHES; a `hard` patch teaches more than others and gives
-    more samples.
-    """
+    """A square of the reference frame."""
 
     index: int
+    """Number of its cell, row by row; patches between cells are numbered after the cells."""
     y: int
     x: int
+    """Upper left pixel."""
     branch: int
+    """Index into BRANCHES."""
     hard: bool = False
+    """Whether it is a difficult patch, which gives more samples."""

@@ -1,7 +1,7 @@
-"""Whether two brackets show one scene: a fingerprint of how a picture looks.
+"""Recognise brackets of the same scene by the difference hash [1]_ of their reference frames.
 
-The difference hash, of 64 signs: which of two neighbours in a picture of 9 x 8 is brighter.
-Exposure and response do not change it, nor does a hand that shakes.
+The frame is downsampled to 9 x 8 px; each of the 64 bits tells which of two horizontal neighbours
+is brighter. Exposure, response and camera shake hardly change it.
 
 References
 ----------
@@ -17,42 +17,65 @@ import numpy as np
 
 from labelgen.core.arrays import Codes
 
-SIDES = 9, 8
-STEP, STEPS = 0.005, 0.3
-"""Share of full scale by which so large a share of neighbours has to differ: dark pictures, and
-those that clip, look like any other."""
-DIFFERENT = 12
-"""Signs of 64 in which pictures of one scene may differ; those of any two differ in about 32."""
-AT_ONCE = 256
-SIGNS = np.array([k.bit_count() for k in range(1 << 16)], np.uint8)
-"""How many bits of a 16-bit number are set."""
+SIZE = 9, 8
+"""Width and height (px) of the downsampled frame."""
+MIN_DIFFERENCE, MIN_SHARE = 0.005, 0.3
+"""A frame has a hash if at least this share of its neighbours differ by more than this share of
+full scale. Dark or clipped frames have none: they would look like any other."""
+MAX_DISTANCE = 12
+"""Bits of 64 in which two frames of the same scene may differ; unrelated ones differ in 32."""
+BLOCK = 256
+"""Hashes that are compared with all others at once."""
+BIT_COUNTS = np.array([k.bit_count() for k in range(1 << 16)], np.uint8)
+"""Number of set bits of every 16-bit number."""
 
 
 def scene_hash(codes: Codes) -> str:
-    """How a frame (H, W, 3) of codes looks: 16 hexadecimal digits, or "" if it shows too little."""
-    # Reduced by area in one step: what is smaller than a cell must not decide.
-    small = cv2.resize(codes, SIDES, interpolation=cv2.INTER_AREA).astype(np.float32).mean(-1)
-    steps = (small[:, 1:] - small[:, :-1]) / np.float32(np.iinfo(codes.dtype).max)
-    if (np.abs(steps) > STEP).mean() < STEPS:
-        return ""
-    return np.packbits(steps > 0).tobytes().hex()
-
-
-def similar_scenes(pictures: Sequence[str]) -> list[tuple[int, int]]:
-    """Pairs of pictures, by index, that connect all that look as if they showed one scene.
+    """Return the hash of a frame.
 
     Parameters
     ----------
-    pictures : sequence of str
-        As `scene_hash` says of each that shows enough.
+    codes : (H, W, 3) uint8 or uint16
+        Codes of the frame.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits; empty if the frame shows too little.
     """
-    values = np.array([int(p, 16) for p in pictures], np.uint64)
-    signs, first, inverse = np.unique(values, return_index=True, return_inverse=True)
+    # Averages over areas, so that details smaller than a pixel of the result do not matter.
+    small = cv2.resize(codes, SIZE, interpolation=cv2.INTER_AREA).astype(np.float32).mean(-1)
+    differences = (small[:, 1:] - small[:, :-1]) / np.float32(np.iinfo(codes.dtype).max)
+    if (np.abs(differences) > MIN_DIFFERENCE).mean() < MIN_SHARE:
+        return ""
+    return np.packbits(differences > 0).tobytes().hex()
+
+
+def similar_scenes(hashes: Sequence[str]) -> list[tuple[int, int]]:
+    """Find pairs of frames that show the same scene.
+
+    Parameters
+    ----------
+    hashes : sequence of str
+        As `scene_hash` returns them, none empty.
+
+    Returns
+    -------
+    list of (int, int)
+        Indices of the frames. Equal hashes are paired with the first of them only.
+
+    Examples
+    --------
+    >>> similar_scenes(["00000000000000ff", "ffffffffffff0000", "00000000000000fe"])
+    [(2, 0)]
+    """
+    values = np.array([int(text, 16) for text in hashes], np.uint64)
+    distinct, first, inverse = np.unique(values, return_index=True, return_inverse=True)
     pairs = [(int(first[k]), i) for i, k in enumerate(inverse.tolist()) if first[k] != i]
-    for start in range(0, len(signs), AT_ONCE):
-        differ = signs[start : start + AT_ONCE, None] ^ signs
-        words = differ.view(np.uint16).reshape(*differ.shape, 4)
-        count = sum(SIGNS[words[..., k]] for k in range(4))
-        near = np.argwhere(count <= DIFFERENT) + np.array([start, 0])
+    for start in range(0, len(distinct), BLOCK):
+        bits = distinct[start : start + BLOCK, None] ^ distinct
+        words = bits.view(np.uint16).reshape(*bits.shape, 4)
+        distance = sum(BIT_COUNTS[words[..., k]] for k in range(4))
+        near = np.argwhere(distance <= MAX_DISTANCE) + np.array([start, 0])
         pairs += first[near[near[:, 0] < near[:, 1]]].tolist()
     return [(a, b) for a, b in pairs]

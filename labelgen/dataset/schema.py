@@ -1,6 +1,6 @@
-"""What a dataset notes of its brackets and of how it was made: of its form, or refused.
+"""Check the form of the JSON in root attributes, so that later code can rely on it.
 
-Whoever reads a note later can rely on it. Each function raises one of `DAMAGE`.
+Each function raises one of `DAMAGE` for a value of another form.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from labelgen.core.validation import (
 )
 
 SCENE_HASH = re.compile(r"([0-9a-f]{16})?")
-"""What `labelgen.dataset.scene_hash` says of a picture."""
+"""A hash as `labelgen.dataset.scene_hash` makes it, or nothing."""
 
 
 def check_scene(scene: dict[str, Any]) -> None:
-    """A bracket that was used, or the reason why not."""
+    """Check the record of a bracket, whether it was used or rejected."""
     expect_text(scene.get("rejected", ""))
     for frame in scene.get("frames", ()):
         expect_text(frame.get("sha256", ""))
@@ -31,13 +31,13 @@ def check_scene(scene: dict[str, Any]) -> None:
         expect_integer(count)
     if not SCENE_HASH.fullmatch(expect_text(scene.get("looks", ""))):
         raise ValueError(f"{short_repr(scene['looks'])} is no hash")
-    for figure in expect_object(scene.get("label", {})).values():
-        for value in figure if isinstance(figure, list) else [figure]:
+    for statistic in expect_object(scene.get("label", {})).values():
+        for value in statistic if isinstance(statistic, list) else [statistic]:
             expect_number(value)
 
 
 def check_response(entry: dict[str, Any]) -> None:
-    """The response of a camera."""
+    """Check the response of a camera."""
     expect_text(entry["name"])
     expect_integer(entry["brackets"])
     if entry.get("misfit") is not None:
@@ -47,18 +47,18 @@ def check_response(entry: dict[str, Any]) -> None:
 
 
 def check_options(options: dict[str, Any]) -> None:
-    """Options of a build."""
+    """Check the options of a build."""
     for count in expect_object(options.get("excluded", {})).values():
         expect_integer(count)
     expect_integer(options.get("part_bytes", 1), 1)
 
 
 def check_step(step: dict[str, Any]) -> None:
-    """A step that made a dataset of others."""
+    """Check an entry of `derived`: a command that made a dataset from others."""
     expect_text(step.get("by", ""))
     for source in step.get("of", []):
         expect_text(source.get("file", ""))
         expect_integer(source.get("samples", 0))
         check_options(source.get("options", {}))
-        for before in source.get("derived", []):
-            check_step(before)
+        for earlier_step in source.get("derived", []):
+            check_step(earlier_step)

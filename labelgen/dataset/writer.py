@@ -19,9 +19,9 @@ import numpy as np
 
 from labelgen.core.arrays import Array
 from labelgen.core.files import drop_page_cache
+from labelgen.dataset.chunks import Chunks, compression_filters
 from labelgen.dataset.columns import BRANCHES, IMAGES, SMALL_COLUMNS, RowType, SampleLayout
 from labelgen.dataset.digests import column_digest, digest_of
-from labelgen.dataset.shard import Chunks, compression_filters
 
 COLUMN_ROWS = 4096
 """Rows in a chunk of a small column."""

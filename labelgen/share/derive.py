@@ -20,12 +20,7 @@ from labelgen.dataset.assemble import PART_BYTES, assemble, check_parts, parts_o
 from labelgen.dataset.digests import as_python
 from labelgen.dataset.reader import Dataset
 from labelgen.dataset.safe_hdf5 import MAX_TEXT
-from labelgen.dataset.staging import (
-    OutputState,
-    check_output_name,
-    staging_folder,
-    staging_path,
-)
+from labelgen.dataset.staging import OutputState, check_output_name, staging_folder, staging_path
 from labelgen.share.rows import SelectedRows
 
 UNLIMITED = 10**6 << 30

@@ -12,11 +12,11 @@ from labelgen.core.arrays import Array
 from labelgen.core.errors import UserError
 from labelgen.core.response import to_depth
 from labelgen.core.validation import one_line
+from labelgen.dataset.chunks import Chunks, Encoder, dataset_filters
 from labelgen.dataset.columns import IMAGES, SMALL_COLUMNS, SampleLayout, count_branches
 from labelgen.dataset.fletcher32 import has_valid_checksum
 from labelgen.dataset.reader import Dataset, scene_runs
 from labelgen.dataset.safe_hdf5 import DAMAGE, read_chunk
-from labelgen.dataset.shard import Chunks, Encoder, dataset_filters
 
 
 def refuse_part(data: Dataset) -> None:
