@@ -5,7 +5,7 @@ Each command of the `trainer` program is one function with the same options and 
 - `trainer.training.fit.fit` trains a network.
 - `trainer.training.bench.bench` measures how fast data is read and a network trains.
 - `trainer.evaluation.evaluate.evaluate` scores a network on scenes with truth, and
-  `trainer.evaluation.evaluate.compare` compares two.
+  `trainer.evaluation.evaluate.compare` scores several.
 - `trainer.evaluation.predict.predict` merges brackets into HDR pictures.
 - `trainer.evaluation.export.export` writes a network as an ONNX file.
 

@@ -1,6 +1,6 @@
-"""The ``trainer`` program: each command is a thin wrapper of one function.
+"""The ``trainer`` program: each command is a thin wrapper around one function.
 
-Torch takes seconds to import and may be missing, so it is imported inside of the commands.
+Torch takes seconds to import and may be missing, so commands import it themselves.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def fit(data: tuple[str, ...], run: Path, as_json: bool, **options: Any) -> None
 
     job([parse_mixture(name) for name in data], run, **options)
     if as_json and os.environ.get("RANK", "0") == "0":
-        from trainer.checkpoint import last_metrics
+        from trainer.training.log import last_metrics
 
         echo_json({"run": str(run)} | last_metrics(run))
 
@@ -242,12 +242,12 @@ def predict(
     """Turn BRACKETS, folders of photos, into OUT/<name>/pred.hdr and pred.png."""
     from trainer.evaluation.predict import predict as job
 
-    made: list[str] = []
+    written: list[str] = []
     with Bar() as bar:
-        note = made.append if as_json else bar.result
+        note = written.append if as_json else bar.result
         failed = job(run, brackets, out, note=note, progress=bar, **options)
     if as_json:
-        echo_json({"pictures": {Path(p).parent.name: p for p in made}, "failed": failed})
+        echo_json({"pictures": {Path(p).parent.name: p for p in written}, "failed": failed})
     for name, why in failed.items():
         echo(f"{name}: {why}", err=True)
     sys.exit(1 if failed else 0)
@@ -264,11 +264,11 @@ def export(run: Path, out: Path, as_json: bool, **options: Any) -> None:
 
     with Bar() as bar:
         bar.start("export", 0)
-        apart = job(run, out, **options)
+        difference = job(run, out, **options)
     if as_json:
-        echo_json({"file": str(out), "difference": apart})
+        echo_json({"file": str(out), "difference": difference})
         return
-    echo(f"{out}  (onnxruntime and torch differ by at most {apart:.1e})")
+    echo(f"{out}  (onnxruntime and torch differ by at most {difference:.1e})")
 
 
 @cli.command(
@@ -296,11 +296,11 @@ def bench(data: Path, as_json: bool, **options: Any) -> None:
 
     with Bar() as bar:
         bar.start("bench", 0)
-        found = job(data, **options)
+        rates = job(data, **options)
     if as_json:
-        echo_json(found)
+        echo_json(rates)
     else:
-        show_rates(found)
+        show_rates(rates)
 
 
 cli.add_command(completion_of("trainer"))

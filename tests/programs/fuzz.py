@@ -392,7 +392,8 @@ def of_runs(folder: Path) -> Target:
     """config.json and last.pt of a run."""
     import torch
 
-    from trainer.checkpoint import Config, load_model, read_config, read_responses, write_config
+    from trainer.checkpoint import load_model
+    from trainer.config import Config, read_config, read_responses, write_config
     from trainer.models import build
 
     config = Config("f", 3, 2, 1, 16, "lean", "mu-l1", 9, 2, 1e-3, 1, 0.0, 0.9, 1)

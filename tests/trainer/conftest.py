@@ -154,12 +154,12 @@ def same(a: Any, b: Any) -> bool:
 SLOW = """
 import sys, time, torch
 torch.set_num_threads(1)
-from trainer.training import fit as module
-add, pause = module.Average.update, float(sys.argv[1])
+from trainer.training import averaged_weights as module
+add, pause = module.AveragedWeights.update, float(sys.argv[1])
 def slowly(*args):
     time.sleep(pause)  # so that there is time for a signal, and it comes between two checkpoints
     add(*args)
-module.Average.update = slowly
+module.AveragedWeights.update = slowly
 sys.argv = ["trainer", "fit", *sys.argv[2:]]
 from trainer.cli import main
 main()

@@ -16,19 +16,12 @@ import torch
 
 from labelgen.core.errors import UserError
 from tests.helpers import hostile
-from trainer.checkpoint import (
-    Config,
-    load,
-    load_model,
-    read_config,
-    read_metrics,
-    read_responses,
-    restore,
-    write_config,
-)
+from trainer.checkpoint import load, load_model, restore
+from trainer.config import Config, read_config, read_responses, write_config
 from trainer.data import dataset as module
 from trainer.data.dataset import PatchDataset
 from trainer.models import build
+from trainer.training.log import read_metrics
 
 CPU = torch.device("cpu")
 

@@ -21,7 +21,8 @@ from labelgen.core.progress import Progress, Silent
 from labelgen.core.response import Response
 from labelgen.discovery.scan import scan
 from trainer import device as devices
-from trainer.checkpoint import Config, load_model
+from trainer.checkpoint import load_model
+from trainer.config import Config
 from trainer.evaluation.metrics import PEAK_NITS, WINDOW, ColorVideoVDP, compute_metrics
 from trainer.evaluation.predict import known_responses, read_stack, survey_brackets
 from trainer.evaluation.tiling import TILE, predict_full

@@ -21,7 +21,8 @@ from labelgen.discovery.scan import scan
 from labelgen.photos.pictures import tone_map, write_exr, write_hdr, write_png
 from labelgen.photos.stack import load_stack
 from trainer import device as devices
-from trainer.checkpoint import Config, load_model, read_responses
+from trainer.checkpoint import load_model
+from trainer.config import Config, read_responses
 from trainer.evaluation.tiling import TILE, predict_full
 
 

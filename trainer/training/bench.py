@@ -1,4 +1,4 @@
-"""How fast samples are read and how fast a network takes them, and so which of them bounds."""
+"""Measure whether reading or training limits the speed of a run."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ def bench(
     seconds: float = 5.0,
     device: str | None = None,
 ) -> dict[str, float | str]:
-    """Measure what `fit` does with a dataset, reading and training by themselves.
+    """Measure the rates of reading and of training separately, as `fit` does them.
 
     Parameters
     ----------
     data : Path
-        What `labelgen build` wrote.
+        Dataset of `labelgen build`.
     model : str
         The network, see `trainer.models.build`.
     batch : int
         Samples per step.
     seconds : float
-        How long to measure each.
+        Duration of each measurement.
     device : str, optional
-        "cpu", "cuda", "mps"; the fastest there is if left out.
+        "cpu", "cuda", "mps"; by default the fastest available one.
 
     Returns
     -------
     dict
         "loader" and "model" in samples/s: rows of a shuffled epoch read by one thread, and whole
-        steps on samples that are there; "bound": which of them is slower; "device".
+        steps on samples in memory; "bound": the slower of the two; "device".
 
     Raises
     ------
@@ -58,14 +58,13 @@ def bench(
         raise UserError(f"--seconds {seconds}: expected more than 0")
     target = devices.pick_device(device)
     with PatchDataset(data) as dataset:
-        head = dataset.header
-
+        header = dataset.header
         order, arrays = Order([np.arange(len(dataset))], [None], 1), dataset.allocate(batch)
 
         def read(step: int) -> None:
             dataset.read_into(order.rows(step, batch), arrays)
 
-        network = models.build(model, head.frames, head.reference).to(target).train()
+        network = models.build(model, header.frames, header.reference).to(target).train()
         optimizer = torch.optim.AdamW(network.parameters(), 1e-4)
         read(0)
 
@@ -87,7 +86,7 @@ def bench(
 
 
 def steps_per_second(work: Callable[[int], object], seconds: float) -> float:
-    """How often something can be done, after once that isn't counted."""
+    """Return how often `work` runs per second; its first call is not counted."""
     work(0)
     began, done = time.perf_counter(), 0
     while done == 0 or time.perf_counter() - began < seconds:

@@ -1,4 +1,4 @@
-"""Pictures of a run: what it makes of a few samples, and how its figures went."""
+"""Pictures of a run: predictions of a few samples, and curves of its metrics."""
 
 from __future__ import annotations
 
@@ -16,35 +16,38 @@ from labelgen.core.files import write_bytes
 from labelgen.core.validation import expect_number
 from labelgen.photos.pictures import encode_png, tone_map
 from trainer import device as devices
-from trainer.checkpoint import CURVES, PICTURES, read_metrics
 from trainer.data.dataset import to_batch
 from trainer.data.mixture import Mixture
 from trainer.training.holdout import evenly_spaced
+from trainer.training.log import read_metrics
 
+CURVES = "curves.png"
+PICTURES = "pictures"
+"""Folder of the pictures of samples."""
 MAX_DRAWN = 6
-"""Samples that are drawn, spread evenly over those that may be."""
+"""Samples that are drawn, evenly spaced over the rows."""
 
 
 def draw_samples(
     run: Path, step: int, model: nn.Module, data: Mixture, rows: NDArray[np.int64]
 ) -> None:
-    """Write ``pictures/step_NNNNNNNN.png`` of a run: the same samples each time.
+    """Write ``pictures/step_NNNNNNNN.png`` of a run, each time of the same samples.
 
-    A row for each sample, as mu-law pictures: the reference frame, the label, its trust, and what
-    the network makes of it.
+    Each sample has a row of mu-law pictures: the reference frame, the label, its trust, and the
+    prediction.
 
     Parameters
     ----------
     run : Path
-        Its folder.
+        Folder of the run.
     step : int
         Steps so far.
     model : Module
-        In evaluation mode.
+        A network in evaluation mode.
     data : Mixture
-        What is trained on.
+        Source of the samples.
     rows : (N,) int64
-        Some of these are drawn.
+        Rows to choose the samples from.
     """
     device = next(model.parameters()).device
     sheet = []
@@ -52,30 +55,30 @@ def draw_samples(
         stored = data.read(row[None])
         sample = to_batch(stored, device)
         with torch.inference_mode(), devices.autocast(device):
-            made = model(sample.inputs)
-        seen = sample.inputs[:, data.reference, 3:]
-        frame, label, result = (_picture(image) for image in (seen, sample.label, made))
+            prediction = model(sample.inputs)
+        radiance = sample.inputs[:, data.reference, 3:], sample.label, prediction
+        frame, label, predicted = map(_picture, radiance)
         trust = np.repeat(stored["weight"][0][..., None], 3, 2)
-        sheet.append(np.concatenate([frame, label, trust, result], 1))
+        sheet.append(np.concatenate([frame, label, trust, predicted], 1))
     (run / PICTURES).mkdir(exist_ok=True)
     write_bytes(run / PICTURES / f"step_{step:08}.png", encode_png(np.concatenate(sheet)))
 
 
 def _picture(radiance: torch.Tensor) -> Bytes:
-    """Radiance (1, 3, H, W) as (H, W, 3) uint8."""
+    """Tone-map radiance (1, 3, H, W) to (H, W, 3) uint8."""
     return tone_map(radiance[0].float().clamp(0, 1).movedim(0, -1).cpu().numpy())
 
 
 def draw_curves(run: Path) -> None:
-    """Write ``curves.png`` of a run, from its metrics: the loss, and PSNR-mu of validations.
+    """Write ``curves.png`` of a run from its metrics: the loss, and PSNR-mu of validations.
 
-    Without matplotlib, as where torch alone was installed, there is none.
+    Without matplotlib nothing is written.
     """
     if importlib.util.find_spec("matplotlib") is None:
         return
-    from matplotlib.figure import Figure  # a second to import: not before the first step
+    from matplotlib.figure import Figure  # takes a second to import, so not before the first step
 
-    lines = [figures for _, figures in read_metrics(run)]
+    lines = [metrics for _, metrics in read_metrics(run)]
     figure = Figure(figsize=(10, 4), dpi=100, layout="constrained")
     left, right = figure.subplots(1, 2)
     losses = [(m["step"], expect_number(m["loss"])) for m in lines if "loss" in m]

@@ -1,4 +1,4 @@
-"""What a run says while it trains: metrics.jsonl, TensorBoard, and standard error."""
+"""The log of a run: metrics.jsonl, TensorBoard, and lines or a bar on standard error."""
 
 from __future__ import annotations
 
@@ -16,18 +16,46 @@ import torch
 from torch import Tensor
 
 from labelgen.cli.terminal import Bar
+from labelgen.core.errors import UserError
 from labelgen.core.files import write_bytes
+from labelgen.core.validation import (
+    MAX_JSON_BYTES,
+    PARSE_ERRORS,
+    expect_integer,
+    expect_object,
+    one_line,
+    read_text,
+)
 from trainer import distributed
-from trainer.checkpoint import EVENTS, METRICS, Config, read_metrics
+from trainer.config import Config
 from trainer.interrupt import Stopped
+
+METRICS = "metrics.jsonl"
+EVENTS = "events"
+"""Folder of TensorBoard's files."""
 
 
 class Log:
-    """The lines of metrics.jsonl, TensorBoard's where it is installed, and those on standard error.
+    """Writes the metrics of a run, and shows progress: a bar on a terminal, else lines.
 
-    `losses` are those since the last line and stay on the device; `waited` counts the seconds
-    since then that the loop waited for data. Of processes that train together all have one, and
-    the first one writes. A terminal has a bar, anything else a line each time.
+    Each process has a log; the first process writes.
+
+    Parameters
+    ----------
+    run : Path
+        Folder of the run.
+    config : Config
+        Settings of the run.
+    first : int
+        Steps so far. Lines of metrics.jsonl after that step are dropped: a killed run wrote them
+        after its last checkpoint.
+
+    Attributes
+    ----------
+    losses : list of Tensor
+        Losses since the last line, on the device.
+    waited_s : float
+        Seconds since the last line that the loop waited for data.
     """
 
     def __init__(self, run: Path, config: Config, first: int) -> None:
@@ -35,105 +63,133 @@ class Log:
         self._writes = distributed.rank() == 0
         self._board = _tensorboard(run, first) if self._writes else None
         if self._writes:
-            self._forget_after(first)
+            self._drop_lines_after(first)
         self.losses: list[Tensor] = []
-        self.waited = self._seconds = 0.0
-        self._done, self._since = first, time.perf_counter()
-        self._bar, self._said = Bar(), ""
+        self.waited_s = self._trained_s = 0.0
+        self._last_line, self._clock_start = first, time.perf_counter()
+        self._bar, self._bar_text = Bar(), ""
         if self._writes:
             self._bar.start("fit", config.steps, first, rate=False)
 
     def step(self, done: int) -> None:
-        """So many steps are done."""
-        self._bar.reach(done, self._said)
+        """Show that `done` steps are done."""
+        self._bar.reach(done, self._bar_text)
 
     def line(self, done: int, rate: float) -> None:
-        """Write the figures of the steps since the last line and begin anew."""
-        self.check(done)
-        self._count()
-        speed = (done - self._done) * self.config.batch / self._seconds
-        mean = float(distributed.mean_over_processes(torch.stack(self.losses).mean()))
-        share = self.waited / self._seconds
-        figures = {"loss": round(mean, 7), "lr": rate, "samples_per_s": round(speed, 2)}
-        self.write({"step": done, **figures, "waiting": round(share, 5)})
-        left = round((self.config.steps - done) * self.config.batch / speed)
-        self._said = f"loss {mean:.4f}  {speed:.1f} samples/s  waiting {share:.0%}"
+        """Write the metrics of the steps since the last line; `rate` is the learning rate."""
+        self.check_losses(done)
+        self._stop_clock()
+        speed = (done - self._last_line) * self.config.batch / self._trained_s
+        loss = float(distributed.mean_over_processes(torch.stack(self.losses).mean()))
+        waiting = self.waited_s / self._trained_s
+        metrics = {"loss": round(loss, 7), "lr": rate, "samples_per_s": round(speed, 2)}
+        self.write({"step": done, **metrics, "waiting": round(waiting, 5)})
+        self._bar_text = f"loss {loss:.4f}  {speed:.1f} samples/s  waiting {waiting:.0%}"
         if self._bar.bar:
             self.step(done)
         else:
-            self._say(
-                f"step {done}/{self.config.steps}  loss {mean:.5f}  {speed:.1f} samples/s  "
-                f"waiting {share:.1%}  left {left // 3600}:{left // 60 % 60:02}:{left % 60:02}"
+            left = round((self.config.steps - done) * self.config.batch / speed)
+            self._print(
+                f"step {done}/{self.config.steps}  loss {loss:.5f}  {speed:.1f} samples/s  "
+                f"waiting {waiting:.1%}  left {left // 3600}:{left // 60 % 60:02}:{left % 60:02}"
             )
-        self.losses, self.waited, self._seconds, self._done = [], 0.0, 0.0, done
+        self.losses, self.waited_s, self._trained_s, self._last_line = [], 0.0, 0.0, done
 
-    def held(self, done: int, figures: dict[str, float]) -> None:
-        """Write how the average of the weights does on brackets that are held out, and say so."""
-        self.write({"step": done, "held_out": figures})
-        count, quality = int(figures["samples"]), figures["psnr_mu"]
-        text = f"PSNR-mu {quality:.2f} dB of {count} samples where trusted"
-        self._say(f"step {done}  held out: {text}")
+    def held_out(self, done: int, metrics: dict[str, float]) -> None:
+        """Write and print the metrics of the averaged weights on held-out brackets."""
+        self.write({"step": done, "held_out": metrics})
+        count, psnr_mu = int(metrics["samples"]), metrics["psnr_mu"]
+        text = f"PSNR-mu {psnr_mu:.2f} dB of {count} samples where trusted"
+        self._print(f"step {done}  held out: {text}")
 
-    def check(self, done: int) -> None:
-        """Stop where a loss since the last line is not finite, before that is saved."""
+    def check_losses(self, done: int) -> None:
+        """Stop the run if a loss since the last line is not finite, before that is saved."""
         if self.losses and not math.isfinite(
             float(distributed.mean_over_processes(torch.stack(self.losses).sum()))
         ):
             advice = f"try --lr {self.config.lr / 3:g}"
             raise Stopped(f"{self.run}: the loss is not finite at step {done}; {advice}", 1)
 
-    def write(self, figures: dict[str, Any]) -> None:
-        """Append a line to metrics.jsonl, and its figures to TensorBoard's."""
+    def write(self, metrics: dict[str, Any]) -> None:
+        """Append a line to metrics.jsonl, and its numbers to TensorBoard."""
         if not self._writes:
             return
         with (self.run / METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(figures) + "\n")
+            file.write(json.dumps(metrics) + "\n")
         if self._board:
-            for name, value in _flatten_metrics(figures):
-                self._board.add_scalar(name, value, figures["step"])
+            for name, value in _flatten_metrics(metrics):
+                self._board.add_scalar(name, value, metrics["step"])
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Stop the clock: saving and validation are not training."""
-        self._count()
+        """Stop the clock, since saving and validation are not training."""
+        self._stop_clock()
         yield
-        self._since = time.perf_counter()
+        self._clock_start = time.perf_counter()
 
-    def end(self) -> None:
-        """Leave the bar as it is."""
+    def close(self) -> None:
+        """Close TensorBoard's files, and leave the bar as it is."""
         self._bar.close()
         if self._board:
             self._board.close()
 
-    def _forget_after(self, step: int) -> None:
-        """Leave out what a killed run wrote after its last checkpoint; half a line perhaps."""
+    def _drop_lines_after(self, step: int) -> None:
+        """Drop lines of metrics.jsonl after a step, and a last line that is not whole."""
         path = self.run / METRICS
-        known = read_metrics(self.run) if step and path.exists() else []
-        write_bytes(path, b"".join(line for line, figures in known if figures["step"] <= step))
+        lines = read_metrics(self.run) if step and path.exists() else []
+        write_bytes(path, b"".join(line for line, metrics in lines if metrics["step"] <= step))
 
-    def _say(self, text: str) -> None:
-        """Write a line, above the bar if there is one."""
+    def _print(self, text: str) -> None:
+        """Print a line to standard error, above the bar if there is one."""
         if self._writes:
             self._bar.remark(text)
 
-    def _count(self) -> None:
+    def _stop_clock(self) -> None:
+        """Add the time since the clock was started, and start it again."""
         now = time.perf_counter()
-        self._seconds += now - self._since
-        self._since = now
+        self._trained_s += now - self._clock_start
+        self._clock_start = now
+
+
+def read_metrics(run: Path) -> list[tuple[bytes, dict[str, Any]]]:
+    """Return the lines of metrics.jsonl as bytes and parsed, without a last one cut by a kill.
+
+    Raises
+    ------
+    UserError
+        A line is not one that a run writes.
+    """
+    path = run / METRICS
+    try:
+        lines = read_text(path, MAX_JSON_BYTES).encode().splitlines(keepends=True)
+        parsed = [(line, expect_object(json.loads(line))) for line in lines if line.endswith(b"\n")]
+        for _, metrics in parsed:
+            expect_integer(metrics["step"])
+    except PARSE_ERRORS as e:
+        raise UserError(f"{path}: damaged ({one_line(e)}); remove it to go on") from e
+    return parsed
+
+
+def last_metrics(run: Path) -> dict[str, Any]:
+    """Return the latest value of each metric: those of training, "held_out" and "val"."""
+    latest: dict[str, Any] = {}
+    for _, metrics in read_metrics(run):
+        latest |= metrics
+    return latest
 
 
 def _tensorboard(run: Path, first: int) -> Any:
-    """TensorBoard's writer, if that is installed; what came after step `first` is forgotten."""
+    """Return TensorBoard's writer if that is installed; it hides events after step `first`."""
     if importlib.util.find_spec("tensorboard") is None:
         return None
     module = importlib.import_module("torch.utils.tensorboard")
     return module.SummaryWriter(run / EVENTS, purge_step=first + 1)
 
 
-def _flatten_metrics(figures: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, float]]:
-    """Figures of a line by their names; those of single scenes are left out."""
-    for name, value in figures.items():
+def _flatten_metrics(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Yield the numbers of a line by their paths, such as "val/mean/psnr_l", without scenes."""
+    for name, value in metrics.items():
         if isinstance(value, Mapping) and name not in ("scenes", "skipped"):
-            yield from _flatten_metrics(value, f"{above}{name}/")
-        elif isinstance(value, int | float) and above + name != "step":
-            yield above + name, value
+            yield from _flatten_metrics(value, f"{prefix}{name}/")
+        elif isinstance(value, int | float) and prefix + name != "step":
+            yield prefix + name, value

@@ -1,4 +1,4 @@
-"""Losses, weighted by trust."""
+"""Losses, weighted by trust in the label."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ import torch
 from torch import Tensor
 
 from trainer import distributed
-from trainer.checkpoint import LOSSES
+from trainer.config import LOSSES
 from trainer.models.mu_law import mu_law
 
 MIN_TRUST = 0.1
-"""A batch with a smaller mean weight counts for less, instead of its few pixels for more."""
+"""Smallest mean weight that a loss is divided by. It keeps few trusted pixels from a large step."""
 
 
 def weighted_l1(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Mean absolute difference, every pixel by its weight.
+    """Return the weighted mean of absolute differences.
 
-    The sum is divided by the sum of weights, but at least by a tenth of the pixels, so that a
-    batch with hardly any trust doesn't turn a few pixels into a large step. Where processes train
-    together it is the sum of weights of all of them: the mean of their losses is then that of one
-    process with the whole batch.
+    The sum of differences is divided by the sum of weights, but at least by a tenth of the number
+    of pixels (`MIN_TRUST`). Processes that train together divide by their mean sum of weights, so
+    the mean of their losses is the loss of the whole batch.
 
     Parameters
     ----------
@@ -39,19 +38,19 @@ def weighted_l1(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 
 
 def gradient_l1(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """`weighted_l1` of the steps between neighbouring pixels: edges, wherever their level lies.
+    """Return `weighted_l1` of the differences between neighbouring pixels, which compares edges.
 
     Parameters
     ----------
     prediction, target : (B, 3, H, W) float32
         In any domain.
     weight : (B, 1, H, W) float32
-        0 to 1; a step is trusted as much as the less trusted of its two pixels.
+        0 to 1; a difference has the lower weight of its two pixels.
 
     Returns
     -------
     () float32
-        The mean of both directions.
+        Mean of both directions.
     """
     total = prediction.new_zeros(())
     for axis in (2, 3):
@@ -61,45 +60,49 @@ def gradient_l1(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     return total / 2
 
 
-def alignment_l1(aligned: Tensor, seen: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """`weighted_l1` of each aligned frame by itself: what it shows is what the label says.
+def alignment_l1(aligned: Tensor, visible: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Return `weighted_l1` between each aligned frame and the label.
 
     Parameters
     ----------
     aligned : (B, F - 1, 3, H, W) float32
-        Frames where the reference has what they show, in the domain of the target.
-    seen : (B, F - 1, 1, H, W) float32
-        0 to 1, where they show anything.
+        Frames aligned with the reference, in the domain of the target.
+    visible : (B, F - 1, 1, H, W) float32
+        0 to 1, where they neither clip nor end.
     target : (B, 3, H, W) float32
         The label.
     weight : (B, 1, H, W) float32
-        Trust in it, 0 to 1.
+        Trust in the label, 0 to 1.
 
     Returns
     -------
     () float32
     """
     targets = target[:, None].expand_as(aligned).flatten(0, 1)
-    trust = (seen * weight[:, None]).detach().flatten(0, 1)
+    trust = (visible * weight[:, None]).detach().flatten(0, 1)
     return weighted_l1(aligned.flatten(0, 1), targets, trust)
 
 
 def loss(name: str, prediction: Tensor, label: Tensor, weight: Tensor) -> Tensor:
-    """The loss of a name on linear radiance.
+    """Return the loss of a name on linear radiance.
 
     Parameters
     ----------
     name : {"mu-l1", "l1"}
-        `weighted_l1` of mu-law values, as pictures are judged, or of radiance.
+        `weighted_l1` of mu-law values, close to how images are judged, or of radiance.
     prediction, label : (B, 3, H, W) float32
         Linear radiance, 1.0 where the shortest frame clips.
     weight : (B, 1, H, W) float32
         Trust, 0 to 1.
 
+    Returns
+    -------
+    () float32
+
     Raises
     ------
     ValueError
-        No such loss.
+        The loss does not exist.
     """
     if name == "mu-l1":
         return weighted_l1(mu_law(prediction), mu_law(label), weight)

@@ -1,4 +1,4 @@
-"""What to do when the device's memory is full: say which batch would fit."""
+"""Find a batch size that fits when the memory of the device is full."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from trainer.interrupt import Stopped
 def suggest_batch_on_oom(
     learn: Callable[[Batch], object], samples: Batch, processes: int
 ) -> Iterator[None]:
-    """Where the memory is full, try halves of the batch and say which of them fits.
+    """Stop the run if the memory is full, with the largest halved batch that fits as advice.
 
     Parameters
     ----------
     learn : callable
-        The forward and the backward pass.
+        Forward and backward pass.
     samples : Batch
-        Those for which it is called inside.
+        Samples that `learn` gets within the context.
     processes : int
-        How many train together.
+        Number of processes that train together.
 
     Raises
     ------
@@ -37,19 +37,19 @@ def suggest_batch_on_oom(
     except RuntimeError as e:
         if not devices.is_out_of_memory(e):
             raise
-    # Beyond the except block nothing holds on to what was computed.
+    # After the except block the traceback no longer keeps the tensors of the step.
     fits = largest_batch(learn, samples)
     advice = f"--batch {fits * processes} fits" if fits else "not even one sample a process fits"
     raise Stopped(f"out of memory with --batch {count * processes}; {advice}", 1)
 
 
 def largest_batch(learn: Callable[[Batch], object], samples: Batch) -> int:
-    """How many of some samples fit, by halving; 0 where not even one does."""
+    """Return how many of some samples fit, found by halving; 0 if not even one does."""
     count = len(samples.label) // 2
     while count:
         devices.empty_cache()
-        some = Batch(*(x[:count] for x in (samples.inputs, samples.label, samples.weight)))
-        if _fits(learn, some):
+        first = Batch(*(x[:count] for x in (samples.inputs, samples.label, samples.weight)))
+        if _fits(learn, first):
             break
         count //= 2
     return count

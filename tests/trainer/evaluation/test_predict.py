@@ -21,7 +21,7 @@ from tests.helpers.cameras import scene as simulated
 from tests.trainer.conftest import MakeDataset, MakeScene, expose, scene
 from tests.trainer.models.test_models import small
 from trainer import models
-from trainer.checkpoint import CONFIG, read_config, read_responses
+from trainer.config import CONFIG, read_config, read_responses
 from trainer.evaluation.evaluate import evaluate
 from trainer.evaluation.metrics import compute_metrics
 from trainer.evaluation.predict import align_stack, predict, read_stack, survey_brackets

@@ -20,13 +20,15 @@ import torch
 from labelgen.core.errors import UserError
 from tests.trainer.conftest import SLOW, MakeDataset, MakeScene, metrics, same, wait_for
 from trainer import checkpoint
-from trainer.checkpoint import Average
+from trainer.config import Config, read_config
 from trainer.data.dataset import Batch
 from trainer.data.prefetch import prefetch_batches
 from trainer.data.reader import RowReader
 from trainer.interrupt import Stopped
 from trainer.models.output import Output
-from trainer.training.fit import fit, learning_rate, objective
+from trainer.training.averaged_weights import AveragedWeights
+from trainer.training.fit import fit
+from trainer.training.learner import learning_rate, objective
 
 
 def begin(data: Path, run: Path, *options: str) -> subprocess.Popen[str]:
@@ -213,7 +215,7 @@ def test_validation_reports_and_changes_nothing(
 
 
 def test_learning_rate_warms_up_and_falls(run: Path) -> None:
-    config = checkpoint.Config("f", 1, 3, 1, 32, "lean", "mu-l1", 1000, 8, 1e-3, 100, 0, 0.9, 1)
+    config = Config("f", 1, 3, 1, 32, "lean", "mu-l1", 1000, 8, 1e-3, 100, 0, 0.9, 1)
     rates = [learning_rate(config, s) for s in range(1000)]
     top = max(range(1000), key=rates.__getitem__)
     assert top in range(95, 110)
@@ -226,7 +228,7 @@ def test_learning_rate_warms_up_and_falls(run: Path) -> None:
 def test_the_average_forgets_how_a_short_run_began() -> None:
     model = torch.nn.Linear(1, 1, bias=False)
     model.weight.data.fill_(100.0)
-    average = Average(model, 0.999)
+    average = AveragedWeights(model, 0.999)
     for step in range(300):
         model.weight.data.fill_(1.0)
         average.update(model, step)
@@ -246,12 +248,12 @@ def test_a_run_of_an_earlier_version_trained_without_what_came_later(run: Path) 
     (run / "config.json").write_text(
         json.dumps({k: v for k, v in config.items() if k not in later})
     )
-    read = checkpoint.read_config(run)
+    read = read_config(run)
     assert {name: getattr(read, name) for name in later} == dict.fromkeys(later, 0.0)
     del config["steps"]
     (run / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match=r"config.json: damaged \('steps' is missing\)"):
-        checkpoint.read_config(run)
+        read_config(run)
 
 
 def test_terms_of_the_objective_are_added_by_their_weights() -> None:
@@ -263,7 +265,7 @@ def test_terms_of_the_objective_are_added_by_their_weights() -> None:
     )
     output = Output(torch.rand(2, 3, 8, 8), frames, torch.ones(2, 2, 1, 8, 8))
     samples = Batch(torch.zeros(2, 3, 6, 8, 8), label, weight)
-    base = checkpoint.Config("f", 1, 3, 1, 32, "lean", "mu-l1", 1000, 8, 1e-3, 100, 0, 0.9, 1)
+    base = Config("f", 1, 3, 1, 32, "lean", "mu-l1", 1000, 8, 1e-3, 100, 0, 0.9, 1)
     plain = objective(base, output, samples)
     torch.testing.assert_close(objective(base, output.radiance, samples), plain)
     for name in ("align", "gradient"):
@@ -284,15 +286,15 @@ def test_a_network_that_draws_goes_on_as_if_it_had_not_been_stopped(
     data = make_dataset()
     options = {"model": OWN + "Small", "steps": 8, "batch": 4, "save_every": 3, "device": "cpu"}
     fit(data, tmp_path / "whole", **options)
-    update = Average.update
+    update = AveragedWeights.update
 
-    def fail(self: Average, model: torch.nn.Module, step: int) -> None:
+    def fail(self: AveragedWeights, model: torch.nn.Module, step: int) -> None:
         if step == 5:
             raise KeyboardInterrupt
         update(self, model, step)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Average, "update", fail)
+        patched.setattr(AveragedWeights, "update", fail)
         with pytest.raises(KeyboardInterrupt):
             fit(data, tmp_path / "killed", **options)
     fit(data, tmp_path / "killed", resume=True, **options)
@@ -347,14 +349,14 @@ def test_a_dataset_that_changes_under_a_run_stops_it(
     make_dataset: MakeDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, run = make_dataset(), tmp_path / "run"
-    update = Average.update
+    update = AveragedWeights.update
 
-    def meddle(self: Average, model: torch.nn.Module, step: int) -> None:
+    def meddle(self: AveragedWeights, model: torch.nn.Module, step: int) -> None:
         if step == 4:
             os.utime(data)
         update(self, model, step)
 
-    monkeypatch.setattr(Average, "update", meddle)
+    monkeypatch.setattr(AveragedWeights, "update", meddle)
     with pytest.raises(UserError, match=r"data.h5: changed while it was trained on"):
         fit(data, run, model=OWN + "Small", steps=8, batch=4, save_every=3, device="cpu")
     assert checkpoint.load(run)["step"] == 3
