@@ -1,13 +1,14 @@
-"""Open the HDF5 of a stranger: what a file holds is looked at before any of it is read.
+"""Check an HDF5 file from a stranger before any data in it is read.
 
-HDF5 files can name other files (links, external storage, virtual datasets), claim sizes that they
-don't have, and hold chunks that inflate to anything. A dataset of labelgen does none of this, so
-that whatever does is refused. What is looked at here are headers alone, but for `check_chunk`.
+HDF5 files can refer to other files (links, external storage, virtual datasets), claim sizes that
+they don't have, and hold chunks that inflate to any size. A dataset of labelgen does none of this,
+so a file that does is refused. All checks read headers only, except `check_chunk`.
 """
 
 from __future__ import annotations
 
 import errno
+import math
 import re
 import zlib
 from pathlib import Path
@@ -31,12 +32,13 @@ DAMAGE = (
     ArithmeticError,
     MemoryError,
 )
-"""What h5py, numpy and json raise on damaged files (RecursionError is a RuntimeError)."""
+"""What h5py, NumPy and json raise for damaged files. RecursionError is a RuntimeError."""
 
 
 PART = re.compile(r".*-\d{5,}-of-\d{5,}\.[^.]*")
-"""Names of parts, which hold their samples themselves."""
+"""Name of a part of a dataset."""
 BITSHUFFLE = 32008
+"""Number of the filter that hdf5plugin adds."""
 DEFLATE = h5py.h5z.FILTER_DEFLATE
 PIPELINES: dict[tuple[int, ...], int] = {
     (): 1,
@@ -44,29 +46,30 @@ PIPELINES: dict[tuple[int, ...], int] = {
     (h5py.h5z.FILTER_SHUFFLE, DEFLATE, h5py.h5z.FILTER_FLETCHER32): 1032,
     (BITSHUFFLE, h5py.h5z.FILTER_FLETCHER32): 255,
 }
-"""Filters that datasets pass, in order, and how many times smaller these can make them."""
+"""Filters of the datasets that labelgen writes, in order, with their largest compression ratio."""
 MAX_OBJECTS, MAX_ATTRIBUTES = 64, 64
 MAX_CHUNK = 2**28
-"""Bytes of a sample, or of a chunk: 40 frames of 1,024 px and 16 bits."""
+"""Bytes of a sample or chunk: 40 frames of 1,024 px and 16 bits."""
 MAX_COLUMN = 2**30
+"""Bytes of a small column."""
 MAX_TEXT = MAX_JSON_BYTES
-"""Bytes of a root attribute, the longest of which are JSON."""
-MAX_REST = 2**28
-"""Bytes that are neither samples nor columns, beyond as many as those are themselves."""
-KINDS = (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.STRING)
+"""Bytes of a root attribute; the longest are JSON."""
+MAX_OTHER = 2**28
+"""Bytes of a file that are not in columns may exceed those that are by this much."""
+ALLOWED_CLASSES = (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.STRING)
 
 
 class Refused(Exception):
-    """Why a file is not read; the message names no file."""
+    """A file is not safe to read; the message does not name the file."""
 
 
 def open_hdf5(path: Path) -> h5py.File:
-    """Open an HDF5 file for reading; nothing in it has been looked at yet.
+    """Open an HDF5 file for reading, without any check of its content.
 
     Raises
     ------
     UserError
-        Not there, no file, or not HDF5.
+        Missing, not a regular file, or not HDF5.
     """
     if not path.exists():
         raise UserError(f"{path}: no such file; 'labelgen build RAW {path.name}' makes one")
@@ -85,21 +88,21 @@ def open_hdf5(path: Path) -> h5py.File:
 
 
 def filter_ids(dataset: h5py.h5d.DatasetID) -> tuple[int, ...]:
-    """HDF5's numbers of the filters that the chunks of a dataset pass, in order."""
+    """Return the numbers of the filters of a dataset, in the order in which they are applied."""
     settings = dataset.get_create_plist()
     return tuple(settings.get_filter(k)[0] for k in range(settings.get_nfilters()))
 
 
 def load_filters(file: h5py.File, names: tuple[str, ...], path: Path) -> None:
-    """Make the filter known that HDF5 does not have itself, if datasets that were checked pass it.
+    """Load the bitshuffle filter, which HDF5 lacks, if any of some checked datasets needs it.
 
     Raises
     ------
     UserError
-        The library that has it is not installed.
+        hdf5plugin is not installed.
     """
-    found = [file[name].id for name in names if isinstance(file.get(name), h5py.Dataset)]
-    if any(BITSHUFFLE in filter_ids(dataset) for dataset in found):
+    datasets = [file[name].id for name in names if isinstance(file.get(name), h5py.Dataset)]
+    if any(BITSHUFFLE in filter_ids(dataset) for dataset in datasets):
         try:
             import hdf5plugin  # noqa: F401
         except ImportError:
@@ -109,41 +112,50 @@ def load_filters(file: h5py.File, names: tuple[str, ...], path: Path) -> None:
             ) from None
 
 
-def check_attributes(thing: h5py.HLObject, most_values: int = 1) -> None:
-    """Refuse attributes that are no numbers or texts, or too many or too large to be read.
+def check_attributes(thing: h5py.HLObject, max_values: int = 1) -> None:
+    """Refuse attributes of other types than numbers and texts, and too many or too large ones.
+
+    Parameters
+    ----------
+    thing : h5py.HLObject
+        File, group or dataset.
+    max_values : int
+        Most elements of an attribute.
 
     Raises
     ------
     Refused
-        One is.
+        An attribute is refused.
     """
     if len(thing.attrs) > MAX_ATTRIBUTES:
         raise Refused(f"{len(thing.attrs)} attributes, expected at most {MAX_ATTRIBUTES}")
     for name in thing.attrs:
         stored = thing.attrs.get_id(name)
-        values = int(np.prod(stored.shape, dtype=object))
-        if stored.get_type().get_class() not in KINDS or values > most_values:
+        if (
+            stored.get_type().get_class() not in ALLOWED_CLASSES
+            or _product(stored.shape) > max_values
+        ):
             raise Refused(f"attribute {name!r} is neither one text nor one number")
         if stored.get_storage_size() > MAX_TEXT:
             raise Refused(f"attribute {name!r} is larger than {MAX_TEXT >> 20} MiB")
 
 
 def check_datasets(file: h5py.File, names: tuple[str, ...], path: Path) -> None:
-    """Refuse a file that reaches outside of itself, or claims more than it holds.
+    """Refuse a file that refers to other files, or claims more data than it holds.
 
     Parameters
     ----------
     file : h5py.File
         Open.
     names : tuple of str
-        The datasets that are going to be read, where they are there.
+        Datasets that will be read, if they exist.
     path : Path
-        Of the file. An index may show its parts, which lie beside it; a part may not.
+        Of the file. An index may refer to the parts beside it; a part may not refer to any file.
 
     Raises
     ------
     Refused
-        It does.
+        The file is refused.
     """
     if len(file) > MAX_OBJECTS:
         raise Refused(f"{len(file)} objects, expected at most {MAX_OBJECTS}")
@@ -154,20 +166,21 @@ def check_datasets(file: h5py.File, names: tuple[str, ...], path: Path) -> None:
     size = path.stat().st_size
     if stored > size:
         raise Refused(f"claims {stored:,} bytes of samples, and has {size:,} in all")
-    if size - stored > MAX_REST + stored:
+    if size - stored > MAX_OTHER + stored:
         raise Refused(f"{size - stored:,} bytes are no samples, expected few")
 
 
 def _check_dataset(file: h5py.File, name: str, path: Path) -> int:
-    """Bytes that a dataset takes in the file; 0 for anything else, which is never read."""
+    """Return the stored bytes of a dataset; 0 for other objects, which are never read."""
     dataset = h5py.h5o.open(file.id, name.encode())
     if not isinstance(dataset, h5py.h5d.DatasetID):
         return 0
-    kind, settings = dataset.get_type(), dataset.get_create_plist()
+    datatype, settings = dataset.get_type(), dataset.get_create_plist()
     if settings.get_external_count():
         raise Refused(f"{name!r} lies in another file")
-    text = kind.get_class() == h5py.h5t.STRING and kind.is_variable_str()
-    if kind.get_class() not in KINDS or text:
+    type_class = datatype.get_class()
+    is_variable = type_class == h5py.h5t.STRING and datatype.is_variable_str()
+    if type_class not in ALLOWED_CLASSES or is_variable:
         raise Refused(f"{name!r} holds neither numbers nor short texts")
     if settings.get_layout() == h5py.h5d.VIRTUAL:
         _check_virtual(settings, name, path)
@@ -177,10 +190,10 @@ def _check_dataset(file: h5py.File, name: str, path: Path) -> int:
     if filters not in PIPELINES:
         raise Refused(f"{name!r} is stored with filters {list(filters)}, which no dataset has")
     check_attributes(file[name], MAX_OBJECTS)
-    item, shape = int(kind.get_size()), tuple(map(int, dataset.shape))
+    item_bytes, shape = int(datatype.get_size()), tuple(map(int, dataset.shape))
     chunk = settings.get_chunk() if settings.get_layout() == h5py.h5d.CHUNKED else ()
-    total, stored = item * _product(shape), int(dataset.get_storage_size())
-    if max(item * _product(chunk), item * _product(shape[1:])) > MAX_CHUNK:
+    total, stored = item_bytes * _product(shape), int(dataset.get_storage_size())
+    if item_bytes * max(_product(chunk), _product(shape[1:])) > MAX_CHUNK:
         raise Refused(f"a sample or chunk of {name!r} has more than {MAX_CHUNK >> 20} MiB")
     if len(shape) < 3 and total > MAX_COLUMN:
         raise Refused(f"{name!r} has {total:,} bytes, expected at most {MAX_COLUMN:,}")
@@ -190,25 +203,31 @@ def _check_dataset(file: h5py.File, name: str, path: Path) -> int:
 
 
 def _product(shape: tuple[int, ...]) -> int:
-    """Exact, of whatever size."""
-    return int(np.prod([int(n) for n in shape], dtype=object))
+    """Return the number of elements, exactly: a claimed one may overflow 64 bits."""
+    return math.prod(map(int, shape))
 
 
 def _check_virtual(settings: Any, name: str, path: Path) -> None:
     if PART.fullmatch(path.name):
         raise Refused(f"{name!r} lies in another file")
     for k in range(settings.get_virtual_count()):
-        source = settings.get_virtual_filename(k)
-        check_part_name(path, source)
+        check_part_name(path, settings.get_virtual_filename(k))
 
 
 def check_part_name(path: Path, name: str) -> None:
-    """Refuse the name of a part that is not one of a file in the folder of its index.
+    """Refuse the name of a part unless it is a regular file in the folder of its index.
+
+    Parameters
+    ----------
+    path : Path
+        The index.
+    name : str
+        Name of the part in it. The part may be missing.
 
     Raises
     ------
     Refused
-        It leads elsewhere, or to a pipe or device.
+        The name leads to another folder, a pipe or a device.
     """
     part = path.parent / name
     if Path(name).name != name or not PART.fullmatch(name):
@@ -220,29 +239,30 @@ def check_part_name(path: Path, name: str) -> None:
 
 
 def check_chunk(dataset: h5py.Dataset, row: int) -> None:
-    """Refuse a compressed chunk that does not have the size of a sample: HDF5 would inflate it all.
+    """Refuse a compressed chunk that is not of the size of a sample; HDF5 would inflate any size.
 
     Raises
     ------
     OSError
-        It is longer or shorter, or damaged.
+        It is longer, shorter or damaged.
     """
     filters = filter_ids(dataset.id)
     if not {DEFLATE, BITSHUFFLE} & {*filters}:
         return
     _, stored = read_chunk(dataset, row)
     size = dataset.dtype.itemsize * _product(dataset.chunks)
-    # Bitshuffle says its size ahead, and HDF5's filter believes it.
-    ahead = BITSHUFFLE in filters
-    found = int.from_bytes(stored[:8], "big") if ahead else _inflated(stored, size)
-    if found != size:
-        raise OSError(f"a chunk of {found} bytes or more, expected {size}")
+    if BITSHUFFLE in filters:  # its chunks begin with their size, which HDF5's filter trusts
+        inflated = int.from_bytes(stored[:8], "big")
+    else:
+        inflated = _inflated_bytes(stored, size + 1)
+    if inflated != size:
+        raise OSError(f"a chunk of {inflated} bytes or more, expected {size}")
 
 
-def _inflated(stored: bytes, most: int) -> int:
-    """Bytes that a deflated chunk has, looked at up to one more than expected."""
+def _inflated_bytes(stored: bytes, max_bytes: int) -> int:
+    """Return the inflated size of a deflated chunk, at most `max_bytes`."""
     try:
-        return len(zlib.decompressobj().decompress(stored, most + 1))
+        return len(zlib.decompressobj().decompress(stored, max_bytes))
     except zlib.error as e:
         raise OSError(f"can't be inflated: {e}") from e
 
@@ -254,7 +274,7 @@ def read_chunk(dataset: h5py.Dataset, row: int) -> tuple[int, bytes]:
 
 
 def read_row(dataset: h5py.Dataset, row: int) -> Array:
-    """One sample of an image dataset.
+    """Read one sample of an image column.
 
     Raises
     ------

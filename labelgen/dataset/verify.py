@@ -1,4 +1,4 @@
-"""Check every byte of a dataset against what it says of itself."""
+"""Verify a dataset: every byte against the digests and checksums that it records."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ from labelgen.dataset.safe_hdf5 import DAMAGE, read_chunk, read_row
 
 
 def verify(path: Path, *, progress: Progress | None = None) -> list[str]:
-    """Read a dataset whole and say what is wrong with it.
+    """Read all of a dataset and list its problems.
 
-    Every chunk is read and its checksum tested; shapes, types, row counts, the range and
-    finiteness of the labels, the recorded digests of all datasets and attributes and, for an
-    index, the SHA-256 of the parts are compared.
+    Checked are the checksum of every chunk, shapes, types and numbers of rows, the range of the
+    labels, the recorded digests of all columns and attributes, and the SHA-256 of all parts.
 
     Parameters
     ----------
@@ -35,74 +34,90 @@ def verify(path: Path, *, progress: Progress | None = None) -> list[str]:
     Returns
     -------
     list of str
-        One line for each thing that is wrong; empty if nothing is.
+        One line for each problem.
 
     Raises
     ------
     UserError
-        Not a dataset at all.
+        Not a dataset.
     """
-    header, tell = read_dataset_header(path), progress or Silent()
+    header, progress = read_dataset_header(path), progress or Silent()
     try:
         if header.parts:
-            wrong = verify_index(path, header)
-            tell.start("verify", len(IMAGES) * sum(part["rows"] for part in header.parts))
-            return wrong + [
-                w for part in header.parts for w in verify_part(path.parent, part, header, tell)
-            ]
+            problems = verify_index(path, header)
+            progress.start("verify", len(IMAGES) * sum(part["rows"] for part in header.parts))
+            for part in header.parts:
+                problems += verify_part(path.parent, part, header, progress)
+            return problems
         with open_file(path) as file:
-            tell.start("verify", len(IMAGES) * _rows(file))
-            return _attributes(file, path.name) + _file(file, path.name, header, tell)
+            progress.start("verify", len(IMAGES) * _count_rows(file))
+            return _attribute_problems(file, path.name) + _column_problems(
+                file, path.name, header, progress
+            )
     except DAMAGE as e:
         return [f"{path.name}: damaged ({type(e).__name__}: {e})"]
 
 
-def _rows(file: h5py.File) -> int:
-    """Samples of a file, whatever it may be; 0 if that can't be said."""
+def _count_rows(file: h5py.File) -> int:
+    """Return the number of samples of a file of any form; 0 if it has no column `label`."""
     label = file.get("label")
     return int(label.shape[0]) if isinstance(label, h5py.Dataset) and label.shape else 0
 
 
 def verify_index(path: Path, header: DatasetHeader) -> list[str]:
-    """What is wrong with an index itself, one line each; its parts are not looked at."""
+    """List the problems of an index itself, one line each, without opening its parts."""
+    name = path.name
     with open_file(path) as file:
-        wrong = _attributes(file, path.name) + _shapes(file, path.name, header)
+        problems = _attribute_problems(file, name) + _type_problems(file, name, header)
         rows = sum(part["rows"] for part in header.parts)
-        if not wrong and len(file["label"]) != rows:
-            wrong.append(f"{path.name}: shows {len(file['label'])} samples, its parts hold {rows}")
-    return wrong
+        if not problems and len(file["label"]) != rows:
+            problems.append(f"{name}: shows {len(file['label'])} samples, its parts hold {rows}")
+    return problems
 
 
 def verify_part(
-    folder: Path, part: dict[str, Any], header: DatasetHeader, tell: Progress | None = None
+    folder: Path, part: dict[str, Any], header: DatasetHeader, progress: Progress | None = None
 ) -> list[str]:
-    """What is wrong with one part, as an index describes it, one line each."""
+    """List the problems of one part, one line each.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the index.
+    part : dict
+        Entry of the part in the index: "file", "rows", "bytes", "sha256".
+    header : DatasetHeader
+        Of the index.
+    progress : Progress, optional
+        Told of every image that was read.
+    """
     name = part["file"]
     if Path(name).name != name:
         return [f"{name}: not a file beside the index; refused"]
     path = folder / name
     if not path.is_file():
         return [f"{name}: missing part"]
-    wrong = []
+    problems = []
     if path.stat().st_size != part["bytes"]:
-        wrong.append(f"{name}: {path.stat().st_size} bytes, {part['bytes']} expected")
+        problems.append(f"{name}: {path.stat().st_size} bytes, {part['bytes']} expected")
     if sha256(path) != part["sha256"]:
-        wrong.append(f"{name}: SHA-256 differs from the one in the index")
+        problems.append(f"{name}: SHA-256 differs from the one in the index")
     try:
         with open_file(path) as file:
             if file.attrs.get("fingerprint") != header.fingerprint:
-                wrong.append(f"{name}: part of another dataset")
+                problems.append(f"{name}: part of another dataset")
             if "label" in file and len(file["label"]) != part["rows"]:
-                wrong.append(f"{name}: {len(file['label'])} samples, {part['rows']} expected")
-            wrong += _attributes(file, name) + _file(file, name, header, tell or Silent())
+                problems.append(f"{name}: {len(file['label'])} samples, {part['rows']} expected")
+            problems += _attribute_problems(file, name)
+            problems += _column_problems(file, name, header, progress or Silent())
     except UserError as e:
-        wrong.append(str(e))
+        problems.append(str(e))
     except DAMAGE as e:
-        wrong.append(f"{name}: damaged ({type(e).__name__}: {e})")
-    return wrong
+        problems.append(f"{name}: damaged ({type(e).__name__}: {e})")
+    return problems
 
 
-def _digests(file: h5py.File) -> dict[str, str]:
+def _recorded_digests(file: h5py.File) -> dict[str, str]:
     try:
         digests = json.loads(file.attrs["digests"])
     except (KeyError, ValueError, TypeError):
@@ -110,8 +125,8 @@ def _digests(file: h5py.File) -> dict[str, str]:
     return digests if isinstance(digests, dict) else {}
 
 
-def _attributes(file: h5py.File, name: str) -> list[str]:
-    digests = _digests(file)
+def _attribute_problems(file: h5py.File, name: str) -> list[str]:
+    digests = _recorded_digests(file)
     if "attributes" not in digests or json.dumps(digests) != file.attrs["digests"]:
         return [f"{name}: attribute 'digests' is missing or damaged"]
     if digests["attributes"] != attributes_digest(file):
@@ -119,28 +134,32 @@ def _attributes(file: h5py.File, name: str) -> list[str]:
     return []
 
 
-def _file(file: h5py.File, name: str, header: DatasetHeader, tell: Progress) -> list[str]:
-    wrong = _shapes(file, name, header)
-    if wrong:
-        return wrong
-    digests = _digests(file)
-    for small in SMALL_COLUMNS:
+def _column_problems(
+    file: h5py.File, name: str, header: DatasetHeader, progress: Progress
+) -> list[str]:
+    problems = _type_problems(file, name, header)
+    if problems:
+        return problems
+    digests = _recorded_digests(file)
+    for column in SMALL_COLUMNS:
         try:
-            values = file[small][:]
+            values = file[column][:]
         except OSError:
-            wrong.append(f"{name}: {small}: checksum error")
+            problems.append(f"{name}: {column}: checksum error")
             continue
-        if small == "branch" and (values >= len(BRANCHES)).any():
-            wrong.append(f"{name}: branch beyond its names")
-        if column_digest(values) != digests.get(small):
-            wrong.append(f"{name}: {small} differs from its recorded digest")
-    for image in IMAGES:
-        wrong += _image(file[image], f"{name}: {image}", digests.get(image), tell)
-    return wrong
+        if column == "branch" and (values >= len(BRANCHES)).any():
+            problems.append(f"{name}: branch beyond its names")
+        if column_digest(values) != digests.get(column):
+            problems.append(f"{name}: {column} differs from its recorded digest")
+    for column in IMAGES:
+        problems += _image_problems(
+            file[column], f"{name}: {column}", digests.get(column), progress
+        )
+    return problems
 
 
-def _shapes(file: h5py.File, name: str, header: DatasetHeader) -> list[str]:
-    missing = [d for d in (*IMAGES, *SMALL_COLUMNS) if d not in file]
+def _type_problems(file: h5py.File, name: str, header: DatasetHeader) -> list[str]:
+    missing = [column for column in (*IMAGES, *SMALL_COLUMNS) if column not in file]
     if missing:
         return [f"{name}: no dataset {', '.join(missing)}"]
     if foreign := sorted(set(file) - {*IMAGES, *SMALL_COLUMNS}):
@@ -148,36 +167,38 @@ def _shapes(file: h5py.File, name: str, header: DatasetHeader) -> list[str]:
     rows = len(file["label"])
     depth = 8 * file["inputs"].dtype.itemsize
     types = SampleLayout(header.frames, header.patch, depth).row_types()
-    del types["scene"]  # see below
-    wrong = [
+    del types["scene"]  # text of any length: checked below
+    problems = [
         f"{name}: {column} is {file[column].shape} {file[column].dtype.str}, "
         f"expected {(rows, *shape)} {dtype.str}"
         for column, (shape, dtype) in types.items()
         if file[column].shape != (rows, *shape) or file[column].dtype != dtype
     ]
-    # Earlier builds knew fewer branches, which have kept their numbers.
+    # Older datasets name fewer branches: new ones are appended to `BRANCHES`.
     names = list(file["branch"].attrs.get("names", []))
     if not names or names != list(BRANCHES[: len(names)]):
-        wrong.append(f"{name}: attribute 'names' of branch is not {', '.join(BRANCHES)}")
+        problems.append(f"{name}: attribute 'names' of branch is not {', '.join(BRANCHES)}")
     if file["scene"].shape != (rows,) or file["scene"].dtype.kind != "S":
-        wrong.append(f"{name}: scene is not {rows} fixed-length strings")
-    return wrong
+        problems.append(f"{name}: scene is not {rows} fixed-length strings")
+    return problems
 
 
-def _image(dataset: h5py.Dataset, where: str, expected: str | None, tell: Progress) -> list[str]:
-    """Every chunk as stored against the digest, and as decoded against checksum and range."""
-    digest, wrong = hashlib.sha256(), []
-    for row in range(len(dataset)):
-        tell.step(0, False)
+def _image_problems(
+    column: h5py.Dataset, label: str, expected: str | None, progress: Progress
+) -> list[str]:
+    """Compare the stored chunks with the recorded digest; check checksums and range by decoding."""
+    digest, problems = hashlib.sha256(), []
+    for row in range(len(column)):
+        progress.step(0, False)
         try:
-            _, stored = read_chunk(dataset, row)
+            _, stored = read_chunk(column, row)
             digest.update(stored)
-            values = read_row(dataset, row)
+            values = read_row(column, row)
         except (OSError, RuntimeError, ValueError):
-            wrong.append(f"{where}: sample {row}: checksum error or missing chunk")
+            problems.append(f"{label}: sample {row}: checksum error or missing chunk")
             continue
-        if dataset.dtype.kind == "f" and not ((values >= 0) & (values <= 1)).all():
-            wrong.append(f"{where}: sample {row}: radiance outside of 0..1 or not finite")
+        if column.dtype.kind == "f" and not ((values >= 0) & (values <= 1)).all():
+            problems.append(f"{label}: sample {row}: radiance outside of 0..1 or not finite")
     if digest.hexdigest() != expected:
-        wrong.append(f"{where} differs from its recorded digest")
-    return wrong
+        problems.append(f"{label} differs from its recorded digest")
+    return problems
