@@ -31,7 +31,7 @@ from labelgen.core.response import GAMMA, SourceFormat, decode, mu_law
 from labelgen.dataset.sample import Patch, Sample
 from labelgen.labels import motion
 from labelgen.labels.cues import Cues, compute_cues
-from labelgen.labels.fusion import KNEE, fuse_variance, triangle_weight
+from labelgen.labels.fusion import CLIP_FADE, fuse_variance, triangle_weight
 from labelgen.labels.label import Label, make_label
 from labelgen.pipeline.label_bracket import cues_picture
 from labelgen.samples import illumination
@@ -200,7 +200,7 @@ def weights() -> Figure:
     stored = SourceFormat(bits=16)
     raw = [
         4.0**e
-        * np.clip((DEFAULT.exposure.clip - v ** (1 / GAMMA)) / KNEE, 0, 1)
+        * np.clip((DEFAULT.exposure.clip - v ** (1 / GAMMA)) / CLIP_FADE, 0, 1)
         / motion.noise_variance(v, stored, replace(DEFAULT.noise, estimate="fixed"))
         for e, v in zip(ev, linear, strict=True)
     ]

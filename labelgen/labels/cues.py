@@ -1,4 +1,4 @@
-"""The motion and the exposure cue of a piece of a bracket, in the geometry of its reference."""
+"""Motion and exposure cues of a region of a bracket, in the geometry of its reference."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from labelgen.labels.motion import moving
 
 @dataclass(frozen=True)
 class Cues:
-    """What the frames say of motion and exposure, in the geometry of the reference.
+    """Motion and exposure cues of a region, in the geometry of the reference.
 
-    `aligned` are F frames; `static_frames` F masks (H, W), False where a frame shows something else
-    than the reference or does not reach; `clipped` and `dark` (H, W) bool are of the reference,
-    which is frame `reference`.
+    `aligned` are the F frames. `static_frames` are F masks (H, W): a pixel is static in a frame if
+    that shows the same as the reference, and moving if it shows something else or does not reach.
+    `clipped` and `dark` (H, W) bool are of the reference, which is frame `reference`.
     """
 
     aligned: tuple[Aligned, ...]
@@ -39,7 +39,7 @@ class Cues:
 
     @property
     def static(self) -> Mask:
-        """(H, W) bool: all frames agree."""
+        """(H, W) bool: static in all frames."""
         return np.logical_and.reduce(self.static_frames)
 
 
@@ -49,17 +49,29 @@ def receptive_field(recipe: Recipe) -> int:
 
 
 def compute_cues(
-    stack: Stack, geometry: Sequence[Displacement | None], at: Region, recipe: Recipe
+    stack: Stack, geometry: Sequence[Displacement | None], region: Region, recipe: Recipe
 ) -> Cues:
-    """Bring a piece of all frames into the geometry of the reference and take both cues."""
+    """Align a region of all frames and compute both cues.
+
+    Parameters
+    ----------
+    stack : Stack
+        F frames.
+    geometry : sequence of Displacement or None
+        Displacement of each frame; None for one that is used as it is.
+    region : Region
+        Rows and columns of the reference.
+    recipe : Recipe
+        Its motion, noise and exposure settings.
+    """
     ref, ev = stack.reference, stack.ev
     chroma = recipe.fusion.chroma
-    frames = tuple(align_region(stack, i, found, at, chroma) for i, found in enumerate(geometry))
-    agrees = tuple(
+    frames = tuple(align_region(stack, i, d, region, chroma) for i, d in enumerate(geometry))
+    static_frames = tuple(
         np.ones(frame.valid.shape, bool)
         if i == ref
         else ~moving(frames[ref], ev[ref], frame, ev[i], stack.source_format, recipe)
         for i, frame in enumerate(frames)
     )
-    level, settings = frames[ref].max_code, recipe.exposure
-    return Cues(frames, agrees, clipped(level, settings), dark(level, settings), ref)
+    max_code, settings = frames[ref].max_code, recipe.exposure
+    return Cues(frames, static_frames, clipped(max_code, settings), dark(max_code, settings), ref)

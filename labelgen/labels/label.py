@@ -1,6 +1,7 @@
-"""The label of a bracket: radiance in the geometry of its reference, and where to trust it.
+"""The label of a bracket: radiance in the geometry of its reference, and the trust in it.
 
-Made tile by tile: what is as large as the frames are the frames and the label, nothing between.
+It is made tile by tile. Only the frames and the label itself have the size of a frame; everything
+in between has the size of a tile.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ MIN_BORDER = 56
 """px around a tile that are computed with it, or more where a recipe needs more. The recipes that
 ship need no more. They share one border because OpenCV rounds the positions at which a frame is
 sampled relative to the corner of the region, so another border changes the last bits of a label."""
-SMALL, MIN_AREA = 640, 100
-"""px: sides of the frames in which moving things are measured, and the least area there."""
+OBJECT_FRAME_SIDE, MIN_OBJECT_AREA = 640, 100
+"""Moving objects are measured in frames downsampled to this side (px); smaller areas (px) there may
+be noise."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,12 @@ class Label:
     """Full-frame label of a bracket.
 
     `stored` is (H, W, 3) float16, as a dataset stores it: radiance of at most 1.0, which is where
-    the shortest frame clips; `weight` (H, W) uint8 is the trust, 0 none to 255 full; `kind` (H, W)
-    uint8 is NOTHING, STATIC or REFERENCE. Of the cues, bit i of `static_frames` (H, W) uint16 says
-    whether frame i shows what the reference shows; `clipped` and `dark` (H, W) bool are of the
-    reference. `geometry` is where each of the F frames was found.
+    the shortest frame clips. `weight` (H, W) uint8 is the trust, 0 none to 255 full. `kind` (H, W)
+    uint8 is UNTRUSTED, STATIC or REFERENCE.
+
+    Bit i of `static_frames` (H, W) uint16 is set where frame i shows the same as the reference.
+    `clipped` and `dark` (H, W) bool are of the reference. `geometry` has the displacement of each
+    of the F frames, None for one that is used as it is.
     """
 
     stored: Half
@@ -56,11 +60,11 @@ class Label:
 
     @property
     def static(self) -> Mask:
-        """(H, W) bool: all frames agree."""
+        """(H, W) bool: static in all frames."""
         return np.asarray(self.static_frames == (1 << len(self.geometry)) - 1)
 
     def figures(self) -> dict[str, Any]:
-        """Shares of the frame by cue and kind, for people and for the report."""
+        """Shares of the frame by cue and kind, mean displacements, and sizes of what moves."""
         share = {
             "trusted": self.weight >= 128,
             "static": self.kind == STATIC,
@@ -71,19 +75,20 @@ class Label:
         }
         figures: dict[str, Any] = {k: round(float(v.mean()), 5) for k, v in share.items()}
         figures["alignment_px"] = [round(g.mean_length, 3) if g else 0.0 for g in self.geometry]
-        return figures | {"moving_px": _sizes(~self.static)}
+        return figures | {"moving_px": _object_sizes(~self.static)}
 
 
-def _sizes(moving: Mask) -> list[float]:
-    """Sizes in px of what moves: of the median and of the largest thing, the roots of their areas.
+def _object_sizes(moving: Mask) -> list[float]:
+    """Sizes in px of the median and of the largest moving object; empty if nothing moves.
 
-    Connected pixels are one thing; it covers where it is and where it was.
+    An object is a set of connected pixels, its size the root of its area. It covers both the place
+    where it is and the place where it was.
     """
-    zoom = min(1.0, SMALL / max(moving.shape))
+    zoom = min(1.0, OBJECT_FRAME_SIDE / max(moving.shape))
     height, width = (max(round(n * zoom), 1) for n in moving.shape)
-    reduced = cv2.resize(moving.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
-    areas = cv2.connectedComponentsWithStats(reduced)[2][1:, cv2.CC_STAT_AREA]
-    sizes = np.sqrt(areas[areas >= MIN_AREA]) / zoom
+    small = cv2.resize(moving.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    areas = cv2.connectedComponentsWithStats(small)[2][1:, cv2.CC_STAT_AREA]
+    sizes = np.sqrt(areas[areas >= MIN_OBJECT_AREA]) / zoom
     return [round(float(f(sizes)), 1) for f in (np.median, np.max)] if len(sizes) else []
 
 
@@ -100,14 +105,15 @@ def make_label(stack: Stack, recipe: Recipe) -> Label:
     Returns
     -------
     Label
-        Radiance, weight and cues of the full frame of the reference. Radiance that is not
-        trusted is the reference's own; what is masked, or stands close to it, is not.
+        Radiance, weight and cues of the full frame of the reference. Where the label is not
+        trusted, its radiance is that of the reference. Masked pixels, and those close to them, are
+        never trusted.
     """
-    # A camera clips at codes of its own response; what follows sees gamma 2.2.
+    # The recipe gives the clip as a code of the camera. All codes here have gamma 2.2.
     clip = stack.source_format.response.clip(recipe.exposure.clip)
     recipe = replace(recipe, exposure=replace(recipe.exposure, clip=clip))
     small = downsample_stack(stack, recipe.align.megapixels)
-    label = _empty(stack.size, find_displacements(small, stack.size, recipe.align))
+    label = _empty_label(stack.size, find_displacements(small, stack.size, recipe.align))
 
     @cache
     def find_flow() -> Geometry:
@@ -120,20 +126,20 @@ def make_label(stack: Stack, recipe: Recipe) -> Label:
         region = pad_region(piece, stack.size, border)
         cues = compute_cues(stack, label.geometry, region, recipe)
         tile = Tile(stack, region, cues, crop_borders(cells, region), find_flow)
-        _write(label, piece, tile, method.label(tile, recipe))
+        _write_tile(label, piece, tile, method.label(tile, recipe))
     if stack.masked is not None:
         label.weight[dilate_mask(stack.masked)] = 0
     return label
 
 
-def _empty(size: tuple[int, int], geometry: Geometry) -> Label:
+def _empty_label(size: tuple[int, int], geometry: Geometry) -> Label:
     stored = np.empty((*size, 3), np.float16)
     weight, kind = np.empty(size, np.uint8), np.empty(size, np.uint8)
     static, clipped, dark = np.empty(size, np.uint16), np.empty(size, bool), np.empty(size, bool)
     return Label(stored, weight, kind, static, clipped, dark, geometry)
 
 
-def _write(label: Label, piece: Region, tile: Tile, result: TileLabel) -> None:
+def _write_tile(label: Label, piece: Region, tile: Tile, result: TileLabel) -> None:
     """Write the label of a tile, without its border, to its place in the frame."""
     cues, inner = tile.cues, relative_region(piece, tile.region)
     static_frames = np.zeros(cues.size, np.uint16)

@@ -143,7 +143,7 @@ def _pixels_field(recipe: Recipe) -> int:
     fused = fusion.receptive_field(recipe)
     clipped = max(
         cues.receptive_field(recipe) + trust.around_receptive_field(recipe),
-        fused + trust.SLOPE_BORDER,
+        fused + trust.EDGE_BORDER,
     )
     filled = max(fused, clipped, guess.receptive_field(recipe))
     return filled + trust.COLOUR_BORDER

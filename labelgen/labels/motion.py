@@ -1,8 +1,8 @@
-"""Motion cue: where a frame, aligned, does not agree with the reference.
+"""Motion cue: the pixels at which an aligned frame does not show what the reference shows.
 
-SS-HDR (arXiv 2203.12311) takes the difference of exposure-normalised frames outside of clipped
-pixels; SelfHDR (arXiv 2310.01840) takes it in the mu-law domain. Here what noise, quantisation
-and a small misalignment explain is allowed on top.
+SS-HDR (arXiv 2203.12311) thresholds the difference of exposure-normalised frames outside of clipped
+pixels. SelfHDR (arXiv 2310.01840) does so in the mu-law domain. Here the threshold is higher where
+noise, quantisation or a small misalignment explains the difference.
 """
 
 from __future__ import annotations
@@ -34,30 +34,29 @@ GRADIENT_RADIUS = 1
 """px around a pixel that its gradient (Sobel) depends on."""
 
 
-def noise_variance(linear: Float, stored: SourceFormat, noise: Noise) -> Float:
-    """Variance of linear light in one frame: photons, read-out and quantisation.
+def noise_variance(linear: Float, source: SourceFormat, noise: Noise) -> Float:
+    """Variance of linear light in one frame: photon noise, read noise and quantisation.
 
     Parameters
     ----------
     linear : (...) float32
         Linear light, 1.0 where the frame clips.
-    stored : SourceFormat
-        How the camera stored its codes.
+    source : SourceFormat
+        How the camera stored its codes. Its noise is used if the recipe asks for it.
     noise : Noise
-        Full well and read noise in electrons (Hasinoff 2010, doi:10.1109/CVPR.2010.5540167),
-        where `stored` does not tell or is not asked.
+        Full well and read noise in electrons (Hasinoff 2010, doi:10.1109/CVPR.2010.5540167).
 
     Returns
     -------
     (...) float32
         In units of linear light squared.
     """
-    step = stored.code_width(linear)
+    step = source.code_width(linear)
     full_well, read = noise.full_well, noise.read
-    if stored.noise and noise.estimate == "brackets":
-        full_well, read = stored.noise
+    if source.noise and noise.estimate == "brackets":
+        full_well, read = source.noise
     floor = np.float32((read / full_well) ** 2)
-    codes = 1 / 12 + (noise.lossy**2 if stored.lossy else 0)
+    codes = 1 / 12 + (noise.lossy**2 if source.lossy else 0)
     return linear * np.float32(1 / full_well) + floor + step * step * np.float32(codes)
 
 
@@ -78,13 +77,13 @@ def moving(
     reference_ev: float,
     other: Aligned,
     other_ev: float,
-    stored: SourceFormat,
+    source: SourceFormat,
     recipe: Recipe,
 ) -> Mask:
-    """Pixels at which an aligned frame does not show what the reference shows.
+    """Mask of the pixels at which an aligned frame does not show what the reference shows.
 
-    Both are compared as the longer of the two sees them: where that one clips, the shorter has
-    to be at its clip or above.
+    Both frames are compared as the longer of the two sees them. Where the longer one clips, the
+    shorter one has to be at that clip or above.
 
     Parameters
     ----------
@@ -94,7 +93,7 @@ def moving(
         Exposures in stops relative to the shortest frame of the bracket.
     other : Aligned
         The other frame in the geometry of the reference.
-    stored : SourceFormat
+    source : SourceFormat
         How the camera stored the codes.
     recipe : Recipe
         Its motion and noise settings.
@@ -102,14 +101,14 @@ def moving(
     Returns
     -------
     (H, W) bool
-        True where it moved, or where the frame does not reach.
+        True for a moving pixel, and for one that the other frame does not reach.
     """
     settings = recipe.motion
-    most = max(reference_ev, other_ev)
-    # Averaging over the Gaussian divides independent noise by 2 sqrt(pi) sigma.
+    longer_ev = max(reference_ev, other_ev)
+    # A Gaussian divides the standard deviation of independent noise by 2 sqrt(pi) sigma.
     sigmas = settings.sigmas / (2 * np.sqrt(np.pi) * settings.smooth)
-    spread, other_spread = (
-        _variance_table(bit_depth(frame.codes), ev, most, stored, recipe.noise)
+    reference_variance, other_variance = (
+        _variance_lut(bit_depth(frame.codes), ev, longer_ev, source, recipe.noise)
         * np.float32(sigmas**2)
         for frame, ev in ((reference, reference_ev), (other, other_ev))
     )
@@ -117,23 +116,24 @@ def moving(
     gaussian = (2 * radius + 1, 2 * radius + 1), settings.smooth
 
     def differ(rows: slice) -> Mask:
-        moved = np.zeros(other.valid[rows].shape, bool)
-        codes = (cv2.split(frame.codes[rows]) for frame in (reference, other))
-        for own, others in zip(*codes, strict=True):
-            one, allowed = clipped_mu_law(own, reference_ev, most), apply_lut(spread, own)
-            allowed += apply_lut(other_spread, others)
+        mask = np.zeros(other.valid[rows].shape, bool)
+        channels = (cv2.split(frame.codes[rows]) for frame in (reference, other))
+        for codes, other_codes in zip(*channels, strict=True):
+            difference = clipped_mu_law(codes, reference_ev, longer_ev)
+            allowed = apply_lut(reference_variance, codes)
+            allowed += apply_lut(other_variance, other_codes)
             np.sqrt(allowed, out=allowed)
             allowed += np.float32(settings.threshold)
             if settings.gradient:
-                slope = gradient_magnitude(cv2.GaussianBlur(one, *gaussian))
+                slope = gradient_magnitude(cv2.GaussianBlur(difference, *gaussian))
                 slope *= np.float32(settings.gradient)
                 allowed += slope
-            one -= clipped_mu_law(others, other_ev, most)
-            difference = cv2.GaussianBlur(one, *gaussian)
-            moved |= np.abs(difference, out=difference) > allowed
-        return moved
+            difference -= clipped_mu_law(other_codes, other_ev, longer_ev)
+            smooth = cv2.GaussianBlur(difference, *gaussian)
+            mask |= np.abs(smooth, out=smooth) > allowed
+        return mask
 
-    # Strip by strip and channel by channel: all of it stays in the cache.
+    # One channel of a strip at a time: all arrays of it stay in the cache.
     mask: Bytes = np.empty(other.valid.shape, np.uint8)
     for strip, wide in strips(len(mask), radius + GRADIENT_RADIUS):
         mask[strip] = differ(wide)[strip.start - wide.start : strip.stop - wide.start]
@@ -147,25 +147,29 @@ def moving(
 
 
 @lru_cache(maxsize=32)
-def _variance_table(
-    depth: int, ev: float, most: float, stored: SourceFormat, noise: Noise
+def _variance_lut(
+    depth: int, ev: float, longer_ev: float, source: SourceFormat, noise: Noise
 ) -> Float:
-    """Variance in mu-law of every code, as `clipped_mu_law` shows it."""
-    slope = mu_law_slope(clipped_radiance_lut(depth, ev, most)) * np.float32(2.0**-ev)
-    return noise_variance(decode(all_codes(depth)), stored, noise) * np.square(slope)
+    """Variance of every code in the mu-law domain of `clipped_mu_law`."""
+    slope = mu_law_slope(clipped_radiance_lut(depth, ev, longer_ev)) * np.float32(2.0**-ev)
+    return noise_variance(decode(all_codes(depth)), source, noise) * np.square(slope)
 
 
 def _open_mask(mask: Bytes, width: int) -> Bytes:
-    """Without what is narrower than `width`. OpenCV's own opening moves a mask if that is even."""
+    """Morphological opening by a square: drops what is narrower than `width` px.
+
+    Erosion and dilation have mirrored anchors. OpenCV's own opening shifts the mask if the width is
+    even.
+    """
     square = np.ones((width, width), np.uint8)
-    at, mirrored = width // 2, width - 1 - width // 2
-    eroded = cv2.erode(mask, square, anchor=(at, at))
+    anchor, mirrored = width // 2, width - 1 - width // 2
+    eroded = cv2.erode(mask, square, anchor=(anchor, anchor))
     return np.asarray(cv2.dilate(eroded, square, anchor=(mirrored, mirrored)), np.uint8)
 
 
 def gradient_magnitude(image: Float) -> Float:
-    """Magnitude of the change per pixel of an image (H, W) float32, same shape."""
-    x, y = image_gradient(image)  # OpenCV's magnitude differs in the last bits between threads
+    """Magnitude of the gradient (per px) of an image (H, W) float32, same shape."""
+    x, y = image_gradient(image)  # cv2.magnitude depends on the number of threads in the last bits
     x *= x
     y *= y
     x += y

@@ -1,7 +1,7 @@
-"""Which pixels of a label can be trusted, and how much.
+"""Trust in each pixel of a label.
 
-SS-HDR (arXiv 2203.12311) trusts whole cells, SelfHDR (arXiv 2310.01840) pixels at which label and
-reference differ little; trust by the evidence that a pixel stood still is ours.
+SS-HDR (arXiv 2203.12311) trusts whole cells. SelfHDR (arXiv 2310.01840) trusts the pixels at which
+label and reference differ little. Trust by the evidence that a pixel is static is ours.
 """
 
 from __future__ import annotations
@@ -20,25 +20,26 @@ from labelgen.labels.fusion import triangle_weight
 from labelgen.labels.motion import GRADIENT_RADIUS, gradient_magnitude
 
 UNTRUSTED, STATIC, REFERENCE = np.uint8(0), np.uint8(1), np.uint8(2)
-"""How a pixel got its label: not at all, from all frames, from what agrees with the reference."""
+"""Source of the label of a pixel: none, all frames, or the reference and frames that agree."""
 
-SLOPE_BORDER = GRADIENT_RADIUS
+EDGE_BORDER = GRADIENT_RADIUS
 """px around a pixel that the trust in an edge depends on."""
 COLOUR_BORDER = UNCERTAINTY_RADIUS
 """px around a pixel that the trust in its colour depends on."""
 MIN_EVIDENCE = 1e-3
-"""With less around it (share of the pixels, both ways) a pixel is trusted as if it stood still."""
+"""Share of the pixels around a clipped one. With much less evidence than this, for or against, the
+pixel is trusted as if it were static."""
 
 
 def cell_borders(size: tuple[int, int], patch: int) -> tuple[list[int], list[int]]:
-    """Borders of the grid of co-located cells, as many as patches of that size cover the frame.
+    """Borders of the grid of co-located cells: the fewest equal cells no larger than a patch.
 
     Parameters
     ----------
     size : (int, int)
         Height and width in pixels.
     patch : int
-        Side of a patch in pixels; cells are at most that large.
+        Side of a patch in pixels.
 
     Returns
     -------
@@ -56,21 +57,24 @@ def cell_borders(size: tuple[int, int], patch: int) -> tuple[list[int], list[int
 
 
 def trust_cells(cues: Cues, borders: tuple[list[int], list[int]], recipe: Recipe) -> Array:
-    """SS-HDR: cells static in all frames, or well exposed in the reference, or rejected.
+    """Decide about whole cells, as SS-HDR.
+
+    A cell is STATIC if few of its pixels move in any frame. Otherwise it is REFERENCE if few of its
+    pixels are clipped or dark in the reference, and UNTRUSTED if not.
 
     Parameters
     ----------
     cues : Cues
-        Both cues.
+        Motion and exposure cues.
     borders : (list of int, list of int)
-        Of the cells in y and x, first 0, last the height or width of the cues.
+        Borders of the cells in y and x, first 0, last the height or width of the cues.
     recipe : Recipe
         Its motion and exposure settings.
 
     Returns
     -------
     (H, W) uint8
-        STATIC, REFERENCE or NOTHING, equal within a cell.
+        STATIC, REFERENCE or UNTRUSTED, the same within a cell.
     """
     ys, xs = borders
 
@@ -79,7 +83,7 @@ def trust_cells(cues: Cues, borders: tuple[list[int], list[int]], recipe: Recipe
         return np.asarray(np.add.reduceat(rows, xs[:-1], 1) / np.outer(np.diff(ys), np.diff(xs)))
 
     static = np.logical_and.reduce(
-        [shares(~a) <= recipe.motion.cell_share for a in cues.static_frames]
+        [shares(~mask) <= recipe.motion.cell_share for mask in cues.static_frames]
     )
     exposed = (shares(cues.clipped) <= recipe.exposure.clipped_share) & (
         shares(cues.dark) <= recipe.exposure.dark_share
@@ -89,7 +93,10 @@ def trust_cells(cues: Cues, borders: tuple[list[int], list[int]], recipe: Recipe
 
 
 def trust_difference(fused: Float, reference: Float, code: Float, recipe: Recipe) -> Array:
-    """SelfHDR: label and reference, both times the triangle of the reference, agree in mu-law.
+    """Trust pixels whose label is close to the reference, as SelfHDR.
+
+    The difference is taken in the mu-law domain and multiplied by the triangle weight of the
+    reference, which is 0 where it clips: clipped pixels are trusted whatever their label.
 
     Parameters
     ----------
@@ -103,27 +110,27 @@ def trust_difference(fused: Float, reference: Float, code: Float, recipe: Recipe
     Returns
     -------
     (H, W) uint8
-        STATIC or NOTHING. What the reference clips is trusted, whatever it is.
+        STATIC or UNTRUSTED.
     """
     difference = np.abs(mu_law(fused) - mu_law(reference)) * triangle_weight(code)
     return np.where(max_channel(difference) <= recipe.fusion.difference, STATIC, UNTRUSTED)
 
 
 def trust_clipped(cues: Cues, fused: Float, settings: Fusion) -> Float:
-    """How much to trust shorter frames where the reference clips, and so cannot contradict them.
+    """Trust in shorter frames where the reference clips and so cannot contradict them.
 
-    Two things lower it. A bright thing may have moved there unseen: what is known of the pixels
-    around speaks for or against that. And an error of the geometry, which frames that agree with
-    an unclipped reference cannot have, shows at edges.
+    Two things lower it. Something bright may move there unseen: moving pixels around speak for
+    that, static ones against it. And the geometry may be wrong, which shows at edges; where the
+    reference does not clip, a frame with such an error would be found to move.
 
     Parameters
     ----------
     cues : Cues
-        Both cues.
+        Motion and exposure cues.
     fused : (H, W, 3) float32
         Radiance of the label.
     settings : Fusion
-        Its `chroma_uncertainty`, `around`, `misplaced` and `tolerance`.
+        Its `doubt`, `around`, `misplaced` and `tolerance`.
 
     Returns
     -------
@@ -131,25 +138,27 @@ def trust_clipped(cues: Cues, fused: Float, settings: Fusion) -> Float:
         0 to 1; 1 wherever the reference is not clipped.
     """
     trust = np.ones(cues.clipped.shape, np.float32)
-    # What the shortest frame clips is 1.0, whatever it is.
+    # A pixel that the shortest frame clips is 1.0, whether it moves or not.
     if cues.reference == 0 or not cues.clipped.any():
         return trust
     shorter = range(cues.reference)
-    reaches = np.logical_and.reduce([cues.aligned[i].valid for i in shorter])
-    agrees = np.logical_and.reduce([cues.static_frames[i] for i in shorter])
-    speak = reaches & ~agrees, agrees & ~cues.clipped
-    moved, still = (_around(mask, settings.around) for mask in speak)
-    stood = (still + MIN_EVIDENCE) / (still + settings.doubt * moved + MIN_EVIDENCE)
-    for box in covering_boxes(cues.clipped, SLOPE_BORDER):
-        wide = pad_region(box, cues.clipped.shape, SLOPE_BORDER)
-        slope = _steepest(mu_law(fused[wide]))[relative_region(box, wide)]
-        exact = _tolerated(slope * np.float32(settings.misplaced), settings)
-        np.copyto(trust[box], stood[box] * exact, where=cues.clipped[box])
+    valid = np.logical_and.reduce([cues.aligned[i].valid for i in shorter])
+    static = np.logical_and.reduce([cues.static_frames[i] for i in shorter])
+    evidence = valid & ~static, static & ~cues.clipped
+    moving_share, static_share = (_around(mask, settings.around) for mask in evidence)
+    static_trust = (static_share + MIN_EVIDENCE) / (
+        static_share + settings.doubt * moving_share + MIN_EVIDENCE
+    )
+    for box in covering_boxes(cues.clipped, EDGE_BORDER):
+        wide = pad_region(box, cues.clipped.shape, EDGE_BORDER)
+        gradient = _max_gradient(mu_law(fused[wide]))[relative_region(box, wide)]
+        edge_trust = _tolerate(gradient * np.float32(settings.misplaced), settings)
+        np.copyto(trust[box], static_trust[box] * edge_trust, where=cues.clipped[box])
     return trust
 
 
-def _steepest(image: Float) -> Float:
-    """Magnitude (H, W) of the change per pixel of (H, W, 3), of the channel where it is largest."""
+def _max_gradient(image: Float) -> Float:
+    """Largest gradient magnitude (H, W) of the channels of (H, W, 3)."""
     return np.maximum.reduce([gradient_magnitude(channel) for channel in cv2.split(image)])
 
 
@@ -187,16 +196,16 @@ def _gaussian_radius(sigma: float) -> int:
 
 
 def around_receptive_field(recipe: Recipe) -> int:
-    """Distance (px) of the farthest pixel that counts as around a clipped one."""
+    """Distance (px) of the farthest pixel that is evidence about a clipped one."""
     sigma, k = recipe.fusion.around, _reduction(recipe.fusion.around)
     # The result is interpolated between neighbours, one downsampled pixel away.
     return k * (_gaussian_radius(2 * sigma / k) + 1) + (k - 1) // 2
 
 
 def trust_colour(fused: Float, gain: float, sampling: Sampling, settings: Fusion) -> Float:
-    """How much to trust colour that was stored at half the resolution, and made finer since.
+    """Trust in colour that was stored at less than full resolution and upsampled.
 
-    All frames share that error, so that no comparison of them shows it.
+    All frames share the error, so comparing them does not show it.
 
     Parameters
     ----------
@@ -215,12 +224,12 @@ def trust_colour(fused: Float, gain: float, sampling: Sampling, settings: Fusion
         0 to 1.
     """
     code = power(fused * np.float32(gain), 1 / GAMMA)
-    # What one code is in mu-law: its slope over radiance times the slope of the decoding.
+    # Derivative of mu-law by code: by radiance, times that of radiance by code.
     slope = mu_law_slope(fused) * np.float32(GAMMA / gain) * np.maximum(code, 1e-3) ** (GAMMA - 1)
-    wrong = max_channel(chroma_uncertainty(code, sampling) * slope)
-    return _tolerated(wrong, settings)
+    error = max_channel(chroma_uncertainty(code, sampling) * slope)
+    return _tolerate(error, settings)
 
 
-def _tolerated(wrong: Float, settings: Fusion) -> Float:
-    """Trust (H, W) in spite of an error (H, W) in mu-law: half at the tolerance."""
-    return np.asarray(1 / (1 + np.square(wrong * np.float32(1 / settings.tolerance))), np.float32)
+def _tolerate(error: Float, settings: Fusion) -> Float:
+    """Trust (H, W) in spite of an error (H, W) in mu-law: one half at the tolerance."""
+    return np.asarray(1 / (1 + np.square(error * np.float32(1 / settings.tolerance))), np.float32)
