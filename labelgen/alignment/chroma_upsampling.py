@@ -1,10 +1,11 @@
-"""Colour that a JPEG stores at a fraction of the resolution, made finer by its brightness.
+"""Upsample the chroma of a JPEG, guided by its luma.
 
-Cameras store the brightness of a JPEG in full and its colour differences at half the width, often
-half the height too. All frames of a bracket share that error, so no comparison of them shows it.
-Around a pixel colour mostly follows brightness: it is given the detail that it lost as its slope
-over brightness there tells, as in the guided filter (He, Sun, Tang, doi:10.1109/TPAMI.2012.213).
-For labels alone; inputs stay as they were taken.
+Cameras store the luma of a JPEG at full resolution and its chroma at half the width, often also at
+half the height. All frames of a bracket share that error, so comparing them does not show it.
+
+Around a pixel, chroma mostly follows luma. The detail that it lost is restored by a linear
+regression of chroma on luma there, as in the guided filter (He, Sun, Tang,
+doi:10.1109/TPAMI.2012.213). This is done for labels alone; inputs stay as they were taken.
 """
 
 from __future__ import annotations
@@ -20,87 +21,96 @@ from labelgen.core.response import Sampling, to_depth
 TO_JPEG = np.array(
     [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32
 )
-"""RGB to brightness, blueness, redness: JFIF, ITU-T T.871."""
+"""Matrix from RGB to luma, blue chroma, red chroma (JFIF, ITU-T T.871)."""
 FROM_JPEG = np.linalg.inv(TO_JPEG).astype(np.float32)
-FLAT = 1e-4
-"""Variance of codes (0 to 1) of a place that is flat: what varies less is noise."""
-NEAR = 2
-"""Radius in px of the windows in which a doubt is found."""
-GUESSED = 0.5
-"""Share of what colour was given that may be wrong."""
-CLIPPED = 0.98
-"""Codes from here on are clipped; brightness tells nothing of the colour there."""
-RESAMPLED = 2
-"""px on each side by which the coding of colour spreads it."""
-UNCERTAINTY_RADIUS = max(2 * NEAR, RESAMPLED)
-"""px around a pixel that `chroma_uncertainty` depends on: a mean of slopes that are of means."""
+FLAT_VARIANCE = 1e-4
+"""Added to the variance of luma (codes of 0..1): what varies less is noise, not detail."""
+UNCERTAINTY_WINDOW = 2
+"""Radius in px of the windows in which the uncertainty of chroma is estimated."""
+DETAIL_ERROR = 0.5
+"""Share of the detail added to chroma that may be wrong."""
+CLIP = 0.98
+"""Codes (0..1) from here on are clipped. Luma tells nothing of the chroma there."""
+RESAMPLING_RADIUS = 2
+"""px around a pixel over which downsampling and upsampling spread its chroma."""
+UNCERTAINTY_RADIUS = max(2 * UNCERTAINTY_WINDOW, RESAMPLING_RADIUS)
+"""px around a pixel that `chroma_uncertainty` depends on: it averages slopes that rest on means."""
 
 
-def upsample_chroma(codes: Codes, at: Region, sampling: Sampling, radius: int) -> Codes:
-    """A piece of a frame, its colour at full resolution.
+def upsample_chroma(codes: Codes, region: Region, sampling: Sampling, radius: int) -> Codes:
+    """Upsample the chroma of a region of a frame.
 
     Parameters
     ----------
     codes : (H, W, 3) uint8 or uint16
         The whole frame, RGB.
-    at : Region
-        Rows and columns of the piece.
+    region : Region
+        Rows and columns to return.
     sampling : (int, int)
-        Rows and columns that share a colour difference in the file.
+        Rows and columns that share a chroma sample in the file.
     radius : int
-        Half the side of the windows in which colour follows brightness, px.
+        Radius in px of the windows in which chroma is regressed on luma.
 
     Returns
     -------
     (h, w, 3) uint16
-        Brightness as it was; what clips is as it was.
+        Luma is as it was. Clipped pixels are as they were.
     """
-    around = tuple(
-        slice(max(s.start - 2 * radius - RESAMPLED, 0) // n * n, s.stop + 2 * radius + RESAMPLED)
-        for s, n in zip(at, sampling, strict=True)
+    wide = tuple(
+        slice(
+            max(s.start - 2 * radius - RESAMPLING_RADIUS, 0) // n * n,
+            s.stop + 2 * radius + RESAMPLING_RADIUS,
+        )
+        for s, n in zip(region, sampling, strict=True)
     )
-    y, x = (slice(s.start - a.start, s.stop - a.start) for s, a in zip(at, around, strict=True))
-    near = to_depth(codes[around], 16)
-    kept = near[y, x].copy()
-    change = _lost_chroma(near.astype(np.float32) / np.float32(65535), sampling, radius)[y, x]
-    change[max_channel(kept) >= CLIPPED * 65535] = 0
-    return to_uint16(kept + 65535 * change)
+    y, x = (slice(s.start - w.start, s.stop - w.start) for s, w in zip(region, wide, strict=True))
+    source = to_depth(codes[wide], 16)
+    original = source[y, x].copy()
+    detail = _lost_detail(source.astype(np.float32) / np.float32(65535), sampling, radius)[y, x]
+    detail[max_channel(original) >= CLIP * 65535] = 0
+    return to_uint16(original + 65535 * detail)
 
 
 def chroma_uncertainty(code: Float, sampling: Sampling) -> Float:
-    """By how much codes may be wrong since their colour was stored so, (H, W, 3) float32.
+    """Estimate the error of codes whose chroma was stored subsampled and then upsampled.
 
-    What brightness does not explain of the colour around a pixel is lost, and what it does explain
-    is a guess.
+    The residual of the regression on luma is lost for good. The detail that the regression adds is
+    a guess, of which `DETAIL_ERROR` counts as error.
 
     Parameters
     ----------
     code : (H, W, 3) float32
-        RGB, 1.0 where the frame clips; may be more. Its colour was made finer.
+        RGB with upsampled chroma, 1.0 where the frame clips; may be more.
     sampling : (int, int)
-        Rows and columns that share a colour difference.
+        Rows and columns that share a chroma sample in the file.
+
+    Returns
+    -------
+    (H, W, 3) float32
+        In codes, at least 0.
     """
-    light, *colours = cv2.split(cv2.transform(code, TO_JPEG))
-    detail = light - _resample_as_chroma(light, sampling)
-    side = _window_size(NEAR)
-    wrong = np.zeros_like(code)
-    for channel, (colour, slope, common) in enumerate(_regress_on_luma(light, colours, side), 1):
-        mean = cv2.blur(colour, side)
-        left = cv2.blur(colour * colour, side) - mean * mean - slope * common
-        given = np.abs(cv2.blur(slope, side) * detail)
-        wrong[..., channel] = np.sqrt(np.maximum(left, 0)) + GUESSED * given
-    return np.asarray(cv2.transform(wrong, np.abs(FROM_JPEG)), np.float32)
+    luma, *chroma = cv2.split(cv2.transform(code, TO_JPEG))
+    luma_detail = luma - _resample_as_chroma(luma, sampling)
+    window = _window_size(UNCERTAINTY_WINDOW)
+    error = np.zeros_like(code)
+    for channel, fit in enumerate(_regress_on_luma(luma, chroma, window), 1):
+        values, slope, covariance = fit
+        mean = cv2.blur(values, window)
+        residual = cv2.blur(values * values, window) - mean * mean - slope * covariance
+        detail = np.abs(cv2.blur(slope, window) * luma_detail)
+        error[..., channel] = np.sqrt(np.maximum(residual, 0)) + DETAIL_ERROR * detail
+    return np.asarray(cv2.transform(error, np.abs(FROM_JPEG)), np.float32)
 
 
-def _lost_chroma(code: Float, sampling: Sampling, radius: int) -> Float:
-    """What codes (H, W, 3) of 0 to 1 have lost of their colour, (H, W, 3)."""
-    light, *colours = cv2.split(cv2.transform(code, TO_JPEG))
-    shown = _resample_as_chroma(light, sampling)
-    side, detail = _window_size(radius), light - shown
-    change = np.zeros_like(code)
-    for channel, (_, slope, _) in enumerate(_regress_on_luma(shown, colours, side), 1):
-        change[..., channel] = cv2.blur(slope, side) * detail
-    return np.asarray(cv2.transform(change, FROM_JPEG), np.float32)
+def _lost_detail(code: Float, sampling: Sampling, radius: int) -> Float:
+    """Detail (H, W, 3) that the chroma of codes (H, W, 3) of 0..1 has lost, as RGB codes."""
+    luma, *chroma = cv2.split(cv2.transform(code, TO_JPEG))
+    coarse_luma = _resample_as_chroma(luma, sampling)
+    window, luma_detail = _window_size(radius), luma - coarse_luma
+    detail = np.zeros_like(code)
+    for channel, (_, slope, _) in enumerate(_regress_on_luma(coarse_luma, chroma, window), 1):
+        detail[..., channel] = cv2.blur(slope, window) * luma_detail
+    return np.asarray(cv2.transform(detail, FROM_JPEG), np.float32)
 
 
 def _window_size(radius: int) -> tuple[int, int]:
@@ -108,21 +118,21 @@ def _window_size(radius: int) -> tuple[int, int]:
 
 
 def _regress_on_luma(
-    light: Float, colours: Sequence[Float], side: tuple[int, int]
+    luma: Float, chroma: Sequence[Float], window: tuple[int, int]
 ) -> Iterator[tuple[Float, Float, Float]]:
-    """Each colour, its slope over brightness around pixels, and its covariance with it, (H, W)."""
-    mean = cv2.blur(light, side)
-    variance = cv2.blur(light * light, side) - mean * mean + np.float32(FLAT)
-    for colour in colours:
-        common = cv2.blur(light * colour, side) - mean * cv2.blur(colour, side)
-        yield colour, common / variance, common
+    """Each chroma channel, its slope over luma in windows, and its covariance with luma, (H, W)."""
+    mean = cv2.blur(luma, window)
+    variance = cv2.blur(luma * luma, window) - mean * mean + np.float32(FLAT_VARIANCE)
+    for channel in chroma:
+        covariance = cv2.blur(luma * channel, window) - mean * cv2.blur(channel, window)
+        yield channel, covariance / variance, covariance
 
 
 def _resample_as_chroma(image: Float, sampling: Sampling) -> Float:
-    """An image (H, W) as it would be if it were stored as colour is: reduced, then enlarged."""
+    """Downsample and upsample an image (H, W) as a JPEG does its chroma."""
     height, width = image.shape
     below, right = (-n % step for n, step in zip(image.shape, sampling, strict=True))
-    whole = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE)
-    small = (whole.shape[1] // sampling[1], whole.shape[0] // sampling[0])
-    reduced = cv2.resize(whole, small, interpolation=cv2.INTER_AREA)
-    return cv2.resize(reduced, whole.shape[::-1], interpolation=cv2.INTER_LINEAR)[:height, :width]
+    padded = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE)
+    size = (padded.shape[1] // sampling[1], padded.shape[0] // sampling[0])
+    small = cv2.resize(padded, size, interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, padded.shape[::-1], interpolation=cv2.INTER_LINEAR)[:height, :width]

@@ -146,7 +146,7 @@ def fuse_variance(cues: Cues, stack: Stack, recipe: Recipe) -> tuple[Float, Mask
         fade_lut, variance_lut = _fade_and_variance_luts(
             bit_depth(max_code), stack.source_format, recipe.noise, recipe.exposure.clip
         )
-        variance = apply_lut(variance_lut, max_code)
+        variance: Float = apply_lut(variance_lut, max_code)
         if i == cues.reference:
             reference_weight = np.float32(4.0**stops) / variance
         elif recipe.fusion.misplaced and frame.shift:

@@ -106,7 +106,7 @@ def test_hands_that_shook_far_are_followed_by_features(tripod: SimulatedBracket)
     truth = np.vstack([turn, [0, 0, 1]])
     truth[:2, 2] += 40, -25
     stack = shifted(stack_of(tripod), 0, truth)
-    assert homography._from_flow(stack, 0, 1.0)[1] < homography.MAX_FOLLOW
+    assert homography._from_flow(stack, 0, 1.0)[1] < homography.MIN_INLIERS
     found = homography.find_homography(stack, 0, Align())
     assert found is not None
     here = np.float32([[[150, 100], [250, 100], [150, 190], [250, 190]]])
