@@ -1,7 +1,7 @@
-"""A dataset in the forms that other training code reads: tar files, or folders of crops.
+"""Export a dataset in layouts that other training code reads.
 
-``webdataset``: samples of `IMAGES` as PNG and NPY in tar files, ``000000.tar`` and so on [1]_.
-``sig17``: a folder a sample, as code for the SIGGRAPH'17 set [2]_ reads its crops.
+``webdataset``: tar files of PNG and NPY, ``000000.tar`` and so on [1]_.
+``sig17``: a folder for each sample, like the crops of the SIGGRAPH'17 set [2]_.
 
 References
 ----------
@@ -18,10 +18,10 @@ import json
 import re
 import shutil
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import chain, count
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -38,12 +38,20 @@ from labelgen.share.rows import OpenDataset, reporting_damage
 
 LAYOUTS = ("webdataset", "sig17")
 SHARD_BYTES = 1 << 28
-DIGITS = 8
-CROP = re.compile(r"\d+\.tif|label\.hdr|weight\.png|exposure\.txt")
+"""Default size above which another tar file is begun."""
+KEY_DIGITS = 8
+SIG17_FILE = re.compile(r"\d+\.tif|label\.hdr|weight\.png|exposure\.txt")
 """Files of a sample in the layout sig17."""
 
-SampleArrays: TypeAlias = tuple[str, Codes, Array, Array, int]
-"""Key, codes, label, weight and row."""
+
+class ExportedSample(NamedTuple):
+    """A sample to write. `key` is its name in the export: the number of its row in the dataset."""
+
+    key: str
+    inputs: Codes
+    label: Array
+    weight: Array
+    row: int
 
 
 def export(
@@ -55,7 +63,7 @@ def export(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> int:
-    """Write a dataset into a new folder, in a form that other code reads.
+    """Export a dataset into a new folder, in a layout that other training code reads.
 
     Parameters
     ----------
@@ -64,17 +72,17 @@ def export(
     out : Path
         Folder to make.
     layout : {"webdataset", "sig17"}
-        ``webdataset``: tar files, which for each sample hold ``KEY.0.png`` ... (codes, 8 or 16
-        bits, lossless), ``KEY.label.npy`` (float16 radiance), ``KEY.weight.png`` and ``KEY.json``
-        (ev, scene, origin, branch, variant). ``sig17``: for each sample a folder with ``0.tif``
-        ... (16 bits), ``label.hdr`` (radiance, RGBE: steps of 0.4 to 0.8 %), ``weight.png`` and
-        ``exposure.txt`` (stops, one a line).
+        ``webdataset``: tar files with ``KEY.0.png`` ... (codes of 8 or 16 bits, lossless),
+        ``KEY.label.npy`` (float16 radiance), ``KEY.weight.png`` and ``KEY.json`` (ev, scene,
+        origin, branch, variant, reference) for each sample. ``sig17``: a folder for each sample
+        with ``0.tif`` ... (16 bits), ``label.hdr`` (radiance as RGBE, in steps of 0.4 to 0.8 %),
+        ``weight.png`` and ``exposure.txt`` (stops, one per line).
     shard_bytes : int
         Size above which another tar file is begun.
     overwrite : bool
         Replace an earlier export.
     progress : Progress, optional
-        Told what happens.
+        Told of every sample.
 
     Returns
     -------
@@ -84,71 +92,71 @@ def export(
     Raises
     ------
     UserError
-        The folder is there already, or a sample is damaged.
+        The folder exists, the disk has no room, or a sample is damaged.
     """
     if layout not in LAYOUTS:
         raise UserError(f"--layout is '{layout}', expected {' or '.join(LAYOUTS)}")
     if shard_bytes < 1:
         raise UserError(f"--shard-size is {shard_bytes} bytes, expected at least 1")
-    tell = progress or Silent()
+    progress = progress or Silent()
     with Dataset(path) as data:
         source = OpenDataset.of(data)
         _check_folder(out, overwrite)
-        # Pictures are at most as large as the samples.
+        # The exported images are never larger than the uncompressed samples.
         check_free_space(out.parent, len(data) * source.layout.sample_bytes)
-        work = temporary_path(out)
-        work.mkdir()
+        temporary = temporary_path(out)
+        temporary.mkdir()
         try:
-            tell.start("export", len(data))
+            progress.start("export", len(data))
             if layout == "sig17":
-                _folders(source, work, tell)
+                _write_folders(source, temporary, progress)
             else:
-                _tars(source, work, shard_bytes, tell)
-            sync(work)
-            _check_folder(out, overwrite)  # once more: it may have been made meanwhile
+                _write_tars(source, temporary, shard_bytes, progress)
+            sync(temporary)
+            _check_folder(out, overwrite)  # again: it may have been made in the meantime
             if out.exists():
                 shutil.rmtree(out)
-            work.replace(out)
+            temporary.replace(out)
             sync(out.parent)
         except BaseException:
-            shutil.rmtree(work, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
             raise
         return len(data)
 
 
 def _check_folder(out: Path, overwrite: bool) -> None:
-    """Refuse a folder that is there, but for an earlier export that is to be replaced."""
+    """Refuse an existing folder, unless it is an earlier export that may be replaced."""
     check_parent(out)
     if not out.exists():
         return
     if not overwrite:
         raise UserError(f"{out}: exists; give --overwrite to replace it, or another name")
-    if out.is_symlink() or not out.is_dir() or not all(map(_is_ours, out.iterdir())):
+    if out.is_symlink() or not out.is_dir() or not all(map(_is_exported, out.iterdir())):
         raise UserError(f"{out}: holds more than an export, so not ours to replace; give another")
 
 
-def _is_ours(path: Path) -> bool:
-    """Whether a thing in a folder is one that an export makes."""
+def _is_exported(path: Path) -> bool:
+    """Whether a file or folder looks like one that an export makes."""
     if path.is_symlink() or not path.stem.isdigit():
         return False
     if path.is_dir():
-        return all(CROP.fullmatch(p.name) and not p.is_dir() for p in path.iterdir())
+        return all(SIG17_FILE.fullmatch(p.name) and not p.is_dir() for p in path.iterdir())
     return path.suffix == ".tar"
 
 
-def _samples(source: OpenDataset, tell: Progress) -> Iterator[SampleArrays]:
-    """Every sample: its key, codes, label, weight and row."""
+def _read_samples(source: OpenDataset, progress: Progress) -> Iterator[ExportedSample]:
     data = source.data
     for row in range(len(data)):
         with reporting_damage(data, row):
             inputs, label, weight = (data.image(name, row) for name in IMAGES)
-        yield f"{row:0{DIGITS}d}", inputs, label, weight, row
-        tell.step(1, False)
+        yield ExportedSample(f"{row:0{KEY_DIGITS}d}", inputs, label, weight, row)
+        progress.step(1, False)
 
 
-def _folders(source: OpenDataset, work: Path, tell: Progress) -> None:
-    for key, inputs, label, weight, row in _samples(source, tell):
-        folder = work / key
+def _write_folders(source: OpenDataset, out: Path, progress: Progress) -> None:
+    """Write all samples in the layout sig17."""
+    for key, inputs, label, weight, row in _read_samples(source, progress):
+        folder = out / key
         folder.mkdir()
         for i, codes in enumerate(to_depth(inputs, 16)):
             ok, data = cv2.imencode(".tif", np.ascontiguousarray(codes[..., ::-1]))
@@ -162,45 +170,46 @@ def _folders(source: OpenDataset, work: Path, tell: Progress) -> None:
         sync(folder)
 
 
-def _tars(source: OpenDataset, work: Path, shard_bytes: int, tell: Progress) -> None:
-    samples = _samples(source, tell)
+def _write_tars(source: OpenDataset, out: Path, shard_bytes: int, progress: Progress) -> None:
+    """Write all samples in the layout webdataset."""
+    samples = _read_samples(source, progress)
     for number in count():
         first = next(samples, None)
         if first is None:
             return
-        path = work / f"{number:06d}.tar"
+        path = out / f"{number:06d}.tar"
         with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
             for sample in chain([first], samples):
-                _add(tar, source, sample)
+                _add_sample(tar, source, sample)
                 if tar.offset > shard_bytes:
                     break
         sync(path)
 
 
-def _add(tar: tarfile.TarFile, source: OpenDataset, sample: SampleArrays) -> None:
+def _add_sample(tar: tarfile.TarFile, source: OpenDataset, sample: ExportedSample) -> None:
     key, inputs, label, weight, row = sample
     files = {f"{i}.png": encode_png(codes) for i, codes in enumerate(inputs)}
     files |= {
-        "label.npy": _npy(label),
+        "label.npy": _encode_npy(label),
         "weight.png": encode_png(weight),
-        "json": _facts(source, row),
+        "json": _describe(source, row),
     }
     for name, data in files.items():
-        entry = tarfile.TarInfo(f"{key}.{name}")  # no time, no owner: the same bytes again
+        entry = tarfile.TarInfo(f"{key}.{name}")  # no time and no owner, so the bytes do not vary
         entry.size = len(data)
         tar.addfile(entry, io.BytesIO(data))
 
 
-def _npy(values: Array) -> bytes:
+def _encode_npy(values: Array) -> bytes:
     file = io.BytesIO()
     np.save(file, values, allow_pickle=False)
     return file.getvalue()
 
 
-def _facts(source: OpenDataset, row: int) -> bytes:
-    """What a sample is, as JSON."""
+def _describe(source: OpenDataset, row: int) -> bytes:
+    """Return the small columns of a sample, and the number of its reference frame, as JSON."""
     columns = source.columns
-    facts: Mapping[str, Any] = {
+    description = {
         "ev": [float(ev) for ev in columns["ev"][row]],
         "scene": scene_name(columns["scene"][row]),
         "origin": columns["origin"][row].tolist(),
@@ -208,4 +217,4 @@ def _facts(source: OpenDataset, row: int) -> bytes:
         "variant": int(columns["variant"][row]),
         "reference": source.data.header.reference,
     }
-    return json.dumps(facts).encode()
+    return json.dumps(description).encode()
