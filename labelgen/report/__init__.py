@@ -12,10 +12,10 @@ from labelgen.core.validation import one_line
 from labelgen.dataset.info import info as inside
 from labelgen.dataset.reader import Dataset
 from labelgen.dataset.safe_hdf5 import DAMAGE
-from labelgen.report.entries import SampleColumns, SceneEntry
-from labelgen.report.gallery import brackets
-from labelgen.report.overview import charts, rejects, times
-from labelgen.report.render import page
+from labelgen.report.entries import SampleColumns, BracketRecord
+from labelgen.report.gallery import choose_brackets
+from labelgen.report.overview import chart_data, group_rejects, build_times
+from labelgen.report.render import render_page
 
 __all__ = ["Report", "report"]
 
@@ -62,15 +62,15 @@ def report(
     try:
         about = inside(dataset)
         with Dataset(dataset) as data:
-            entries = [SceneEntry.of(name, table) for name, table in data.header.scenes.items()]
+            entries = [BracketRecord.of(name, table) for name, table in data.header.scenes.items()]
             rows = SampleColumns.of(data)
             known = {entry.name: entry for entry in entries}
-            used = [known.get(name, SceneEntry(name)) for name in rows.brackets]
+            used = [known.get(name, BracketRecord(name)) for name in rows.brackets]
             if not used:
                 raise UserError(f"{dataset}: no samples to show")
-            plots = charts(data, rows, used) | {"times": times(dataset, about["fingerprint"])}
-            shown = brackets(data, rows, used, progress or Silent())
-            text = page(dataset.name, about, data.header, used, rejects(entries), plots, shown)
+            plots = chart_data(data, rows, used) | {"times": build_times(dataset, about["fingerprint"])}
+            shown = choose_brackets(data, rows, used, progress or Silent())
+            text = render_page(dataset.name, about, data.header, used, group_rejects(entries), plots, shown)
     except DAMAGE as e:
         raise UserError(f"{dataset}: damaged ({one_line(e)}); 'labelgen verify' says more") from e
     write_bytes(out, text.encode())

@@ -14,7 +14,7 @@ SHARES = ("trusted", "static", "reference", "moving", "clipped", "dark")
 
 
 @dataclass(frozen=True)
-class SceneEntry:
+class BracketRecord:
     """One bracket as the attribute `scenes` has it; `rejected` is the reason, or empty.
 
     `files`, `ev`, `stated` and `origins` are of the frames used, shortest first; `size` is height
@@ -40,13 +40,13 @@ class SceneEntry:
     problems: tuple[str, ...] = ()
 
     @staticmethod
-    def of(name: str, table: dict[str, Any]) -> SceneEntry:
+    def of(name: str, table: dict[str, Any]) -> BracketRecord:
         """From JSON; raises TypeError, KeyError or ValueError for what is not of its form."""
         frames = [expect_object(frame) for frame in table.get("frames", ())]
         noise, misfit = table.get("noise"), table.get("misfit")
         figures = expect_object(table.get("label", {}))
         size = tuple(expect_integer(n, 1, 2**20) for n in table.get("size", ()))
-        return SceneEntry(
+        return BracketRecord(
             name,
             expect_text(table.get("rejected", "")),
             tuple(expect_text(frame["file"]) for frame in frames),

@@ -12,16 +12,16 @@ from labelgen.core.arrays import Array
 from labelgen.core.progress import Progress
 from labelgen.dataset.columns import BRANCHES
 from labelgen.dataset.reader import Dataset
-from labelgen.report.entries import SampleColumns, SceneEntry
+from labelgen.report.entries import SampleColumns, BracketRecord
 from labelgen.report.mosaic import (
     MAX_FRAMES,
     PLAIN_COVER,
     Mosaic,
     MosaicPatch,
     encode_small,
-    exposures,
+    shown_exposures,
     patch_positions,
-    resized,
+    resize,
 )
 from labelgen.report.pictures import codes_uri, radiance_uri, trust_uri
 from labelgen.report.text import ellipsize, evenly_spaced
@@ -39,8 +39,8 @@ SAMPLES, VARIANTS, SIDE = 3, 6, 128
 """Patches of a bracket that are shown with all variants, how many variants, and px of them."""
 
 
-def brackets(
-    data: Dataset, rows: SampleColumns, used: Sequence[SceneEntry], tell: Progress
+def choose_brackets(
+    data: Dataset, rows: SampleColumns, used: Sequence[BracketRecord], tell: Progress
 ) -> list[dict[str, Any]]:
     """An even choice of brackets for `viewer.js`, as many as a page holds.
 
@@ -79,12 +79,12 @@ def _evenly_spaced_order(n: int) -> list[int]:
 
 
 def _bracket(
-    data: Dataset, rows: SampleColumns, entry: SceneEntry, pixels: int, most: int
+    data: Dataset, rows: SampleColumns, entry: BracketRecord, pixels: int, most: int
 ) -> dict[str, Any]:
     patches = patch_positions(rows, *rows.brackets[entry.name])
     mosaic = Mosaic.of(data, entry, patches, pixels)
     mosaic.fill(data, patches, most)
-    ev = exposures(data, rows.brackets[entry.name][0])
+    ev = shown_exposures(data, rows.brackets[entry.name][0])
     branch = {"plain": sum(bool(p.plain) for p in patches), "all": len(patches)}
     return {
         "name": ellipsize(entry.name),
@@ -122,7 +122,7 @@ def _sample(data: Dataset, rows: SampleColumns, patch: MosaicPatch) -> dict[str,
         sheets["inputs"].append(np.concatenate(codes, 1))
         for name in "label", "weight":
             image = np.nan_to_num(data.image(name, row).astype(np.float32), posinf=0)
-            sheets[name].append(resized(image, (side, side)))
+            sheets[name].append(resize(image, (side, side)))
     frames, label, weight = (np.concatenate(sheet) for sheet in sheets.values())
     trust = np.rint(weight).astype(np.uint8)
     return {
@@ -142,7 +142,7 @@ def _branch(rows: SampleColumns, row: int) -> str:
     return BRANCHES[number] if number < len(BRANCHES) else f"branch {number}"
 
 
-def _facts(entry: SceneEntry, rows: SampleColumns) -> list[list[str]]:
+def _facts(entry: BracketRecord, rows: SampleColumns) -> list[list[str]]:
     """Terms and figures of a bracket, as texts."""
     first, end = rows.brackets[entry.name]
     facts = [["Samples", f"{end - first:,}"]]

@@ -18,10 +18,10 @@ from labelgen.core.arrays import Array, Bytes, Float
 from labelgen.core.response import GAMMA, decode, encode, mu_law
 from labelgen.dataset.columns import BRANCHES
 from labelgen.dataset.reader import Dataset
-from labelgen.report.entries import SampleColumns, SceneEntry
+from labelgen.report.entries import SampleColumns, BracketRecord
 from labelgen.report.text import evenly_spaced
 
-Images: TypeAlias = tuple[Array, Array, Array]
+SampleImages: TypeAlias = tuple[Array, Array, Array]
 """Inputs, label and weight of a sample."""
 MAX_FRAMES = 9
 """Of a bracket that are shown."""
@@ -54,7 +54,7 @@ class MosaicPatch:
         return tuple(sorted(self.plain + self.augmented))
 
 
-def exposures(data: Dataset, row: int) -> Array:
+def shown_exposures(data: Dataset, row: int) -> Array:
     """Stops of the frames of a sample that are shown."""
     part, local = data.locate(row)
     ev = np.nan_to_num(data.files[part]["ev"][local][:MAX_FRAMES])
@@ -85,7 +85,7 @@ class Mosaic:
     cover: Bytes
 
     @staticmethod
-    def of(data: Dataset, entry: SceneEntry, patches: Sequence[MosaicPatch], pixels: int) -> Mosaic:
+    def of(data: Dataset, entry: BracketRecord, patches: Sequence[MosaicPatch], pixels: int) -> Mosaic:
         """An empty one of about so many pixels."""
         side = data.header.patch
         ends = max(p.y for p in patches) + side, max(p.x for p in patches) + side
@@ -114,7 +114,7 @@ class Mosaic:
     def _paste(self, data: Dataset, patch: MosaicPatch, candidates: Sequence[int]) -> None:
         """Paste the one of several samples whose frames agree best with the label."""
         read = [_images(data, row) for row in candidates]
-        ev = exposures(data, candidates[0])
+        ev = shown_exposures(data, candidates[0])
         codes, label, weight = (
             min(read, key=lambda images: disagreement(images, ev)) if len(read) > 1 else read[0]
         )
@@ -122,8 +122,8 @@ class Mosaic:
             self._put(frame, encode_small(own, self._shape(patch, own.shape[0])), patch)
         radiance = np.clip(np.nan_to_num(label.astype(np.float32), posinf=0), 0, 1)
         shape = self._shape(patch, label.shape[0])
-        self._put(self.label, resized(radiance, shape), patch)
-        self._put(self.weight, np.rint(resized(weight.astype(np.float32), shape)), patch)
+        self._put(self.label, resize(radiance, shape), patch)
+        self._put(self.weight, np.rint(resize(weight.astype(np.float32), shape)), patch)
         cover = PLAIN_COVER if patch.plain else AUGMENTED_COVER
         self._put(self.cover, np.full(shape, cover, np.uint8), patch)
 
@@ -149,10 +149,10 @@ class Mosaic:
         zoom = min(1.0, THUMB / max(height, width))
         picture = self.grounded(encode(self.label * np.float32(2.0**ev), 8).astype(np.uint8))
         small = max(1, round(height * zoom)), max(1, round(width * zoom))
-        return np.rint(resized(picture.astype(np.float32), small)).astype(np.uint8)
+        return np.rint(resize(picture.astype(np.float32), small)).astype(np.uint8)
 
 
-def resized(image: Float, shape: tuple[int, int]) -> Float:
+def resize(image: Float, shape: tuple[int, int]) -> Float:
     """A (H, W) or (H, W, 3) float32 image in another size, averaged over what it stands for."""
     if image.shape[:2] == shape:
         return image
@@ -161,14 +161,14 @@ def resized(image: Float, shape: tuple[int, int]) -> Float:
 
 def encode_small(codes: Array, shape: tuple[int, int]) -> Bytes:
     """Codes of a frame in another size and 8 bits, averaged as light."""
-    return encode(resized(decode(codes), shape), 8).astype(np.uint8)
+    return encode(resize(decode(codes), shape), 8).astype(np.uint8)
 
 
-def _images(data: Dataset, row: int) -> Images:
+def _images(data: Dataset, row: int) -> SampleImages:
     return data.image("inputs", row), data.image("label", row), data.image("weight", row)
 
 
-def disagreement(images: Images, ev: Array) -> float:
+def disagreement(images: SampleImages, ev: Array) -> float:
     """How far frames are from showing the label where it is trusted: mean mu-law difference.
 
     Every second pixel of those that are neither clipped nor dark in the frame.

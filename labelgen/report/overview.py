@@ -17,7 +17,7 @@ from labelgen.core.validation import PARSE_ERRORS, expect_number, read_json
 from labelgen.dataset.columns import BRANCHES
 from labelgen.dataset.info import build_times_path
 from labelgen.dataset.reader import Dataset
-from labelgen.report.entries import SHARES, SampleColumns, SceneEntry
+from labelgen.report.entries import SHARES, SampleColumns, BracketRecord
 from labelgen.report.text import MAX_CHARACTERS, ellipsize, evenly_spaced
 
 MAX_SAMPLES, MAX_BYTES = 256, 1 << 30
@@ -36,7 +36,7 @@ BIN = 0.5
 STAGES = ("survey", "make", "join")
 
 
-def charts(data: Dataset, rows: SampleColumns, used: Sequence[SceneEntry]) -> dict[str, Any]:
+def chart_data(data: Dataset, rows: SampleColumns, used: Sequence[BracketRecord]) -> dict[str, Any]:
     """What the plots of a page show.
 
     Parameters
@@ -51,7 +51,7 @@ def charts(data: Dataset, rows: SampleColumns, used: Sequence[SceneEntry]) -> di
     Returns
     -------
     dict
-        For `charts.js`; "read" is how many samples were read, "dots" how many brackets have one.
+        For `chart_data.js`; "read" is how many samples were read, "dots" how many brackets have one.
     """
     counts = np.bincount(rows.branch, minlength=256)[: len(BRANCHES)].tolist()
     dots = evenly_spaced(used, MAX_DOTS)
@@ -70,7 +70,7 @@ def charts(data: Dataset, rows: SampleColumns, used: Sequence[SceneEntry]) -> di
     } | _sampled(data, rows)
 
 
-def _dot(entry: SceneEntry) -> dict[str, Any]:
+def _dot(entry: BracketRecord) -> dict[str, Any]:
     shares = {key: entry.shares.get(key) for key in SHARES}
     shift = max(entry.alignment, default=None)
     sizes = dict(zip(("median", "largest"), entry.moving, strict=False))
@@ -130,7 +130,7 @@ def _responses(table: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _noise(used: Sequence[SceneEntry]) -> list[dict[str, Any]]:
+def _noise(used: Sequence[BracketRecord]) -> list[dict[str, Any]]:
     """Noise models that the brackets told, each with how many have it."""
     found = Counter((e.camera, *e.noise) for e in used if e.noise)
     return [
@@ -145,7 +145,7 @@ def _noise(used: Sequence[SceneEntry]) -> list[dict[str, Any]]:
 
 
 @dataclass(frozen=True)
-class Group:
+class BracketGroup:
     """Brackets of which the same is to be said: what, how many, and those that are listed.
 
     `listed` are names and texts, as many as a page has room for; texts that all say `kind` are
@@ -157,9 +157,9 @@ class Group:
     listed: list[tuple[str, str]]
 
 
-def rejects(entries: Sequence[SceneEntry]) -> list[Group]:
+def group_rejects(entries: Sequence[BracketRecord]) -> list[BracketGroup]:
     """Rejected brackets grouped by reason, whatever numbers and files are in it; the most first."""
-    groups: dict[str, list[SceneEntry]] = {}
+    groups: dict[str, list[BracketRecord]] = {}
     for entry in entries:
         if entry.rejected:
             groups.setdefault(_kind(entry.rejected), []).append(entry)
@@ -168,14 +168,14 @@ def rejects(entries: Sequence[SceneEntry]) -> list[Group]:
         reason = group[0].rejected
         alike = len(reason) <= MAX_CHARACTERS and all(e.rejected == reason for e in group)
         listed, room = _listed(((e.name, "" if alike else e.rejected) for e in group), room)
-        made.append(Group(ellipsize(reason) if alike else kind, len(group), listed))
+        made.append(BracketGroup(ellipsize(reason) if alike else kind, len(group), listed))
     return made
 
 
-def remarks(used: Sequence[SceneEntry]) -> Group:
+def group_remarks(used: Sequence[BracketRecord]) -> BracketGroup:
     """Brackets that were used although something is odd about them."""
     odd = [(e.name, "; ".join(e.problems[:8])) for e in used if e.problems]
-    return Group("used, with a remark", len(odd), _listed(iter(odd), REMARKS_BYTES)[0])
+    return BracketGroup("used, with a remark", len(odd), _listed(iter(odd), REMARKS_BYTES)[0])
 
 
 def _listed(pairs: Iterator[tuple[str, str]], room: int) -> tuple[list[tuple[str, str]], int]:
@@ -195,7 +195,7 @@ def _kind(reason: str) -> str:
     return ellipsize(re.sub(r"\d+(?:[.,]\d+)*", "…", text))
 
 
-def times(path: Path, fingerprint: str) -> dict[str, Any]:
+def build_times(path: Path, fingerprint: str) -> dict[str, Any]:
     """Seconds by stage, and "resumed", from the file that a build left beside its dataset.
 
     Nothing if there is none, or it is of another build.

@@ -17,8 +17,8 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from labelgen.dataset.header import DatasetHeader
-from labelgen.report.entries import SceneEntry
-from labelgen.report.overview import Group, remarks
+from labelgen.report.entries import BracketRecord
+from labelgen.report.overview import BracketGroup, group_remarks
 from labelgen.report.text import ellipsize
 
 LIBRARIES = ("vendor/d3.min.js", "vendor/plot.umd.min.js")
@@ -26,12 +26,12 @@ SCRIPTS = ("page/charts.js", "page/viewer.js")
 FONT = "vendor/ibm-plex-sans-latin-wght-normal.woff2"
 
 
-def page(
+def render_page(
     name: str,
     about: dict[str, Any],
     header: DatasetHeader,
-    used: Sequence[SceneEntry],
-    rejects: Sequence[Group],
+    used: Sequence[BracketRecord],
+    rejects: Sequence[BracketGroup],
     plots: dict[str, Any],
     gallery: Sequence[dict[str, Any]],
 ) -> str:
@@ -50,7 +50,7 @@ def page(
     rejects : sequence of Group
         The others, by kind of reason.
     plots, gallery : dict, sequence of dict
-        As `overview.charts` and `gallery.brackets` return them.
+        As `overview.chart_data` and `gallery.choose_brackets` return them.
     """
     scripts = [_text(path) for path in (*LIBRARIES, *SCRIPTS)]
     listing = ("name", "thumb", "shares")
@@ -65,7 +65,7 @@ def page(
         facts=_facts(about),
         settings=_settings(header.recipe),
         used=used,
-        groups=[*rejects, remarks(used)],
+        groups=[*rejects, group_remarks(used)],
         rejected=len(about["rejected"]),
         plots=plots,
         gallery=gallery,

@@ -29,9 +29,9 @@ from labelgen.dataset.shard import Shard, ShardSource
 from labelgen.photos.pictures import read_hdr
 from labelgen.pipeline.build import build
 from labelgen.report import gallery, report
-from labelgen.report.entries import SampleColumns, SceneEntry
+from labelgen.report.entries import SampleColumns, BracketRecord
 from labelgen.report.mosaic import AUGMENTED_COVER, PLAIN_COVER, Mosaic, patch_positions
-from labelgen.report.overview import rejects
+from labelgen.report.overview import group_rejects
 from labelgen.report.pictures import radiance_uri
 from labelgen.report.text import ellipsize, evenly_spaced
 from tests.conftest import psnr_mu
@@ -181,7 +181,7 @@ def test_mosaic_shows_the_bracket_as_it_was_taken(raw: Path, tmp_path: Path) -> 
     with Dataset(tmp_path / "out.h5") as data:
         rows = SampleColumns.of(data)
         patches = patch_positions(rows, *rows.brackets["static"])
-        entry = SceneEntry.of("static", data.header.scenes["static"])
+        entry = BracketRecord.of("static", data.header.scenes["static"])
         mosaic = Mosaic.of(data, entry, patches, 10**6)
         mosaic.fill(data, patches, 1 << 30)
     assert mosaic.label.shape == truth.shape
@@ -205,7 +205,7 @@ def test_augmented_patches_lie_below_those_that_were_taken(tmp_path: Path) -> No
     with Dataset(dataset) as data:
         rows = SampleColumns.of(data)
         patches = patch_positions(rows, *rows.brackets["a"])
-        mosaic = Mosaic.of(data, SceneEntry.of("a", data.header.scenes["a"]), patches, 10**6)
+        mosaic = Mosaic.of(data, BracketRecord.of("a", data.header.scenes["a"]), patches, 10**6)
         mosaic.fill(data, patches, 1 << 30)
     assert (mosaic.cover[:SIDE] == PLAIN_COVER).all()
     expected = np.concatenate([radiance_of(0), radiance_of(1)], 1)
@@ -256,7 +256,7 @@ def test_even_keeps_few_and_spreads_many() -> None:
 def test_rejects_are_grouped_whatever_numbers_are_in_them() -> None:
     reasons = ["no patch is trusted: 3 % trusted", "no patch is trusted: 4 % trusted"]
     reasons += ["a.png: not a readable image (1)", "b.tif: not a readable image (2)", "other"]
-    groups = rejects([SceneEntry(str(k), reason) for k, reason in enumerate(reasons)])
+    groups = group_rejects([BracketRecord(str(k), reason) for k, reason in enumerate(reasons)])
     assert [(group.kind, group.count) for group in groups] == [
         ("no patch is trusted", 2),
         ("not a readable image (…)", 2),
