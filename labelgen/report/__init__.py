@@ -1,4 +1,4 @@
-"""One page to look at a dataset: what a build did and why. No network, no photos needed."""
+"""Write a self-contained HTML page that shows what a build made and why; needs no photos."""
 
 from __future__ import annotations
 
@@ -9,27 +9,29 @@ from labelgen.core.errors import UserError
 from labelgen.core.files import check_parent, write_bytes
 from labelgen.core.progress import Progress, Silent
 from labelgen.core.validation import one_line
-from labelgen.dataset.info import info as inside
+from labelgen.dataset.info import info
 from labelgen.dataset.reader import Dataset
 from labelgen.dataset.safe_hdf5 import DAMAGE
-from labelgen.report.entries import SampleColumns, BracketRecord
 from labelgen.report.gallery import choose_brackets
-from labelgen.report.overview import chart_data, group_rejects, build_times
+from labelgen.report.overview import build_times, chart_data, group_rejects
+from labelgen.report.records import BracketRecord, SampleColumns
 from labelgen.report.render import render_page
 
 __all__ = ["Report", "report"]
 
-START = b"<!doctype html>"
-"""Of every page."""
+FIRST_BYTES = b"<!doctype html>"
+"""Of every page; no other existing file is replaced."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """A page that was made: brackets it shows, of how many that gave samples; bytes."""
+    """A page that was written."""
 
     path: Path
     shown: int
+    """Brackets in its gallery."""
     used: int
+    """Brackets that gave samples."""
     bytes: int
 
 
@@ -38,47 +40,49 @@ def report(
 ) -> Report:
     """Write a self-contained HTML page about a dataset.
 
-    Of small datasets all brackets are shown, of large ones an even choice; the page stays below
-    30 MB. The same dataset gives the same page.
+    The gallery shows all brackets of a small dataset, and evenly spaced ones of a large dataset:
+    the page stays below 30 MB. The same dataset gives the same page.
 
     Parameters
     ----------
     dataset : Path
-        Dataset file or index. The ``.times.json`` that a build left beside it is shown as well.
+        Dataset file or index. If a build left ``.times.json`` beside it, its times are shown.
     out : Path
         The page.
     overwrite : bool
-        Replace what is there.
+        Replace an existing page.
     progress : Progress, optional
-        Told what happens.
+        Told of every bracket of the gallery.
 
     Raises
     ------
     UserError
-        Not a dataset, or a damaged one; there is something at the name of the page that may not be
-        replaced, or no folder for it.
+        Not a dataset, or damaged; the page exists and may not be replaced, or has no folder.
     """
     _check_out(out, overwrite)
     try:
-        about = inside(dataset)
+        about = info(dataset)
         with Dataset(dataset) as data:
-            entries = [BracketRecord.of(name, table) for name, table in data.header.scenes.items()]
-            rows = SampleColumns.of(data)
-            known = {entry.name: entry for entry in entries}
-            used = [known.get(name, BracketRecord(name)) for name in rows.brackets]
+            records = {
+                name: BracketRecord.of(name, record) for name, record in data.header.scenes.items()
+            }
+            columns = SampleColumns.of(data)
+            used = [records.get(name, BracketRecord(name)) for name in columns.brackets]
             if not used:
                 raise UserError(f"{dataset}: no samples to show")
-            plots = chart_data(data, rows, used) | {"times": build_times(dataset, about["fingerprint"])}
-            shown = choose_brackets(data, rows, used, progress or Silent())
-            text = render_page(dataset.name, about, data.header, used, group_rejects(entries), plots, shown)
+            plots = chart_data(data, columns, used)
+            plots["times"] = build_times(dataset, about["fingerprint"])
+            gallery = choose_brackets(data, columns, used, progress or Silent())
+            rejects = group_rejects(list(records.values()))
+            html = render_page(dataset.name, about, data.header, used, rejects, plots, gallery)
     except DAMAGE as e:
         raise UserError(f"{dataset}: damaged ({one_line(e)}); 'labelgen verify' says more") from e
-    write_bytes(out, text.encode())
-    return Report(out, len(shown), len(used), out.stat().st_size)
+    write_bytes(out, html.encode())
+    return Report(out, len(gallery), len(used), out.stat().st_size)
 
 
 def _check_out(out: Path, overwrite: bool) -> None:
-    """Refuse a name that is taken; no option replaces what is no page, such as the dataset."""
+    """Refuse to replace a file; one that is not a page, such as the dataset, in any case."""
     check_parent(out)
     if not out.exists():
         return
@@ -92,4 +96,4 @@ def _is_page(path: Path) -> bool:
     if not path.is_file():
         return False
     with path.open("rb") as file:
-        return file.read(len(START)) == START
+        return file.read(len(FIRST_BYTES)) == FIRST_BYTES

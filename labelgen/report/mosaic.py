@@ -1,8 +1,8 @@
-"""The picture of a bracket whose photos are not at hand: its patches, pasted where they lie.
+"""Compose a picture of a bracket from its patches: a dataset does not hold the whole photos.
 
-What is pasted are patches as they were taken, the one of several variants whose frames were moved
-least; patches that are only there under synthetic light or with moving pieces are pasted below
-them and marked.
+Patches without synthetic illumination and moving pieces are pasted on top. Among their variants,
+the one whose frames were displaced least is used. Where there are only augmented variants, one of
+them is pasted, and marked in the map of coverage.
 """
 
 from __future__ import annotations
@@ -18,78 +18,88 @@ from labelgen.core.arrays import Array, Bytes, Float
 from labelgen.core.response import GAMMA, decode, encode, mu_law
 from labelgen.dataset.columns import BRANCHES
 from labelgen.dataset.reader import Dataset
-from labelgen.report.entries import SampleColumns, BracketRecord
+from labelgen.report.records import BracketRecord, SampleColumns
 from labelgen.report.text import evenly_spaced
 
 SampleImages: TypeAlias = tuple[Array, Array, Array]
 """Inputs, label and weight of a sample."""
 MAX_FRAMES = 9
-"""Of a bracket that are shown."""
+"""Frames of a bracket that are shown."""
 MAX_EV = 60.0
-"""Stops: what a damaged column says beyond it is cut."""
+"""Exposures of a damaged column are clipped to this many stops."""
 MAX_ROWS = 20_000
-"""Of a bracket that are looked at."""
+"""Rows of a bracket that are used."""
 MAX_CANDIDATES = 4
-"""Variants that are compared."""
-MAX_SIDE, THUMB = 1200, 168
-"""px: the longest side of a mosaic, and of a thumbnail."""
-PLAIN = tuple(BRANCHES.index(name) for name in ("static", "reference", "truth"))
+"""Variants of a patch that are compared."""
+MAX_SIDE, THUMBNAIL_SIDE = 1200, 168
+"""Longest side (px) of a mosaic, and of a thumbnail."""
+PLAIN_BRANCHES = tuple(BRANCHES.index(name) for name in ("static", "reference", "truth"))
 AUGMENTED_COVER, PLAIN_COVER = 128, 255
-GROUND = 76
-"""Grey of what no patch covers."""
+"""Values of `Mosaic.cover`."""
+BACKGROUND = 76
+"""Grey of pixels without a patch."""
 
 
 @dataclass(frozen=True)
 class MosaicPatch:
-    """One place of a bracket: its rows as they were taken, and the augmented ones."""
+    """All samples of one patch of a bracket. `y`, `x` is its upper left pixel."""
 
     y: int
     x: int
     plain: tuple[int, ...]
+    """Rows with the light and motion of the photos."""
     augmented: tuple[int, ...]
+    """Rows with synthetic illumination or moving pieces."""
 
     @property
     def rows(self) -> tuple[int, ...]:
-        """All rows, by variant."""
+        """All rows, in order."""
         return tuple(sorted(self.plain + self.augmented))
 
 
 def shown_exposures(data: Dataset, row: int) -> Array:
-    """Stops of the frames of a sample that are shown."""
-    part, local = data.locate(row)
-    ev = np.nan_to_num(data.files[part]["ev"][local][:MAX_FRAMES])
+    """Return the exposures of the frames that are shown, (F,) float32 in stops."""
+    file, local_row = data.locate(row)
+    ev = np.nan_to_num(data.files[file]["ev"][local_row][:MAX_FRAMES])
     return np.clip(ev, -MAX_EV, MAX_EV)
 
 
-def patch_positions(rows: SampleColumns, first: int, end: int) -> list[MosaicPatch]:
-    """The places of a bracket, in the order of its rows."""
-    found: dict[tuple[int, int], tuple[list[int], list[int]]] = {}
+def patch_positions(columns: SampleColumns, first: int, end: int) -> list[MosaicPatch]:
+    """Group the rows of a bracket, from `first` to `end`, by patch."""
+    rows_by_position: dict[tuple[int, int], tuple[list[int], list[int]]] = {}
     for row in range(first, min(end, first + MAX_ROWS)):
-        y, x = rows.origin[row].tolist()
-        found.setdefault((y, x), ([], []))[rows.branch[row] not in PLAIN].append(row)
-    return [MosaicPatch(y, x, tuple(plain), tuple(rest)) for (y, x), (plain, rest) in found.items()]
+        y, x = columns.origin[row].tolist()
+        plain, augmented = rows_by_position.setdefault((y, x), ([], []))
+        (plain if columns.branch[row] in PLAIN_BRANCHES else augmented).append(row)
+    return [
+        MosaicPatch(y, x, tuple(plain), tuple(augmented))
+        for (y, x), (plain, augmented) in rows_by_position.items()
+    ]
 
 
 @dataclass(frozen=True)
 class Mosaic:
-    """A bracket at a fraction of its size: what patches tell of it.
-
-    `frames` are (H, W, 3) uint8, `label` (H, W, 3) float32; `weight` and `cover` (H, W) uint8,
-    where 255 is covered by a patch as it was taken, 128 by an augmented one, 0 by none.
-    """
+    """A bracket composed from its patches, at a fraction of its size."""
 
     zoom: float
+    """Size of the mosaic relative to the frame."""
     frames: list[Bytes]
+    """Codes (H, W, 3) uint8 of each frame."""
     label: Float
+    """Radiance (H, W, 3) float32."""
     weight: Bytes
+    """Weights (H, W) uint8."""
     cover: Bytes
+    """Kind of patch at each pixel (H, W) uint8: PLAIN_COVER, AUGMENTED_COVER, or 0 for none."""
 
     @staticmethod
-    def of(data: Dataset, entry: BracketRecord, patches: Sequence[MosaicPatch], pixels: int) -> Mosaic:
-        """An empty one of about so many pixels."""
+    def of(
+        data: Dataset, record: BracketRecord, patches: Sequence[MosaicPatch], pixels: int
+    ) -> Mosaic:
+        """Return an empty mosaic of at most about so many pixels."""
         side = data.header.patch
-        ends = max(p.y for p in patches) + side, max(p.x for p in patches) + side
-        height, width = entry.size or tuple(int(np.clip(n, side, 2**20)) for n in ends)
+        extent = max(p.y for p in patches) + side, max(p.x for p in patches) + side
+        height, width = record.size or tuple(int(np.clip(n, side, 2**20)) for n in extent)
         zoom = min(1.0, (pixels / (height * width)) ** 0.5, MAX_SIDE / max(height, width))
         size = max(1, round(height * zoom)), max(1, round(width * zoom))
         return Mosaic(
@@ -100,26 +110,29 @@ class Mosaic:
             np.zeros(size, np.uint8),
         )
 
-    def fill(self, data: Dataset, patches: Sequence[MosaicPatch], most: int) -> None:
-        """Paste the patches, reading at most so many bytes, or one sample."""
-        images = data.images[0]
-        size = sum(int(np.prod(i.shape[1:])) * i.dtype.itemsize for i in images.values())
-        left = max(1, most // size)
-        for plain in False, True:
-            layer = [p for p in patches if bool(p.plain) is plain]
-            for patch in evenly_spaced(layer, left):
-                spare = min(MAX_CANDIDATES, max(1, left // len(layer)))
-                self._paste(data, patch, (patch.plain or patch.augmented[:1])[:spare])
+    def fill(self, data: Dataset, patches: Sequence[MosaicPatch], max_bytes: int) -> None:
+        """Paste patches, the plain ones on top; reads at most so many bytes, or one sample."""
+        images = data.images[0].values()
+        size = sum(int(np.prod(image.shape[1:])) * image.dtype.itemsize for image in images)
+        max_samples = max(1, max_bytes // size)
+        for is_plain in False, True:
+            layer = [patch for patch in patches if bool(patch.plain) is is_plain]
+            for patch in evenly_spaced(layer, max_samples):
+                candidates = min(MAX_CANDIDATES, max(1, max_samples // len(layer)))
+                self._paste(data, patch, (patch.plain or patch.augmented[:1])[:candidates])
 
     def _paste(self, data: Dataset, patch: MosaicPatch, candidates: Sequence[int]) -> None:
-        """Paste the one of several samples whose frames agree best with the label."""
-        read = [_images(data, row) for row in candidates]
+        """Paste the candidate row whose frames agree best with its label."""
+        samples = [_images(data, row) for row in candidates]
         ev = shown_exposures(data, candidates[0])
         codes, label, weight = (
-            min(read, key=lambda images: disagreement(images, ev)) if len(read) > 1 else read[0]
+            min(samples, key=lambda images: disagreement(images, ev))
+            if len(samples) > 1
+            else samples[0]
         )
-        for frame, own in zip(self.frames, codes, strict=False):
-            self._put(frame, encode_small(own, self._shape(patch, own.shape[0])), patch)
+        for frame, patch_codes in zip(self.frames, codes, strict=False):
+            shape = self._shape(patch, patch_codes.shape[0])
+            self._put(frame, encode_small(patch_codes, shape), patch)
         radiance = np.clip(np.nan_to_num(label.astype(np.float32), posinf=0), 0, 1)
         shape = self._shape(patch, label.shape[0])
         self._put(self.label, resize(radiance, shape), patch)
@@ -128,39 +141,42 @@ class Mosaic:
         self._put(self.cover, np.full(shape, cover, np.uint8), patch)
 
     def _shape(self, patch: MosaicPatch, side: int) -> tuple[int, int]:
-        ends = (round((v + side) * self.zoom) - round(v * self.zoom) for v in (patch.y, patch.x))
-        height, width = (max(1, n) for n in ends)
+        """Return height and width of a patch in the mosaic, without gaps between neighbours."""
+        height, width = (
+            max(1, round((start + side) * self.zoom) - round(start * self.zoom))
+            for start in (patch.y, patch.x)
+        )
         return height, width
 
     def _put(self, canvas: Array, picture: Array, patch: MosaicPatch) -> None:
-        """Lay a picture on a canvas where its patch lies, as far as that is inside."""
+        """Paste the picture of a patch into a canvas, cropped to it."""
         y, x = round(patch.y * self.zoom), round(patch.x * self.zoom)
         if 0 <= y < canvas.shape[0] and 0 <= x < canvas.shape[1]:
-            here = canvas[y : y + picture.shape[0], x : x + picture.shape[1]]
-            here[...] = picture[: here.shape[0], : here.shape[1]]
+            region = canvas[y : y + picture.shape[0], x : x + picture.shape[1]]
+            region[...] = picture[: region.shape[0], : region.shape[1]]
 
-    def grounded(self, picture: Bytes) -> Bytes:
-        """A picture, grey where no patch covers it."""
-        return np.where(self.cover[..., None] > 0, picture, np.uint8(GROUND))
+    def with_background(self, picture: Bytes) -> Bytes:
+        """Return a picture (H, W, 3) uint8 with grey where there is no patch."""
+        return np.where(self.cover[..., None] > 0, picture, np.uint8(BACKGROUND))
 
-    def thumb(self, ev: float) -> Bytes:
-        """The label at an exposure, small."""
+    def thumbnail(self, ev: float) -> Bytes:
+        """Return the label at an exposure, small."""
         height, width = self.label.shape[:2]
-        zoom = min(1.0, THUMB / max(height, width))
-        picture = self.grounded(encode(self.label * np.float32(2.0**ev), 8).astype(np.uint8))
+        zoom = min(1.0, THUMBNAIL_SIDE / max(height, width))
+        picture = self.with_background(encode(self.label * np.float32(2.0**ev), 8).astype(np.uint8))
         small = max(1, round(height * zoom)), max(1, round(width * zoom))
         return np.rint(resize(picture.astype(np.float32), small)).astype(np.uint8)
 
 
 def resize(image: Float, shape: tuple[int, int]) -> Float:
-    """A (H, W) or (H, W, 3) float32 image in another size, averaged over what it stands for."""
+    """Return an image (H, W) or (H, W, 3) float32 in another size, averaged over areas."""
     if image.shape[:2] == shape:
         return image
     return np.asarray(cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA))
 
 
 def encode_small(codes: Array, shape: tuple[int, int]) -> Bytes:
-    """Codes of a frame in another size and 8 bits, averaged as light."""
+    """Return the codes of a frame in another size as uint8; averages are of radiance."""
     return encode(resize(decode(codes), shape), 8).astype(np.uint8)
 
 
@@ -169,18 +185,25 @@ def _images(data: Dataset, row: int) -> SampleImages:
 
 
 def disagreement(images: SampleImages, ev: Array) -> float:
-    """How far frames are from showing the label where it is trusted: mean mu-law difference.
+    """Return the mean mu-law difference of frames and label.
 
-    Every second pixel of those that are neither clipped nor dark in the frame.
+    Every second pixel counts that is trusted, and neither clipped nor dark in the frame.
+
+    Parameters
+    ----------
+    images : SampleImages
+        Of one sample.
+    ev : (F,) float32
+        Exposures of the frames, in stops.
     """
     codes, label, weight = images
     step = np.s_[::2, ::2]
-    truth, known = label[step].astype(np.float32), weight[step] >= 128
-    off, count = 0.0, 0
+    truth, trusted = label[step].astype(np.float32), weight[step] >= 128
+    total, count = 0.0, 0
     for frame, stops in zip(codes, ev, strict=False):
         light = decode(frame[step])
-        tells = known & ((light < 0.9) & (light > 0.02**GAMMA)).all(-1)
+        valid = trusted & ((light < 0.9) & (light > 0.02**GAMMA)).all(-1)
         difference = np.abs(mu_law(light * np.float32(2.0**-stops)) - mu_law(truth))
-        off += float(difference[tells].sum())
-        count += int(tells.sum())
-    return off / max(count, 1)
+        total += float(difference[valid].sum())
+        count += int(valid.sum())
+    return total / max(count, 1)

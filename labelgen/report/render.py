@@ -1,7 +1,7 @@
-"""The page itself: a template, its styles and scripts, and a policy that lets nothing else in.
+"""Render a page from a template, with styles, scripts, font and images inside it.
 
-All text goes through autoescaping; what scripts read is JSON that cannot end its element. The
-policy names the scripts by their hashes, so that no other script runs, and allows no requests.
+All text is escaped by the template engine; data of scripts is JSON that cannot end its element. The
+content security policy allows only the scripts with the hashes of labelgen's own, and no requests.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from labelgen.dataset.header import DatasetHeader
-from labelgen.report.entries import BracketRecord
 from labelgen.report.overview import BracketGroup, group_remarks
+from labelgen.report.records import BracketRecord
 from labelgen.report.text import ellipsize
 
 LIBRARIES = ("vendor/d3.min.js", "vendor/plot.umd.min.js")
@@ -35,25 +35,27 @@ def render_page(
     plots: dict[str, Any],
     gallery: Sequence[dict[str, Any]],
 ) -> str:
-    """The HTML of a report.
+    """Return the HTML of a report.
 
     Parameters
     ----------
     name : str
         Name of the dataset file.
     about : dict
-        As `labelgen.dataset.info.info`.
-    header : Header
+        As `labelgen.dataset.info.info` returns it.
+    header : DatasetHeader
         Of the dataset.
-    used : sequence of Entry
+    used : sequence of BracketRecord
         The brackets that gave samples.
-    rejects : sequence of Group
-        The others, by kind of reason.
-    plots, gallery : dict, sequence of dict
-        As `overview.chart_data` and `gallery.choose_brackets` return them.
+    rejects : sequence of BracketGroup
+        The rejected ones, by kind of reason.
+    plots : dict
+        As `chart_data` returns it, with "times" from `build_times`.
+    gallery : sequence of dict
+        As `choose_brackets` returns it.
     """
     scripts = [_text(path) for path in (*LIBRARIES, *SCRIPTS)]
-    listing = ("name", "thumb", "shares")
+    index_keys = ("name", "thumb", "shares")
     return _template().render(
         policy=_policy(scripts),
         styles=Markup(_text("page/page.css")),
@@ -69,13 +71,13 @@ def render_page(
         rejected=len(about["rejected"]),
         plots=plots,
         gallery=gallery,
-        index=[{key: bracket[key] for key in listing} for bracket in gallery],
+        index=[{key: bracket[key] for key in index_keys} for bracket in gallery],
         trust=plots["trust"][0],
     )
 
 
 def _facts(about: dict[str, Any]) -> list[tuple[str, str]]:
-    """Where the dataset comes from, as terms and texts."""
+    """Return the origin of the dataset as pairs of term and text."""
     parts = f" in {about['parts']} parts" if about["parts"] else ""
     return [
         ("Fingerprint", ellipsize(about["fingerprint"])),
@@ -91,8 +93,10 @@ def _facts(about: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _settings(recipe: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """The recipe by its sections; the settings that stand in none come first."""
-    alone = [(ellipsize(k, 60), ellipsize(v)) for k, v in recipe.items() if not isinstance(v, dict)]
+    """Return the recipe by section, first the settings outside of sections."""
+    general = [
+        (ellipsize(k, 60), ellipsize(v)) for k, v in recipe.items() if not isinstance(v, dict)
+    ]
     sections = [
         (
             ellipsize(k, 60),
@@ -101,7 +105,7 @@ def _settings(recipe: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]
         for k, v in recipe.items()
         if isinstance(v, dict)
     ]
-    return [("general", alone[:40]), *sections[:30]]
+    return [("general", general[:40]), *sections[:30]]
 
 
 def _policy(scripts: Sequence[str]) -> str:
@@ -115,7 +119,7 @@ def _policy(scripts: Sequence[str]) -> str:
 
 @cache
 def _text(path: str) -> str:
-    """A file of this package, ready to stand inside an element."""
+    """Return the text of a file of this package, with exactly one line break at its end."""
     return files(__package__).joinpath(path).read_text("utf-8").strip() + "\n"
 
 

@@ -29,10 +29,10 @@ from labelgen.dataset.shard import Shard, ShardSource
 from labelgen.photos.pictures import read_hdr
 from labelgen.pipeline.build import build
 from labelgen.report import gallery, report
-from labelgen.report.entries import SampleColumns, BracketRecord
 from labelgen.report.mosaic import AUGMENTED_COVER, PLAIN_COVER, Mosaic, patch_positions
 from labelgen.report.overview import group_rejects
 from labelgen.report.pictures import radiance_uri
+from labelgen.report.records import BracketRecord, SampleColumns
 from labelgen.report.text import ellipsize, evenly_spaced
 from tests.conftest import psnr_mu
 from tests.helpers.datasets import joined
