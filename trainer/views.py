@@ -1,4 +1,4 @@
-"""How figures look, each result described once (see `labelgen.cli.tables`)."""
+"""Views of metrics: each result is described once (see `labelgen.cli.tables`)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from trainer.evaluation.evaluate import gains
 
 
 def show_scenes(result: Mapping[str, Any]) -> None:
-    """Show the figures of one run, as `trainer.evaluation.evaluate.evaluate` returns them."""
-    rows = [(Line(name), figures) for name, figures in result["scenes"].items()]
+    """Show the metrics of one run by scene, from `trainer.evaluation.evaluate.evaluate`."""
+    rows = [(Line(name), metrics) for name, metrics in result["scenes"].items()]
     rows += [(Line("mean", "bold"), result["mean"]), (Line("spread", "dim"), result["spread"])]
-    _show(_figure_table("Scene", list(result["mean"]), rows), settings=result)
+    _show(_metric_table("Scene", list(result["mean"]), rows), settings=result)
 
 
 def show_comparison(results: Mapping[str, Mapping[str, Any]]) -> None:
@@ -28,12 +28,12 @@ def show_comparison(results: Mapping[str, Mapping[str, Any]]) -> None:
         better = f"{gain.better} of {gain.scenes}"
         rows.append([gain.run, gain.metric, mean, f"{gain.spread:.3g}", better])
 
-    def line(run: str, name: str, mean: str, spread: str, better: str) -> str:
-        return f"{run} - {first}: {name} {mean}, spread {spread}, better in {better} scenes"
+    def line(run: str, metric: str, mean: str, spread: str, better: str) -> str:
+        return f"{run} - {first}: {metric} {mean}, spread {spread}, better in {better} scenes"
 
     heads = f"Gain over {first}", "", "Mean", "Spread", "Better in"
     gained = Table(heads, rows, no_wrap=(1, 2, 3, 4), right_aligned=(2, 3, 4), line=line)
-    table = _figure_table("Run", list(results[first]["mean"]), means)
+    table = _metric_table("Run", list(results[first]["mean"]), means)
     _show(table, gained, settings=results[first])
 
 
@@ -49,32 +49,32 @@ def show_rates(rates: Mapping[str, Any]) -> None:
     )
 
 
-def _figure_table(
+def _metric_table(
     head: str, names: Sequence[str], rows: Sequence[tuple[Line, Mapping[str, float]]]
 ) -> Table:
-    """Return the table of figures under their names; so are its plain lines."""
+    """Return the table of metrics; its plain lines have columns as wide as the names."""
     width = max(len(text) for text in [head, *(first.text for first, _ in rows)])
 
-    def line(first: str, *figures: str) -> str:
-        columns = zip(figures, names, strict=True)
-        return first.ljust(width) + "".join(f.rjust(len(name) + 2) for f, name in columns)
+    def line(first: str, *values: str) -> str:
+        columns = zip(values, names, strict=True)
+        return first.ljust(width) + "".join(v.rjust(len(name) + 2) for v, name in columns)
 
-    cells = [[first, *(Line(_figure(n, f), first.style) for n in names)] for first, f in rows]
+    cells = [[first, *(Line(_value(n, m), first.style) for n in names)] for first, m in rows]
     numbers = range(1, len(names) + 1)
     return Table((head, *names), cells, no_wrap=numbers, right_aligned=numbers, line=line)
 
 
-def _figure(name: str, figures: Mapping[str, float]) -> str:
-    """Figure of a row for people; "-" if the row lacks it."""
+def _value(name: str, metrics: Mapping[str, float]) -> str:
+    """Format a metric; "-" if it is missing."""
     digits = 2 if name.startswith("psnr") else 4
-    return f"{figures[name]:.{digits}f}" if name in figures else "-"
+    return f"{metrics[name]:.{digits}f}" if name in metrics else "-"
 
 
-def _show(figures: Table, *more: Table, settings: Mapping[str, Any]) -> None:
-    """Show tables, the settings of the figures below them; plain lines keep the first's heads."""
+def _show(table: Table, *more: Table, settings: Mapping[str, Any]) -> None:
+    """Show tables above the settings of an evaluation. Plain lines keep the heads of the first."""
     crop = settings["crop"]
     cropped = f"{crop} px cropped on all sides" if crop else "nothing cropped"
     note = f"{cropped}; PU21 with 1.0 shown at {settings['peak_nits']:g} cd/m2"
-    name, *others = figures.heads
-    heads = figures.line(name.lower(), *others)
-    show(figures, *more, Line(note, "dim"), lines=[heads, figures, *more, note])
+    name, *metrics = table.heads
+    heads = table.line(name.lower(), *metrics)
+    show(table, *more, Line(note, "dim"), lines=[heads, table, *more, note])

@@ -1,6 +1,6 @@
-"""The `labelgen` command: thin wrappers over functions of the same names and defaults.
+"""The `labelgen` program: each command is a thin wrapper around a function of the same name.
 
-Heavy imports stand inside the commands, so that `labelgen --help` is there at once.
+Commands import heavy modules themselves, so `labelgen --help` appears at once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Completion in the shell: the script for it, and what stands behind some options."""
+"""Completion in the shell: the script for it, and the values of some options."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
 def names_or_files(names: Callable[[], Mapping[str, str]]) -> Complete:
-    """Complete names, each with a word about it, and files where no name begins so."""
+    """Complete names, each with its description; if no name matches, complete files."""
 
     def complete(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        found = [CompletionItem(n, help=s) for n, s in names().items() if n.startswith(incomplete)]
-        return found or files(_, __, incomplete)
+        items = [CompletionItem(n, help=s) for n, s in names().items() if n.startswith(incomplete)]
+        return items or files(_, __, incomplete)
 
     return complete
 
 
 def files(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Leave it to the shell to complete a path."""
+    """Let the shell complete a path."""
     return [CompletionItem(incomplete, type="file")]
 
 
 def recipe_names() -> dict[str, str]:
-    """The recipes that ship, and what each is."""
+    """Return the summaries of the shipped recipes by name."""
     from labelgen.core.recipe import RECIPES
 
     return {recipe.name: recipe.summary for recipe in RECIPES.values()}
 
 
 def set_names() -> dict[str, str]:
-    """The datasets and bracket sets that are known by name."""
+    """Return the datasets and bracket sets that are known by name, without descriptions."""
     from labelgen.share.catalog import entry_names
 
     return dict.fromkeys(entry_names(), "")
 
 
 def completion_of(program: str) -> Command:
-    """The command that prints the script for a shell."""
+    """Return the command that prints the script for a shell."""
 
     def completion(shell: str) -> None:
-        found = get_completion_class(shell)
-        assert found
+        completer = get_completion_class(shell)
+        assert completer
         root = click.get_current_context().find_root().command
-        click.echo(found(root, {}, program, f"_{program.upper()}_COMPLETE").source())
+        click.echo(completer(root, {}, program, f"_{program.upper()}_COMPLETE").source())
 
     return Command(
         "completion",

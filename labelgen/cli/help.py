@@ -1,4 +1,4 @@
-"""Help to read: commands under headings, options in groups, and examples as they are typed."""
+"""Help texts: commands under headings, options in groups, and examples."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import click
 
 
 class Command(click.Command):
-    """A command whose help has its options in groups, and ends in examples.
+    """A command whose help has options in groups and ends with examples.
 
     Parameters
     ----------
     example : str
-        Lines as a user types them, perhaps with a ``# remark``.
+        Lines as a user types them, optionally with a ``# remark``.
     groups : mapping of str to sequence of str
-        Options by heading; all others stand under "Options".
+        Options by heading; all others are listed under "Options".
     """
 
     def __init__(
@@ -34,13 +34,13 @@ class Command(click.Command):
         """Write the options, group by group."""
         options = [p for p in self.get_params(ctx) if not isinstance(p, click.Argument)]
         records = {option: option.get_help_record(ctx) for option in options}
-        left = {option: record for option, record in records.items() if record}
+        remaining = {option: record for option, record in records.items() if record}
         for heading, flags in self.groups.items():
-            found = [o for o in left if any(flag in flags for flag in o.opts)]
+            members = [o for o in remaining if any(flag in flags for flag in o.opts)]
             with formatter.section(heading):
-                formatter.write_dl([left.pop(o) for o in found])
+                formatter.write_dl([remaining.pop(o) for o in members])
         with formatter.section("Options"):
-            formatter.write_dl(list(left.values()))
+            formatter.write_dl(list(remaining.values()))
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples."""
@@ -51,14 +51,14 @@ class Command(click.Command):
 def command(
     example: str, groups: Mapping[str, Sequence[str]] | None = None, **settings: Any
 ) -> Callable[[Callable[..., Any]], Command]:
-    """``click.command`` for a `Command`."""
+    """Return a decorator like ``click.command`` that makes a `Command`."""
     return click.command(cls=Command, example=example, groups=groups, **settings)
 
 
 class Group(click.Group):
     """Commands under headings, in the order of their use.
 
-    Names that stand under no heading come last; headings without a command are left out.
+    Commands without a heading come last; headings without commands are left out.
     """
 
     headings: ClassVar[Mapping[str, Sequence[str]]] = {}
@@ -66,20 +66,20 @@ class Group(click.Group):
     command_class = Command
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order of the help."""
+        """Return the names in the order of the help."""
         return [name for names in self._grouped().values() for name in names]
 
     def _grouped(self) -> dict[str, list[str]]:
         known = {name for names in self.headings.values() for name in names}
-        found = {
+        grouped = {
             heading: [name for name in names if name in self.commands]
             for heading, names in self.headings.items()
         }
-        found["More"] = [name for name in self.commands if name not in known]
-        return {heading: names for heading, names in found.items() if names}
+        grouped["More"] = [name for name in self.commands if name not in known]
+        return {heading: names for heading, names in grouped.items() if names}
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the commands, heading by heading, each with its whole first sentence."""
+        """Write the commands by heading, each with its whole first sentence."""
         width = max(map(len, self.commands), default=0)
         for heading, names in self._grouped().items():
             rows = [

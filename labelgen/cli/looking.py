@@ -1,4 +1,4 @@
-"""Commands that look into a dataset."""
+"""Commands that read a dataset: info, verify, report."""
 
 from __future__ import annotations
 
@@ -68,18 +68,18 @@ def verify(dataset: Path, repair: Path | None, as_json: bool, **options: Any) ->
             from labelgen.pipeline.repair import repair as make_anew
 
             repaired = make_anew(dataset, repair, progress=bar, **options)
-        wrong = check(dataset, progress=bar)
-    table = {} if wrong else inside(dataset)
+        damages = check(dataset, progress=bar)
+    table = {} if damages else inside(dataset)
     if as_json:
-        found = {"wrong": wrong, "samples": table.get("samples")}
-        found |= {"fingerprint": table.get("fingerprint")}
-        echo_json(found | ({"repaired": repaired} if repair else {}))
+        result = {"wrong": damages, "samples": table.get("samples")}
+        result |= {"fingerprint": table.get("fingerprint")}
+        echo_json(result | ({"repaired": repaired} if repair else {}))
     for name in [] if as_json else repaired:
         echo(f"{name}: made anew, as it was")
-    for line in [] if as_json else wrong:
-        show(Line(line, "red"))
-    if wrong:
-        echo(f"{dataset}: {len(wrong)} things are wrong; copy or build it again", err=True)
+    for damage in [] if as_json else damages:
+        show(Line(damage, "red"))
+    if damages:
+        echo(f"{dataset}: {len(damages)} things are wrong; copy or build it again", err=True)
         click.get_current_context().exit(1)
     if not as_json:
         sound = f"sound, {table['samples']} samples, fingerprint {table['fingerprint']}"
@@ -98,11 +98,10 @@ def report(dataset: Path, out: Path, overwrite: bool, as_json: bool) -> None:
     from labelgen.report import report as make_page
 
     with Bar() as bar:
-        made = make_page(dataset, out, overwrite=overwrite, progress=bar)
+        page = make_page(dataset, out, overwrite=overwrite, progress=bar)
     if as_json:
-        table = {"page": str(out), "shown": made.shown, "used": made.used, "bytes": made.bytes}
-        echo_json(table)
+        echo_json({"page": str(out), "shown": page.shown, "used": page.used, "bytes": page.bytes})
         return
-    chosen = "" if made.shown == made.used else ", an even choice"
-    size = f"{made.bytes / 1e6:.1f} MB"
-    echo(f"{out}: {made.shown} of {made.used} brackets{chosen}, {size}; open it in a browser")
+    choice = "" if page.shown == page.used else ", an even choice"
+    size = f"{page.bytes / 1e6:.1f} MB"
+    echo(f"{out}: {page.shown} of {page.used} brackets{choice}, {size}; open it in a browser")

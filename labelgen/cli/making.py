@@ -1,4 +1,4 @@
-"""Commands that make something from brackets, or brackets."""
+"""Commands that make datasets, labels or brackets."""
 
 from __future__ import annotations
 
@@ -278,11 +278,12 @@ def simulate(sources: Path, out: Path, as_json: bool, **options: Any) -> None:
     from labelgen.simulate import simulate as make_brackets
 
     with Bar() as bar:
-        made = make_brackets(None if str(sources) == "-" else sources, out, progress=bar, **options)
+        images = None if str(sources) == "-" else sources
+        brackets = make_brackets(images, out, progress=bar, **options)
     if as_json:
-        echo_json({"folder": str(out), "brackets": [path.name for path in made]})
+        echo_json({"folder": str(out), "brackets": [path.name for path in brackets]})
     else:
-        echo(f"{out}: {len(made)} brackets")
+        echo(f"{out}: {len(brackets)} brackets")
 
 
 @command(

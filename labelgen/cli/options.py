@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PathArg = click.Path(path_type=Path)
 
 
 class Amount(click.FloatRange):
-    """A number above 0, which NaN is not."""
+    """A number above 0. click's range lets NaN through, so it is refused here."""
 
     def __init__(self) -> None:
         super().__init__(0, 1e6, min_open=True)
@@ -21,7 +21,7 @@ class Amount(click.FloatRange):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """The number."""
+        """Return the number."""
         number = float(super().convert(value, param, ctx))
         if number != number:
             self.fail(f"{value} is no number above 0", param, ctx)
@@ -29,12 +29,12 @@ class Amount(click.FloatRange):
 
 
 def as_bytes(_: click.Context, option: click.Parameter, value: float | None) -> int | None:
-    """The value of an `Amount` in the unit that its help names."""
+    """Convert an `Amount` to bytes, by the unit in the help of its option."""
     return None if value is None else int(value * {"MIB": 2**20, "GIB": 2**30}[str(option.metavar)])
 
 
 def as_reference(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
-    """The value of --reference: an index or "auto"."""
+    """Parse the value of --reference: an index or "auto"."""
     if value is None or value == "auto":
         return value
     try:
@@ -44,7 +44,7 @@ def as_reference(_: click.Context, __: click.Parameter, value: str | None) -> in
 
 
 def as_numbers(_: click.Context, __: click.Parameter, value: str | None) -> list[float] | None:
-    """The value of --ev: numbers separated by commas."""
+    """Parse the value of --ev: numbers separated by commas."""
     if value is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Response curves as text, for terminals."""
+"""Plot response curves as text."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from labelgen.core.response import GAMMA, Response
 
 COLUMNS, ROWS = 60, 13
 DARKEST = -12.0
-"""Stops below the clip, at the foot of a plot."""
+"""Lowest value of the vertical axis, in stops relative to the clip."""
 
 
 def response_lines(entry: dict[str, Any]) -> list[str]:
-    """A response as a dataset stores it: one line, and a plot if it was estimated.
+    """Return a summary of a response, and a plot if it was estimated.
 
     Parameters
     ----------
     entry : dict
-        "name", "brackets", "misfit", perhaps "curves", as `found_responses`.
+        A response as datasets store it: "name", "brackets", "misfit", optionally "curves".
 
     Returns
     -------
     list of str
-        The plot has stops of light over codes: R, G and B where the curves are, * where they
-        meet, dots for gamma 2.2.
+        The plot shows stops of light over codes: R, G and B for the curves, * where they meet,
+        dots for gamma 2.2.
     """
     misfit = entry.get("misfit")
     fit = "" if misfit is None else f", codes off it by {misfit:.1f} of 255"
@@ -39,8 +39,8 @@ def response_lines(entry: dict[str, Any]) -> list[str]:
     for column in range(COLUMNS):
         canvas[_row(GAMMA * np.log2(code[column])), column] = "."
         for channel, letter in enumerate("RGB"):
-            at = _row(stops[column, channel]), column
-            canvas[at] = letter if canvas[at] in " ." else "*"
+            place = _row(stops[column, channel]), column
+            canvas[place] = letter if canvas[place] in " ." else "*"
     for row, cells in enumerate(canvas):
         lines.append(f"{row * DARKEST / (ROWS - 1):6.0f} EV |{''.join(cells)}")
     return [*lines, " " * 10 + f"0{'code':^{COLUMNS - 2}}255"]

@@ -1,4 +1,4 @@
-"""What rich draws on a terminal: tables, and the bar. Nothing else imports rich."""
+"""Draw tables and the bar on a terminal. This is the only module that imports rich."""
 
 from __future__ import annotations
 
@@ -20,21 +20,20 @@ from rich.text import Text
 from labelgen.cli.tables import Block, Cell, Line, Table
 from labelgen.cli.text import printable
 
-NARROWEST = 12
-"""Columns that a column of texts keeps, however narrow the terminal."""
-
+MIN_WIDTH = 12
+"""Least width of a column of texts, in characters."""
 GAP = 3
-"""Columns between two columns."""
+"""Characters between two columns."""
 MAX_S = 365 * 86400
-"""Seconds beyond which nobody waits."""
-WORTH_A_LINE_S = 1.0
-"""Seconds that a stage takes, whose bar then stays on the terminal."""
+"""Longer times are shown as "years"."""
+MIN_SHOWN_S = 1.0
+"""The bar of a shorter stage disappears at its end."""
 
 
 class Screen(Console):
-    """A terminal; texts are taken as they are, and the cursor is left visible.
+    """A terminal without markup in texts.
 
-    A process that is killed can't show a hidden one again.
+    The cursor stays visible, since a process that is killed could not show it again.
     """
 
     def __init__(self, file: TextIO) -> None:
@@ -48,14 +47,14 @@ class Screen(Console):
         )
 
     def show_cursor(self, show: bool = True) -> bool:
-        """Leave it as it is."""
+        """Do nothing."""
         return False
 
 
 def draw(blocks: Sequence[Block]) -> bool:
-    """Draw on standard output; False, and nothing is drawn, where a table is too wide for it."""
+    """Draw on standard output; return False, and draw nothing, if a table is too wide."""
     screen = Screen(sys.stdout)
-    if any(_least(b) > screen.width for b in blocks if isinstance(b, Table)):
+    if any(_min_width(b) > screen.width for b in blocks if isinstance(b, Table)):
         return False
     drawings = [_table(b) if isinstance(b, Table) else _text(b) for b in blocks]
     for before, drawing in zip([None, *drawings], drawings, strict=False):
@@ -66,26 +65,26 @@ def draw(blocks: Sequence[Block]) -> bool:
 
 
 def _text(cell: Cell) -> Text:
-    """A cell; each of its texts stays on a line."""
+    """Return a cell as text for rich, one line for each of its texts."""
     lines = cell if isinstance(cell, tuple) else (cell,)
     parts = [line if isinstance(line, Line) else Line(line) for line in lines]
     texts = [Text(printable(part.text), part.style) for part in parts]
     return Text("\n", overflow="fold").join(texts)
 
 
-def _widths(table: Table) -> list[int]:
-    """How narrow each column may become: what is whole as wide as its longest text."""
+def _min_widths(table: Table) -> list[int]:
+    """Return the least width of each column; a column that never wraps has one width."""
     longest = [max(_text(cell).cell_len for cell in column) for column in _columns(table)]
-    return [n if i in table.no_wrap else min(n, NARROWEST) for i, n in enumerate(longest)]
+    return [n if i in table.no_wrap else min(n, MIN_WIDTH) for i, n in enumerate(longest)]
 
 
 def _columns(table: Table) -> list[tuple[Cell, ...]]:
     return list(zip(table.heads, *table.rows, strict=True))
 
 
-def _least(table: Table) -> int:
-    """Columns of the terminal that a table needs."""
-    return sum(_widths(table)) + GAP * (len(table.heads) - 1)
+def _min_width(table: Table) -> int:
+    """Return the least width of a table in characters."""
+    return sum(_min_widths(table)) + GAP * (len(table.heads) - 1)
 
 
 def _table(table: Table) -> RichTable:
@@ -98,48 +97,45 @@ def _table(table: Table) -> RichTable:
         pad_edge=False,
         show_edge=False,
     )
-    for i, (head, least) in enumerate(zip(table.heads, _widths(table), strict=True)):
+    for i, (head, width) in enumerate(zip(table.heads, _min_widths(table), strict=True)):
         drawing.add_column(
             _text(head),
             justify="right" if i in table.right_aligned else "left",
             no_wrap=i in table.no_wrap,
             overflow="fold",
-            min_width=least,
+            min_width=width,
         )
     for row in table.rows:
         drawing.add_row(*map(_text, row))
     return drawing
 
 
-class _Words(ProgressColumn):
-    """How many of how many, how long that still takes or took, at which rate, and a text."""
+class _Status(ProgressColumn):
+    """Steps done of all, time left or elapsed, rate, and a text."""
 
     def render(self, task: Task) -> Text:
-        """On one line, whatever the width."""
+        """Return the status as one line."""
         done, total, elapsed = int(task.completed), task.total, task.elapsed or 0.0
-        fresh = done - task.fields["first"]
-        rate = fresh / max(elapsed, 1e-3)
+        new = done - task.fields["first"]
+        rate = new / max(elapsed, 1e-3)
         parts = [f"{done}/{int(total)}" if total else str(done or "")]
-        if total and fresh and done < total:
+        if total and new and done < total:
             parts.append(f"{_clock((total - done) / rate)} left")
         else:
             parts.append(_clock(elapsed))
-        if total and fresh and task.fields["rate"]:
+        if total and new and task.fields["rate"]:
             parts.append(f"{rate:.3g}/s" if rate < 1000 else f"{rate:.0f}/s")
-        said = Text(task.fields["text"], "dim")
-        return Text("  ").join([*(Text(part) for part in parts if part), said])
+        text = Text(task.fields["text"], "dim")
+        return Text("  ").join([*(Text(part) for part in parts if part), text])
 
 
 def _clock(seconds: float) -> str:
-    """Hours, minutes and seconds; a dataset may claim more samples than can ever be read."""
+    """Format as hours, minutes and seconds; a dataset may claim any number of samples."""
     return str(timedelta(seconds=round(seconds))) if seconds < MAX_S else "years"
 
 
 class LiveBar:
-    """A bar on standard error that is drawn until it is closed.
-
-    `total` is 0 where nobody knows it; `done` steps were done before; `rate` is whether to say it.
-    """
+    """A bar on standard error that is drawn until it is closed; parameters as for `Bar.start`."""
 
     def __init__(self, stage: str, total: int, done: int, rate: bool) -> None:
         self._progress = Progress(
@@ -156,7 +152,7 @@ class LiveBar:
                 pulse_style="cyan",
                 table_column=Column(max_width=24),
             ),
-            _Words(table_column=Column(no_wrap=True)),
+            _Status(table_column=Column(no_wrap=True)),
         )
         self._task = self._progress.add_task(
             stage, total=total or None, completed=done, first=done, rate=rate, text=""
@@ -171,21 +167,21 @@ class LiveBar:
         self._live.start(refresh=True)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw it, with room for the ^C of a terminal, which would else begin another line."""
+        """Draw the bar, with room for the ^C that a terminal prints on the same line."""
         narrower = options.update(width=max(console.width - 2, 1))
         yield from console.render_lines(self._progress, narrower, pad=False)[0]
 
     def reach(self, done: int, text: str) -> None:
-        """So many steps are done."""
+        """Set the number of steps so far, and the text beside the bar."""
         self._progress.update(self._task, completed=done, text=text)
 
     def remark(self, text: str) -> None:
-        """A line above the bar."""
+        """Print a line above the bar."""
         self._live.console.print(Text(text), soft_wrap=True)
 
     @contextmanager
     def away(self) -> Iterator[None]:
-        """Take the bar away while others write to the terminal."""
+        """Remove the bar while the context is open, so that others can write to the terminal."""
         self._live.transient = True
         self._live.stop()
         try:
@@ -195,9 +191,9 @@ class LiveBar:
             self._live.start(refresh=True)
 
     def close(self) -> None:
-        """Draw it for the last time; what took no time and says nothing leaves no trace."""
+        """Draw the bar for the last time, or remove it if it was short and has no text."""
         (task,) = self._progress.tasks
-        short = (task.elapsed or 0.0) < WORTH_A_LINE_S
+        short = (task.elapsed or 0.0) < MIN_SHOWN_S
         ended = task.finished or task.total is None
         self._live.transient = short and ended and not task.fields["text"]
         self._live.stop()

@@ -1,4 +1,4 @@
-"""Commands by which a dataset goes from hand to hand."""
+"""Commands to publish, fetch, convert and combine datasets."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ from labelgen.cli.text import echo, echo_json
 @click.option("--date", default="", metavar="YYYY-MM-DD", help="Since when.")
 @overwrite_option
 @json_option
-def card(dataset: Path, overwrite: bool, as_json: bool, **said: str) -> None:
+def card(dataset: Path, overwrite: bool, as_json: bool, **answers: str) -> None:
     """Write what goes with a dataset: README.md, croissant.json, recipe.toml, SHA256SUMS."""
     from labelgen.dataset.header import read_dataset_header
     from labelgen.share.card import card as write_card
@@ -59,11 +59,11 @@ def card(dataset: Path, overwrite: bool, as_json: bool, **said: str) -> None:
     known = read_dataset_header(dataset)
     check_card(dataset, overwrite)
     for name, question in (("license", "Licence"), ("origin", "Origin of the photos, their terms")):
-        if not (said[name] or getattr(known, name, "")) and sys.stdin.isatty():
-            said[name] = click.prompt(question, default="", show_default=False, err=True)
-    facts = CardMetadata(**said)
-    written = write_card(dataset, facts, overwrite=overwrite)
-    missing = facts.completed(known).missing
+        if not (answers[name] or getattr(known, name, "")) and sys.stdin.isatty():
+            answers[name] = click.prompt(question, default="", show_default=False, err=True)
+    metadata = CardMetadata(**answers)
+    written = write_card(dataset, metadata, overwrite=overwrite)
+    missing = metadata.completed(known).missing
     if as_json:
         echo_json({"files": [str(path) for path in written], "missing": missing})
     else:
@@ -98,7 +98,7 @@ def pack(dataset: Path, out: Path, part_bytes: int | None, overwrite: bool, as_j
 
     with Bar() as bar:
         write_packed(dataset, out, part_bytes=part_bytes, overwrite=overwrite, progress=bar)
-    _tell(as_json, {"": out})
+    _show_datasets(as_json, {"": out})
 
 
 @command(
@@ -119,7 +119,7 @@ def merge(
 
     with Bar() as bar:
         write_merged(datasets, out, part_bytes=part_bytes, overwrite=overwrite, progress=bar)
-    _tell(as_json, {"": out})
+    _show_datasets(as_json, {"": out})
 
 
 @command(
@@ -149,7 +149,7 @@ def split(
 
     with Bar() as bar:
         sides = write_split(dataset, training, validation, progress=bar, **options)
-    _tell(as_json, {"training": training, "validation": validation}, sides)
+    _show_datasets(as_json, {"training": training, "validation": validation}, sides)
 
 
 @command(
@@ -169,7 +169,7 @@ def sample(dataset: Path, out: Path, megabytes: float, overwrite: bool, as_json:
     from labelgen.share.sample import sample as write_sample
 
     write_sample(dataset, out, megabytes=megabytes, overwrite=overwrite)
-    _tell(as_json, {"": out})
+    _show_datasets(as_json, {"": out})
 
 
 @command(
@@ -213,8 +213,9 @@ def get(
             echo(f"{dataset}: fetched, every file as {sums} says")
     if as_json:
         sizes = {file.name: file.bytes for file in offer.files}
-        said = {"from": offer.location, "to": str(folder), "files": sizes, "license": offer.license}
-        echo_json(said | ({} if dry_run else {"dataset": str(dataset)}))
+        table = {"from": offer.location, "to": str(folder), "files": sizes}
+        table |= {"license": offer.license}
+        echo_json(table | ({} if dry_run else {"dataset": str(dataset)}))
 
 
 @command(
@@ -260,31 +261,42 @@ def export(
         echo(f"{out}: {count} samples as {layout}")
 
 
-def _tell(
-    as_json: bool, made: dict[str, Path], scenes: dict[str, list[list[str]]] | None = None
+def _show_datasets(
+    as_json: bool, paths: dict[str, Path], scenes: dict[str, list[list[str]]] | None = None
 ) -> None:
-    """What datasets were made, by what they are for; with their scenes, lists of brackets."""
+    """Show the datasets that a command wrote.
+
+    Parameters
+    ----------
+    as_json : bool
+        Whether to print JSON.
+    paths : dict of str to Path
+        Datasets by purpose; a single dataset has the purpose "".
+    scenes : dict of str to list of list of str, optional
+        Names of the brackets of each scene, by purpose.
+    """
     from labelgen.dataset.info import info
 
-    tables = {what: info(path) for what, path in made.items()}
-    names = "samples", "bytes", "parts", "fingerprint"
-    said = {
-        what: {"path": str(made[what])}
-        | {name: table[name] for name in names}
-        | ({"scenes": scenes[what]} if scenes else {})
-        for what, table in tables.items()
-    }
+    tables = {purpose: info(path) for purpose, path in paths.items()}
     if as_json:
-        echo_json(said.get("", said))
+        names = "samples", "bytes", "parts", "fingerprint"
+        listed = {
+            purpose: {"path": str(paths[purpose])}
+            | {name: table[name] for name in names}
+            | ({"scenes": scenes[purpose]} if scenes else {})
+            for purpose, table in tables.items()
+        }
+        echo_json(listed.get("", listed))
         return
-    for what, table in tables.items():
+    for purpose, table in tables.items():
         parts = f" in {table['parts']} parts" if table["parts"] else ""
-        text = f"{made[what]}: {table['samples']} samples, {table['bytes'] / 1e6:.1f} MB{parts}"
+        size = f"{table['samples']} samples, {table['bytes'] / 1e6:.1f} MB{parts}"
+        split = ""
         if scenes:
-            brackets = _many(sum(map(len, scenes[what])), "bracket")
-            text += f", {brackets} of {_many(len(scenes[what]), 'scene')}"
-        echo(text)
+            brackets = _plural(sum(map(len, scenes[purpose])), "bracket")
+            split = f", {brackets} of {_plural(len(scenes[purpose]), 'scene')}"
+        echo(f"{paths[purpose]}: {size}{split}")
 
 
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,7 +1,6 @@
-"""What a terminal shows: lines, JSON, progress, and errors of one line.
+"""Progress on a terminal, and errors as one line.
 
-A terminal gets tables and a bar, drawn by rich, which is imported only then; a pipe or a file
-gets plain lines.
+rich draws the bar. It is imported for terminals alone; pipes and files get plain lines.
 """
 
 from __future__ import annotations
@@ -35,13 +34,13 @@ class Commands(Group):
     """
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; what a user can mend is said without a traceback."""
+        """Run a command; errors that a user can fix are one line without a traceback."""
         try:
             return super().invoke(ctx)
         except UserError as e:
             echo(f"labelgen: {e}", err=True)
             ctx.exit(2)
-        except BrokenPipeError:  # the reader of a pipe has seen enough
+        except BrokenPipeError:  # the reader of the pipe has closed it
             sys.stdout = None
             ctx.exit(0)
         except OSError as e:
@@ -57,7 +56,7 @@ class Commands(Group):
 class Bar:
     """Progress on a terminal: a bar with rate, time left, samples and rejects; remarks as lines.
 
-    Used in a `with`, it leaves the terminal as it was, whatever happens.
+    As a context manager it closes the bar on errors too. Off a terminal only remarks are printed.
     """
 
     def __init__(self) -> None:
@@ -75,9 +74,18 @@ class Bar:
         self.close()
 
     def start(self, stage: str, total: int, done: int = 0, rate: bool = True) -> None:
-        """A stage begins; of 0 steps where nobody knows how many. `done` are done already.
+        """Start the bar of a stage.
 
-        Its rate is not shown where the text of `reach` says it.
+        Parameters
+        ----------
+        stage : str
+            Name of the stage.
+        total : int
+            Number of steps, 0 if unknown.
+        done : int
+            Steps that were done before.
+        rate : bool
+            Whether to show steps per second.
         """
         self.close()
         self.samples = self.rejects = 0
@@ -88,28 +96,28 @@ class Bar:
             self.bar = LiveBar(f"{stage:8s}" if rate else stage, total, done, rate)
 
     def step(self, samples: int, rejected: bool) -> None:
-        """One bracket is done."""
+        """Advance by one bracket, with its number of samples."""
         self.samples, self.rejects = self.samples + samples, self.rejects + rejected
-        said = [f"{self.samples} samples"] if self.samples else []
+        counts = [f"{self.samples} samples"] if self.samples else []
         if self.samples or self.rejects:
-            said.append(f"{self.rejects} rejected")
-        self.reach(self.done + 1, "  ".join(said))
+            counts.append(f"{self.rejects} rejected")
+        self.reach(self.done + 1, "  ".join(counts))
 
     def reach(self, done: int, text: str) -> None:
-        """So many steps are done; `text` stands beside the bar."""
+        """Set the number of steps so far, and the text beside the bar."""
         self.done = done
         if self.bar:
             self.bar.reach(done, text)
 
     def remark(self, text: str) -> None:
-        """A line of its own, above the bar."""
+        """Print a line to standard error, above the bar."""
         if self.bar:
             self.bar.remark(printable(text))
         else:
             echo(text, err=True)
 
     def result(self, text: str) -> None:
-        """A line for standard output, above the bar where both are on the terminal."""
+        """Print a line to standard output, above the bar if both are on the terminal."""
         if self.bar and is_terminal(sys.stdout):
             with self.bar.away():
                 echo(text)
@@ -117,7 +125,7 @@ class Bar:
             echo(text)
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """End the bar."""
         if self.bar:
             self.bar.close()
             self.bar = None

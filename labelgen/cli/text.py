@@ -1,4 +1,4 @@
-"""Print text and JSON so that names from strangers cannot steer a terminal."""
+"""Print text and JSON such that names from strangers cannot control a terminal."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ import click
 
 
 def printable(text: str) -> str:
-    """A text on one line; what could steer a terminal, in a name say, is an escape sequence."""
+    r"""Return a text as one line, with characters that could control a terminal escaped.
+
+    >>> printable("a\x1b[2J\n")
+    'a\\x1b[2J\\n'
+    """
     return "".join(c if c.isprintable() else _escaped(c) for c in text)
 
 
 def echo(text: str, err: bool = False) -> None:
-    """Print a line; what could steer a terminal, in a name say, is shown as an escape sequence."""
+    """Print a text as one line, see `printable`."""
     line, encoding = printable(text), getattr(sys.stderr if err else sys.stdout, "encoding", None)
-    if encoding:  # of a locale that cannot write all names
+    if encoding:  # the locale may lack characters of a name
         line = line.encode(encoding, "backslashreplace").decode(encoding)
     click.echo(line, err=err)
 
@@ -31,7 +35,7 @@ def echo_lines(text: str) -> None:
 
 
 def echo_json(value: Any) -> None:
-    """Print a value as JSON that every reader takes: what is not finite is null."""
+    """Print a value as standard JSON, with null in place of NaN and infinity."""
     echo_lines(json.dumps(_finite(value), indent=1, allow_nan=False))
 
 
@@ -48,7 +52,7 @@ def _escaped(character: str) -> str:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether tables and bars can be drawn on a stream: a terminal that knows their signs."""
+    """Whether tables and bars can be drawn on a stream: a terminal with their characters."""
     if stream is None or os.environ.get("TERM", "") in ("dumb", "unknown"):
         return False
     return stream.isatty() and (stream.encoding or "").lower().startswith("utf")
