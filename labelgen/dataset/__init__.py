@@ -1,1 +1,1 @@
-"""The HDF5 file: its format, how it is written, read and verified."""
+"""The dataset file (HDF5): its columns and header; writing, reading and verifying it."""

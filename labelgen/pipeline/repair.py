@@ -15,8 +15,8 @@ from labelgen.core.errors import UserError
 from labelgen.core.files import atomic_rename
 from labelgen.core.progress import Progress, Silent
 from labelgen.core.recipe import Recipe
-from labelgen.dataset.assemble import Part
 from labelgen.dataset.header import DatasetHeader, open_file, read_dataset_header
+from labelgen.dataset.part import Part
 from labelgen.dataset.reader import compression_of
 from labelgen.dataset.safe_hdf5 import DAMAGE
 from labelgen.dataset.staging import OutputState, staging_folder, staging_path

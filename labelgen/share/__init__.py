@@ -1,1 +1,1 @@
-"""From hand to hand: datasets packed, merged, split, sampled, described, fetched, and exported."""
+"""Share datasets: pack, merge, split, sample, describe, fetch and export them."""
