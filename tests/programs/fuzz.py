@@ -1,17 +1,16 @@
-"""Damaged and hostile inputs, made at random, for every reader; see docs/security.md.
+"""Fuzz every reader with damaged and hostile inputs; see docs/security.md.
 
     python tests/programs/fuzz.py [--minutes 30] [--only NAME ...] [--keep FOLDER] [--seed N]
 
 A finding is any exception but `UserError` and `Rejected`, an input that takes more than 10 s, or a
-process that dies, as one does that asks for more than 4 GiB. Inputs are mutations of valid files:
-flipped bytes, numbers at their limits, truncations, splices, and what hypothesis invents.
+process that dies, for example because it allocates more than 4 GiB. Inputs are mutations of valid
+files (flipped bytes, extreme numbers, truncations, splices), and random bytes and texts from
+hypothesis.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import hashlib
 import json
 import os
 import random
@@ -21,39 +20,32 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
-import cv2
-import h5py
-import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from labelgen.core.errors import Rejected, UserError
+from tests.programs.fuzz_targets import TARGETS
 
-MEMORY, HANG_S = 4 << 30, 10
-LIMITS = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 0x7FFFFFFFFFFFFFFF)
-TOKENS = (b"nan", b"inf", b"-inf", b"1e400", b"-0", b"null", b"true", b"{}", b"[]", b'""', b"/")
-TOKENS += (
-    b"[" * 3000,
-    b"9" * 5000,
-    b"0x" + b"f" * 6000,
-    b"../",
-    b"\x00",
-    b"\x1b[2J",
-    b"\n",
-    b"\xff",
+MAX_MEMORY = 4 << 30
+TIMEOUT_S = 10
+MAX_DEATHS = 20
+"""Processes of one reader that may die before the others get their turn."""
+EXTREME_NUMBERS = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 0x7FFFFFFFFFFFFFFF)
+TOKENS = (
+    *(b"nan", b"inf", b"-inf", b"1e400", b"-0", b"null", b"true", b"{}", b"[]", b'""', b"/"),
+    *(b"[" * 3000, b"9" * 5000, b"0x" + b"f" * 6000, b"../", b"\x00", b"\x1b[2J", b"\n", b"\xff"),
 )
 
 
-def mutated(seed: bytes, others: list[bytes], rng: random.Random) -> bytes:
-    """One to four changes of a valid input."""
+def mutate(seed: bytes, others: list[bytes], rng: random.Random) -> bytes:
+    """Return a valid input with one to four changes."""
     data = bytearray(seed)
     for _ in range(rng.choice((1, 1, 2, 4))):
         at = rng.randrange(len(data) + 1)
@@ -64,7 +56,7 @@ def mutated(seed: bytes, others: list[bytes], rng: random.Random) -> bytes:
             data[at % len(data)] = rng.randrange(256)
         elif kind == 2:
             size = rng.choice((1, 2, 4, 8))
-            number = rng.choice(LIMITS) & (256**size - 1)
+            number = rng.choice(EXTREME_NUMBERS) & (256**size - 1)
             data[at : at + size] = number.to_bytes(size, rng.choice(("little", "big")))
         elif kind == 3:
             del data[at:]
@@ -79,374 +71,17 @@ def mutated(seed: bytes, others: list[bytes], rng: random.Random) -> bytes:
     return bytes(data)
 
 
-class Target:
-    """A reader: valid inputs, the name that an input gets, and what reads it."""
-
-    def __init__(
-        self, seeds: list[bytes], name: str, read: Callable[[Path], object], head: int = 0
-    ) -> None:
-        self.seeds, self.name, self.read, self.head = seeds, name, read, head
-
-
-def bracket(folder: Path, count: int = 3) -> list[Path]:
-    """A folder of small frames without exposures."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{k}.png" for k in range(count)]
-    for k, path in enumerate(paths):
-        cv2.imwrite(str(path), np.full((8, 8, 3), 40 * k, np.uint8))
-    return paths
-
-
-def of_lists(folder: Path) -> Target:
-    """exposure.txt and its kin."""
-    from labelgen.discovery.exposures import read_exposures
-    from labelgen.discovery.layouts import LAYOUTS
-    from labelgen.photos.header import read_photo_header
-
-    frames = bracket(folder / "bracket")
-    headers = [read_photo_header(f) for f in frames]
-    names = [name for layout in LAYOUTS for name in layout.exposure_lists]
-
-    def read(path: Path) -> None:
-        data = path.read_bytes()
-        for name in names:
-            listed = frames[0].parent / name
-            listed.write_bytes(data)
-            read_exposures(frames, headers)
-            listed.unlink()
-
-    npy = folder / "x.npy"
-    np.save(npy, np.array([0.0, 2.0, 4.0]))
-    texts = ["0\n2\n4\n", "1/60 1/15 1/4\n", "1,2,4\n-2,0,2", "# file name 1/s\n0.png 60\n1.png 4"]
-    return Target([*(t.encode() for t in texts), npy.read_bytes()], "list", read)
-
-
-def of_photos(folder: Path) -> Target:
-    """Headers, EXIF, maker notes and pixels of photos."""
-    from PIL import Image, TiffImagePlugin
-
-    from labelgen.photos.decode import decode_photo
-    from labelgen.photos.header import read_photo_header
-
-    exif = Image.Exif()
-    exif[0x010F], exif[0x0110], exif[0x0112] = "Canon", "EOS", 6
-    exif.get_ifd(0x8769).update(
-        {0x829A: TiffImagePlugin.IFDRational(1, 60), 0x829D: 5.6, 0x8827: 100, 0x927C: note()}
-    )
-    image = Image.fromarray(np.arange(32 * 24 * 3, dtype=np.uint8).reshape(24, 32, 3))
-    seeds = []
-    for suffix in ("jpg", "png", "tif", "webp", "avif", "bmp"):
-        path = folder / f"seed.{suffix}"
-        image.save(path, **({} if suffix == "bmp" else {"exif": exif}))
-        seeds.append(path.read_bytes())
-    wide = np.arange(24 * 32 * 3, dtype=np.uint16).reshape(24, 32, 3) * 80
-    for suffix, values in (("png", wide), ("tif", wide), ("tif", wide.astype(np.float32) / 65535)):
-        seeds.append(cv2.imencode(f".{suffix}", values)[1].tobytes())
-    try:
-        import pillow_heif
-
-        pillow_heif.from_pillow(image).save(folder / "seed.heic", exif=exif.tobytes())
-        seeds.append((folder / "seed.heic").read_bytes())
-    except ImportError:
-        pass
-
-    def read(path: Path) -> None:
-        for named in (path, path.with_suffix(".heic"), path.with_suffix(".dng")):
-            if named != path:
-                os.link(path, named)
-            read_photo_header(named)
-            if named != path:
-                named.unlink()
-        decode_photo(path)
-
-    return Target(seeds, "photo.jpg", read, 600)
-
-
-def note() -> bytes:
-    """A maker note as Canon writes one."""
-    shot = np.zeros(34, "<i2")
-    shot[0], shot[17] = 68, 32
-    entry = b"\x04\x00\x03\x00" + (34).to_bytes(4, "little") + (500).to_bytes(4, "little")
-    return b"\x01\x00" + entry + bytes(4) + shot.tobytes()
-
-
-def of_notes(folder: Path) -> Target:
-    """Maker notes by themselves."""
-    from labelgen.photos.makernote import read_bracketing
-
-    entry = b"\x00\x11\x03\x00\x01\x00\x00\x00\x01\x00\x00\x00"
-    fuji = b"FUJIFILM\x0c\x00\x00\x00\x01\x00" + entry
-    nikon = b"Nikon\0\x02\x10\0\0II*\0\x08\0\0\0\x01\x00" + entry
-    sony = b"SONY DSC \0\0\0\x01\x00\x49\xb0" + entry[2:]
-
-    def read(path: Path) -> None:
-        for make in ("Canon", "NIKON", "SONY", "FUJIFILM"):
-            for order in "<>":
-                read_bracketing(path.read_bytes(), make, order)
-
-    return Target([note(), fuji, nikon, sony], "note", read)
-
-
-def of_tiff(folder: Path) -> Target:
-    """Directories of TIFF, by themselves."""
-    from labelgen.photos.tiff import check_directories, read_layout
-
-    values = np.zeros((24, 32, 3), np.uint16)
-    seeds = [cv2.imencode(".tif", v)[1].tobytes() for v in (values, values.astype(np.float32))]
-
-    def read(path: Path) -> None:
-        data = path.read_bytes()
-        check_directories(data)
-        read_layout(data)
-
-    return Target(seeds, "x.tif", read, 10_000)
-
-
-def of_radiance(folder: Path) -> Target:
-    """Truths: Radiance and OpenEXR."""
-    from labelgen.photos.pictures import read_hdr, write_exr, write_hdr
-
-    picture = np.random.default_rng(1).random((16, 24, 3)).astype(np.float32)
-    write_hdr(folder / "a.hdr", picture)
-    coded = cv2.imencode(".hdr", picture)[1].tobytes()
-    seeds = [(folder / "a.hdr").read_bytes(), coded]
-    try:
-        write_exr(folder / "a.exr", picture)
-        seeds.append((folder / "a.exr").read_bytes())
-    except UserError:
-        pass
-
-    def read(path: Path) -> None:
-        exr = path.read_bytes()[:4] == b"\x76\x2f\x31\x01"
-        read_hdr(path.rename(path.with_suffix(".exr")) if exr else path)
-
-    return Target(seeds, "truth.hdr", read, 400)
-
-
-def datasets(folder: Path, frames: int = 2) -> list[Path]:
-    """Small datasets: one file of each compression."""
-    from labelgen.dataset.columns import SampleLayout
-    from labelgen.dataset.sample import Patch, Sample
-    from labelgen.dataset.shard import Shard, ShardSource
-    from tests.helpers.datasets import joined
-
-    rng, made = np.random.default_rng(3), []
-    head: dict[str, Any] = {"format": "labelgen", "format_version": 1, "frames": frames}
-    head |= {"reference": 1, "patch": 16, "encoding": "gamma2.2", "recipe": {"name": "default"}}
-    head |= {"generator": "labelgen", "fingerprint": "f" * 64, "license": "", "citation": ""}
-    head |= {"scenes": {"one": {"size": [9, 9]}, "two": {"rejected": "too dark"}}}
-    head["responses"] = {"Canon": {"name": "gamma2.2", "brackets": 2, "misfit": 0.5}}
-    for compress in ("none", "gzip"):
-        layout = SampleLayout(frames, 16, 8, compress)
-        with Shard(folder / "shard", layout) as shard:
-            for k in range(3):
-                codes = rng.integers(0, 256, (frames, 16, 16, 3)).astype(np.uint8)
-                label = rng.random((16, 16, 3)).astype(np.float16)
-                weight = np.full((16, 16), 255, np.uint8)
-                shard.append(Sample(codes, label, weight, Patch(k, 0, 0, 0), 0))
-        made.append(folder / f"{compress}.h5")
-        source = ShardSource(folder / "shard", "one", 3, (0.0, 2.0))
-        joined([source], made[-1], layout, head, 8)
-    return made
-
-
-def of_datasets(folder: Path) -> Target:
-    """Datasets: info, verify, and what training reads."""
-    from labelgen.dataset.info import info
-    from labelgen.dataset.verify import verify
-    from trainer.data import dataset as module
-
-    module.RETRY_PAUSES_S = ()
-
-    def read(path: Path) -> None:
-        for command in (info, verify):
-            with contextlib.suppress(UserError):
-                json.dumps(command(path))
-        with module.PatchDataset(path) as data:
-            data.scenes()
-            for row in range(min(len(data), 3)):
-                data[row]
-
-    return Target([p.read_bytes() for p in datasets(folder)], "data.h5", read, 9000)
-
-
-def of_shared(folder: Path) -> Target:
-    """Datasets: what cards, splits and exports read of them."""
-    from labelgen.dataset.reader import Dataset
-    from labelgen.share.card_metadata import CardMetadata
-    from labelgen.share.manifest import ManifestEntry
-    from labelgen.share.markdown import readme
-    from labelgen.share.rows import OpenDataset
-    from labelgen.share.split import group_by_scene
-
-    def read(path: Path) -> None:
-        with Dataset(path) as data:
-            facts = CardMetadata().completed(data.header)
-            readme(data, facts, [ManifestEntry("data.h5", 9, "0" * 64)], has_recipe=True)
-            group_by_scene(data.header, list(data.header.scenes))
-            source = OpenDataset.of(data)
-            for rows in source.select_all(source.layout):
-                for _ in zip(range(3), rows.chunks(), strict=False):
-                    pass
-
-    return Target([p.read_bytes() for p in datasets(folder)], "data.h5", read, 9000)
-
-
-def of_texts(folder: Path) -> Target:
-    """What a dataset notes: values of any kind, where the file itself is sound."""
-    from labelgen.dataset.info import info
-    from labelgen.report import report
-    from labelgen.share.card import card
-
-    path = datasets(folder)[0].rename(folder / "out.h5")
-    frames = [{"file": "a.png", "ev": 0.0, "sha256": "a"}, {"file": "b.png", "ev": 2.0}]
-    scene = {"frames": frames, "size": [20, 30], "camera": "x", "response": "gamma2.2"}
-    scene |= {"branches": {"static": 3}, "label": {"static": 0.5, "alignment_px": [0.0, 1.0]}}
-    step = {"by": "merge", "of": [{"file": "c.h5", "samples": 3, "options": {}, "derived": []}]}
-    notes = {
-        "scenes": {"one": scene | {"looks": "0123456789abcdef", "noise": {"full_well": 2e4}}},
-        "options": {"limit": 3, "excluded": {"a*": 2}, "part_bytes": 9, "reference": "auto"},
-        "derived": [step],
-        "responses": {"x": {"name": "srgb", "brackets": 2, "misfit": None}},
-        "recipe": {"name": "default", "labels": "pseudo", "seed": 0},
-    }
-
-    def read(given: Path) -> None:
-        with contextlib.suppress(ValueError, RecursionError):
-            said = json.loads(given.read_bytes())
-            if not isinstance(said, dict):
-                return
-            with h5py.File(path, "r+") as file:
-                for name in notes:
-                    file.attrs[name] = json.dumps(said.get(name, notes[name]))
-        for command in (
-            lambda: json.dumps(info(path)),
-            lambda: card(path, overwrite=True),
-            lambda: report(path, folder / "report.html", overwrite=True),
-        ):
-            with contextlib.suppress(UserError):
-                command()
-
-    return Target([json.dumps(notes).encode()], "notes.json", read)
-
-
-def of_offers(folder: Path) -> Target:
-    """The lists of a dataset that somebody offers: SHA256SUMS and croissant.json."""
-    from labelgen.share.card import card
-    from labelgen.share.card_metadata import CardMetadata
-    from labelgen.share.remote_manifest import default_folder, read_remote_manifest
-
-    made = datasets(folder)[0]
-    offered = folder / "offered"
-    offered.mkdir(exist_ok=True)
-    made = made.rename(offered / "out.h5")
-    card(made, CardMetadata(license="CC0-1.0", origin="mine"), overwrite=True)
-    sums, croissant = ((offered / n).read_bytes() for n in ("SHA256SUMS", "croissant.json"))
-    digest = hashlib.sha256(croissant).hexdigest().encode()
-
-    def read(path: Path) -> None:
-        data = path.read_bytes()
-        if data.lstrip()[:1] == b"{":  # its checksum is right, so that it is looked into
-            (offered / "croissant.json").write_bytes(data)
-            data = sums.replace(digest, hashlib.sha256(data).hexdigest().encode())
-        (offered / "SHA256SUMS").write_bytes(data)
-        default_folder(read_remote_manifest(str(offered)))
-
-    return Target([sums, croissant], "list", read)
-
-
-def of_recipes(folder: Path) -> Target:
-    """Recipes as TOML."""
-    from labelgen.core.recipe import RECIPES, load_recipe
-
-    return Target(
-        [r.as_toml().encode() for r in RECIPES.values()],
-        "recipe.toml",
-        lambda path: load_recipe(str(path)).as_toml(),
-    )
-
-
-def of_groups(folder: Path) -> Target:
-    """groups.json."""
-    from labelgen.discovery.groups_file import brackets_as_json, read_groups
-    from labelgen.discovery.scan import scan
-
-    raw = folder / "raw"
-    for name in ("one", "two"):
-        bracket(raw / name)
-        (raw / name / "exposure.txt").write_text("0\n2\n4\n")
-    seed = json.dumps(brackets_as_json(scan(raw), raw), indent=1).encode()
-    return Target([seed], "groups.json", lambda path: read_groups(path, raw))
-
-
-def of_responses(folder: Path) -> Target:
-    """Responses of cameras."""
-    from labelgen.calibration.cameras import load_responses
-
-    curve = [k / 255 for k in range(256)]
-    stored = {"a": {"name": "srgb"}, "b": {"name": "estimated", "curves": [curve] * 3}}
-    return Target([json.dumps(stored).encode()], "r.json", lambda path: load_responses(str(path)))
-
-
-def of_runs(folder: Path) -> Target:
-    """config.json and last.pt of a run."""
-    import torch
-
-    from trainer.checkpoint import load_model
-    from trainer.config import Config, read_config, read_responses, write_config
-    from trainer.models import build
-
-    config = Config("f", 3, 2, 1, 16, "lean", "mu-l1", 9, 2, 1e-3, 1, 0.0, 0.9, 1)
-    write_config(folder, config, {"a": {"name": "srgb"}})
-    whole = (folder / "config.json").read_bytes()
-    small = {"ema": {"w": torch.ones(3)}, "step": 3}
-    torch.save(small, folder / "small.pt")
-    torch.save({"ema": build("lean", 2, 1).state_dict(), "step": 3}, folder / "last.pt")
-    right = (folder / "last.pt").read_bytes()
-
-    def read(path: Path) -> None:
-        data, run = path.read_bytes(), path.parent
-        is_config = data[:1] != b"P"
-        (run / "config.json").write_bytes(data if is_config else whole)
-        (run / "last.pt").write_bytes(right if is_config else data)
-        if is_config:
-            read_config(run)
-            read_responses(run)
-        load_model(run, torch.device("cpu"))
-
-    seeds = [whole, (folder / "small.pt").read_bytes(), right]
-    return Target(seeds, "input", read)
-
-
-TARGETS: dict[str, Callable[[Path], Target]] = {
-    "lists": of_lists,
-    "photos": of_photos,
-    "notes": of_notes,
-    "tiff": of_tiff,
-    "truths": of_radiance,
-    "datasets": of_datasets,
-    "shared": of_shared,
-    "texts": of_texts,
-    "offers": of_offers,
-    "recipes": of_recipes,
-    "groups": of_groups,
-    "responses": of_responses,
-    "runs": of_runs,
-}
-
-
-class Hang(BaseException):
-    """Nothing between here and the reader catches it."""
+class Timeout(BaseException):
+    """An input took too long. Readers catch Exception, so this is none."""
 
 
 def on_alarm(number: int, frame: FrameType | None) -> None:
-    """An input took too long."""
-    raise Hang
+    raise Timeout
 
 
 def work(name: str, seconds: float, seed: int, keep: Path) -> None:
-    """Try inputs for so long; one line of JSON for each finding, and one at the end."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    """Fuzz one reader; print a line of JSON for each finding, and one at the end."""
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
     signal.signal(signal.SIGALRM, on_alarm)
     warnings.simplefilter("ignore")
     tried, until, rng = 0, time.monotonic() + seconds, random.Random(seed)
@@ -458,16 +93,16 @@ def work(name: str, seconds: float, seed: int, keep: Path) -> None:
         def attempt(data: bytes) -> None:
             nonlocal tried
             tried += 1
-            (keep / f"{name}.last").write_bytes(data)  # there if the process dies
+            (keep / f"{name}.last").write_bytes(data)  # kept if the process dies
             path = place / target.name
             path.write_bytes(data)
-            signal.alarm(HANG_S)
+            signal.alarm(TIMEOUT_S)
             try:
                 target.read(path)
             except (UserError, Rejected) as e:
                 if len(str(e)) > 2000:
                     report("a long line", data)
-            except Hang:
+            except Timeout:
                 report("hangs", data)
             except Exception as e:
                 report(f"{type(e).__name__}: {str(e)[:200]}", data)
@@ -477,48 +112,46 @@ def work(name: str, seconds: float, seed: int, keep: Path) -> None:
                     left.unlink()
 
         def report(what: str, data: bytes) -> None:
-            import traceback
-
             saved = keep / f"{name}-{seed}-{tried}"
             saved.write_bytes(data)
             trace = [line[:120] for line in traceback.format_exc().splitlines()[-8:]]
             print(json.dumps({"what": what, "input": str(saved), "trace": trace}), flush=True)
 
-        def invented() -> None:
-            size = st.binary(max_size=200) | st.text(max_size=200).map(str.encode)
-            calm = settings(
+        def attempt_random() -> None:
+            inputs = st.binary(max_size=200) | st.text(max_size=200).map(str.encode)
+            limits = settings(
                 max_examples=200,
                 deadline=None,
                 database=None,
                 suppress_health_check=list(HealthCheck),
             )
-            calm(given(size)(attempt))()
+            limits(given(inputs)(attempt))()
 
         for data in target.seeds:
             attempt(data)
-        invented()
+        attempt_random()
         while time.monotonic() < until:
             data = rng.choice(target.seeds)
-            head = target.head if rng.random() < 0.7 else 0  # headers are where the logic is
+            head = target.head if rng.random() < 0.7 else 0  # most of the parsing is in headers
             if head:
-                changed = mutated(data[:head], target.seeds, rng)
-                attempt(changed + data[head:])
+                mutant = mutate(data[:head], target.seeds, rng)
+                attempt(mutant + data[head:])
             else:
-                attempt(mutated(data, target.seeds, rng))
+                attempt(mutate(data, target.seeds, rng))
     print(json.dumps({"tried": tried}), flush=True)
 
 
 def fuzz(name: str, seconds: float, keep: Path, seed: int) -> int:
-    """Run one reader in processes of its own, anew where one dies; the number of findings."""
-    began, tried, findings, last_seed = time.monotonic(), 0, [], seed + 20
-    while (left := seconds - (time.monotonic() - began)) > 0 and seed < last_seed:
-        command = [sys.executable, __file__, "--worker", name, str(left), str(seed), str(keep)]
+    """Fuzz one reader in processes of its own, started again when one dies; count the findings."""
+    start, tried, findings, last_seed = time.monotonic(), 0, [], seed + MAX_DEATHS
+    while (remaining := seconds - (time.monotonic() - start)) > 0 and seed < last_seed:
+        command = [sys.executable, __file__, "--worker", name, str(remaining), str(seed), str(keep)]
         quiet = os.environ | {"OPENCV_LOG_LEVEL": "SILENT"}
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=quiet)
         for line in done.stdout.splitlines():
-            said = json.loads(line) if line.startswith("{") else {}
-            tried += said.get("tried", 0)
-            findings += [said] if "what" in said else []
+            report = json.loads(line) if line.startswith("{") else {}
+            tried += report.get("tried", 0)
+            findings += [report] if "what" in report else []
         if done.returncode:
             last = keep / f"{name}.last"
             died = last.rename(keep / f"{name}-{seed}-died") if last.exists() else last
@@ -527,10 +160,11 @@ def fuzz(name: str, seconds: float, keep: Path, seed: int) -> int:
                 {"what": f"died: {done.returncode}", "input": str(died), "trace": trace}
             )
         seed += 1
-    elapsed = time.monotonic() - began
+    elapsed = time.monotonic() - start
     print(f"{name:10s} {tried:9,d} inputs  {elapsed:6.0f} s  {len(findings)} findings", flush=True)
-    for what in {f["what"]: f for f in findings}.values():
-        print(f"    {what['what']}\n    {what['input']}\n      " + "\n      ".join(what["trace"]))
+    for finding in {f["what"]: f for f in findings}.values():
+        print(f"    {finding['what']}\n    {finding['input']}")
+        print("      " + "\n      ".join(finding["trace"]))
     (keep / f"{name}.last").unlink(missing_ok=True)
     return len(findings)
 
@@ -544,15 +178,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--minutes", type=float, default=30.0, help="for all readers together")
     parser.add_argument("--only", nargs="*", choices=list(TARGETS), default=list(TARGETS))
-    parser.add_argument("--keep", type=Path, help="folder of the inputs that were found")
-    parser.add_argument("--seed", type=int, default=0, help="another one, other inputs")
-    chosen = parser.parse_args()
-    keep = chosen.keep or Path(tempfile.mkdtemp(prefix="fuzz-"))
+    parser.add_argument("--keep", type=Path, help="folder for the inputs with findings")
+    parser.add_argument("--seed", type=int, default=0, help="of the mutations")
+    args = parser.parse_args()
+    keep = args.keep or Path(tempfile.mkdtemp(prefix="fuzz-"))
     keep.mkdir(parents=True, exist_ok=True)
-    seconds = 60 * chosen.minutes / len(chosen.only)
-    found = sum(fuzz(name, seconds, keep, chosen.seed) for name in chosen.only)
-    print(f"inputs that were found: {keep}")
-    sys.exit(bool(found))
+    seconds = 60 * args.minutes / len(args.only)
+    findings = sum(fuzz(name, seconds, keep, args.seed) for name in args.only)
+    print(f"inputs with findings: {keep}")
+    sys.exit(bool(findings))
 
 
 if __name__ == "__main__":
