@@ -50,7 +50,7 @@ class Server:
     swap: dict[str, bytes] = field(default_factory=dict)
     """Other bytes for a file."""
     encoding: str = ""
-    asked: list[tuple[str, str]] = field(default_factory=list)
+    requests: list[tuple[str, str]] = field(default_factory=list)
     """Paths and ranges of all requests."""
 
 
@@ -58,38 +58,38 @@ class Handler(http.server.BaseHTTPRequestHandler):
     server: Any
 
     def do_GET(self) -> None:
-        told: Server = self.server.told
+        state: Server = self.server.state
         wanted = self.headers.get("Range", "")
-        told.asked.append((self.path, wanted))
-        if told.errors and (status := told.errors.pop(0)):
+        state.requests.append((self.path, wanted))
+        if state.errors and (status := state.errors.pop(0)):
             self.send_error(status)
             return
-        if told.redirect:
+        if state.redirect:
             self.send_response(302)
-            self.send_header("Location", told.redirect)
+            self.send_header("Location", state.redirect)
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
         name = self.path.lstrip("/").split("?")[0]
-        path = told.folder / name
-        if name not in told.swap and not path.is_file():
+        path = state.folder / name
+        if name not in state.swap and not path.is_file():
             self.send_error(404)
             return
-        data = told.swap.get(name) if name in told.swap else path.read_bytes()
+        data = state.swap.get(name) if name in state.swap else path.read_bytes()
         assert data is not None
         start = 0
-        if told.ranges and (found := re.fullmatch(r"bytes=(\d+)-", wanted)):
+        if state.ranges and (found := re.fullmatch(r"bytes=(\d+)-", wanted)):
             start = int(found[1])
             self.send_response(206)
             self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
         else:
             self.send_response(200)
         body = data[start:]
-        self.send_header("Content-Length", str(len(body) + told.claims))
-        if told.encoding:
-            self.send_header("Content-Encoding", told.encoding)
+        self.send_header("Content-Length", str(len(body) + state.claims))
+        if state.encoding:
+            self.send_header("Content-Encoding", state.encoding)
         self.end_headers()
-        self.wfile.write(body if told.drop_after is None else body[: told.drop_after])
+        self.wfile.write(body if state.drop_after is None else body[: state.drop_after])
         self.close_connection = True
 
     def log_message(self, *_: object) -> None:
@@ -123,17 +123,17 @@ def server(published: Path, tmp_path: Path) -> Iterator[Server]:
 
 
 def serve(folder: Path) -> Iterator[Server]:
-    told = Server(folder)
+    state = Server(folder)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as web:
-        web.told = told  # type: ignore[attr-defined]
-        told.address = f"http://127.0.0.1:{web.server_port}/"
+        web.state = state  # type: ignore[attr-defined]
+        state.address = f"http://127.0.0.1:{web.server_port}/"
         threading.Thread(target=web.serve_forever, args=(0.02,), daemon=True).start()
-        yield told
+        yield state
         web.shutdown()
 
 
 @pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "PAUSES_S", (0.0, 0.0, 0.0))
 
 
@@ -150,13 +150,13 @@ def test_all_files_come_over(server: Server, tmp_path: Path) -> None:
     assert dataset == tmp_path / "mine" / "out.h5"
     assert same(tmp_path / "mine", server.folder)
     assert info(dataset)["parts"] == 3
-    before = len(server.asked)
+    before = len(server.requests)
     get(server.address, tmp_path / "mine")
-    again = {path for path, _ in server.asked[before:]}
+    again = {path for path, _ in server.requests[before:]}
     assert again == {"/SHA256SUMS", "/croissant.json"}
 
 
-def test_from_a_folder_as_well(published: Path, tmp_path: Path) -> None:
+def test_a_folder_can_be_fetched_too(published: Path, tmp_path: Path) -> None:
     assert get(str(published), tmp_path / "mine").is_file()
     assert same(tmp_path / "mine", published)
     get(str(published / "out.h5"), tmp_path / "other")
@@ -168,17 +168,17 @@ def large_server(large: Path, tmp_path: Path) -> Iterator[Server]:
     yield from serve(Path(shutil.copytree(large, tmp_path / "offered")))
 
 
-def test_dropped_connections_are_gone_on_with(large_server: Server, tmp_path: Path) -> None:
+def test_dropped_connections_are_resumed(large_server: Server, tmp_path: Path) -> None:
     large_server.drop_after = 1 << 20
     dataset = get(large_server.address, tmp_path / "mine")
     assert same(tmp_path / "mine", large_server.folder)
     assert verify(dataset) == []
-    ranges = [int(asked[6:-1]) for path, asked in large_server.asked if asked and "h5" in path]
+    ranges = [int(asked[6:-1]) for path, asked in large_server.requests if asked and "h5" in path]
     assert len(ranges) >= dataset.stat().st_size >> 20
     assert ranges == sorted(set(ranges))
 
 
-def test_a_server_that_always_breaks_off_is_given_up(large_server: Server, tmp_path: Path) -> None:
+def test_a_server_that_always_disconnects_is_given_up(large_server: Server, tmp_path: Path) -> None:
     large_server.drop_after, large_server.ranges = 1 << 20, False
     with pytest.raises(UserError, match=r"out.h5: .*; the same command goes on from there"):
         get(large_server.address, tmp_path / "mine")
@@ -188,17 +188,17 @@ def test_a_server_that_always_breaks_off_is_given_up(large_server: Server, tmp_p
     assert same(tmp_path / "mine", large_server.folder)
 
 
-def test_what_was_interrupted_goes_on(server: Server, tmp_path: Path) -> None:
+def test_an_interrupted_file_is_resumed(server: Server, tmp_path: Path) -> None:
     part = "out-00001-of-00003.h5"
     whole = (server.folder / part).read_bytes()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / f"{part}.part").write_bytes(whole[:1234])
     get(server.address, tmp_path / "mine")
-    assert (f"/{part}", "bytes=1234-") in server.asked
+    assert (f"/{part}", "bytes=1234-") in server.requests
     assert same(tmp_path / "mine", server.folder)
 
 
-def test_what_was_there_is_begun_anew_where_it_does_not_fit(server: Server, tmp_path: Path) -> None:
+def test_a_partial_file_that_does_not_fit_is_fetched_again(server: Server, tmp_path: Path) -> None:
     part = "out-00001-of-00003.h5"
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / f"{part}.part").write_bytes(b"of another version")
@@ -214,7 +214,7 @@ def test_what_was_there_is_begun_anew_where_it_does_not_fit(server: Server, tmp_
 Fault = Callable[[Server], object]
 
 
-def set_to(**values: Any) -> Fault:
+def setting(**values: Any) -> Fault:
     def fault(server: Server) -> None:
         for name, value in values.items():
             setattr(server, name, value)
@@ -233,7 +233,7 @@ def longer(server: Server) -> None:
     server.swap["out-00000-of-00003.h5"] = b"\0" + data
 
 
-def relisted(old: str, new: str) -> Fault:
+def with_sums(old: str, new: str) -> Fault:
     def fault(server: Server) -> None:
         sums = (server.folder / "SHA256SUMS").read_text()
         assert old in sums
@@ -242,14 +242,14 @@ def relisted(old: str, new: str) -> Fault:
     return fault
 
 
-def described(change: Callable[[dict[str, Any]], object]) -> Fault:
+def with_card(change: Callable[[dict[str, Any]], object]) -> Fault:
     """Another croissant.json, whose checksum is right."""
 
     def fault(server: Server) -> None:
         path = server.folder / "croissant.json"
-        told, before = json.loads(path.read_text()), sha256(path)
-        change(told)
-        data = json.dumps(told).encode()
+        content, before = json.loads(path.read_text()), sha256(path)
+        change(content)
+        data = json.dumps(content).encode()
         server.swap["croissant.json"] = data
         sums = (server.folder / "SHA256SUMS").read_text()
         digest = hashlib.sha256(data).hexdigest()
@@ -258,8 +258,8 @@ def described(change: Callable[[dict[str, Any]], object]) -> Fault:
     return fault
 
 
-def resized(told: dict[str, Any]) -> None:
-    told["distribution"][0]["contentSize"] = "100 B"
+def with_wrong_size(card: dict[str, Any]) -> None:
+    card["distribution"][0]["contentSize"] = "100 B"
 
 
 FAULTS: dict[str, tuple[Fault, str]] = {
@@ -269,58 +269,61 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     ),
     "other bytes, longer": (longer, r"00000-of-00003.h5: its bytes are not those that SHA256SUMS"),
     "drops at once": (
-        set_to(drop_after=0),
+        setting(drop_after=0),
         r"SUMS: the connection ended",
     ),
     "claims more than it sends": (
-        set_to(claims=1000),
+        setting(claims=1000),
         r"SUMS: the connection ended",
     ),
-    "not there": (set_to(errors=[404]), r"SHA256SUMS: no such file on the server"),
-    "not for us": (set_to(errors=[0, 403]), r"croissant.json: the server says 403 Forbidden"),
-    "broken": (set_to(errors=[500] * 9), r"SHA256SUMS: the server says 500 Internal Server Error"),
+    "not there": (setting(errors=[404]), r"SHA256SUMS: no such file on the server"),
+    "not for us": (setting(errors=[0, 403]), r"croissant.json: the server says 403 Forbidden"),
+    "broken": (setting(errors=[500] * 9), r"SHA256SUMS: the server says 500 Internal Server Error"),
     "redirects for ever": (
-        set_to(redirect="/SHA256SUMS"),
+        setting(redirect="/SHA256SUMS"),
         r"SUMS: .* redirects for ever",
     ),
     "redirects to a file": (
-        set_to(redirect="file:///etc/passwd"),
+        setting(redirect="file:///etc/passwd"),
         r"to file:///etc/passwd, wh",
     ),
     "compressed": (
-        set_to(encoding="gzip", swap={"SHA256SUMS": b"\x1f\x8b"}),
+        setting(encoding="gzip", swap={"SHA256SUMS": b"\x1f\x8b"}),
         r"SUMS: is no text",
     ),
     "no list": (
-        set_to(swap={"SHA256SUMS": b"<html>"}),
+        setting(swap={"SHA256SUMS": b"<html>"}),
         r"'<html>' is no checksum and name; refused",
     ),
-    "no text": (set_to(swap={"SHA256SUMS": b"\xff" * 9}), r"SUMS: is no text"),
-    "endless list": (set_to(swap={"SHA256SUMS": b"a" * (2 << 20)}), r"larger than 1 MiB"),
-    "leads out": (relisted("  out.h5", "  ../out.h5"), r"'../out.h5' is not the plain name"),
-    "absolute": (relisted("  out.h5", "  /etc/x.h5"), r"'/etc/x.h5' is not the plain name"),
-    "windows": (relisted("  out.h5", "  c:x.h5"), r"'c:x.h5' is not the plain name"),
-    "hidden": (relisted("  out.h5", "  .bashrc"), r"'.bashrc' is not the plain name"),
-    "steers a terminal": (relisted("  out.h5", "  \x1b[2J.h5"), r"is not the plain name"),
-    "unfinished": (relisted("  out.h5", "  x.part"), r"'x.part' is not the plain name"),
-    "twice": (relisted("  README.md", "  OUT.H5"), r"is listed twice"),
-    "not described": (relisted("croissant.json", "other.json"), r"lists no croissant.json"),
+    "no text": (setting(swap={"SHA256SUMS": b"\xff" * 9}), r"SUMS: is no text"),
+    "endless list": (setting(swap={"SHA256SUMS": b"a" * (2 << 20)}), r"larger than 1 MiB"),
+    "leads out": (with_sums("  out.h5", "  ../out.h5"), r"'../out.h5' is not the plain name"),
+    "absolute": (with_sums("  out.h5", "  /etc/x.h5"), r"'/etc/x.h5' is not the plain name"),
+    "windows": (with_sums("  out.h5", "  c:x.h5"), r"'c:x.h5' is not the plain name"),
+    "hidden": (with_sums("  out.h5", "  .bashrc"), r"'.bashrc' is not the plain name"),
+    "steers a terminal": (with_sums("  out.h5", "  \x1b[2J.h5"), r"is not the plain name"),
+    "unfinished": (with_sums("  out.h5", "  x.part"), r"'x.part' is not the plain name"),
+    "twice": (with_sums("  README.md", "  OUT.H5"), r"is listed twice"),
+    "not described": (with_sums("croissant.json", "other.json"), r"lists no croissant.json"),
     "other description": (
-        set_to(swap={"croissant.json": b"{}"}),
+        setting(swap={"croissant.json": b"{}"}),
         r"croissant.json: is not what SHA256SUMS says",
     ),
-    "no description": (described(lambda told: told.clear()), r"not as 'labelgen card' writes it"),
+    "no description": (with_card(lambda card: card.clear()), r"not as 'labelgen card' writes it"),
     "odd size": (
-        described(lambda told: told["distribution"][0].update(contentSize="-1 B")),
+        with_card(lambda card: card["distribution"][0].update(contentSize="-1 B")),
         r"contentSize is '-1 B', expected '123 B'",
     ),
-    "smaller than it is": (described(resized), r"its bytes are not those that SHA256SUMS says"),
-    "left out": (described(lambda told: told["distribution"].pop()), r"differ about '"),
+    "smaller than it is": (
+        with_card(with_wrong_size),
+        r"its bytes are not those that SHA256SUMS says",
+    ),
+    "left out": (with_card(lambda card: card["distribution"].pop()), r"differ about '"),
     "too large": (
-        described(lambda told: told["distribution"][0].update(contentSize=f"{10**17} B")),
+        with_card(lambda card: card["distribution"][0].update(contentSize=f"{10**17} B")),
         r"GB may be needed and",
     ),
-    "no dataset": (relisted("  out.h5", "  out-00003-of-00003.h5"), r"differ about"),
+    "no dataset": (with_sums("  out.h5", "  out-00003-of-00003.h5"), r"differ about"),
 }
 
 
@@ -328,14 +331,14 @@ FAULTS: dict[str, tuple[Fault, str]] = {
 def test_faults_are_one_line_and_nothing_wrong_is_left(
     server: Server, tmp_path: Path, name: str
 ) -> None:
-    fault, said = FAULTS[name]
+    fault, message = FAULTS[name]
     fault(server)
     folder = tmp_path / "mine"
     result = CliRunner().invoke(main, ["get", server.address, "-o", str(folder)])
     assert result.exit_code == 2, result.output
     error = [line for line in result.output.splitlines() if line.startswith("labelgen: ")]
     assert len(error) == 1, result.output
-    assert re.search(said, error[0]), error[0]
+    assert re.search(message, error[0]), error[0]
     assert "\x1b" not in result.output
     for path in folder.iterdir() if folder.exists() else ():
         whole = path.name.removesuffix(".part")
@@ -346,13 +349,13 @@ def test_faults_are_one_line_and_nothing_wrong_is_left(
     assert {p.name for p in tmp_path.iterdir()} <= {"offered", "mine"}
 
 
-def test_the_way_goes_on_when_the_server_has_recovered(server: Server, tmp_path: Path) -> None:
+def test_errors_of_the_server_are_retried(server: Server, tmp_path: Path) -> None:
     server.errors = [0, 503, 0, 500]
     get(server.address, tmp_path / "mine")
     assert same(tmp_path / "mine", server.folder)
 
 
-def test_a_server_that_does_not_know_ranges_begins_anew(server: Server, tmp_path: Path) -> None:
+def test_a_server_without_ranges_sends_the_file_again(server: Server, tmp_path: Path) -> None:
     server.ranges = False
     part = "out-00001-of-00003.h5"
     (tmp_path / "mine").mkdir()
@@ -361,7 +364,7 @@ def test_a_server_that_does_not_know_ranges_begins_anew(server: Server, tmp_path
     assert same(tmp_path / "mine", server.folder)
 
 
-def test_the_checksum_of_the_checksums_can_be_told(server: Server, tmp_path: Path) -> None:
+def test_the_digest_of_the_checksums_can_be_required(server: Server, tmp_path: Path) -> None:
     right = sha256(server.folder / "SHA256SUMS")
     get(server.address, tmp_path / "mine", sums_sha256=right.upper())
     with pytest.raises(UserError, match="another SHA-256 than expected"):
@@ -381,7 +384,7 @@ def test_files_of_users_are_not_overwritten(server: Server, tmp_path: Path) -> N
     assert sha256(folder / "README.md") == sha256(server.folder / "README.md")
 
 
-def test_it_says_what_it_will_fetch_before_it_does(server: Server, tmp_path: Path) -> None:
+def test_the_files_are_listed_before_they_are_fetched(server: Server, tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     command = ["get", server.address, "-o", str(folder), "--dry-run"]
     result = CliRunner().invoke(main, command)
@@ -392,11 +395,11 @@ def test_it_says_what_it_will_fetch_before_it_does(server: Server, tmp_path: Pat
     assert f"{total / 1e6:.1f} MB" in result.output
     assert "licence: CC0-1.0" in result.output
     assert not folder.exists()
-    assert {path for path, _ in server.asked} == {"/SHA256SUMS", "/croissant.json"}
+    assert {path for path, _ in server.requests} == {"/SHA256SUMS", "/croissant.json"}
 
 
 @pytest.mark.parametrize(
-    ("given", "place"),
+    ("address", "location"),
     [
         ("https://h.org/a/b", "https://h.org/a/b/"),
         ("https://h.org/a/b/", "https://h.org/a/b/"),
@@ -408,16 +411,16 @@ def test_it_says_what_it_will_fetch_before_it_does(server: Server, tmp_path: Pat
         ("http://h.org", "http://h.org/"),
     ],
 )
-def test_the_place_is_the_folder_of_an_address(given: str, place: str) -> None:
-    assert dataset_location(given) == place
+def test_the_location_is_the_folder_of_an_address(address: str, location: str) -> None:
+    assert dataset_location(address) == location
 
 
 @pytest.mark.parametrize(
-    "given", ["ftp://h.org/x", "file:///etc", "https:///x", "no-such-name", "s3://b/x"]
+    "address", ["ftp://h.org/x", "file:///etc", "https:///x", "no-such-name", "s3://b/x"]
 )
-def test_what_is_no_place_is_refused(given: str) -> None:
+def test_other_locations_are_refused(address: str) -> None:
     with pytest.raises(UserError, match=r"expected|neither"):
-        read_remote_manifest(given)
+        read_remote_manifest(address)
 
 
 def two_datasets(server: Server) -> None:
@@ -425,7 +428,7 @@ def two_datasets(server: Server) -> None:
     digest = sha256(server.folder / "README.md")
     size = (server.folder / "README.md").stat().st_size
     more = {"name": "b.h5", "contentSize": f"{size} B", "sha256": digest}
-    described(lambda told: told["distribution"].append(more))(server)
+    with_card(lambda card: card["distribution"].append(more))(server)
     server.swap["SHA256SUMS"] += f"{digest}  b.h5\n".encode()
 
 
@@ -458,7 +461,7 @@ def test_a_disk_that_is_full_is_one_line(server: Server, tmp_path: Path) -> None
     assert same(folder, server.folder)
 
 
-def test_two_at_once_do_not_write_one_file(server: Server, tmp_path: Path) -> None:
+def test_two_processes_do_not_write_one_file(server: Server, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     begun = tmp_path / "mine" / "out-00000-of-00003.h5.part"
     with begun.open("ab") as held:
