@@ -1,4 +1,4 @@
-"""The exact values that nominal shutter times and f-numbers stand for."""
+"""Exact values of nominal shutter times and f-numbers: a shutter marked 1/60 runs at 1/64 s."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import math
 from functools import lru_cache
 
 MARK_TOLERANCE = 0.01
-"""A stated value within 1 % of a mark is that mark; marks are 12 % (f-numbers) or 26 % apart."""
-
+"""A value within 1 % of a mark is that mark; f-numbers are marked 12 % apart and times 26 %."""
 
 FASTER = """1 1.25 1.6 2 2.5 3.2 4 5 6 8 10 13 15 20 25 30 40 50 60 80 100 125 160 200 250 320 400
 500 640 800 1000 1250 1600 2000 2500 3200 4000 5000 6400 8000 10000 12800 16000 20000 25600 32000"""
@@ -18,17 +17,17 @@ STOPS = """1 1.1 1.25 1.4 1.6 1.8 2 2.2 2.5 2.8 3.2 3.5 4 4.5 5 5.6 6.3 7.1 8 9 
 
 TIMES = {1 / float(mark): -k / 3 for k, mark in enumerate(FASTER.split())}
 TIMES |= {float(mark): k / 3 for k, mark in enumerate(SLOWER.split())}
-# Shown with one digit below a second; Nikon writes 1/1.3.
+# Fractions of a second that are displayed with one digit; Nikon writes 1/1.3.
 TIMES |= {0.8: -1 / 3, 1 / 1.3: -1 / 3, 0.6: -2 / 3, 0.3: -5 / 3}
 FNUMBERS = {float(mark): k / 6 for k, mark in enumerate(STOPS.split())}
-"""Marks and the logarithms (base 2) of what they stand for."""
+"""Mark to the logarithm (base 2) of its exact value."""
 
 
 @lru_cache(maxsize=1024)
 def exact_time(nominal: float) -> float | None:
-    """Exposure time that a mark of the third-stop shutter series stands for.
+    """Exact exposure time of a mark of the third-stop shutter series.
 
-    Shutters run at powers of two: 1/60 stands for 1/64 s, 15 s for 16 s [1]_.
+    Shutters run at powers of two: 1/60 means 1/64 s, and 15 s means 16 s [1]_.
 
     Parameters
     ----------
@@ -38,8 +37,8 @@ def exact_time(nominal: float) -> float | None:
     Returns
     -------
     float or None
-        Seconds, 2^(k/3); None if `nominal` is within 1 % neither of a mark from 1/32000 to 30 s
-        nor of the power that it stands for.
+        Seconds, 2^(k/3); None if `nominal` is not within 1 % of a mark from 1/32000 to 30 s, or of
+        its exact value.
 
     References
     ----------
@@ -50,12 +49,12 @@ def exact_time(nominal: float) -> float | None:
     >>> exact_time(1 / 60), exact_time(15), exact_time(1 / 117)
     (0.015625, 16.0, None)
     """
-    return _snapped(nominal, TIMES, 3)
+    return _snap(nominal, TIMES, 3)
 
 
 @lru_cache(maxsize=1024)
 def exact_fnumber(nominal: float) -> float | None:
-    """f-number that a mark of the third-stop aperture series stands for: 5.6 is 2^2.5.
+    """Exact f-number of a mark of the third-stop aperture series: 5.6 means 2^2.5.
 
     Parameters
     ----------
@@ -65,14 +64,18 @@ def exact_fnumber(nominal: float) -> float | None:
     Returns
     -------
     float or None
-        2^(k/6); None if `nominal` is within 1 % neither of a mark from 1 to 32 nor of the power
-        that it stands for.
+        2^(k/6); None if `nominal` is not within 1 % of a mark from 1 to 32, or of its exact value.
+
+    Examples
+    --------
+    >>> exact_fnumber(8), exact_fnumber(1.73)
+    (8.0, None)
     """
-    return _snapped(nominal, FNUMBERS, 6)
+    return _snap(nominal, FNUMBERS, 6)
 
 
-def _snapped(nominal: float, marks: dict[float, float], steps: int) -> float | None:
-    """2^(k / steps) for a value that is one of the marks (with their logarithms) or that power."""
+def _snap(nominal: float, marks: dict[float, float], steps: int) -> float | None:
+    """2^(k / steps) for a value that is a mark or such a power; `marks` are the tables above."""
     if not (math.isfinite(nominal) and nominal > 0):
         return None
     mark = min(marks, key=lambda m: abs(math.log(m / nominal)))
@@ -84,7 +87,7 @@ def _snapped(nominal: float, marks: dict[float, float], steps: int) -> float | N
 
 
 def exact_ev(time_s: float, fnumber: float, iso: float) -> float | None:
-    """EV by the exact values that nominal time and f-number stand for.
+    """EV by the exact values of nominal time and f-number.
 
     Parameters
     ----------
@@ -95,6 +98,11 @@ def exact_ev(time_s: float, fnumber: float, iso: float) -> float | None:
     -------
     float or None
         log2(time * ISO / f-number^2) in stops; None if neither time nor f-number is a mark.
+
+    Examples
+    --------
+    >>> round(exact_ev(1 / 60, 8, 100) - exact_ev(1 / 15, 8, 100), 6)
+    -2.0
     """
     time, aperture = exact_time(time_s), exact_fnumber(fnumber)
     if time is None and aperture is None:

@@ -1,4 +1,4 @@
-"""Which brackets a build takes: those found or listed, less those excluded."""
+"""Select the brackets of a build: those that are found or listed, without those excluded."""
 
 from __future__ import annotations
 
@@ -17,35 +17,54 @@ from labelgen.discovery.scan import iterate_brackets
 
 
 def find_brackets(
-    raw: Path, groups: Path | None, exclude: Path | None, limit: int | None, tell: Progress
+    raw: Path, groups: Path | None, exclude: Path | None, limit: int | None, progress: Progress
 ) -> tuple[Sequence[Bracket], dict[str, int]]:
-    """The brackets below RAW, or as listed, less those that are excluded; the first so many.
+    """Find the brackets that a build uses.
+
+    Parameters
+    ----------
+    raw : Path
+        Folder to scan.
+    groups : Path, optional
+        A ``groups.json`` (`labelgen.discovery.groups_file`), which replaces the scan.
+    exclude : Path, optional
+        Text file with a name or pattern of brackets on each line.
+    limit : int, optional
+        Use at most this many brackets, the first ones.
+    progress : Progress
+        Gets a remark for each pattern that matches no bracket.
 
     Returns
     -------
     brackets : sequence of Bracket
-        Those that are left.
+        Their names are distinct.
     excluded : dict
-        How many were left out by each name or pattern of the list `exclude`.
+        Number of brackets that each name or pattern of `exclude` left out.
+
+    Raises
+    ------
+    UserError
+        No bracket remains, or two have the same name.
     """
     brackets = DiskList(read_groups(groups, raw) if groups else iterate_brackets(raw))
     names, excluded = [b.name for b in brackets], dict[str, int]()
-    left = list(range(len(names)))
+    remaining = list(range(len(names)))
     for pattern in _patterns(exclude) if exclude else ():
-        out = {i for i in left if _matches(names[i], pattern)}
-        left, excluded[pattern] = [i for i in left if i not in out], len(out)
-        if not out:
-            tell.remark(f"{exclude}: '{pattern}' matches no bracket")
-    if not left:
+        matching = {i for i in remaining if _matches(names[i], pattern)}
+        remaining = [i for i in remaining if i not in matching]
+        excluded[pattern] = len(matching)
+        if not matching:
+            progress.remark(f"{exclude}: '{pattern}' matches no bracket")
+    if not remaining:
         raise UserError(f"{raw}: no bracket is left to build from")
-    name, times = Counter(names[i] for i in left).most_common(1)[0]
-    if times > 1:
+    name, count = Counter(names[i] for i in remaining).most_common(1)[0]
+    if count > 1:
         raise UserError(f"{raw}: two brackets are named '{name}'; rename one")
-    return brackets.select(left[:limit]), excluded
+    return brackets.select(remaining[:limit]), excluded
 
 
 def _patterns(exclude: Path) -> list[str]:
-    """Names and patterns of a list, one a line; # begins a comment."""
+    """Names and patterns, one per line; # begins a comment."""
     try:
         lines = read_text(exclude).splitlines()
     except ValueError as e:
@@ -54,6 +73,6 @@ def _patterns(exclude: Path) -> list[str]:
 
 
 def _matches(name: str, pattern: str) -> bool:
-    """Whether a bracket is, or lies in a folder that is, called so; as people write folders."""
+    """Whether a pattern matches the name of a bracket or of a folder that holds it."""
     pattern = pattern.removeprefix("./").rstrip("/")
     return any(fnmatch.fnmatchcase(name, p) for p in (pattern, f"{pattern}/*"))
