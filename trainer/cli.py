@@ -15,7 +15,7 @@ import click
 import trainer
 from labelgen.cli.completion import completion_of, files, names_or_files
 from labelgen.cli.help import Group
-from labelgen.cli.options import json_option, response_option
+from labelgen.cli.options import PathArg, json_option, response_option
 from labelgen.cli.terminal import Bar
 from labelgen.cli.text import echo, echo_json
 from labelgen.core.errors import UserError
@@ -37,16 +37,15 @@ MODELS = {
 }
 DEVICES = dict.fromkeys(("cpu", "cuda", "mps"), "")
 
-path = click.Path(path_type=Path)
-device = click.option(
+device_option = click.option(
     "--device",
     shell_complete=names_or_files(lambda: DEVICES),
     help="cpu, cuda, cuda:1 or mps.  [default: the fastest there is]",
 )
-tile = click.option(
+tile_option = click.option(
     "--tile", default=1536, show_default=True, help="Side of the tiles of large frames, pixels."
 )
-own = click.option(
+own_models_option = click.option(
     "--model",
     multiple=True,
     help="A network of your own, package.module:Class, that a run was trained with.",
@@ -67,7 +66,7 @@ class Program(Group):
     """
 
     def invoke(self, context: click.Context) -> Any:
-        """Run a command."""
+        """Run a command; expected errors are one line without a traceback."""
         try:
             return super().invoke(context)
         except UserError as e:
@@ -110,8 +109,8 @@ def cli() -> None:
     },
 )
 @click.argument("data", nargs=-1, required=True, shell_complete=files)
-@click.option("--run", type=path, required=True, help="Folder of the run.")
-@click.option("--val", type=path, help="Scenes with truth to report figures on.")
+@click.option("--run", type=PathArg, required=True, help="Folder of the run.")
+@click.option("--val", type=PathArg, help="Scenes with truth to report figures on.")
 @click.option(
     "--model",
     default="lean",
@@ -151,7 +150,7 @@ def cli() -> None:
 @click.option(
     "--seed", default=1, show_default=True, help="Of first weights, order and augmentation."
 )
-@device
+@device_option
 @click.option("--compile", is_flag=True, help="Let torch.compile make the network faster.")
 @click.option("--resume", is_flag=True, help="Go on where the run was left, if it was begun.")
 @click.option("--save-every", default=500, show_default=True, help="Steps between checkpoints.")
@@ -168,9 +167,9 @@ def fit(data: tuple[str, ...], run: Path, as_json: bool, **options: Any) -> None
     With several GPUs: torchrun --nproc-per-node 2 -m -- trainer fit out.h5 --run run
     """
     from trainer.data.mixture import parse_mixture
-    from trainer.training.fit import fit as job
+    from trainer.training.fit import fit as train
 
-    job([parse_mixture(name) for name in data], run, **options)
+    train([parse_mixture(name) for name in data], run, **options)
     if as_json and os.environ.get("RANK", "0") == "0":
         from trainer.training.log import last_metrics
 
@@ -185,18 +184,18 @@ def fit(data: tuple[str, ...], run: Path, as_json: bool, **options: Any) -> None
     """,
     groups={"Figures": ("--peak-nits", "--crop", "--cvvdp", "--page", "--json")},
 )
-@click.argument("runs", type=path, nargs=-1, required=True)
-@click.argument("scenes", type=path)
-@device
+@click.argument("runs", type=PathArg, nargs=-1, required=True)
+@click.argument("scenes", type=PathArg)
+@device_option
 @response_option
-@tile
+@tile_option
 @click.option(
     "--peak-nits", default=1000.0, show_default=True, help="cd/m2 that 1.0 is shown at, for PU21."
 )
 @click.option("--crop", default=0, show_default=True, help="Border left out on all sides, pixels.")
 @click.option("--cvvdp", is_flag=True, help="ColorVideoVDP too, in JOD; needs pip install cvvdp.")
-@click.option("--page", type=path, help="HTML page of the worst places, side by side.")
-@own
+@click.option("--page", type=PathArg, help="HTML page of the worst places, side by side.")
+@own_models_option
 @json_option
 def evaluate(runs: tuple[Path, ...], scenes: Path, as_json: bool, **options: Any) -> None:
     """Score RUNS on the brackets below SCENES that have their truth beside them.
@@ -226,26 +225,26 @@ def evaluate(runs: tuple[Path, ...], scenes: Path, as_json: bool, **options: Any
         trainer predict run/ photos/ -o pictures/ --align --exr
     """
 )
-@click.argument("run", type=path)
-@click.argument("brackets", type=path, nargs=-1, required=True)
-@click.option("-o", "--out", type=path, required=True, help="Folder of the results.")
-@device
+@click.argument("run", type=PathArg)
+@click.argument("brackets", type=PathArg, nargs=-1, required=True)
+@click.option("-o", "--out", type=PathArg, required=True, help="Folder of the results.")
+@device_option
 @response_option
-@tile
+@tile_option
 @click.option("--align", is_flag=True, help="Align frames by a homography first.")
 @click.option("--exr", is_flag=True, help="Write pred.exr too; needs OpenEXR.")
-@own
+@own_models_option
 @json_option
 def predict(
     run: Path, brackets: tuple[Path, ...], out: Path, as_json: bool, **options: Any
 ) -> None:
     """Turn BRACKETS, folders of photos, into OUT/<name>/pred.hdr and pred.png."""
-    from trainer.evaluation.predict import predict as job
+    from trainer.evaluation.predict import predict as predict_brackets
 
     written: list[str] = []
     with Bar() as bar:
         note = written.append if as_json else bar.result
-        failed = job(run, brackets, out, note=note, progress=bar, **options)
+        failed = predict_brackets(run, brackets, out, note=note, progress=bar, **options)
     if as_json:
         echo_json({"pictures": {Path(p).parent.name: p for p in written}, "failed": failed})
     for name, why in failed.items():
@@ -254,17 +253,17 @@ def predict(
 
 
 @cli.command(example="trainer export run/ run.onnx")
-@click.argument("run", type=path)
-@click.argument("out", type=path)
-@own
+@click.argument("run", type=PathArg)
+@click.argument("out", type=PathArg)
+@own_models_option
 @json_option
 def export(run: Path, out: Path, as_json: bool, **options: Any) -> None:
     """Write RUN as an ONNX file OUT, for frames of any size in steps of 8 px (lean)."""
-    from trainer.evaluation.export import export as job
+    from trainer.evaluation.export import export as write_onnx
 
     with Bar() as bar:
         bar.start("export", 0)
-        difference = job(run, out, **options)
+        difference = write_onnx(run, out, **options)
     if as_json:
         echo_json({"file": str(out), "difference": difference})
         return
@@ -277,7 +276,7 @@ def export(run: Path, out: Path, as_json: bool, **options: Any) -> None:
         trainer bench out.h5 --model ahdrnet --batch 16 --device cuda
     """
 )
-@click.argument("data", type=path)
+@click.argument("data", type=PathArg)
 @click.option(
     "--model",
     default="lean",
@@ -287,16 +286,16 @@ def export(run: Path, out: Path, as_json: bool, **options: Any) -> None:
 )
 @click.option("--batch", default=8, show_default=True, help="Samples per step.")
 @click.option("--seconds", default=5.0, show_default=True, help="How long to measure each.")
-@device
+@device_option
 @json_option
 def bench(data: Path, as_json: bool, **options: Any) -> None:
     """Say how fast samples of DATA are read and trained on, and which of them bounds."""
-    from trainer.training.bench import bench as job
+    from trainer.training.bench import bench as measure_rates
     from trainer.views import show_rates
 
     with Bar() as bar:
         bar.start("bench", 0)
-        rates = job(data, **options)
+        rates = measure_rates(data, **options)
     if as_json:
         echo_json(rates)
     else:

@@ -151,9 +151,9 @@ def check_same_config(run: Path, config: Config) -> None:
             f"this one has {config.fingerprint[:12]}); give another --run"
         )
     for field in fields(Config):
-        was, wanted = getattr(stored, field.name), getattr(config, field.name)
-        if was != wanted:
+        begun, requested = getattr(stored, field.name), getattr(config, field.name)
+        if requested != begun:
             raise UserError(
-                f"{run}: was begun with {field.name} {was}, not {wanted}; "
+                f"{run}: was begun with {field.name} {begun}, not {requested}; "
                 f"resume with the same or give another --run"
             )

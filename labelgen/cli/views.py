@@ -1,4 +1,4 @@
-"""How results of commands look, each described once (see `labelgen.cli.tables`)."""
+"""Views of results: each result is described once (see `labelgen.cli.tables`)."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a trained network does: predictions, metrics, export."""
+"""Apply a trained network: predictions, metrics, export."""

@@ -14,9 +14,9 @@ def check_frame_count(inputs: Tensor, frames: int) -> None:
     ValueError
         They have more or fewer.
     """
-    if inputs.shape[1] != frames:
-        given = inputs.shape[1]
-        raise ValueError(f"inputs of {given} frames, (B, {given}, 6, H, W): expected {frames}")
+    count = inputs.shape[1]
+    if count != frames:
+        raise ValueError(f"inputs of {count} frames, (B, {count}, 6, H, W): expected {frames}")
 
 
 def unbind_frames(inputs: Tensor) -> list[Tensor]:

@@ -1,1 +1,1 @@
-"""The training loop, its losses, and what it writes while it runs."""
+"""Train a network: the loop, its losses, validation, log and pictures."""
