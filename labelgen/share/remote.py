@@ -18,7 +18,6 @@ import urllib3
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
-    LocationValueError,
     NewConnectionError,
     ProtocolError,
     ReadTimeoutError,
@@ -192,9 +191,9 @@ def _read_web(address: str, start: int) -> Iterator[tuple[int, bytes]]:
         raise TransientFailure(f"no connection within {CONNECT_S} s") from e
     except ReadTimeoutError as e:
         raise TransientFailure(f"the server sent nothing for {SILENT_S} s") from e
-    except LocationValueError as e:
+    except ValueError as e:  # also of urllib3: an address that no server can have
         raise PermanentFailure(one_line(e)) from e
-    except (HTTPError, http.client.HTTPException, OSError, ValueError) as e:
+    except (HTTPError, http.client.HTTPException, OSError) as e:
         raise TransientFailure(f"no connection ({_root_cause(e)})") from e
 
 

@@ -120,6 +120,16 @@ def test_a_silent_server_is_given_up(server: Any, monkeypatch: pytest.MonkeyPatc
     assert len(server.requests) == 2
 
 
+@pytest.mark.parametrize("address", ["http://a b/", "http://[::1/", "http://h:99999/"])
+def test_addresses_of_no_server_are_refused_at_once(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "PAUSES_S", (60.0,))
+    with pytest.raises(UserError) as refusal:
+        read(address)
+    assert len(str(refusal.value).splitlines()) == 1
+
+
 def test_no_server_is_one_line_of_plain_words() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
