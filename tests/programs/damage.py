@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
-"""Damage datasets in every way we can think of and see whether `labelgen verify` finds it.
+"""Damage datasets in many ways, and count what `labelgen verify` finds.
 
     python tests/programs/damage.py WORK [--flips 400] [--seed 0]
 
-Two datasets, a single file and one in parts, each copied and damaged anew for every case: bytes of
-every dataset and attribute changed, with checksums that fit where HDF5 makes them; parts lost,
-cut, swapped, foreign; counts that lie. Then single bits at random places of the files. A bit that
-no dataset, attribute or chunk depends on, such as padding, changes nothing and counts as harmless.
+Each case damages a fresh copy of a dataset, either a single file or one in parts:
+
+- A byte of every HDF5 dataset and attribute is changed, also by HDF5 itself, which then writes a
+  matching checksum.
+- Parts are removed, truncated, swapped and replaced by those of another dataset.
+- The index states wrong sizes and digests.
+- Single bits are flipped at random. A bit of padding, which no value depends on, is harmless.
 """
 
 from __future__ import annotations
@@ -37,8 +40,8 @@ Damage = Callable[[Path], Any]
 PART_BYTES = 8 << 20
 
 
-def found(path: Path) -> bool:
-    """Whether anything is said of a dataset."""
+def is_found(path: Path) -> bool:
+    """Whether `verify` reports anything."""
     try:
         return bool(verify(path))
     except UserError:
@@ -46,7 +49,7 @@ def found(path: Path) -> bool:
 
 
 def change_value(path: Path, name: str, row: int) -> None:
-    """One value of a dataset, written by HDF5 itself, so that its checksum fits."""
+    """Change one value through HDF5, which updates the checksum."""
     with h5py.File(path, "r+", locking=False) as file:
         row %= len(file[name])
         values = file[name][row : row + 1]
@@ -55,67 +58,67 @@ def change_value(path: Path, name: str, row: int) -> None:
 
 
 def change_stored(path: Path, name: str, row: int) -> None:
-    """One byte of a stored chunk, past HDF5."""
+    """Change one byte of a stored chunk, bypassing HDF5."""
     with h5py.File(path, "r", locking=False) as file:
         dataset = file[name]
         row = min(row % len(dataset), (len(dataset) - 1) // dataset.chunks[0] * dataset.chunks[0])
-        at = dataset.id.get_chunk_info_by_coord((row, *(0,) * (dataset.ndim - 1)))
-    flip(path, at.byte_offset + at.size // 2, 1)
+        chunk = dataset.id.get_chunk_info_by_coord((row, *(0,) * (dataset.ndim - 1)))
+    flip_bit(path, chunk.byte_offset + chunk.size // 2, 1)
 
 
-def flip(path: Path, at: int, bit: int) -> None:
-    """One bit of a file."""
+def flip_bit(path: Path, offset: int, bit: int) -> None:
+    """Flip one bit of a file."""
     with path.open("r+b") as file:
-        file.seek(at)
+        file.seek(offset)
         byte = file.read(1)[0]
-        file.seek(at)
+        file.seek(offset)
         file.write(bytes([byte ^ 1 << bit]))
 
 
 def change_attribute(path: Path, name: str) -> None:
-    """One root attribute."""
+    """Change a root attribute."""
     with h5py.File(path, "r+", locking=False) as file:
         value = file.attrs[name]
         file.attrs[name] = value + " " if isinstance(value, str) else value + 1
 
 
 def drop_attribute(path: Path, name: str) -> None:
-    """A root attribute less."""
+    """Remove a root attribute."""
     with h5py.File(path, "r+", locking=False) as file:
         del file.attrs[name]
 
 
 def fill(path: Path, name: str, value: float) -> None:
-    """A whole sample of one value."""
+    """Set all values of one sample."""
     with h5py.File(path, "r+", locking=False) as file:
         file[name][1] = value
 
 
 def shorten(path: Path, name: str) -> None:
-    """A row less in one of the datasets."""
+    """Remove the last row of one HDF5 dataset."""
     with h5py.File(path, "r+", locking=False) as file:
-        values, kept = file[name][:-1], dict(file[name].attrs)
+        values, attributes = file[name][:-1], dict(file[name].attrs)
         del file[name]
         chunks = (1, *values.shape[1:]) if name in IMAGES else None
         file.create_dataset(name, data=values, chunks=chunks, fletcher32=chunks is not None)
-        file[name].attrs.update(kept)
+        file[name].attrs.update(attributes)
 
 
-def lie(path: Path, key: str) -> None:
-    """What the index says of its first part."""
+def falsify_index(path: Path, key: str) -> None:
+    """Change what the index states about its first part."""
     with h5py.File(path, "r+", locking=False) as file:
         parts = json.loads(file.attrs["parts"])
         parts[0][key] = parts[0][key] + 1 if key != "sha256" else "0" * 64
         file.attrs["parts"] = json.dumps(parts)
 
 
-def cut(path: Path, count: int) -> None:
-    """Bytes off the end."""
+def truncate(path: Path, count: int) -> None:
+    """Remove bytes from the end."""
     os.truncate(path, path.stat().st_size - count)
 
 
 def cases(index: Path, single: Path, other: Path) -> Iterator[tuple[str, Path, Path, Damage]]:
-    """Kind, the dataset to copy, the file of it to damage, and how."""
+    """Yield the kind of damage, the dataset to copy, its file to damage, and the damage."""
     parts = [index.with_name(p["file"]) for p in read_dataset_header(index).parts]
     for dataset, file in ((single, single), (index, parts[0]), (index, parts[-1])):
         for name in (*IMAGES, *SMALL_COLUMNS):
@@ -142,7 +145,7 @@ def cases(index: Path, single: Path, other: Path) -> Iterator[tuple[str, Path, P
             )
         yield "weight without label", dataset, file, partial(fill, name="weight", value=255)
         for count in (1, 4096, 300_000):
-            yield "cut", dataset, file, partial(cut, count=count)
+            yield "cut", dataset, file, partial(truncate, count=count)
     for dataset in (single, index, parts[1]):
         whole = index if dataset in parts else dataset
         with h5py.File(dataset, "r", locking=False) as opened:
@@ -156,11 +159,11 @@ def cases(index: Path, single: Path, other: Path) -> Iterator[tuple[str, Path, P
         neighbour = parts[(parts.index(part) + 1) % len(parts)]
         yield "part swapped", index, part, partial(shutil.copy, neighbour)
     for key in ("rows", "bytes", "sha256"):
-        yield "index lies about a part", index, index, partial(lie, key=key)
+        yield "index lies about a part", index, index, partial(falsify_index, key=key)
 
 
-def content(folder: Path) -> dict[str, Any]:
-    """All values and attributes of the files of a dataset, and the chunks as stored."""
+def read_content(folder: Path) -> dict[str, Any]:
+    """Read all values and attributes of the files of a dataset."""
     everything: dict[str, Any] = {}
     for path in sorted(folder.glob("*.h5")):
         with h5py.File(path, "r", locking=False) as file:
@@ -171,11 +174,11 @@ def content(folder: Path) -> dict[str, Any]:
     return everything
 
 
-def harmless(folder: Path, before: dict[str, Any]) -> bool:
-    """Whether everything is as it was."""
+def is_unchanged(folder: Path, before: dict[str, Any]) -> bool:
+    """Whether all values and attributes are as before."""
     try:
-        return repr(content(folder)) == repr(before)
-    except Exception:  # whatever HDF5 raises, it is not as it was
+        return repr(read_content(folder)) == repr(before)
+    except Exception:  # whatever HDF5 raises, something changed
         return False
 
 
@@ -202,31 +205,31 @@ def main() -> None:
         shutil.copytree(dataset.parent, copy)
         damage(copy / file.name)
         tried[kind] += 1
-        if not found(copy / dataset.name):
+        if not is_found(copy / dataset.name):
             missed[kind] += 1
             print("missed:", kind, dataset.parent.name, file.name, damage, file=sys.stderr)
-    rng, spared = random.Random(args.seed), 0
-    before = {dataset: content(dataset.parent) for dataset in (single, index)}
+    rng, harmless = random.Random(args.seed), 0
+    before = {dataset: read_content(dataset.parent) for dataset in (single, index)}
     for _ in range(args.flips):
         dataset = rng.choice((single, index))
         file = rng.choice(sorted(dataset.parent.glob("*.h5")))
-        # Half of them near the start, where HDF5 keeps what it knows of the file.
+        # Half of the bits are near the start, in the metadata of HDF5.
         size = file.stat().st_size
-        at = rng.randrange(rng.choice((min(size, 20_000), size)))
+        offset = rng.randrange(rng.choice((min(size, 20_000), size)))
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(dataset.parent, copy)
-        flip(copy / file.name, at, rng.randrange(8))
+        flip_bit(copy / file.name, offset, rng.randrange(8))
         tried["a bit anywhere"] += 1
-        if not found(copy / dataset.name):
-            if harmless(copy, before[dataset]):
-                spared += 1
+        if not is_found(copy / dataset.name):
+            if is_unchanged(copy, before[dataset]):
+                harmless += 1
             else:
                 missed["a bit anywhere"] += 1
-                print("missed: bit at", at, "of", file.name, file=sys.stderr)
+                print("missed: bit at", offset, "of", file.name, file=sys.stderr)
     print("| damage | tried | found | missed |\n|---|---|---|---|")
     for kind, count in tried.items():
-        note = f" ({spared} harmless)" if kind == "a bit anywhere" else ""
-        hit = count - missed[kind] - (spared if note else 0)
+        note = f" ({harmless} harmless)" if kind == "a bit anywhere" else ""
+        hit = count - missed[kind] - (harmless if note else 0)
         print(f"| {kind} | {count} | {hit}{note} | {missed[kind]} |")
     sys.exit(bool(missed))
 

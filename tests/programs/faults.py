@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Kill builds at random moments, resume them, and compare with a build that nobody disturbed.
+"""Kill builds at random moments, resume them, and compare with an undisturbed build.
 
     python tests/programs/faults.py WORK [--kills 50] [--seed 0]
 
-Each time one of these is killed by SIGKILL: the process that was started, one of its workers, or
-all of them at once, as by a power cut that the page cache survives. What is then at the name of the
-dataset has to be nothing, or the whole dataset; `--resume` has to end in the same bytes with
-nothing left beside them. A killed worker costs the build nothing: it goes on by itself.
+SIGKILL goes to the process that was started, to one of its workers, or to all of them at once, as
+in a power cut that the page cache survives. After it, the path of the dataset must hold nothing or
+the complete dataset. `--resume` must end with the same bytes, and with no other files beside them.
+A killed worker must cost the build nothing: it continues by itself.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ VICTIMS = "parent", "worker", "all"
 
 
 def start(raw: Path, out: Path) -> subprocess.Popen[bytes]:
-    """A build of small parts by two workers, in a group of processes of its own."""
+    """Start a build of small parts with two workers, in a process group of its own."""
     command = [LABELGEN, "build", raw, out, "--jobs", "2", "--part-size", "0.01", "--resume"]
     return subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
 
 
-def children(pid: int) -> list[int]:
-    """Processes that a process has started, workers of a pool among them."""
-    found = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True)
-    lines = [line.split(None, 1) for line in found.stdout.decode().splitlines()]
+def worker_pids(pid: int) -> list[int]:
+    """Return the pids of the workers of a build."""
+    listed = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True)
+    lines = [line.split(None, 1) for line in listed.stdout.decode().splitlines()]
     return [int(pid) for pid, args in lines if "popen_loky" in args or "LokyProcess" in args]
 
 
 def kill(running: subprocess.Popen[bytes], victim: str, rng: random.Random) -> bool:
-    """Kill it; whether there was something to kill."""
+    """Kill a process of a build; return whether there was one."""
     if running.poll() is not None:
         return False
     with contextlib.suppress(ProcessLookupError):
@@ -56,7 +56,7 @@ def kill(running: subprocess.Popen[bytes], victim: str, rng: random.Random) -> b
             os.killpg(running.pid, signal.SIGKILL)
         elif victim == "parent":
             running.kill()
-        elif workers := children(running.pid):
+        elif workers := worker_pids(running.pid):
             os.kill(rng.choice(workers), signal.SIGKILL)
         else:
             return False
@@ -65,7 +65,7 @@ def kill(running: subprocess.Popen[bytes], victim: str, rng: random.Random) -> b
 
 
 def digests(out: Path) -> dict[str, str]:
-    """SHA-256 of all that a build leaves, by name, but for how long it took."""
+    """Return the SHA-256 of every file that a build leaves, except the file of its times."""
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "a folder"
         for path in sorted(out.parent.iterdir())
@@ -73,22 +73,22 @@ def digests(out: Path) -> dict[str, str]:
     }
 
 
-def wrong(out: Path, whole: dict[str, str]) -> str:
-    """What is wrong with what stands at the name of a dataset after a kill; empty if nothing."""
+def find_problem(out: Path, whole: dict[str, str]) -> str:
+    """Return what is wrong with the files of a dataset after a kill, or an empty text."""
     if not out.exists():
         return ""
     try:
         lines = verify(out)
     except UserError as e:
         lines = [str(e)]
-    found = digests(out)
+    left = digests(out)
     if lines:
         return f"{out.name} is there and is damaged: {lines[0]}"
-    return "" if whole.items() <= found.items() else f"{out.name} is there and has other bytes"
+    return "" if whole.items() <= left.items() else f"{out.name} is there and has other bytes"
 
 
 def main() -> None:
-    """Print what came of it; exit 1 if anything was wrong."""
+    """Print the counts; exit 1 if anything was wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("work", type=Path)
     parser.add_argument("--kills", type=int, default=50)
@@ -117,7 +117,7 @@ def main() -> None:
                 counts["kills"] += 1
                 counts[f"of {victim}"] += 1
             code = running.wait()
-            if problem := wrong(out, whole):
+            if problem := find_problem(out, whole):
                 failures.append(problem)
             counts["complete at once" if code == 0 else "nothing there yet, resumed"] += 1
             if code == 0:
