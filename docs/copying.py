@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""What it takes to copy the samples of a dataset as they are stored, and to store them anew.
+"""Measure copying the samples of a dataset as they are stored, and encoding them again.
 
     python docs/copying.py DATASET WORK
 
-Processor seconds of one process: reading, checking, writing, digests and sync included.
+Processor seconds of one process, including reading, checking, writing, digests and sync.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from labelgen.share.rows import OpenDataset
 
 
 def seconds(work: Callable[[], None]) -> float:
-    """Processor time of a function."""
+    """Return the processor time of a function."""
     began = time.process_time()
     work()
     return time.process_time() - began
 
 
-def anew(path: Path, out: Path, compress: str) -> None:
-    """A dataset with another filter: every sample decoded and encoded."""
+def reencode(path: Path, out: Path, compress: str) -> None:
+    """Write a dataset with another filter: every sample is decoded and encoded."""
     with Dataset(path) as data:
         source = OpenDataset.of(data)
         selection = source.select_all(replace(source.layout, compress=compress))
@@ -43,11 +43,11 @@ def main() -> None:
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     made = {c: args.work / f"{c}.h5" for c in ("none", "gzip")}
-    anew(args.dataset, made["none"], "none")
+    reencode(args.dataset, made["none"], "none")
     size = made["none"].stat().st_size / 1e6
     steps = {
-        "none to gzip, encoded": lambda: anew(made["none"], made["gzip"], "gzip"),
-        "gzip to none, decoded": lambda: anew(made["gzip"], made["none"], "none"),
+        "none to gzip, encoded": lambda: reencode(made["none"], made["gzip"], "gzip"),
+        "gzip to none, decoded": lambda: reencode(made["gzip"], made["none"], "none"),
         "none, copied": lambda: pack(made["none"], args.work / "copy.h5", overwrite=True),
         "gzip, copied": lambda: pack(made["gzip"], args.work / "copy.h5", overwrite=True),
     }

@@ -96,7 +96,7 @@ def webdataset(path: Path, samples: int, batch: int, workers: int, work: Path) -
 
 
 def raw(array: np.ndarray[Any, Any]) -> bytes:
-    """An array as the bytes of a .npy file."""
+    """Return an array as the bytes of a .npy file."""
     buffer = io.BytesIO()
     np.save(buffer, array)
     return buffer.getvalue()
@@ -121,7 +121,7 @@ def litdata(path: Path, samples: int, batch: int, workers: int, work: Path) -> B
 
 
 def sample_of(path: Path, row: int) -> dict[str, torch.Tensor]:
-    """A sample, as LitData wants to be given it."""
+    """Return a sample in the form that LitData expects."""
     with PatchDataset(path) as data:
         return {name: torch.from_numpy(array) for name, array in data[row].items()}
 
@@ -141,7 +141,7 @@ def mosaic(path: Path, samples: int, batch: int, workers: int, work: Path) -> Ba
 
 
 def memcpy(path: Path, samples: int, batch: int) -> Batches:
-    """The same bytes from one place in memory to another: what no loader can beat."""
+    """Copy the same bytes within memory: the upper bound for any loader."""
     with PatchDataset(path) as data:
         source, target = data.read(range(min(256, samples))), data.allocate(batch)
     rows = np.random.default_rng(0).integers(0, len(source["ev"]), samples)
@@ -157,14 +157,14 @@ def memcpy(path: Path, samples: int, batch: int) -> Batches:
 
 
 def stored(path: Path, samples: int) -> Iterator[dict[str, np.ndarray[Any, Any]]]:
-    """The samples of a dataset."""
+    """Yield the samples of a dataset."""
     with PatchDataset(path) as data:
         for row in range(samples):
             yield data[row]
 
 
 def pass_over(batches: Batches, batch: int) -> float:
-    """Samples/s of one pass."""
+    """Return the samples/s of one pass."""
     began, count = time.perf_counter(), 0
     for _ in batches():
         count += batch
@@ -180,12 +180,12 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    given = options.data, options.samples, options.batch
+    common = options.data, options.samples, options.batch
     loaders: dict[str, Batches] = {
-        MEMCPY: memcpy(*given),
-        "trainer": ours(*given),
-        "DataLoader over h5py": plain(*given, 0),
-        "DataLoader over h5py, 2 workers": plain(*given, 2),
+        MEMCPY: memcpy(*common),
+        "trainer": ours(*common),
+        "DataLoader over h5py": plain(*common, 0),
+        "DataLoader over h5py, 2 workers": plain(*common, 2),
     }
     others = {"webdataset": webdataset, "litdata": litdata, "streaming": mosaic}
     for name, make in others.items():
@@ -194,20 +194,20 @@ def main() -> None:
             continue
         for workers in (0, 2):
             label = f"{name}, {workers} workers" if workers else name
-            loaders[label] = make(*given, workers, options.work)
+            loaders[label] = make(*common, workers, options.work)
     for batches in loaders.values():
         pass_over(batches, options.batch)
     rates: dict[str, list[float]] = {name: [] for name in loaders}
     for _ in range(options.rounds):
         for name, batches in loaders.items():
             rates[name].append(pass_over(batches, options.batch))
-    found = {name: statistics.median(values) for name, values in rates.items()}
+    medians = {name: statistics.median(values) for name, values in rates.items()}
     best = max(
-        v for name, v in found.items() if name not in ("trainer", "memcpy of the same bytes")
+        v for name, v in medians.items() if name not in ("trainer", "memcpy of the same bytes")
     )
     print("| loader | samples/s | of memcpy | of the fastest other |\n|---|---|---|---|")
-    for name, rate in found.items():
-        share = rate / found[MEMCPY]
+    for name, rate in medians.items():
+        share = rate / medians[MEMCPY]
         print(f"| {name} | {rate:,.0f} | {share:.0%} | {rate / best:.2f} |")
 
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Train every network alike, score it, and set its quality against its size and cost.
+"""Train every network in the same way, and compare quality with size and cost.
 
     python docs/networks.py WORK DATASET SCENES [--steps 500] [--batch 4] [--plot networks.png]
 
-Runs are WORK/<network>; what was trained is not trained again. TFLOP are those of convolutions and
-products of matrices for three frames of 1504 x 1000, two for a multiplication and an addition,
-counted on tensors that hold nothing; seconds are those of one thread for three of 416 x 608.
+Runs are WORK/<network>; a finished run is not repeated. TFLOP count convolutions and matrix
+products for three frames of 1504 x 1000, with two operations per multiply-add, on tensors without
+data. Seconds are those of one thread for three frames of 416 x 608.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ QUALITY = "psnr_mu", "psnr_mu_moving", "psnr_l"
 
 @dataclass(frozen=True)
 class Network:
-    """What one network is worth, and what it costs."""
+    """Quality and cost of one network."""
 
     name: str
     parameters: int
@@ -49,7 +49,7 @@ class Network:
 
 
 def cost(name: str) -> tuple[int, float]:
-    """Parameters, and TFLOP for three frames of SIZE, as `predict_full` makes them."""
+    """Return the parameters, and the TFLOP of `predict_full` for three frames of SIZE."""
     model = models.build(name, 3, 1).eval()
     zoom = (OVERVIEW_PIXELS / (SIZE[0] * SIZE[1])) ** 0.5
     with (
@@ -57,16 +57,16 @@ def cost(name: str) -> tuple[int, float]:
         FlopCounterMode(display=False) as counter,
         torch.inference_mode(),
     ):
-        told: tuple[torch.Tensor, ...] = ()
+        overview: tuple[torch.Tensor, ...] = ()
         if hasattr(model, "overview"):
             model.overview(torch.zeros(1, 3, 6, *(round(zoom * n / 8) * 8 for n in SIZE)))
-            told = (torch.zeros(1, 2, 2, *SIZE),)
-        model(torch.zeros(1, 3, 6, *SIZE), *told)
+            overview = (torch.zeros(1, 2, 2, *SIZE),)
+        model(torch.zeros(1, 3, 6, *SIZE), *overview)
     return sum(p.numel() for p in model.parameters()), counter.get_total_flops() / 1e12
 
 
 def seconds(run: Path) -> float:
-    """Processor seconds of one thread for a bracket of SMALL, the least of three."""
+    """Return the processor seconds of one thread for a bracket of SMALL, the least of three."""
     torch.set_num_threads(1)
     model, _ = load_model(run, torch.device("cpu"))
     codes = np.random.default_rng(0).integers(0, 2**16, (3, *SMALL, 3), np.uint16)
@@ -78,8 +78,10 @@ def seconds(run: Path) -> float:
     return min(taken)
 
 
-def measured(name: str, work: Path, data: Path, scenes: Path, steps: int, batch: int) -> Network:
-    """Train a network, unless that is done, and score it."""
+def train_and_score(
+    name: str, work: Path, data: Path, scenes: Path, steps: int, batch: int
+) -> Network:
+    """Train a network, unless it is trained, and score it."""
     run = work / name
     fit(data, run, model=name, steps=steps, batch=batch, seed=1, hold_out=0, resume=True)
     mean = evaluate(run, scenes)["mean"]
@@ -87,7 +89,7 @@ def measured(name: str, work: Path, data: Path, scenes: Path, steps: int, batch:
 
 
 def draw(networks: list[Network], target: Path) -> None:
-    """PSNR-mu against TFLOP, areas by parameters."""
+    """Plot PSNR-mu against TFLOP, with areas by parameters."""
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
     for n, side in zip(networks, cycle((1, -1)), strict=False):
         axes.scatter(n.tflop, n.quality["psnr_mu"], 200 * n.parameters / 1e6, alpha=0.8)
@@ -107,23 +109,24 @@ def draw(networks: list[Network], target: Path) -> None:
 
 def main() -> None:
     """Print a table in Markdown, and draw it."""
-    ask = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__)
     for name in ("work", "data", "scenes"):
-        ask.add_argument(name, type=Path)
-    ask.add_argument("--steps", type=int, default=500)
-    ask.add_argument("--batch", type=int, default=4)
-    ask.add_argument("--plot", type=Path)
-    told = ask.parse_args()
-    found = [
-        measured(n, told.work, told.data, told.scenes, told.steps, told.batch) for n in NETWORKS
+        parser.add_argument(name, type=Path)
+    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--plot", type=Path)
+    args = parser.parse_args()
+    networks = [
+        train_and_score(n, args.work, args.data, args.scenes, args.steps, args.batch)
+        for n in NETWORKS
     ]
     print("| | PSNR-mu | moving | PSNR-l | TFLOP | parameters | s |\n|---|---|---|---|---|---|---|")
-    for n in found:
+    for n in networks:
         figures = " | ".join(f"{n.quality[k]:.2f}" for k in QUALITY)
         size = f"{n.parameters / 1e6:.3f} M"
         print(f"| `{n.name}` | {figures} | {n.tflop:.3f} | {size} | {n.seconds:.1f} |")
-    if told.plot:
-        draw(found, told.plot)
+    if args.plot:
+        draw(networks, args.plot)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""A painted room, photographed by the simulated camera: what `docs/figures.py` explains things on.
+"""Paint a room and photograph it with the simulated camera, for the figures of `docs/figures.py`.
 
-A window that clips, a dark corner with books, a lamp, and somebody who walks past. Radiance is
-1.0 where the reference clips.
+It has a window that clips, a dark corner with books, a lamp, and a person who walks past. Radiance
+is 1.0 where the reference clips.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ SIZE = 384, 576
 EV = (0.0, 2.0, 4.0)
 REFERENCE = 1
 STEP = 30
-"""px that the walker moves from frame to frame."""
+"""px that the person moves from frame to frame."""
 FINE = 2
-"""Painted at so many times the size, then reduced: smooth edges."""
+"""Supersampling: the room is painted this many times larger, so that edges are smooth."""
 
 
 def photographed(seed: int = 1, full_well: float = 12_000) -> tuple[Stack, Float]:
-    """The bracket, and its true radiance (H, W, 3) float32, 1.0 where the shortest frame clips."""
+    """Return the bracket and its true radiance (H, W, 3), 1.0 where the shortest frame clips."""
     scene = SceneSettings(EV, shake=1.2, pieces=0, full_well=full_well)
     seen = [
         render(np.random.default_rng([seed, i]), painted(STEP * (i - REFERENCE)), scene)
@@ -37,7 +37,7 @@ def photographed(seed: int = 1, full_well: float = 12_000) -> tuple[Stack, Float
 
 
 def painted(walker: float) -> Float:
-    """Radiance (H + margin, W + margin, 3) float32 of the room; the walker is so many px along."""
+    """Paint the radiance (H + 2 MARGIN, W + 2 MARGIN, 3); the person has walked `walker` px."""
     rng = np.random.default_rng(5)
     height, width = (n + 2 * MARGIN for n in SIZE)
     room = np.empty((height * FINE, width * FINE, 3), np.float32)
@@ -58,7 +58,7 @@ def painted(walker: float) -> Float:
 
 
 def at(px: float) -> int:
-    """A row or column of a frame, in the painting."""
+    """Convert a row or column of the frame to the painting."""
     return round((px + MARGIN) * FINE)
 
 
@@ -86,7 +86,7 @@ def _grain(rng: np.random.Generator, size: tuple[int, int], sigma: float) -> Flo
 
 
 def _light(size: tuple[int, int]) -> Float:
-    """Light falls off from the window and from the lamp."""
+    """Light that falls off from the window and from the lamp."""
     ys, xs = np.mgrid[: size[0], : size[1]].astype(np.float32) / FINE - MARGIN
     window = 1 / (1 + ((xs - 150) / 260) ** 2 + ((ys - 150) / 260) ** 2)
     lamp = np.exp(-(((xs - 430) / 60) ** 2) - ((ys - 215) / 55) ** 2)
@@ -102,7 +102,7 @@ def _floorboards(rng: np.random.Generator, room: Float, floor: int) -> None:
 
 
 def _window(rng: np.random.Generator, room: Float) -> None:
-    """Sky, hills and trees outside, some of it beyond the clip of the shortest frame."""
+    """Sky, hills and trees outside. Some of it exceeds the clip of the shortest frame."""
     pane = _box(room, 60, 60, 262, 246)
     h, w = pane.shape[:2]
     ys, xs = np.mgrid[:h, :w].astype(np.float32) / (h, w)[0]
@@ -160,7 +160,7 @@ def _lamp(room: Float) -> None:
 
 
 def _walker(room: Float, along: float) -> None:
-    """Somebody in a striped pullover who walks from the window to the right."""
+    """A person in a striped pullover who walks from the window to the right."""
     x = 208 + along
     stride = 16 + 5 * np.sin(along / 18)
     trousers, skin = (0.045, 0.05, 0.075), (0.30, 0.19, 0.13)

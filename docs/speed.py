@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""How fast `labelgen build` is, what memory it takes, and what a cluster adds.
+"""Measure how fast `labelgen build` is, how much memory it takes, and what a cluster adds.
 
     python docs/speed.py WORK [--brackets 24]
            [--only speed floor stages jobs sizes memory many dask]
 
-Brackets are invented and written to WORK as 16-bit TIFF, and as 8-bit PNG where that is said.
-Seconds are of processor time, user and system, of one core, measured from outside. The yardstick is
-OpenCV's AlignMTB and MergeDebevec, which ghost, on the same frames in the same run.
+Brackets are simulated and written to WORK as 16-bit TIFF, or as 8-bit PNG where a table says so.
+Seconds are processor time (user and system) of one core, measured from outside. The reference is
+AlignMTB and MergeDebevec of OpenCV, which ghost, on the same frames in the same run.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ STAGES = {
 
 
 def brackets(folder: Path, count: int, size: tuple[int, int]) -> Path:
-    """So many invented brackets, written once."""
+    """Simulate brackets, unless the folder exists."""
     if not folder.exists():
         simulate(None, folder, scenes=count, size=size, ev=EV, truth=False)
     return folder
 
 
 def enlarged(source: Path, folder: Path, size: tuple[int, int], frames: int, suffix: str) -> Path:
-    """One bracket of any size: a small one, enlarged and exposed anew with a little noise."""
+    """Make a bracket of any size: enlarge a small one, and expose it again with a little noise."""
     if folder.exists():
         return folder
     (folder / "0").mkdir(parents=True)
@@ -75,7 +75,7 @@ def enlarged(source: Path, folder: Path, size: tuple[int, int], frames: int, suf
 
 
 def recipe(folder: Path, variants: int) -> Path:
-    """The default with so many samples of every patch."""
+    """Write the default recipe with another number of samples per patch."""
     path = folder / f"{variants}.toml"
     text = subprocess.run([LABELGEN, "recipes", "default"], capture_output=True, text=True).stdout
     lines = text.splitlines()
@@ -88,15 +88,15 @@ def recipe(folder: Path, variants: int) -> Path:
 
 
 def begin(raw: Path, out: Path, *options: object) -> subprocess.Popen[bytes]:
-    """Begin to build."""
+    """Start a build."""
     command = [str(LABELGEN), "build", str(raw), str(out), "--overwrite", *map(str, options)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or every process compiles its modules anew
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # else every process compiles all modules
     return subprocess.Popen(command, env=environment, stdout=-3, stderr=-3)
 
 
 def run(raw: Path, out: Path, *options: object) -> tuple[float, float, float]:
-    """Build; seconds of processor time, of the wall, and the peak of a process in MB."""
+    """Build; return processor seconds, wall seconds, and the peak memory of a process in MB."""
     began = time.monotonic()
     process = begin(raw, out, *options)
     _, status, used = os.wait4(process.pid, 0)
@@ -106,7 +106,7 @@ def run(raw: Path, out: Path, *options: object) -> tuple[float, float, float]:
 
 
 def yardstick(raw: Path) -> float:
-    """Seconds of AlignMTB and MergeDebevec for a bracket."""
+    """Return the seconds of AlignMTB and MergeDebevec for a bracket."""
     spent = []
     cv2.setNumThreads(1)
     for folder in sorted({p.parent for p in raw.glob("*/*.tif")}):
@@ -123,7 +123,7 @@ def yardstick(raw: Path) -> float:
 
 
 def speed(work: Path, count: int) -> None:
-    """Seconds per bracket, by samples of a patch and by filter."""
+    """Print seconds per bracket, by samples per patch and by filter."""
     raw = brackets(work / "raw", count, SIZE)
     stored = sum(p.stat().st_size for p in raw.glob("*/*.tif"))
     unit = yardstick(raw)
@@ -144,7 +144,7 @@ def speed(work: Path, count: int) -> None:
 
 
 def floor(work: Path, count: int) -> None:
-    """The least that labels could cost: decoding, one flow a pair, one mean, writing, no more."""
+    """Print a lower bound: decoding, one flow per pair, one mean, and writing."""
     raw = brackets(work / "raw", count, SIZE)
     unit, spent = yardstick(raw), []
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
@@ -177,7 +177,7 @@ def _samples(out: Path) -> int:
 
 
 def stages(work: Path, count: int) -> None:
-    """Where the time goes."""
+    """Print the share of each stage."""
     raw = brackets(work / "raw", count, SIZE)
     cv2.setNumThreads(1)
     profile = cProfile.Profile(time.process_time)
@@ -196,13 +196,13 @@ def stages(work: Path, count: int) -> None:
 
 
 def jobs(work: Path, count: int) -> None:
-    """Two workers against one, and against two builds that have nothing to do with each other."""
+    """Compare two workers with one, and with two independent builds side by side."""
     raw, one = brackets(work / "raw", count, SIZE), recipe(work, 1)
     print("\n| alone, s | two side by side, s | --jobs 2, s | times as fast | side by side |")
     print("|---|---|---|---|---|")
 
     def wall(*workers: int) -> float:
-        os.sync()  # nobody else's writing
+        os.sync()  # so that no earlier writes are measured
         began = time.monotonic()
         builds = [
             begin(raw, work / f"out{k}.h5", "--jobs", n, "--recipe", one)
@@ -222,7 +222,7 @@ def jobs(work: Path, count: int) -> None:
 
 
 def sizes(work: Path, _: int) -> None:
-    """Megapixels of frames per second, by the size of the frames."""
+    """Print megapixels of frames per second, by the size of the frames."""
     small = brackets(work / "raw", 24, SIZE)
     print("\n| frames | s a bracket | ratio | megapixels of frames a second |\n|---|---|---|---|")
     one = recipe(work, 1)

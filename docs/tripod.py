@@ -3,8 +3,9 @@
 
     python docs/tripod.py FOLDER [START OF NAMES]
 
-Frames 2, 5 and 8 make the label; all nine, aligned and taken for still, are fused by inverse
-variance into what is taken for truth. Responses and exposures are those of all brackets together.
+The label is made from frames 2, 5 and 8. All nine frames, aligned and assumed static, are fused by
+inverse variance, and the result serves as truth. Responses and exposures are calibrated on all
+brackets together.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ FRAMES, MIDDLE, TAKEN = 9, 4, (1, 4, 7)
 
 
 def compare(found: Survey) -> tuple[str, float, float]:
-    """Name, trusted share, and PSNR-mu (dB) where trusted."""
+    """Return the name, the trusted fraction, and PSNR-mu (dB) where the label is trusted."""
     cv2.setNumThreads(1)
     nine = load_stack(found.paths, found.ev, MIDDLE, found.model.response, noise=found.model.noise)
     clip = nine.source_format.response.clip(DEFAULT.exposure.clip)
@@ -61,8 +62,8 @@ def compare(found: Survey) -> tuple[str, float, float]:
     return found.name, float(sure.mean()), float(-10 * np.log10(error))
 
 
-def look(bracket: object) -> Survey:
-    """What one bracket shows."""
+def survey_tripod(bracket: object) -> Survey:
+    """Survey one bracket of nine frames."""
     cv2.setNumThreads(1)
     return survey(bracket, Selection(FRAMES, MIDDLE, 1))  # type: ignore[arg-type]
 
@@ -71,7 +72,7 @@ def main() -> None:
     """Print a table in Markdown."""
     start = sys.argv[2] if len(sys.argv) > 2 else ""
     brackets = [b for b in scan(Path(sys.argv[1])) if b.name.startswith(start)]
-    surveys = Parallel(-1)(delayed(look)(b) for b in brackets)
+    surveys = Parallel(-1)(delayed(survey_tripod)(b) for b in brackets)
     usable = [s for s in calibrate_surveys(surveys) if not s.rejected]
     rows = Parallel(-1)(delayed(compare)(s) for s in usable)
     print("| bracket | trusted | PSNR-mu where trusted |\n|---|---|---|")
