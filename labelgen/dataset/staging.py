@@ -1,7 +1,7 @@
-"""The staging folder: ``OUT.h5.partial`` beside a dataset holds what is unfinished.
+"""The staging folder: ``OUT.h5.partial`` holds the unfinished files of a dataset.
 
-One command at a time may write to it. It outlives a command that was interrupted, so that
-``--resume`` can go on from there.
+Only one command at a time may write to it. It remains after an interrupted build, so that
+``--resume`` can continue from there.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from labelgen.core.errors import UserError
 from labelgen.core.files import check_parent, try_lock, write_json
 
 SETTINGS = "build.json"
-"""What a build was begun with."""
+"""File of the staging folder that holds the settings of the build."""
 
 
 def check_output_name(out: Path) -> None:
-    """Refuse the name of a dataset that no file can have."""
+    """Refuse a name for a dataset that is a folder, or in a folder that does not exist."""
     if out.is_dir():
         raise UserError(f"{out}: is a folder; give the name of a file, such as {out / 'out.h5'}")
     check_parent(out)
 
 
 def staging_path(out: Path) -> Path:
-    """The staging folder of a dataset."""
+    """Return the staging folder of a dataset."""
     return out.with_name(out.name + ".partial")
 
 
@@ -41,33 +41,33 @@ class OutputState:
     out: Path
     has_dataset: bool
     has_staging: bool
-    """Whether the staging folder is there, whatever is in it."""
+    """Whether the staging folder exists, whatever is in it."""
     is_begun: bool
-    """Whether a build was begun in the staging folder and has not ended."""
+    """Whether the staging folder holds an unfinished build."""
 
     @staticmethod
     def of(out: Path) -> OutputState:
-        """Look at the disk."""
+        """Read the state from the disk."""
         staging = staging_path(out)
         return OutputState(out, out.exists(), staging.exists(), (staging / SETTINGS).exists())
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing."""
+        """Whether there is neither a dataset nor a staging folder."""
         return not self.has_dataset and not self.has_staging
 
     @property
     def is_complete(self) -> bool:
-        """Whether there is a dataset that no unfinished build is about to replace."""
+        """Whether there is a dataset, and no unfinished build that would replace it."""
         return self.has_dataset and not self.is_begun
 
     def refuse_to_overwrite(self, resume: bool, overwrite: bool) -> None:
-        """Refuse to touch a dataset or an unfinished build, unless asked to.
+        """Refuse to replace a dataset or an unfinished build, unless an option says so.
 
         Raises
         ------
         UserError
-            There is one, and neither option says what to do with it.
+            There is one and no option, both options, or a file that is not HDF5.
         """
         if resume and overwrite:
             raise UserError(
@@ -89,7 +89,7 @@ class OutputState:
 
 
 def _is_hdf5(path: Path) -> bool:
-    """Whether a file is a dataset, if perhaps a damaged one; devices and other files are not."""
+    """Whether a path is an HDF5 file, perhaps a damaged one."""
     if not path.is_file():
         return False
     with path.open("rb") as f:
@@ -100,13 +100,20 @@ def _is_hdf5(path: Path) -> bool:
 def staging_folder(out: Path, overwrite: bool) -> Iterator[Path]:
     """Make and lock the staging folder of a dataset, for one command at a time.
 
-    It is removed if a `UserError` ends the command before anything was made. Otherwise it stays:
-    whoever finishes the dataset removes it.
+    If a `UserError` ends the command before any shard or part was made, the folder is removed.
+    Otherwise it remains, and the command that completes the dataset removes it.
+
+    Parameters
+    ----------
+    out : Path
+        The dataset.
+    overwrite : bool
+        Remove files of an earlier command; by default only its temporary files.
 
     Raises
     ------
     UserError
-        The folder cannot be written, or another command holds it.
+        The folder cannot be written, or another command has locked it.
     """
     staging = staging_path(out)
     try:
@@ -131,7 +138,7 @@ def staging_folder(out: Path, overwrite: bool) -> Iterator[Path]:
 
 
 def check_same_settings(staging: Path, settings: dict[str, Any]) -> None:
-    """Refuse to go on with a build that had other settings; note those of a new one."""
+    """Refuse to resume a build that had other settings; save the settings of a new one."""
     path = staging / SETTINGS
     if path.exists() and json.loads(path.read_text()) != settings:
         raise UserError(

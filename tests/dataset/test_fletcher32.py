@@ -23,7 +23,7 @@ def test_the_checksum_is_the_one_of_hdf5(tmp_path: Path, size: int, value: int |
         assert not has_valid_checksum(stored[:at] + bytes([stored[at] ^ 1]) + stored[at + 1 :])
 
 
-def test_the_checksum_of_much_does_not_overflow() -> None:
+def test_the_checksum_of_a_large_chunk_does_not_overflow() -> None:
     words = 1 << 25
     first, second = (0xFFFE * n % 65535 for n in (words, words * (words + 1) // 2))
     stored = with_checksum(b"\xff\xfe" * words)

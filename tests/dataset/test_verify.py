@@ -153,7 +153,7 @@ def shorten(file: h5py.File) -> None:
     ],
     ids=lambda d: getattr(d, "__name__", ""),
 )
-def test_what_hdf5_itself_finds_sound(
+def test_damage_that_hdf5_does_not_notice(
     single: Path, tmp_path: Path, damage: Callable[[h5py.File], None], said: str
 ) -> None:
     path = copy(single, tmp_path)
@@ -174,7 +174,7 @@ def test_attributes_of_another_form_are_refused_in_one_line(
             command(path)
 
 
-def test_flipped_bits_of_hdf5_metadata_raise_nothing_else(single: Path, tmp_path: Path) -> None:
+def test_flipped_bits_of_hdf5_metadata_raise_only_user_errors(single: Path, tmp_path: Path) -> None:
     """The first kilobytes hold superblock, groups and headers; h5py raises many things on them."""
     path = copy(single, tmp_path)
     said = list[str]()

@@ -123,7 +123,7 @@ class Page(HTMLParser):
 # --- what is in a page ------------------------------------------------------------------------
 
 
-def test_only_scripts_of_ours_can_run(hostile: Path) -> None:
+def test_only_own_scripts_can_run(hostile: Path) -> None:
     text = hostile.read_text("utf-8")
     assert HOSTILE not in text
     page = Page(text)
@@ -155,7 +155,7 @@ def test_same_dataset_same_page(hostile: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["a\u202eb", "a\x1b[2Jb", "a\nb", "a\ud800b", "y" * 10**6])
-def test_texts_are_short_and_steer_nothing(text: str) -> None:
+def test_texts_are_short_and_printable(text: str) -> None:
     assert len(ellipsize(text)) <= 161
     assert ellipsize(text).isprintable()
     assert ellipsize(text).encode()
@@ -173,7 +173,7 @@ def test_radiance_survives_its_picture() -> None:
     assert np.abs(back[1:] / light[1:] - 1).max() < 0.006
 
 
-def test_mosaic_shows_the_bracket_as_it_was_taken(raw: Path, tmp_path: Path) -> None:
+def test_mosaic_shows_the_bracket(raw: Path, tmp_path: Path) -> None:
     build(raw, tmp_path / "out.h5", jobs=1)
     truth = read_hdr(raw / "static" / "HDRImg.hdr")
     files = sorted((raw / "static").glob("*.tif"))
@@ -198,7 +198,7 @@ def test_mosaic_shows_the_bracket_as_it_was_taken(raw: Path, tmp_path: Path) -> 
     assert max(o.mean() for o in off) < 0.03
 
 
-def test_augmented_patches_lie_below_those_that_were_taken(tmp_path: Path) -> None:
+def test_augmented_patches_lie_below_plain_ones(tmp_path: Path) -> None:
     dataset = fake(tmp_path / "out.h5", ("a",))
     with h5py.File(dataset, "r+") as file:
         file["origin"][3] = 8, SIDE // 2  # a lit patch of its own, over both others and below them
@@ -216,7 +216,7 @@ def test_augmented_patches_lie_below_those_that_were_taken(tmp_path: Path) -> No
     assert (below == 0).mean() == 0.5
 
 
-def test_of_many_brackets_an_even_choice_is_read(
+def test_evenly_spaced_brackets_are_read_of_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = tuple(f"{k:04d}" for k in range(400))
@@ -247,7 +247,7 @@ def test_a_page_that_is_full_shows_fewer(tmp_path: Path, monkeypatch: pytest.Mon
     assert max(np.diff([0, *numbers, 40])) <= 2 * 40 / small.shown + 3
 
 
-def test_even_keeps_few_and_spreads_many() -> None:
+def test_evenly_spaced_keeps_few_and_spreads_many() -> None:
     assert evenly_spaced([1, 2, 3], 5) == [1, 2, 3]
     assert evenly_spaced(range(100), 4) == [12, 37, 62, 87]
     assert evenly_spaced([], 4) == []
@@ -264,7 +264,7 @@ def test_rejects_are_grouped_whatever_numbers_are_in_them() -> None:
     ]
 
 
-def test_a_page_has_room_for_as_much_as_it_has(tmp_path: Path) -> None:
+def test_lists_of_rejects_are_cut_to_the_size_of_a_page(tmp_path: Path) -> None:
     dataset = fake(
         tmp_path / "out.h5", ("a",), {f"{k}{'&' * 200}": "<" * 400 for k in range(20_000)}
     )
@@ -352,7 +352,7 @@ def test_damaged_notes_are_one_line(tmp_path: Path, scene: dict[str, Any]) -> No
     assert not (tmp_path / "report.html").exists()
 
 
-def test_values_that_mean_nothing_do_no_harm(tmp_path: Path) -> None:
+def test_values_out_of_range_are_harmless(tmp_path: Path) -> None:
     dataset = fake(tmp_path / "out.h5", ("a", "b"))
     with h5py.File(dataset, "r+") as file:
         file["label"][0] = np.nan
@@ -471,7 +471,7 @@ def test_overlay_colours_what_is_not_trusted_and_nothing_else(visit: Any) -> Non
     assert np.array_equal(pixels(page), plain)
 
 
-def test_all_goes_by_keyboard(visit: Any) -> None:
+def test_every_control_works_by_keyboard(visit: Any) -> None:
     page = visit()
     focused = "document.activeElement.{}"
     order = []

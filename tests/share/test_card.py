@@ -186,7 +186,7 @@ def test_wrong_facts_are_one_line(dataset: Path, options: list[str], said: str) 
     assert {p.name for p in dataset.parent.iterdir()} == {"out.h5", "out.times.json"}
 
 
-def test_what_a_stranger_wrote_stays_text(dataset: Path) -> None:
+def test_texts_of_strangers_are_escaped(dataset: Path) -> None:
     evil = "<script>alert(1)</script> [x](javascript:y) `|` \x1b[31m\n# head"
     with h5py.File(dataset, "r+") as file:
         scenes = json.loads(file.attrs["scenes"])
@@ -276,7 +276,7 @@ def test_croissant_has_no_empty_fields() -> None:
 
 
 @pytest.mark.parametrize("response", ["gamma2.2", "auto"])
-def test_masked_pixels_are_nowhere_in_the_dataset(
+def test_masked_pixels_do_not_reach_the_dataset(
     tmp_path: Path, recipe: Path, response: str
 ) -> None:
     """Whatever lies under a mask, the samples are the same."""
@@ -302,7 +302,7 @@ def test_masked_pixels_are_nowhere_in_the_dataset(
         assert not masked[y : y + 48, x : x + 48].any()
 
 
-def test_masks_are_noted_and_labels_leave_them_out(tmp_path: Path, recipe: Path) -> None:
+def test_masks_are_recorded_and_have_no_weight(tmp_path: Path, recipe: Path) -> None:
     write_bracket(tmp_path / "raw" / "x", make_scene(70, (240, 320)), EV)
     masked = np.zeros((240, 320, 3), np.uint8)
     masked[80:130, 100:180, 1] = 1  # any colour
@@ -350,7 +350,7 @@ def test_no_mask_is_overlooked(tmp_path: Path, recipe: Path, name: str) -> None:
     assert verify(tmp_path / "out.h5") == []
 
 
-def test_masks_of_a_flat_folder_hold_for_whom_they_name(tmp_path: Path) -> None:
+def test_masks_of_a_flat_folder_apply_to_the_frames_they_name(tmp_path: Path) -> None:
     for k in range(2):
         write_bracket(tmp_path / f"{k}", make_scene(71 + k, SIZE), EV)
         for path in sorted((tmp_path / f"{k}").glob("*.tif")):
@@ -398,7 +398,7 @@ ODD: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("name", "value"), ODD)
-def test_notes_that_are_not_of_their_form_are_refused_in_one_line(
+def test_malformed_attributes_are_refused_in_one_line(
     tmp_path: Path, name: str, value: Any
 ) -> None:
     path = hostile.dataset(tmp_path)

@@ -96,7 +96,7 @@ def test_packing_one_file_gives_the_same_file(whole: Path, tmp_path: Path) -> No
     assert sha256(tmp_path / "copy.h5") == sha256(whole)
 
 
-def test_split_and_merged_again_all_samples_are_there(whole: Path, tmp_path: Path) -> None:
+def test_merging_a_split_dataset_restores_all_samples(whole: Path, tmp_path: Path) -> None:
     training, validation = tmp_path / "train.h5", tmp_path / "val.h5"
     sides = split(whole, training, validation, share=0.3)
     assert all(sides.values())
@@ -126,7 +126,7 @@ def test_a_scene_that_was_taken_twice_is_on_one_side(
         assert scenes == {bracket for scene in sides[name] for bracket in scene}
 
 
-def test_names_and_shared_photos_tell_scenes_as_well(whole: Path) -> None:
+def test_scenes_are_recognised_by_names_and_shared_photos(whole: Path) -> None:
     header = read_dataset_header(whole)
     for scene in header.scenes.values():
         del scene["looks"]
@@ -137,7 +137,7 @@ def test_names_and_shared_photos_tell_scenes_as_well(whole: Path) -> None:
     assert group_by_scene(header, names) == [["a_1"], ["a_2"], ["b", "c"]]
 
 
-def test_what_looks_alike_does_not_depend_on_exposure(handheld: SimulatedBracket) -> None:
+def test_scene_hashes_do_not_depend_on_exposure(handheld: SimulatedBracket) -> None:
     other = make_scene(12)
     codes = [scene_hash(c) for c in (*handheld.codes, *other.codes)]
     connected = {frozenset(pair) for pair in similar_scenes(codes)}
@@ -146,7 +146,7 @@ def test_what_looks_alike_does_not_depend_on_exposure(handheld: SimulatedBracket
     assert similar_scenes([codes[0]] * 3) == [(0, 1), (0, 2)]
 
 
-def test_merging_keeps_apart_what_has_the_same_name(photos: Path, tmp_path: Path) -> None:
+def test_merging_renames_brackets_of_the_same_name(photos: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     write_bracket(other / "b", make_scene(40, SIZE), EV)
     build(photos, tmp_path / "one.h5", recipe=small(), jobs=1, license="CC0-1.0", limit=3)
@@ -261,7 +261,7 @@ def test_an_unfinished_build_is_kept(whole: Path, tmp_path: Path) -> None:
     assert {p.name for p in work.iterdir()} == {"build.json", "a.shard"}
 
 
-def test_notes_that_nobody_could_read_are_not_written(
+def test_attributes_too_large_to_read_are_not_written(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("labelgen.share.derive.MAX_TEXT", 500)
@@ -270,7 +270,7 @@ def test_notes_that_nobody_could_read_are_not_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_chunks_of_another_codec_are_not_copied_as_ours(whole: Path, tmp_path: Path) -> None:
+def test_chunks_of_another_codec_are_encoded_anew(whole: Path, tmp_path: Path) -> None:
     source = tmp_path / "other.h5"
     hdf5plugin = pytest.importorskip("hdf5plugin")
     with h5py.File(whole) as old, h5py.File(source, "w", libver="earliest") as new:
@@ -288,7 +288,7 @@ def test_chunks_of_another_codec_are_not_copied_as_ours(whole: Path, tmp_path: P
     assert rows(tmp_path / "out.h5") == rows(whole)
 
 
-def test_splitting_fails_whole(whole: Path, tmp_path: Path) -> None:
+def test_a_split_that_fails_leaves_neither_half(whole: Path, tmp_path: Path) -> None:
     (tmp_path / "v.h5").write_text("notes")
     with pytest.raises(UserError):
         split(whole, tmp_path / "t.h5", tmp_path / "v.h5", share=0.3, overwrite=True)
@@ -307,7 +307,7 @@ Command = Callable[[Path, Path], list[str]]
         lambda d, out: ["sample", str(d), str(out)],
     ],
 )
-def test_nothing_that_is_there_is_overwritten_unasked(
+def test_existing_files_are_not_overwritten_unasked(
     whole: Path, tmp_path: Path, command: Command
 ) -> None:
     data, out = tmp_path / "a.h5", tmp_path / "there.h5"
