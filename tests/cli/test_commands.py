@@ -23,8 +23,8 @@ def labelgen(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(a) for a in arguments])
 
 
-def failed(result: Result, status: int = 2) -> str:
-    """The one line of an error."""
+def error_line(result: Result, status: int = 2) -> str:
+    """Return the one line of an error."""
     assert result.exit_code == status, result.output
     assert result.stdout == ""
     lines = result.stderr.strip().split("\n")
@@ -43,7 +43,7 @@ def test_scan_as_table_and_json(raw: Path, tmp_path: Path) -> None:
     assert set(listed[0]["frames"][0]) == {"file", "ev", "time_s", "fnumber", "iso", "origin"}
     assert labelgen("scan", raw, "-o", tmp_path / "groups.json").exit_code == 0
     assert json.loads((tmp_path / "groups.json").read_text()) == listed
-    assert "exists" in failed(labelgen("scan", raw, "-o", tmp_path / "groups.json"))
+    assert "exists" in error_line(labelgen("scan", raw, "-o", tmp_path / "groups.json"))
 
 
 def test_scan_check_names_frames_that_contradict_their_exposures(raw: Path, tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_build_info_verify(raw: Path, tmp_path: Path) -> None:
     damaged = labelgen("verify", out)
     assert damaged.exit_code == 1
     assert "checksum" in damaged.stdout
-    assert "exists; give --overwrite" in failed(labelgen("build", raw, out))
+    assert "exists; give --overwrite" in error_line(labelgen("build", raw, out))
 
 
 def test_strict_is_1_when_a_bracket_is_rejected(raw: Path, tmp_path: Path) -> None:
@@ -139,21 +139,21 @@ def test_label_with_exposures_by_hand_and_what_it_refuses(raw: Path, tmp_path: P
     out = tmp_path / "a"
     by_hand = labelgen("label", raw / "static", "-o", out, "--ev", "0,2,4", "--json")
     assert json.loads(by_hand.stdout)["origin"] == ["--ev"] * 3
-    assert "exists; give --overwrite" in failed(labelgen("label", raw / "static", "-o", out))
+    assert "exists; give --overwrite" in error_line(labelgen("label", raw / "static", "-o", out))
     assert labelgen("label", raw / "static", "-o", out, "--overwrite").exit_code == 0
-    assert "2 values" in failed(
+    assert "2 values" in error_line(
         labelgen("label", raw / "static", "-o", tmp_path / "b", "--ev", "0,2")
     )
-    assert "5 needed" in failed(
+    assert "5 needed" in error_line(
         labelgen("label", raw / "static", "-o", tmp_path / "b", "--frames", 5)
     )
-    assert "holds no images itself" in failed(labelgen("label", raw, "-o", tmp_path / "b"))
+    assert "holds no images itself" in error_line(labelgen("label", raw, "-o", tmp_path / "b"))
     assert not (tmp_path / "b").exists()
 
 
 def test_label_never_writes_among_the_frames(raw: Path) -> None:
     before = sorted(p.name for p in (raw / "static").iterdir())
-    assert "holds the frames" in failed(labelgen("label", raw / "static", "-o", raw / "static"))
+    assert "holds the frames" in error_line(labelgen("label", raw / "static", "-o", raw / "static"))
     assert sorted(p.name for p in (raw / "static").iterdir()) == before
 
 
@@ -170,7 +170,7 @@ def test_label_never_writes_among_the_frames(raw: Path) -> None:
 def test_label_checks_what_build_checks(
     raw: Path, tmp_path: Path, options: tuple[str, ...], said: str
 ) -> None:
-    assert said in failed(labelgen("label", raw / "static", "-o", tmp_path / "x", *options))
+    assert said in error_line(labelgen("label", raw / "static", "-o", tmp_path / "x", *options))
     assert not (tmp_path / "x").exists()
 
 
@@ -178,9 +178,9 @@ def test_simulate_and_demo_replace_only_what_they_made(tmp_path: Path) -> None:
     photos = tmp_path / "raw" / "photos"
     photos.mkdir(parents=True)
     (photos / "only_copy.jpg").write_text("precious")
-    assert "not ours to replace" in failed(labelgen("demo", tmp_path, "--overwrite"))
+    assert "not ours to replace" in error_line(labelgen("demo", tmp_path, "--overwrite"))
     for command in (("simulate", "-"), ("simulate", tmp_path / "raw")):
-        said = failed(labelgen(*command, tmp_path / "raw", "--overwrite"))
+        said = error_line(labelgen(*command, tmp_path / "raw", "--overwrite"))
         assert "not ours to replace" in said
     assert (photos / "only_copy.jpg").read_text() == "precious"
     small = ("--scenes", 1, "--size", 160, 200)
@@ -209,13 +209,13 @@ def test_errors_are_one_line_and_status_2(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], said: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert said in failed(labelgen(*arguments))
+    assert said in error_line(labelgen(*arguments))
     assert not list(tmp_path.iterdir())
 
 
 def test_folders_that_are_not_there_or_cannot_be_written(raw: Path, tmp_path: Path) -> None:
-    assert "no such folder" in failed(labelgen("build", raw, tmp_path / "no" / "out.h5"))
-    assert "is a folder" in failed(labelgen("build", raw, tmp_path))
+    assert "no such folder" in error_line(labelgen("build", raw, tmp_path / "no" / "out.h5"))
+    assert "is a folder" in error_line(labelgen("build", raw, tmp_path))
 
 
 def test_recipes() -> None:
@@ -234,7 +234,7 @@ def test_demo(tmp_path: Path) -> None:
     assert f"    trainer fit {tmp_path / 'demo' / 'out.h5'} --run" in result.stdout
     assert "\\n" not in result.stdout
     assert labelgen("verify", tmp_path / "demo" / "out.h5").exit_code == 0
-    assert "exists" in failed(labelgen("demo", tmp_path / "demo"))
+    assert "exists" in error_line(labelgen("demo", tmp_path / "demo"))
 
 
 def test_simulate_is_reproducible_and_its_truth_is_true(tmp_path: Path) -> None:

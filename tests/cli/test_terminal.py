@@ -46,8 +46,8 @@ def piped(*arguments: object) -> str:
     return result.stdout
 
 
-def strictly(text: str) -> Any:
-    """JSON by the standard, which knows neither NaN nor Infinity."""
+def parse_json(text: str) -> Any:
+    """Parse standard JSON, which has neither NaN nor Infinity."""
 
     def refuse(constant: str) -> NoReturn:
         raise ValueError(constant)
@@ -87,7 +87,7 @@ def test_no_color_and_dumb_terminals(raw: Path, dataset: Path) -> None:
 
 
 def test_results_and_progress_stay_apart(raw: Path, tmp_path: Path) -> None:
-    """Into a file go the lines, even while the bar is on the terminal; JSON is never drawn."""
+    """A file gets plain lines even while the bar is on the terminal; JSON is never drawn."""
     out, listed = tmp_path / "out.h5", tmp_path / "listed"
     line = shlex.join([*LABELGEN, "build", str(raw), str(out), "--jobs", "1"])
     status, said = in_pty(["sh", "-c", f"{line} > {shlex.quote(str(listed))}"], 100)
@@ -97,7 +97,7 @@ def test_results_and_progress_stay_apart(raw: Path, tmp_path: Path) -> None:
     assert "\x1b" not in listed.read_text()
     assert "    4 brackets used, 0 rejected\n" in listed.read_text()
     _, said = in_pty([*LABELGEN, "verify", str(out), "--json"])
-    assert strictly(said.decode()[said.decode().index("{") :])["wrong"] == []
+    assert parse_json(said.decode()[said.decode().index("{") :])["wrong"] == []
 
 
 CELLS = [
@@ -255,18 +255,18 @@ def test_every_command_that_says_something_says_it_as_json() -> None:
 
 def test_json_parses(raw: Path, dataset: Path, tmp_path: Path) -> None:
     small = ("--scenes", 1, "--size", 160, 200)
-    made = strictly(piped("simulate", "-", tmp_path / "new", *small, "--json"))
+    made = parse_json(piped("simulate", "-", tmp_path / "new", *small, "--json"))
     assert made == {"folder": str(tmp_path / "new"), "brackets": ["000"]}
-    assert strictly(piped("scan", raw, "--json"))[0]["name"] == "five"
-    assert set(strictly(piped("recipes", "--json"))) == {"default", "sshdr", "selfhdr"}
-    inside = strictly(piped("info", dataset, "--json"))
-    sound = strictly(piped("verify", dataset, "--json"))
+    assert parse_json(piped("scan", raw, "--json"))[0]["name"] == "five"
+    assert set(parse_json(piped("recipes", "--json"))) == {"default", "sshdr", "selfhdr"}
+    inside = parse_json(piped("info", dataset, "--json"))
+    sound = parse_json(piped("verify", dataset, "--json"))
     assert sound == {
         "wrong": [],
         "samples": inside["samples"],
         "fingerprint": inside["fingerprint"],
     }
-    shown = strictly(piped("demo", tmp_path / "demo", "--json"))
+    shown = parse_json(piped("demo", tmp_path / "demo", "--json"))
     assert Path(shown["dataset"]).is_file()
     assert shown["rejected"] == {}
 
@@ -278,7 +278,7 @@ def test_json_of_a_damaged_dataset(dataset: Path, tmp_path: Path) -> None:
     damaged.write_bytes(data)
     result = CliRunner().invoke(main, ["verify", str(damaged), "--json"])
     assert result.exit_code == 1
-    found = strictly(result.stdout)
+    found = parse_json(result.stdout)
     assert found["wrong"]
     assert found["samples"] is None
     assert found["wrong"] == CliRunner().invoke(main, ["verify", str(damaged)]).stdout.splitlines()
@@ -287,7 +287,7 @@ def test_json_of_a_damaged_dataset(dataset: Path, tmp_path: Path) -> None:
 def test_json_has_null_for_what_is_not_finite(capsys: pytest.CaptureFixture[str]) -> None:
     echo_json({"a": [float("inf"), (float("nan"), 1.5)], "é": "\x1b"})
     said = capsys.readouterr().out
-    assert strictly(said) == {"a": [None, [None, 1.5]], "é": "\x1b"}
+    assert parse_json(said) == {"a": [None, [None, 1.5]], "é": "\x1b"}
     assert "\x1b" not in said
 
 

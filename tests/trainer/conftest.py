@@ -26,7 +26,7 @@ MakeScene = Callable[..., Path]
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
-    """The order of sums, and so the last bit, depends on the number of threads."""
+    """Use one thread: the order of sums, and so the last bit, depends on their number."""
     torch.set_num_threads(1)
 
 
@@ -37,7 +37,7 @@ def scene(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def expose(radiance: np.ndarray, evs: Sequence[float], depth: int) -> np.ndarray:
-    """Codes (F, H, W, 3) of a still scene at each exposure."""
+    """Codes (F, H, W, 3) of a static scene at each exposure."""
     return np.stack([encode(radiance * np.float32(2.0**ev), depth) for ev in evs])
 
 
@@ -60,7 +60,7 @@ def attributes(frames: int, reference: int, patch: int, fingerprint: str) -> dic
 
 @pytest.fixture
 def make_dataset(tmp_path: Path) -> MakeDataset:
-    """Write a dataset of still scenes; the same arguments but `depth` and `parts`, same scenes."""
+    """Write a dataset of static scenes, which do not depend on `depth` and `parts`."""
 
     def make(
         name: str = "data.h5",
@@ -107,7 +107,7 @@ def make_dataset(tmp_path: Path) -> MakeDataset:
 
 @pytest.fixture
 def make_scene(tmp_path: Path) -> MakeScene:
-    """Write a bracket of a still scene in the SIGGRAPH'17 layout."""
+    """Write a bracket of a static scene in the SIGGRAPH'17 layout."""
 
     def make(
         name: str = "scenes/one",
@@ -157,14 +157,15 @@ torch.set_num_threads(1)
 from trainer.training import averaged_weights as module
 add, pause = module.AveragedWeights.update, float(sys.argv[1])
 def slowly(*args):
-    time.sleep(pause)  # so that there is time for a signal, and it comes between two checkpoints
+    time.sleep(pause)  # leaves time for a signal between two checkpoints
     add(*args)
 module.AveragedWeights.update = slowly
 sys.argv = ["trainer", "fit", *sys.argv[2:]]
 from trainer.cli import main
 main()
 """
-"""`trainer fit` that pauses after every step, given how many seconds and then its arguments."""
+"""Program that runs `trainer fit` with a pause after every step. Its arguments are the pause in
+seconds and those of `trainer fit`."""
 
 
 def wait_for(step: int, run: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 
 
 class Small(torch.nn.Module):
-    """A weighted mean of the frames, with what makes runs hard to repeat: dropout, batch norm."""
+    """A weighted mean of the frames, whose dropout and batch norm make runs hard to repeat."""
 
     stride, reach = 1, 0
 
@@ -24,7 +24,7 @@ class Small(torch.nn.Module):
 
 
 class Still(Small):
-    """The same without what depends on how a batch is shared out."""
+    """The same without the layers that depend on the split of a batch over processes."""
 
     def __init__(self, frames: int, reference: int) -> None:
         super().__init__(frames, reference)
@@ -33,7 +33,7 @@ class Still(Small):
 
 
 class Hungry(Still):
-    """Has memory for three samples."""
+    """A network with memory for three samples."""
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         if len(inputs) > 3:
@@ -42,7 +42,7 @@ class Hungry(Still):
 
 
 class Fragile(Still):
-    """Dies in the second process, at the fourth step."""
+    """A network that fails in the second process at the fourth step."""
 
     step = 0
 

@@ -20,12 +20,12 @@ CUDA = torch.device("cuda", 0)
 
 
 class Said(list[str]):
-    """What was asked of CUDA, in order."""
+    """Calls of CUDA functions in order."""
 
 
 @pytest.fixture
 def cuda(monkeypatch: pytest.MonkeyPatch) -> Said:
-    """Streams and events that write down what is asked of them, and copies that stay here."""
+    """Replace CUDA by streams and events that record their calls; copies stay on the CPU."""
     said = Said()
 
     class Event:
@@ -66,7 +66,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Said:
     return said
 
 
-def test_a_slot_copies_beside_the_work_of_the_device(cuda: Said) -> None:
+def test_a_batch_buffer_copies_while_the_device_works(cuda: Said) -> None:
     buffer = devices.BatchBuffer({"label": np.zeros((2, 3), np.float16)}, CUDA)
     assert cuda == ["pin"]
     cuda.clear()

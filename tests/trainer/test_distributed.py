@@ -22,7 +22,7 @@ OPTIONS = ["--batch", "4", "--save-every", "5", "--log-every", "1", "--device", 
 def begin(
     data: Path, run: Path, *options: str, model: str = "Still", steps: int = 12, pause: float = 0
 ) -> list[subprocess.Popen[str]]:
-    """Two processes as torchrun would start them; that itself takes seconds to start."""
+    """Start two processes as torchrun does, which itself takes seconds to start."""
     with socket.socket() as s:
         s.bind(("localhost", 0))
         port = s.getsockname()[1]
@@ -41,7 +41,7 @@ def begin(
 
 
 def end(processes: list[subprocess.Popen[str]]) -> list[tuple[int, str]]:
-    """Exit status and standard error of each."""
+    """Return exit status and standard error of each process."""
     try:
         return [(p.returncode, e) for p in processes for _, e in [p.communicate(timeout=120)]]
     finally:

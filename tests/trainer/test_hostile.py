@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 
 
 def line_of(command: Callable[[], object]) -> str:
-    """The one line of a refusal."""
+    """Return the message of a refusal, which is one line."""
     with pytest.raises(UserError) as error:
         command()
     line = str(error.value)
@@ -92,7 +92,7 @@ def run(tmp_path: Path) -> Path:
 
 
 class Evil:
-    """What unpickling calls."""
+    """Function that unpickling would call."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -114,7 +114,7 @@ def test_checkpoints_run_no_code(run: Path, legacy: bool) -> None:
 
 
 def rezipped(path: Path, **how: Any) -> None:
-    """A checkpoint with its archive written anew."""
+    """Rewrite the archive of a checkpoint."""
     with zipfile.ZipFile(path) as archive:
         records = {i.filename: archive.read(i) for i in archive.infolist()}
     with zipfile.ZipFile(path, "w", **how) as archive:

@@ -69,7 +69,7 @@ def test_mu_figures_see_the_shadows_and_linear_ones_the_lights() -> None:
 
 
 def test_pu21_is_the_curve_of_the_paper() -> None:
-    """Its ends and its middle as published: 0 at 0.005 cd/m2, 256 near 100, 595.39 at 10,000."""
+    """Published values: 0 at 0.005 cd/m2, 256 near 100, 595.39 at 10,000."""
     values = pu21(np.array([0.005, 100.0, 10_000.0]))
     assert values == pytest.approx([5.4705e-10, 256, 595.3939], abs=0.5)
     assert values[2] == pytest.approx(595.3939, abs=1e-3)
@@ -79,7 +79,7 @@ def test_pu21_is_the_curve_of_the_paper() -> None:
 
 
 def test_pu21_figures_depend_on_the_display() -> None:
-    """A difference in the shadows shows on a bright display and vanishes on a dim one."""
+    """A difference in the shadows is visible on a bright display, invisible on a dim one."""
     truth = np.full((16, 16, 3), 0.001, np.float32)
     dim, bright = (
         compute_metrics(truth * 1.2, truth, peak_nits=n)["psnr_pu21"] for n in (10.0, 10_000.0)

@@ -36,7 +36,7 @@ def stack(size: tuple[int, int], evs: Sequence[float] = (0, 2, 4)) -> Stack:
 
 
 def network(name: str) -> torch.nn.Module:
-    """A network with weights unlike those that training starts from."""
+    """Network with weights away from their initial zeros."""
     torch.manual_seed(0)
     model = small(name).eval()
     with torch.no_grad():
@@ -213,7 +213,7 @@ def test_eight_bits_are_read_as_sixteen() -> None:
 
 
 def test_cameras_of_the_run_are_known_to_predict_and_evaluate(run: Path, tmp_path: Path) -> None:
-    """One bracket is too little to tell its curve; the run's dataset told its camera's."""
+    """One bracket does not determine its response; the run's dataset has that of its camera."""
     write_stored(tmp_path / "s" / "one", simulated(20, pieces=0), film)
     [bracket] = [replace(b, camera="Maker X") for b in scan(tmp_path / "s")]
     config = read_config(run)

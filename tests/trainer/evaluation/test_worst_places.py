@@ -23,7 +23,7 @@ from trainer.evaluation.worst_places import (
 def view(
     wrong_at: tuple[int, int], amount: float, size: tuple[int, int] = (300, 250)
 ) -> ScenePrediction:
-    """A picture that is right but for a square."""
+    """Prediction that equals the truth except in one square."""
     truth = scene(np.random.default_rng(0), *size) * np.float32(0.5)
     predicted = truth.copy()
     y, x = wrong_at

@@ -23,7 +23,7 @@ from trainer.models.camera_motion import (
 
 HEIGHT, WIDTH = 160, 240
 TURNED = np.array([[1.005, -0.008, 3.4], [0.01, 0.997, -2.3]], np.float32)
-"""A hand that shakes: x and y of what the reference shows, in the other frame."""
+"""Affine motion of a handheld camera, from the reference to the other frame."""
 
 
 def flow_of(matrix: NDArray[np.float32], height: int, width: int) -> torch.Tensor:
@@ -33,18 +33,18 @@ def flow_of(matrix: NDArray[np.float32], height: int, width: int) -> torch.Tenso
 
 
 def seen(light: NDArray[np.float32]) -> torch.Tensor:
-    """Codes, and whether they clip, as a network compares frames."""
+    """Codes of a frame, and whether they clip, as `camera_flow` takes them."""
     return tensor(np.dstack([np.minimum(light, 1), (light.max(-1) >= 1).astype(np.float32)]))
 
 
 def moved(light: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What a reference shows of the light of the other frame."""
+    """Warp the light of the other frame to the geometry of the reference."""
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(light, TURNED, (WIDTH, HEIGHT), flags=flags)
 
 
 def pair() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, NDArray[np.bool_]]:
-    """A reference, another frame, the flow between them, and where both show the same."""
+    """A reference, another frame, the flow between them, and the area that both show."""
     other = 0.9 * texture(HEIGHT, WIDTH, blur=2.5)
     inner = np.zeros((HEIGHT, WIDTH), bool)
     inner[16:-16, 16:-16] = True
@@ -57,7 +57,7 @@ def off(found: torch.Tensor, want: torch.Tensor) -> NDArray[np.float32]:
 
 
 def rough(flow: torch.Tensor, error: float = 0.7) -> torch.Tensor:
-    """A flow as a network learns it: right on the whole, off by a good part of a pixel."""
+    """A flow with the errors of a learned one: a good part of a pixel."""
     noise = torch.randn(flow.shape, generator=torch.Generator().manual_seed(0))
     return flow + 4 * error * torch.nn.functional.avg_pool2d(noise, 5, 1, 2)
 

@@ -75,7 +75,7 @@ def test_untrained_lean_takes_what_is_clean_from_the_long_frame() -> None:
 
 
 def small(name: str, frames: int = 3, reference: int = 1) -> torch.nn.Module:
-    """A network, those that take long narrower than they are."""
+    """Return a network; slow ones are narrower than the default."""
     if name == "ahdrnet":
         return models.AHDRNet(frames, reference, 16)
     if name == "hdr-transformer":
@@ -164,7 +164,7 @@ def test_another_number_of_frames_is_named(name: str) -> None:
 
 
 class Mean(torch.nn.Module):
-    """A network of one's own: the mean of the frames, times what it learns."""
+    """A network of a user: the mean of the frames times a learned factor."""
 
     def __init__(self, frames: int, reference: int) -> None:
         super().__init__()
@@ -182,7 +182,7 @@ def test_a_network_of_ones_own_is_found() -> None:
 
 
 def attention(x: torch.Tensor, layer: models.hdr_transformer.WindowAttention) -> torch.Tensor:
-    """What `WindowAttention` computes, pixel by pixel."""
+    """Compute `WindowAttention` pixel by pixel."""
     window, shift, heads = models.hdr_transformer.WINDOW, layer.shift, layer.heads
     query, key, value = layer.query_key_value(x).chunk(3, -1)
     out = torch.empty_like(x)

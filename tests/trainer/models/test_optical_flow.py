@@ -16,7 +16,7 @@ from trainer.training.losses import alignment_l1
 
 
 def texture(height: int, width: int, seed: int = 0, blur: float = 2.0) -> np.ndarray:
-    """Radiance with detail of all directions, (H, W, 3) float32, 0 to 1."""
+    """Radiance with detail in all directions, (H, W, 3) float32, 0 to 1."""
     noise = np.random.default_rng(seed).normal(size=(height, width, 3)).astype(np.float32)
     smooth = cv2.GaussianBlur(noise, (0, 0), blur)
     return np.clip(0.5 + smooth / (4 * smooth.std()), 0.001, 1)
@@ -98,7 +98,7 @@ def test_the_exposure_of_a_black_frame_is_defined() -> None:
 
 
 def shifted(evs: tuple[float, ...], steps: tuple[int, ...], seed: int) -> torch.Tensor:
-    """Input of frames of one texture, each shifted to the right by some pixels."""
+    """Network input of frames with one texture, each shifted to the right by some pixels."""
     whole = texture(64, 128, seed, 3.0) * 0.2
     frames = [
         expose(whole[:, 32 - step : 96 - step], [ev], 16)[0]

@@ -32,7 +32,7 @@ from trainer.training.learner import learning_rate, objective
 
 
 def begin(data: Path, run: Path, *options: str) -> subprocess.Popen[str]:
-    """Training in a process of its own, 5 steps to a checkpoint, about 10 steps a second."""
+    """Start training in another process: a checkpoint every 5 steps, about 10 steps a second."""
     settings = ["--batch", "4", "--steps", "20", "--save-every", "5", "--device", "cpu"]
     command = [
         sys.executable,

@@ -16,7 +16,7 @@ from trainer.training.holdout import score_held_out, split_scenes
 
 
 class FromLabel(torch.nn.Module):
-    """Knows the labels of a still scene: the reference, off by a step in the mu-law domain."""
+    """A network that returns the label of a static scene plus a step in the mu-law domain."""
 
     def __init__(self, off: float) -> None:
         super().__init__()

@@ -13,8 +13,8 @@ from trainer.training.mean_teacher import teacher_output
 
 
 class Sided(torch.nn.Module):
-    """Says the same of a picture and its mirror image, but for the first frame's red: that it
-    shows brighter on the left."""
+    """A network that answers alike to an image and its mirror image, except for red: it is brighter
+    on the left."""
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         light = torch.linspace(0, 1, inputs.shape[-1]).expand_as(inputs[:, 0, 3:4])
