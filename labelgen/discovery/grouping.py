@@ -20,7 +20,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import groupby
 from pathlib import Path
 from statistics import median
 
@@ -82,7 +82,7 @@ def split_roll(photos: Sequence[Shot]) -> list[Group]:
     -------
     list of Group
         Every photo is in exactly one. There is one group of all photos if the folder is one
-        bracket, or if a few photos show no bracket of different exposures.
+        bracket, or if few photos, or photos of one exposure, show no bracket.
     """
     cameras = [_sort_by_time(shots) for shots in _by_camera(photos)]
     exposed = [[p for p in shots if p.ev is not None] for shots in cameras]
@@ -158,7 +158,8 @@ def _equal_runs(roll: Roll) -> Cut:
         if None in between or None in within:
             continue
         longest = max(pause or 0.0 for pause in within)
-        if min(pause or 0.0 for pause in between) > CLEAR_PAUSE * longest + 1:
+        shortest = min(pause or 0.0 for pause in between) - 1  # clocks may have whole seconds
+        if shortest > CLEAR_PAUSE * longest:
             return cut
     return []
 
@@ -225,8 +226,8 @@ def _usual_gap(roll: Roll, popular: Collection[Pattern]) -> float | None:
 
 def _are_singles(photos: Sequence[Shot]) -> bool:
     """Whether photos without any bracket are single photos, and not one odd bracket."""
-    evs = sorted(p.ev for p in photos if p.ev is not None)
-    return len(evs) > 3 and any(b - a >= SAME_EXPOSURE_EV for a, b in pairwise(evs))
+    evs = [p.ev for p in photos if p.ev is not None]
+    return len(evs) > 3 and max(evs) - min(evs) >= SAME_EXPOSURE_EV
 
 
 def _usual_length(lengths: Sequence[int]) -> int:

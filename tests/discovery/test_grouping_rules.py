@@ -75,6 +75,19 @@ def test_single_photos_between_automatic_brackets_stay_single() -> None:
     assert lengths(photos) == [3, 3, 1, 1, 1, 3]
 
 
+def test_cameras_that_do_not_note_the_step_may_bracket_by_themselves() -> None:
+    """The bias of all frames is that of the photographer."""
+    taken = burst(0, (0, -2, 2)) + burst(60, (1, -1, 3))
+    photos = [shot(i, at, ev, auto_bracket=True, bias_ev=0.7) for i, (at, ev) in enumerate(taken)]
+    assert lengths(photos) == [3, 3]
+
+
+def test_quick_photos_of_one_exposure_are_no_bracket() -> None:
+    """As of something that moves, beside two brackets."""
+    taken = burst(0, (0, -2, 2)) + burst(60, (1, 1, 1, 1)) + burst(120, (0, -3, 3))
+    assert lengths(shots(taken)) == [3, 1, 1, 1, 1, 3]
+
+
 def test_a_walk_with_automatic_exposure_is_no_bracket() -> None:
     """Time, aperture and ISO all change from photo to photo, three seconds apart."""
     settings = [(1 / 60, 5.6, 100.0), (1 / 125, 8.0, 100.0), (1 / 30, 4.0, 200.0)]
@@ -132,10 +145,26 @@ def test_no_bracket_is_longer_than_the_limit() -> None:
     assert max(lengths(shots(taken))) <= 20
 
 
+def test_brackets_of_one_pattern_are_found_though_no_exposure_repeats() -> None:
+    """Three brackets at three bases, and a single photo."""
+    taken = burst(0, (0, -2, 2)) + burst(60, (0.7, -1.3, 2.7)) + burst(90, (5,))
+    assert lengths(shots(taken + burst(120, (1.3, -0.7, 3.3)))) == [3, 3, 1, 3]
+
+
 def test_one_slow_bracket_is_not_cut_at_its_longest_pause() -> None:
     """Six frames set by hand; two runs of three have one pattern, but no clear pause between."""
     taken: list[Taken] = [(0, -3), (4, -2), (8, -1), (16, 0), (21, 1), (26, 2)]
     assert lengths(shots(taken)) == [6]
+
+
+def test_a_clock_of_whole_seconds_makes_no_clear_pause() -> None:
+    """Nine frames in three seconds are three runs of one pattern."""
+    assert lengths(shots([(k // 3, k - 4) for k in range(9)])) == [9]
+
+
+def test_photos_whose_exif_states_one_exposure_stay_together() -> None:
+    """As of a set that was edited; its user has to state the exposures."""
+    assert lengths(shots([(20 * k, 0.0) for k in range(5)])) == [5]
 
 
 def test_long_exposures_do_not_count_as_pauses() -> None:
