@@ -64,6 +64,7 @@ def repeated_pattern(ev: Sequence[float]) -> tuple[Pattern, int]:
             count, end = occurrences.get(pattern, (0, 0))
             if start >= end:
                 occurrences[pattern] = count + 1, start + length
+    # The longest of equal coverage: a bracket of regular steps also repeats shorter patterns.
     best = max(occurrences, key=lambda p: (occurrences[p][0] * len(p), len(p)), default=())
     count = occurrences[best][0] if best else 0
     return (best, count) if count > 2 else ((), 0)

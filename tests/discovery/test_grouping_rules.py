@@ -146,15 +146,21 @@ def test_no_bracket_is_longer_than_the_limit() -> None:
 
 
 def test_brackets_of_one_pattern_are_found_though_no_exposure_repeats() -> None:
-    """Three brackets at three bases, and a single photo."""
-    taken = burst(0, (0, -2, 2)) + burst(60, (0.7, -1.3, 2.7)) + burst(90, (5,))
-    assert lengths(shots(taken + burst(120, (1.3, -0.7, 3.3)))) == [3, 3, 1, 3]
+    """Four brackets at four bases, and a single photo."""
+    taken = [(90.0, 5.0)]
+    for k, base in enumerate((0, 0.7, 1.3, 1.7)):
+        taken += burst(60 * k, (base, base - 2, base + 2.2))
+    assert lengths(shots(sorted(taken))) == [3, 3, 1, 3, 3]
 
 
 def test_one_slow_bracket_is_not_cut_at_its_longest_pause() -> None:
     """Six frames set by hand; two runs of three have one pattern, but no clear pause between."""
     taken: list[Taken] = [(0, -3), (4, -2), (8, -1), (16, 0), (21, 1), (26, 2)]
     assert lengths(shots(taken)) == [6]
+
+
+def test_a_long_bracket_of_regular_steps_is_not_several_short_ones() -> None:
+    assert lengths(shots([(9 * k, k - 6) for k in range(12)])) == [12]
 
 
 def test_a_clock_of_whole_seconds_makes_no_clear_pause() -> None:
