@@ -49,8 +49,8 @@ SHIFT_RADII = 4, 4
 FINE_RADII = 2, 1
 """The same for refinements whose differences are taken at full resolution."""
 TOLERANCE, SLOPE_TOLERANCE = 0.02, 0.5
-"""Difference of codes that halves a pixel's robust weight: the first, plus the second (px) times
-the slope."""
+"""Difference of codes at which a pixel has a quarter of its weight: the first, plus the second (px)
+times the slope."""
 PRIOR = 1e-5
 """Evidence (squared slopes of codes) at which a window moves by half of its estimate."""
 WINDOW_END = 2.5
