@@ -26,7 +26,7 @@ from labelgen.cli.text import echo_json
 from labelgen.pipeline.build import build
 from labelgen.simulate import write_bracket
 from tests.conftest import EV, make_scene
-from tests.helpers.terminals import in_pty, on_terminal, plain
+from tests.helpers.terminals import in_pty, on_terminal, without_escapes
 from trainer.cli import cli as trainer
 
 LABELGEN = [sys.executable, "-c", "from labelgen.cli import main; main(prog_name='labelgen')"]
@@ -66,7 +66,7 @@ def test_a_pipe_gets_lines_without_anything_drawn(raw: Path, dataset: Path) -> N
 def test_a_terminal_gets_a_table_that_fits(raw: Path, columns: int) -> None:
     status, said = in_pty([*LABELGEN, "scan", str(raw)], columns)
     assert status == 0
-    lines = plain(said.decode()).splitlines()
+    lines = without_escapes(said.decode()).splitlines()
     assert all(cell_len(line) <= columns for line in lines)
     assert any("─" in line for line in lines)
     (row,) = [line for line in lines if line.startswith("five ")]
@@ -92,7 +92,7 @@ def test_results_and_progress_stay_apart(raw: Path, tmp_path: Path) -> None:
     line = shlex.join([*LABELGEN, "build", str(raw), str(out), "--jobs", "1"])
     status, said = in_pty(["sh", "-c", f"{line} > {shlex.quote(str(listed))}"], 100)
     assert status == 0
-    assert re.search(r"build .* 4/4 .* \d+ samples  0 rejected", plain(said.decode()))
+    assert re.search(r"build .* 4/4 .* \d+ samples  0 rejected", without_escapes(said.decode()))
     assert "brackets: at most" in said.decode()
     assert "\x1b" not in listed.read_text()
     assert "    4 brackets used, 0 rejected\n" in listed.read_text()
@@ -159,11 +159,11 @@ def test_names_can_not_steer_tables_and_bars(monkeypatch: pytest.MonkeyPatch) ->
             bar.result(HOSTILE)
 
     out, err = on_terminal(monkeypatch, work, columns=300)
-    assert plain(out).count(SHOWN) == 5
-    assert plain(err).count(SHOWN) == 1
+    assert without_escapes(out).count(SHOWN) == 5
+    assert without_escapes(err).count(SHOWN) == 1
     for text in (out, err):
         assert "\x1b[2J" not in text
-        assert all(c.isprintable() or c in "\n\r" for c in plain(text))
+        assert all(c.isprintable() or c in "\n\r" for c in without_escapes(text))
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
@@ -197,7 +197,7 @@ def test_ctrl_c_leaves_the_terminal_clean(monkeypatch: pytest.MonkeyPatch) -> No
 
     _, err = on_terminal(monkeypatch, run)
     assert "\x1b[?25l" not in err
-    assert "7 samples" in plain(err)
+    assert "7 samples" in without_escapes(err)
     assert err.endswith("\nlabelgen: interrupted; 'build --resume' goes on\n")
 
 
@@ -211,7 +211,7 @@ def test_a_bar_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for columns in (80, 40):
         _, err = on_terminal(monkeypatch, lambda: work(5), columns)
-        lines = [line for line in re.split(r"[\r\n]+", plain(err)) if line]
+        lines = [line for line in re.split(r"[\r\n]+", without_escapes(err)) if line]
         assert "something to know" in lines
         assert lines[-1].startswith("survey")
         assert "4/5" in lines[-1]
@@ -220,9 +220,9 @@ def test_a_bar_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
         if columns == 80:
             assert "40 samples  1 rejected" in lines[-1]
     _, err = on_terminal(monkeypatch, lambda: work(0))
-    assert "4  0:00:00" in plain(err)
+    assert "4  0:00:00" in without_escapes(err)
     _, err = on_terminal(monkeypatch, lambda: work(10**18), 120)
-    assert "years left" in plain(err)
+    assert "years left" in without_escapes(err)
 
 
 def test_no_bar_where_there_is_no_terminal(capfd: pytest.CaptureFixture[str]) -> None:

@@ -69,6 +69,6 @@ def in_pty(command: list[str], columns: int = 80, **env: str) -> tuple[int, byte
     return running.wait(), said
 
 
-def plain(text: str) -> str:
+def without_escapes(text: str) -> str:
     """A text without its escape sequences."""
     return ESCAPE.sub("", text)

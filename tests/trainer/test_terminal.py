@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from tests.helpers.terminals import on_terminal, plain
+from tests.helpers.terminals import on_terminal, without_escapes
 from tests.trainer.conftest import MakeDataset, MakeScene
 from trainer import cli, models
 from trainer.training.fit import fit
@@ -37,7 +37,7 @@ def test_a_terminal_shows_a_bar_of_steps(
     assert "step 2/4" not in err
     assert "\x1b[?25l" not in err
     assert err.endswith("\n")
-    last = plain(err).splitlines()[-1]
+    last = without_escapes(err).splitlines()[-1]
     assert last.startswith("fit ")
     assert all(text in last for text in ("4/4", "loss ", " samples/s", "waiting "))
     assert len(last) <= 78
@@ -75,13 +75,13 @@ RESULT: dict[str, Any] = {
 def test_tables_say_what_lines_say(monkeypatch: pytest.MonkeyPatch) -> None:
     better = {s: {n: v + 0.5 for n, v in row.items()} for s, row in RESULT["scenes"].items()}
     out, _ = on_terminal(monkeypatch, lambda: show_scenes(RESULT))
-    rows = [line.split() for line in plain(out).splitlines() if line]
+    rows = [line.split() for line in without_escapes(out).splitlines() if line]
     assert ["[red]x[/]", "30.00", "0.9000"] in rows
     assert ["\\x1b[2J", "32.00", "0.8000"] in rows
     assert ["mean", "31.00", "0.8500"] in rows
     both = {"one": RESULT, "[two]": RESULT | {"scenes": better}}
     out, _ = on_terminal(monkeypatch, lambda: show_comparison(both))
-    rows = [line.split() for line in plain(out).splitlines() if line]
+    rows = [line.split() for line in without_escapes(out).splitlines() if line]
     assert ["one", "31.00", "0.8500"] in rows
     assert ["[two]", "psnr_mu", "+0.5", "0", "2", "of", "2"] in rows
     rates = {"loader": 10.0, "model": 2.0, "bound": "model", "device": "cpu"}

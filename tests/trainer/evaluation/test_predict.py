@@ -19,7 +19,7 @@ from labelgen.photos.pictures import read_hdr, write_hdr, write_png
 from tests.helpers.cameras import EV, film, write_stored
 from tests.helpers.cameras import scene as simulated
 from tests.trainer.conftest import MakeDataset, MakeScene, expose, scene
-from tests.trainer.models.test_models import small
+from tests.trainer.models.test_models import small_network
 from trainer import models
 from trainer.config import CONFIG, read_config, read_responses
 from trainer.evaluation.evaluate import evaluate
@@ -38,7 +38,7 @@ def stack(size: tuple[int, int], evs: Sequence[float] = (0, 2, 4)) -> Stack:
 def network(name: str) -> torch.nn.Module:
     """Network with weights away from their initial zeros."""
     torch.manual_seed(0)
-    model = small(name).eval()
+    model = small_network(name).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.01 * torch.randn_like(parameter))

@@ -22,7 +22,7 @@ from trainer.models.camera_motion import (
 )
 
 HEIGHT, WIDTH = 160, 240
-TURNED = np.array([[1.005, -0.008, 3.4], [0.01, 0.997, -2.3]], np.float32)
+HANDHELD = np.array([[1.005, -0.008, 3.4], [0.01, 0.997, -2.3]], np.float32)
 """Affine motion of a handheld camera, from the reference to the other frame."""
 
 
@@ -32,15 +32,15 @@ def flow_of(matrix: NDArray[np.float32], height: int, width: int) -> torch.Tenso
     return tensor(there - np.dstack([xs, ys]))
 
 
-def seen(light: NDArray[np.float32]) -> torch.Tensor:
+def compared_frame(light: NDArray[np.float32]) -> torch.Tensor:
     """Codes of a frame, and whether they clip, as `camera_flow` takes them."""
     return tensor(np.dstack([np.minimum(light, 1), (light.max(-1) >= 1).astype(np.float32)]))
 
 
-def moved(light: NDArray[np.float32]) -> NDArray[np.float32]:
+def warp_light(light: NDArray[np.float32]) -> NDArray[np.float32]:
     """Warp the light of the other frame to the geometry of the reference."""
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(light, TURNED, (WIDTH, HEIGHT), flags=flags)
+    return cv2.warpAffine(light, HANDHELD, (WIDTH, HEIGHT), flags=flags)
 
 
 def pair() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, NDArray[np.bool_]]:
@@ -48,15 +48,20 @@ def pair() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, NDArray[np.bool_]]
     other = 0.9 * texture(HEIGHT, WIDTH, blur=2.5)
     inner = np.zeros((HEIGHT, WIDTH), bool)
     inner[16:-16, 16:-16] = True
-    return seen(moved(other)), seen(other), flow_of(TURNED, HEIGHT, WIDTH), inner
+    return (
+        compared_frame(warp_light(other)),
+        compared_frame(other),
+        flow_of(HANDHELD, HEIGHT, WIDTH),
+        inner,
+    )
 
 
-def off(found: torch.Tensor, want: torch.Tensor) -> NDArray[np.float32]:
+def flow_error(found: torch.Tensor, want: torch.Tensor) -> NDArray[np.float32]:
     """Distance between two flows in pixels, (H, W)."""
     return (found - want).square().sum(1).sqrt()[0].numpy()
 
 
-def rough(flow: torch.Tensor, error: float = 0.7) -> torch.Tensor:
+def add_error(flow: torch.Tensor, error: float = 0.7) -> torch.Tensor:
     """A flow with the errors of a learned one: a good part of a pixel."""
     noise = torch.randn(flow.shape, generator=torch.Generator().manual_seed(0))
     return flow + 4 * error * torch.nn.functional.avg_pool2d(noise, 5, 1, 2)
@@ -64,21 +69,21 @@ def rough(flow: torch.Tensor, error: float = 0.7) -> torch.Tensor:
 
 def test_a_rough_flow_becomes_exact() -> None:
     reference, other, flow, inner = pair()
-    start = rough(flow)
+    start = add_error(flow)
     smooth = camera_flow(reference, other, start)
     fine = sharpen_flow(reference, other, smooth)
-    assert np.median(off(start, flow)[inner]) > 0.4
+    assert np.median(flow_error(start, flow)[inner]) > 0.4
     for found in (smooth, fine):
-        assert np.median(off(found, flow)[inner]) < 0.07
-        assert np.quantile(off(found, flow)[inner], 0.95) < 0.15
+        assert np.median(flow_error(found, flow)[inner]) < 0.07
+        assert np.quantile(flow_error(found, flow)[inner], 0.95) < 0.15
 
 
 def test_a_start_that_is_far_off_is_mended() -> None:
     reference, other, flow, inner = pair()
-    start = rough(flow) + torch.tensor([6.0, -4.5]).view(1, 2, 1, 1)
+    start = add_error(flow) + torch.tensor([6.0, -4.5]).view(1, 2, 1, 1)
     found = camera_flow(reference, other, start)
-    assert np.median(off(found, flow)[inner]) < 0.1
-    assert np.quantile(off(found, flow)[inner], 0.95) < 0.15
+    assert np.median(flow_error(found, flow)[inner]) < 0.1
+    assert np.quantile(flow_error(found, flow)[inner], 0.95) < 0.15
 
 
 def test_parallax_is_left_to_small_windows() -> None:
@@ -90,26 +95,26 @@ def test_parallax_is_left_to_small_windows() -> None:
     xs, rows = np.meshgrid(np.arange(WIDTH), np.arange(HEIGHT))
     places = [(axis + near[0, k].numpy()).astype(np.float32) for k, axis in enumerate((xs, rows))]
     light = 0.9 * texture(HEIGHT, WIDTH, blur=2.5)
-    reference = seen(cv2.remap(light, *places, cv2.INTER_CUBIC))
+    reference = compared_frame(cv2.remap(light, *places, cv2.INTER_CUBIC))
     smooth = camera_flow(reference, other, near)
     fine = sharpen_flow(reference, other, smooth)
-    assert np.median(off(smooth, near)[inner]) > 0.25
-    assert np.median(off(fine, near)[inner]) < 0.1
+    assert np.median(flow_error(smooth, near)[inner]) > 0.25
+    assert np.median(flow_error(fine, near)[inner]) < 0.1
 
 
 def test_what_moves_by_itself_is_not_followed() -> None:
     reference, other, flow, inner = pair()
-    start = rough(flow, 0.2)
+    start = add_error(flow, 0.2)
     thing = np.s_[..., 50:100, 90:150]
     start[thing] += torch.tensor([6.0, 4.0]).view(1, 2, 1, 1)
     other = other.clone()
     reference = reference.clone()
-    patch = seen(texture(50, 60, seed=7))
+    patch = compared_frame(texture(50, 60, seed=7))
     reference[thing], other[..., 54:104, 96:156] = patch, patch
     found = camera_flow(reference, other, start)
-    assert off(start, flow)[thing].min() > 4
-    assert off(found, flow)[thing].max() < 0.5
-    assert np.quantile(off(found, flow)[inner], 0.95) < 0.2
+    assert flow_error(start, flow)[thing].min() > 4
+    assert flow_error(found, flow)[thing].max() < 0.5
+    assert np.quantile(flow_error(found, flow)[inner], 0.95) < 0.2
 
 
 def test_where_the_reference_clips_what_is_around_tells() -> None:
@@ -119,15 +124,19 @@ def test_where_the_reference_clips_what_is_around_tells() -> None:
         3,
     )
     light = 0.9 * texture(HEIGHT, WIDTH, blur=2.5) + lamp[..., None]
-    reference, other, flow = seen(moved(light)), seen(light), flow_of(TURNED, HEIGHT, WIDTH)
+    reference, other, flow = (
+        compared_frame(warp_light(light)),
+        compared_frame(light),
+        flow_of(HANDHELD, HEIGHT, WIDTH),
+    )
     hidden = reference[0, 3].numpy() == 1
-    start = rough(flow, 0.3)
+    start = add_error(flow, 0.3)
     start[:, :, torch.from_numpy(hidden)] = 0  # nothing there to learn it from
     smooth = camera_flow(reference, other, start)
     assert 0.1 < hidden.mean() < 0.4
-    assert off(start, flow)[hidden].min() > 2
-    assert off(smooth, flow)[hidden].max() < 0.3
-    assert np.quantile(off(sharpen_flow(reference, other, smooth), flow)[hidden], 0.99) < 0.3
+    assert flow_error(start, flow)[hidden].min() > 2
+    assert flow_error(smooth, flow)[hidden].max() < 0.3
+    assert np.quantile(flow_error(sharpen_flow(reference, other, smooth), flow)[hidden], 0.99) < 0.3
 
 
 def test_what_moves_gets_its_own_flow_and_the_rest_the_cameras() -> None:
@@ -135,15 +144,15 @@ def test_what_moves_gets_its_own_flow_and_the_rest_the_cameras() -> None:
     lit, behind = light.copy(), light.copy()
     lit[50:100, 90:150] = 1.2  # a lamp, clipped in both frames, that goes 6 px to the right, 4 down
     behind[54:104, 96:156] = 1.2
-    reference, other = seen(lit), seen(behind)
+    reference, other = compared_frame(lit), compared_frame(behind)
     camera = torch.zeros(1, 2, HEIGHT, WIDTH)
     own = torch.zeros_like(camera)
     own[..., 48:102, 88:152] = torch.tensor([6.0, 4.0]).view(1, 2, 1, 1)
     own.requires_grad_()
     found = combine_flows(reference, other, camera, own)
     inside, away = np.s_[..., 58:92, 98:142], np.s_[..., :24]
-    assert off(found.detach(), own.detach())[inside].max() < 0.5
-    assert off(found.detach(), camera)[away].max() < 0.5
+    assert flow_error(found.detach(), own.detach())[inside].max() < 0.5
+    assert flow_error(found.detach(), camera)[away].max() < 0.5
     (gradient,) = torch.autograd.grad(found.sum(), own)
     assert gradient[inside].min() > 0.9
     assert gradient[away].max() < 0.1

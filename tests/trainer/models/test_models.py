@@ -74,7 +74,7 @@ def test_untrained_lean_takes_what_is_clean_from_the_long_frame() -> None:
     assert error < 0.7 * noise
 
 
-def small(name: str, frames: int = 3, reference: int = 1) -> torch.nn.Module:
+def small_network(name: str, frames: int = 3, reference: int = 1) -> torch.nn.Module:
     """Return a network; slow ones are narrower than the default."""
     if name == "ahdrnet":
         return models.AHDRNet(frames, reference, 16)
@@ -87,7 +87,7 @@ def small(name: str, frames: int = 3, reference: int = 1) -> torch.nn.Module:
 @pytest.mark.parametrize(("frames", "reference"), [(2, 1), (3, 0), (5, 4)])
 def test_a_step_uses_every_weight_and_every_frame(name: str, frames: int, reference: int) -> None:
     torch.manual_seed(0)
-    model = small(name, frames, reference).eval()
+    model = small_network(name, frames, reference).eval()
     with torch.no_grad():  # past the zeros that training starts from
         for parameter in model.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
@@ -123,7 +123,7 @@ def test_sizes() -> None:
 @pytest.mark.parametrize("name", ["lean", "ahdrnet"])
 def test_reach_is_how_far_a_pixel_sees(name: str) -> None:
     torch.manual_seed(0)
-    model = small(name).eval()
+    model = small_network(name).eval()
     with torch.no_grad():  # past the zeros that training starts from
         for parameter in model.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
@@ -160,7 +160,7 @@ def test_what_cannot_be_built_is_one_line(
 @pytest.mark.parametrize("name", models.MODELS)
 def test_another_number_of_frames_is_named(name: str) -> None:
     with pytest.raises(ValueError, match=r"inputs of 5 frames.*expected 3"), torch.no_grad():
-        small(name)(bracket([0.0, 1.0, 2.0, 3.0, 4.0], 16, 16))
+        small_network(name)(bracket([0.0, 1.0, 2.0, 3.0, 4.0], 16, 16))
 
 
 class Mean(torch.nn.Module):
@@ -181,7 +181,9 @@ def test_a_network_of_ones_own_is_found() -> None:
     assert (model.frames, models.stride(model), models.reach(model)) == (4, 1, 64)
 
 
-def attention(x: torch.Tensor, layer: models.hdr_transformer.WindowAttention) -> torch.Tensor:
+def window_attention(
+    x: torch.Tensor, layer: models.hdr_transformer.WindowAttention
+) -> torch.Tensor:
     """Compute `WindowAttention` pixel by pixel."""
     window, shift, heads = models.hdr_transformer.WINDOW, layer.shift, layer.heads
     query, key, value = layer.query_key_value(x).chunk(3, -1)
@@ -217,4 +219,4 @@ def test_windows_ask_what_lies_in_them_and_nothing_outside(shift: int) -> None:
     layer = models.hdr_transformer.WindowAttention(4, 2, shift)
     x = torch.randn(1, 8, 16, 4)
     with torch.no_grad():
-        torch.testing.assert_close(layer(x), attention(x, layer), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(layer(x), window_attention(x, layer), rtol=1e-4, atol=1e-5)
