@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from labelgen.calibration.calibrate import Calibration, View, calibrate
+from labelgen.calibration.calibrate import Calibration, calibrate
 from labelgen.calibration.comparagram import Ridge
 from labelgen.calibration.noise import fit_noise
+from labelgen.calibration.response_curve import View
 from labelgen.calibration.survey import UNKNOWN_CAMERA
 from labelgen.calibration.survey_records import CameraModel, Survey
 from labelgen.core.arrays import PackedRows, pack_rows

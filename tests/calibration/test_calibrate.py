@@ -8,15 +8,9 @@ import numpy as np
 import pytest
 from scipy.interpolate import BSpline
 
-from labelgen.calibration.calibrate import (
-    KNOTS,
-    Calibration,
-    View,
-    calibrate,
-    correct_exposures,
-    splines,
-)
+from labelgen.calibration.calibrate import Calibration, calibrate, correct_exposures
 from labelgen.calibration.comparagram import Ridge
+from labelgen.calibration.response_curve import KNOTS, View, splines
 from labelgen.core.response import GAMMA, GAMMA22, Response
 from tests.conftest import EV, make_scene
 from tests.helpers.cameras import Curve, film, gamma22, power, scene, soft, srgb, view

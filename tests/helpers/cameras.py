@@ -9,8 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from labelgen.calibration.calibrate import View
 from labelgen.calibration.comparagram import downsample_codes, find_ridge
+from labelgen.calibration.response_curve import View
 from labelgen.core.response import GAMMA
 from labelgen.simulate import SimulatedBracket, write_bracket
 from tests.conftest import EV, make_scene

@@ -1,0 +1,194 @@
+"""Fit the response of a camera to the ridges of its brackets, as a free curve.
+
+The logarithm of light is a power of the code plus a cubic spline. Curve and exposures are fitted
+together; `labelgen.calibration.calibrate` says what fixes the scale that pixels leave open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from labelgen.calibration.comparagram import Ridge
+from labelgen.calibration.ridge_fit import (
+    MIN_CODE,
+    ROUNDS,
+    huber_weights,
+    ridge_variance,
+    tukey_weights,
+    weighted_mean,
+)
+from labelgen.core.arrays import Array, median
+from labelgen.core.response import CURVE_SAMPLES, GAMMA, Response
+
+KNOTS = np.sort(np.append(np.linspace(0, 1, 14), 0.975))
+"""Knots of the cubic spline, over the square root of the code: closer in the dark. The additional
+one is at the shoulder, where many curves bend."""
+SPLINES = len(KNOTS) + 1
+"""Spline coefficients of a channel. One more is always 0: only its spline is not 0 at the top code,
+where the light is 1 by definition."""
+SMOOTHNESS, LIKENESS, SIZE = 30.0, 10.0, 0.1
+"""Penalties on the bending of the splines, on differences between the channels, and on size."""
+PRIOR_EV = 0.3
+"""Standard deviation (stops) of the errors of stated exposures, while a curve is fitted."""
+SLOPE_STEP = 2e-3
+"""Step of code (0..1), both ways, for the slope of a curve."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What calibration needs of one bracket.
+
+    `key` names camera and processing. `ev` (F,) are the stated exposures in stops, rising. `ridge`
+    is of the same frames.
+    """
+
+    key: str
+    ev: tuple[float, ...]
+    ridge: Ridge
+
+
+def free_response(views: Sequence[View]) -> Response:
+    """Fit a curve per channel together with the offsets of the exposures.
+
+    log2 light = p * 2.2 log2(code) + spline(sqrt(code)), 0 at the top code. Solved by weighted
+    least squares in rounds. The offsets of a bracket are eliminated from the normal equations, so
+    the time of a round is proportional to the number of brackets.
+
+    Parameters
+    ----------
+    views : sequence of View
+        Brackets of one camera and processing.
+
+    Returns
+    -------
+    Response
+        Rising from 0 at code 0 to 1 at the top code.
+    """
+    size = 1 + 3 * SPLINES
+    designs = [_design(v) for v in views]
+    evs = [np.array(v.ev) for v in views]
+    theta, offsets = np.zeros(size), [np.zeros(len(e)) for e in evs]
+    theta[0], scales = 1.0, [1.0] * len(views)
+    penalty = _penalty(size)
+    for k in range(ROUNDS):
+        normal, right = penalty.copy(), penalty[0].copy()  # the prior: p = 1, no spline
+        gauge, gauge_right = np.zeros(size), 0.0
+        blocks = []
+        for n, (rises, slopes, frames, stated, ridge) in enumerate(designs):
+            residual = rises @ theta + frames @ offsets[n] - stated
+            variance = ridge_variance(ridge, np.maximum(slopes @ theta, 1))
+            weight, scales[n] = tukey_weights(residual, variance, k, scales[n])
+            inverse = np.linalg.inv(_information(frames, weight))
+            weighted = (rises * weight[:, None]).T
+            pull, cross = -frames.T @ (weight * stated), weighted @ frames
+            normal += weighted @ rises - cross @ inverse @ cross.T
+            right += rises.T @ (weight * stated) + cross @ inverse @ pull
+            exposures = _centred_exposures(evs[n], offsets[n])
+            gauge += cross @ inverse @ exposures
+            gauge_right -= float(exposures @ inverse @ pull)
+            blocks.append((inverse, cross, pull))
+        # A constraint: offsets may not grow with the exposures. Least squares alone would flatten
+        # the curve and shrink all exposures, because that makes all residuals smaller.
+        tied = np.block([[normal, gauge[:, None]], [gauge[None], np.zeros((1, 1))]])
+        theta = np.linalg.solve(tied, np.append(right, gauge_right))[:-1]
+        offsets = [-inverse @ (pull + cross.T @ theta) for inverse, cross, pull in blocks]
+    return _as_response(theta)
+
+
+def _centred_exposures(ev: Array, offset: Array) -> Array:
+    """Weighted deviations (F,) of stated exposures from their mean; large offsets weigh less."""
+    weight = huber_weights(offset - median(offset))
+    return np.asarray(weight * (ev - weighted_mean(ev, weight)))
+
+
+def _as_response(theta: Array) -> Response:
+    """Sample the fitted curves, and make them rise from 0 to 1."""
+    at = np.linspace(0, 1, CURVE_SAMPLES)
+    curves = []
+    for channel in range(3):
+        log = _columns(at, np.full(CURVE_SAMPLES, channel), len(theta)) @ theta
+        code = np.clip(2.0 ** (log / GAMMA), 0, 1)
+        code[0], code[-1] = 0.0, 1.0
+        curves.append(tuple(np.round(np.maximum.accumulate(code), 5).tolist()))
+    return Response("estimated", tuple(curves))
+
+
+def _columns(code: Array, channel: Array, size: int) -> Array:
+    """Design matrix (M, size) of log2 light at codes (M,) of channels (M,)."""
+    spline = splines(np.sqrt(np.clip(code, 0, 1)))[:, :-1]
+    columns = np.zeros((len(code), size))
+    columns[:, 0] = GAMMA * np.log2(np.maximum(code, MIN_CODE))
+    for c in range(3):
+        rows = channel == c
+        columns[rows, 1 + c * SPLINES : 1 + (c + 1) * SPLINES] = spline[rows]
+    return columns
+
+
+def splines(at: Array) -> Array:
+    """Cubic B-splines over `KNOTS`, by recursion (de Boor 1972, doi:10.1016/0021-9045(72)90080-9).
+
+    SciPy has them too, but importing it takes as long as starting a worker.
+
+    Parameters
+    ----------
+    at : (M,) float64
+        Positions, 0 to 1.
+
+    Returns
+    -------
+    (M, SPLINES + 1) float64
+        Value of each spline at each position.
+
+    Examples
+    --------
+    >>> splines(np.array([0.0, 0.3, 1.0])).sum(1).round(6).tolist()
+    [1.0, 1.0, 1.0]
+    """
+    knots = np.pad(KNOTS, 3, "edge")
+    piece = np.clip(np.searchsorted(KNOTS, at, "right"), 1, len(KNOTS) - 1) + 2
+    basis = (np.arange(len(knots) - 1) == piece[:, None]).astype(float)
+    for degree in range(1, 4):
+        width = knots[degree:] - knots[:-degree]
+        along = (at[:, None] - knots[:-degree]) / np.where(width > 0, width, np.inf)
+        basis = along[:, :-1] * basis[:, :-1] + (1 - along[:, 1:]) * basis[:, 1:]
+    return basis
+
+
+def _design(view: View) -> tuple[Array, Array, Array, Array, Ridge]:
+    """Linear model of the ridge of a bracket.
+
+    Rise along the ridge, slope at its short codes (both by parameter), design matrix of the
+    offsets, stated steps, and the ridge itself.
+    """
+    ridge, size = view.ridge, 1 + 3 * SPLINES
+    short, long = (_columns(code, ridge.channel, size) for code in (ridge.short, ridge.long))
+    below, above = (
+        _columns(ridge.short + d, ridge.channel, size) for d in (-SLOPE_STEP, SLOPE_STEP)
+    )
+    frames, stated = _offset_design(ridge, len(view.ev)), np.diff(view.ev)[ridge.pair]
+    return long - short, (above - below) / (2 * SLOPE_STEP), frames, stated, ridge
+
+
+def _penalty(size: int) -> Array:
+    """Prior (size, size) on the parameters: smooth and equal curves, near a pure power."""
+    bend = np.diff(np.eye(SPLINES + 1), 2, axis=0)[:, :-1]
+    spline = SMOOTHNESS * np.kron(np.eye(3), bend.T @ bend)
+    spline += LIKENESS * np.kron(np.eye(3) - 1 / 3, np.eye(SPLINES)) + SIZE * np.eye(size - 1)
+    penalty = np.zeros((size, size))
+    penalty[0, 0], penalty[1:, 1:] = 1.0, spline
+    return penalty
+
+
+def _offset_design(ridge: Ridge, count: int) -> Array:
+    """Design matrix (M, F): the offset of the shorter frame less that of the longer one."""
+    design, rows = np.zeros((len(ridge.pair), count)), np.arange(len(ridge.pair))
+    design[rows, ridge.pair], design[rows, ridge.pair + 1] = 1, -1
+    return design
+
+
+def _information(frames: Array, weight: Array) -> Array:
+    """Normal matrix (F, F) of the offsets of one bracket, with the prior that they are small."""
+    return np.asarray(frames.T @ (weight[:, None] * frames) + np.eye(frames.shape[1]) / PRIOR_EV**2)
