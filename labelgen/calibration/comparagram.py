@@ -1,9 +1,9 @@
-"""What the pixels of a bracket say of response and exposures: its comparagrams, as ridges.
+"""The ridges of comparagrams: what the pixels of a bracket say of response and exposures.
 
-A comparagram counts which code of one frame meets which code of the next (Mann 2000,
-doi:10.1109/83.855426). Of each only the ridge is kept: for every code of the longer frame, where
-flat places of the shorter one lie. Most of a scene stands still, so the ridge holds even where
-people move; `labelgen.calibration.calibrate` fits the response to the ridges of many brackets.
+A comparagram counts how often a code of one frame coincides with a code of the next (Mann 2000,
+doi:10.1109/83.855426). Only its ridge is kept: for each code of the longer frame, the mean code of
+the shorter one at the same places. Most of a scene is static, so the ridge holds even where people
+move. `labelgen.calibration.calibrate` fits the response to the ridges of many brackets.
 """
 
 from __future__ import annotations
@@ -23,32 +23,37 @@ from labelgen.core.response import GAMMA, decode, to_depth
 from labelgen.core.settings import Align
 
 MEGAPIXELS = 0.4
-"""Frames are looked at reduced to this: noise averages out, and nothing is lost for a curve."""
+"""Frames are downsampled to this. Noise averages out, and a curve loses nothing."""
 BINS = 48
-"""Codes of the longer frame are binned; a response is smooth over a forty-eighth of the scale."""
+"""Bins of the code of the longer frame. A response is smooth over 1/48 of the scale."""
 WINDOW, STRIDE = 5, 3
-"""Places are windows of so many px, so many apart."""
-FLAT = 0.08
-"""A place is flat if its codes (0..1) differ by less: misalignment and blur don't show there."""
+"""Side of a place and distance between places, in px."""
+MAX_RANGE = 0.08
+"""A place is flat if the range of its codes (0..1) is smaller: misalignment and blur hardly show."""
 MIN_CODE, MAX_CODE = 0.008, 0.9965
-"""No pixel of a place is darker in the shorter frame, or brighter in the longer one."""
-TOP = 65535
-"""The highest code."""
+"""A place is used if no pixel of it is darker in the shorter frame or brighter in the longer one."""
+TOP_CODE = 65535
 MIN_COUNT = 20
-"""A bin with fewer places says nothing."""
-SUBSET = 4
-"""So many pixels share one that is looked at, where a mean is all that is asked."""
+"""Bins with fewer places are left out."""
+SCATTER_STRIDE = 4
+"""Every fourth pixel is looked at to compare two alignments."""
+SCATTER_BINS = 4 * BINS
+"""Bins of the code of the longer frame there."""
 FEATURES = 1500
 """SIFT keypoints for a rough alignment."""
+MAD = 1.4826
+"""Standard deviation of a normal distribution over its median absolute deviation."""
+MIN_SPREAD = 1e-3
+"""Added to the spread of a bin, in codes (0..1)."""
 
 
 @dataclass(frozen=True)
 class Ridge:
     """The ridges of all neighbouring frames of a bracket: M bins, arrays (M,).
 
-    Frame `pair` and the next longer one show a place in `channel` (0, 1, 2: R, G, B) with the
-    codes `short` and `long` (0..1, means); `spread` is the standard deviation (robust) of the
-    short code within the bin, `count` the number of places.
+    A bin holds places in `channel` (0, 1, 2: R, G, B) of frame `pair` and of the next longer one.
+    `short` and `long` are their mean codes (0..1), `spread` is the robust standard deviation of the
+    short codes, and `count` the number of places.
     """
 
     pair: Array
@@ -60,25 +65,25 @@ class Ridge:
 
     @staticmethod
     def of(rows: Sequence[Sequence[float]] | PackedRows) -> Ridge:
-        """A ridge from rows of (pair, channel, short, long, spread, count)."""
+        """Return a ridge from rows of (pair, channel, short, long, spread, count)."""
         table = np.array(rows, np.float64).reshape(-1, 6)
         return Ridge(table[:, 0].astype(int), table[:, 1].astype(int), *table[:, 2:].T)
 
     def rows(self) -> tuple[tuple[float, ...], ...]:
-        """The inverse of `of`: values that JSON can hold."""
+        """Return the rows that `of` takes, as numbers that JSON can hold."""
         columns = (self.pair, self.channel, self.short, self.long, self.spread, self.count)
         return tuple(tuple(round(float(v), 5) for v in row) for row in zip(*columns, strict=True))
 
 
 def find_ridge(frames: Sequence[Codes], ev: Sequence[float]) -> tuple[Ridge, list[Array | None]]:
-    """The ridges of the comparagrams of neighbouring frames, and the geometry found for them.
+    """Compute the ridges of neighbouring frames, and the homographies between them.
 
     Parameters
     ----------
     frames : sequence of (h, w, 3) uint16
-        What `downsample_codes` makes of the frames, shortest exposure first, all of one size.
+        Frames as `downsample_codes` returns them, shortest exposure first, all of one size.
     ev : sequence of float
-        Stated exposures in stops; only alignment makes use of them.
+        Stated exposures in stops. Only the alignment uses them.
 
     Returns
     -------
@@ -86,7 +91,7 @@ def find_ridge(frames: Sequence[Codes], ev: Sequence[float]) -> tuple[Ridge, lis
         Empty where nothing is flat and well exposed in two neighbours.
     steps : list of (3, 3) float64 or None
         Homographies to each frame from the next longer one, in shares of the frame
-        (`labelgen.alignment.homography.UNIT_SIZE`); None where it was taken as it is.
+        (`labelgen.alignment.homography.UNIT_SIZE`); None where the frame was used as it is.
     """
     rows: list[tuple[float, ...]] = []
     steps: list[Array | None] = []
@@ -99,17 +104,18 @@ def find_ridge(frames: Sequence[Codes], ev: Sequence[float]) -> tuple[Ridge, lis
 
 
 def downsample_codes(codes: Codes) -> Codes:
-    """Codes (H, W, 3) uint8 or uint16 as (h, w, 3) uint16, at working size."""
+    """Downsample codes (H, W, 3) uint8 or uint16 to the working size, as (h, w, 3) uint16."""
     h, w = codes.shape[:2]
-    deep, size = to_depth(codes, 16), working_size((h, w), MEGAPIXELS)
-    return downsample(deep, size) if size else deep
+    codes16, size = to_depth(codes, 16), working_size((h, w), MEGAPIXELS)
+    return downsample(codes16, size) if size else codes16
 
 
 def _align_pair(short: Codes, long: Codes, step: float) -> tuple[Codes, Array | None]:
-    """The shorter frame as the longer one sees it, 0 where it does not reach, and by what map.
+    """Align the shorter frame with the longer one; also the homography that did it, or None.
 
-    It is taken as it is unless a homography makes the codes of the frames fit one curve better,
-    whatever that curve is: the response is not known yet.
+    The response is not known yet. So a homography is used if it makes the codes of the two frames
+    fit one curve better, whatever that curve is. Where the shorter frame does not reach, codes are
+    0.
     """
     matrix = estimate_homography(Stack((short, long), (0.0, step), 1), 0, Align(features=FEATURES))
     if matrix is None:
@@ -123,39 +129,41 @@ def _align_pair(short: Codes, long: Codes, step: float) -> tuple[Codes, Array | 
 
 
 def _scatter(short: Codes, long: Codes, where: Mask) -> float:
-    """How far the green codes of one frame are off a curve over those of the other (mean)."""
-    x, y = (frame[..., 1][where][::SUBSET] * np.float32(1 / TOP) for frame in (short, long))
+    """Mean distance of the green codes of one frame from a curve over those of the other."""
+    x, y = (
+        frame[..., 1][where][::SCATTER_STRIDE] * np.float32(1 / TOP_CODE) for frame in (short, long)
+    )
     exposed = (x > MIN_CODE) & (y < MAX_CODE)
     if exposed.sum() < MIN_COUNT:
         return np.inf
-    x, at = x[exposed], np.minimum((y[exposed] * 4 * BINS).astype(int), 4 * BINS - 1)
-    curve = np.bincount(at, x) / np.maximum(np.bincount(at), 1)
-    return float(np.minimum(np.abs(x - curve[at]), FLAT).mean())
+    x, bins = x[exposed], np.minimum((y[exposed] * SCATTER_BINS).astype(int), SCATTER_BINS - 1)
+    curve = np.bincount(bins, x) / np.maximum(np.bincount(bins), 1)
+    return float(np.minimum(np.abs(x - curve[bins]), MAX_RANGE).mean())
 
 
 def _ridge(short: Codes, long: Codes) -> list[tuple[float, ...]]:
     """Rows of (channel, short, long, spread, count) of two aligned frames."""
     window = np.ones((WINDOW, WINDOW), np.uint8)
-    at = np.s_[WINDOW // 2 :: STRIDE, WINDOW // 2 :: STRIDE]
+    places = np.s_[WINDOW // 2 :: STRIDE, WINDOW // 2 :: STRIDE]
     rows: list[tuple[float, ...]] = []
     for channel, pair in enumerate(zip(cv2.split(short), cv2.split(long), strict=True)):
-        lows = [cv2.erode(x, window)[at] for x in pair]
-        highs = [cv2.dilate(x, window)[at] for x in pair]
-        flat = (lows[0] >= MIN_CODE * TOP) & (highs[1] < MAX_CODE * TOP)
-        for low, high in zip(lows, highs, strict=True):
-            flat &= high - low < FLAT * TOP
-        # Noise is of the light: means of codes would be too dark where it is strong.
-        lights = (cv2.blur(decode(x), (WINDOW, WINDOW))[at] for x in pair)
-        means = (power(np.maximum(light[flat], 0), 1 / GAMMA) for light in lights)
+        lowest = [cv2.erode(x, window)[places] for x in pair]
+        highest = [cv2.dilate(x, window)[places] for x in pair]
+        usable = (lowest[0] >= MIN_CODE * TOP_CODE) & (highest[1] < MAX_CODE * TOP_CODE)
+        for low, high in zip(lowest, highest, strict=True):
+            usable &= high - low < MAX_RANGE * TOP_CODE
+        # Light is averaged, not codes: noise makes mean codes too dark.
+        lights = (cv2.blur(decode(x), (WINDOW, WINDOW))[places] for x in pair)
+        means = (power(np.maximum(light[usable], 0), 1 / GAMMA) for light in lights)
         rows += [(channel, *row) for row in _bins(*means)]
     return rows
 
 
 def _bins(short: Float, long: Float) -> list[tuple[float, ...]]:
-    """Rows of (short, long, spread, count) for the codes of the longer frame, robust means.
+    """Rows of (short, long, spread, count), robust means of the codes (N,) of places.
 
-    The longer frame decides about the bin since its noise is the smaller one: a bin then is
-    hardly wider than it seems, and its middle is unbiased.
+    Places are binned by the longer frame, whose noise is the smaller one. The true codes of a bin
+    are then hardly wider than the bin itself, and its mean is not biased.
     """
     order = np.argsort(long, kind="stable")
     short, long = short[order], long[order]
@@ -166,7 +174,7 @@ def _bins(short: Float, long: Float) -> list[tuple[float, ...]]:
             continue
         x, y = short[start:stop].astype(np.float64), long[start:stop].astype(np.float64)
         middle = median(x)
-        spread = 1.4826 * median(np.abs(x - middle)) + 1e-3
-        inside = np.abs(x - middle) < 2 * spread
-        rows.append((x[inside].mean(), y[inside].mean(), spread, int(inside.sum())))
+        spread = MAD * median(np.abs(x - middle)) + MIN_SPREAD
+        inliers = np.abs(x - middle) < 2 * spread
+        rows.append((x[inliers].mean(), y[inliers].mean(), spread, int(inliers.sum())))
     return rows

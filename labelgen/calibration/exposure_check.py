@@ -1,4 +1,4 @@
-"""Do the pixels bear out what is stated? Checks that no camera's tone curve trips over."""
+"""Check stated exposures against the pixels, with limits wide enough for any tone curve."""
 
 from __future__ import annotations
 
@@ -11,30 +11,33 @@ from labelgen.core.arrays import Codes, Float, downsample, max_channel
 from labelgen.core.errors import Rejected
 from labelgen.core.response import GAMMA, decode
 
-PREVIEW = 8
-"""Pixels are looked at reduced by this factor: noise and small motion average out."""
+PREVIEW_REDUCTION = 8
+"""Frames are downsampled by this factor. Noise and small motion average out."""
 MIDTONES = 0.08, 0.9
-"""Codes of the shorter frame between which a pixel tells how much longer the other one is."""
+"""Range of codes of the shorter frame in which a pixel tells how much longer the other one is."""
 MIN_MIDTONES = 0.02
-"""Share of the frame that has to be there to tell it."""
+"""Share of the frame that midtones have to cover. With fewer of them nothing is checked."""
 STEP_LOW, STEP_HIGH = 0.5, 1.7
 STEP_LOW_SLACK, STEP_HIGH_SLACK = 0.1, 0.5
-"""A pixel bears out a step if it brightens by a stated step times low minus slack to a stated step
-times high plus slack (stops): camera tone curves make 1 EV read as 1.25 EV and up to 2 EV."""
+"""A pixel agrees with a stated step of s stops if it brightens by STEP_LOW s - STEP_LOW_SLACK to
+STEP_HIGH s + STEP_HIGH_SLACK stops. Camera tone curves make 1 EV read as 1.25 EV and up to 2 EV."""
 MIN_AGREEMENT = 0.2
-"""Exposures are wrong where fewer of the midtones bear them out; what moves does not."""
-BLACK = 0.03
-"""A bracket whose longest frame nowhere rises above this code is black."""
+"""Share of the midtones that has to agree. Moving objects alone do not make so many disagree."""
+BLACK_CODE, BLACK_QUANTILE = 0.03, 0.999
+"""A bracket is black if this quantile of its longest frame is below the code."""
+WHITE_CODE, WHITE_QUANTILE = 0.98, 0.01
+"""A bracket is white if this quantile of its shortest frame is above the code."""
 
 
 def preview(codes: Codes) -> Float:
-    """Linear light (h, w, 3) float32 of codes (H, W, 3), reduced to an eighth of the size.
+    """Linear light (h, w, 3) float32 of codes (H, W, 3), at an eighth of the size.
 
-    By averaging: first some codes, which is about the same and cheaper, then light.
+    Codes are averaged to half the size, which costs less and changes little; then light is.
     """
     h, w = codes.shape[:2]
     half = downsample(codes, (max(1, w // 2), max(1, h // 2)))
-    return downsample(decode(half), (max(1, w // PREVIEW), max(1, h // PREVIEW)))
+    size = max(1, w // PREVIEW_REDUCTION), max(1, h // PREVIEW_REDUCTION)
+    return downsample(decode(half), size)
 
 
 def well_exposed_share(frame: Float) -> float:
@@ -44,16 +47,16 @@ def well_exposed_share(frame: Float) -> float:
 
 
 def check_pixels(names: Sequence[str], evs: Sequence[float], previews: Sequence[Float]) -> None:
-    """See whether the pixels bear out the exposures.
+    """Check that the pixels of a bracket agree with its stated exposures.
 
     Parameters
     ----------
     names : sequence of str
-        Of the frames, for the message.
+        Names of the frames, for the message.
     evs : sequence of float
         Stated exposures in stops, rising.
     previews : sequence of (h, w, 3) float32
-        The frames in linear light, reduced.
+        The frames in linear light, see `preview`.
 
     Raises
     ------
@@ -62,15 +65,15 @@ def check_pixels(names: Sequence[str], evs: Sequence[float], previews: Sequence[
         their exposures say.
     """
     codes = [p ** np.float32(1 / GAMMA) for p in previews]
-    if np.quantile(codes[-1].max(-1), 0.999) < BLACK:
+    if np.quantile(codes[-1].max(-1), BLACK_QUANTILE) < BLACK_CODE:
         raise Rejected(
-            f"black: nothing in {names[-1]}, the longest frame, is above a code of {BLACK:g}"
+            f"black: nothing in {names[-1]}, the longest frame, is above a code of {BLACK_CODE:g}"
         )
-    if np.quantile(codes[0].min(-1), 0.01) > 0.98:
+    if np.quantile(codes[0].min(-1), WHITE_QUANTILE) > WHITE_CODE:
         raise Rejected(f"white: all of {names[0]}, the shortest frame, is clipped")
     for (i, a), (j, b) in pairwise(enumerate(codes)):
         stated = evs[j] - evs[i]
-        agreement, measured = measured_step(a, b, stated)
+        agreement, measured = measure_step(a, b, stated)
         if agreement < MIN_AGREEMENT:
             raise Rejected(
                 f"exposures contradict the pixels: {names[i]} to {names[j]} is {stated:.2f} EV by "
@@ -78,24 +81,32 @@ def check_pixels(names: Sequence[str], evs: Sequence[float], previews: Sequence[
             )
 
 
-def measured_step(a: Float, b: Float, stated: float) -> tuple[float, float]:
-    """Exposure step between two frames as their pixels show it.
+def measure_step(a: Float, b: Float, stated: float) -> tuple[float, float]:
+    """Measure the exposure step between two frames.
 
     Parameters
     ----------
     a, b : (h, w, 3) float32
         Codes, 0 to 1, of the shorter and the longer frame.
     stated : float
-        The step by the metadata, in stops.
+        Stated step in stops.
 
     Returns
     -------
     agreement : float
-        Share of the midtones of the shorter frame that bear out the stated step; a pixel that
-        is nearly clipped in the longer one needs to brighten by no least amount. 1 where there
-        are too few midtones to tell.
+        Share of the midtones of the shorter frame that agree with the stated step. A pixel that
+        is nearly clipped in the longer frame may brighten by less. 1 if there are too few
+        midtones to tell.
     measured : float
         Median of their steps in stops.
+
+    Examples
+    --------
+    >>> short = np.full((8, 8, 3), 0.2, np.float32)
+    >>> long = short * np.float32(2 ** (2 / GAMMA))  # two stops
+    >>> agreement, measured = measure_step(short, long, stated=2.0)
+    >>> agreement, round(measured, 2)
+    (1.0, 2.0)
     """
     shorter, longer = max_channel(a), max_channel(b)
     midtones = (shorter > MIDTONES[0]) & (shorter < MIDTONES[1])
@@ -103,6 +114,6 @@ def measured_step(a: Float, b: Float, stated: float) -> tuple[float, float]:
         return 1.0, stated
     shorter, longer = shorter[midtones], np.maximum(longer[midtones], 1e-3)
     step = GAMMA * np.log2(longer / shorter)
-    enough = (step >= STEP_LOW * stated - STEP_LOW_SLACK) | (longer > MIDTONES[1])
-    agrees = enough & (step <= STEP_HIGH * stated + STEP_HIGH_SLACK)
-    return float(agrees.mean()), float(np.median(step))
+    bright_enough = (step >= STEP_LOW * stated - STEP_LOW_SLACK) | (longer > MIDTONES[1])
+    agree = bright_enough & (step <= STEP_HIGH * stated + STEP_HIGH_SLACK)
+    return float(agree.mean()), float(np.median(step))

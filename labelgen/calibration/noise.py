@@ -1,11 +1,11 @@
-"""The noise of a camera at an ISO, from the frames themselves: photons and read-out.
+"""The noise of a camera at an ISO, measured in the frames themselves: photon and read noise.
 
-Photon noise and read noise are all that most frames need (Foi 2008, doi:10.1109/TIP.2008.2001399;
-Hasinoff 2010, doi:10.1109/CVPR.2010.5540167): variance grows in a straight line with light. It is
-read off the highest frequencies of small blocks, as Immerkaer 1996 (doi:10.1006/cviu.1996.0060)
-does of whole images. Which blocks are flat the lower frequencies of the same block tell
-(Ponomarenko's method, in Colom and Buades 2013, doi:10.5201/ipol.2013.45): the transform is
-orthonormal, so of white noise they know nothing of the higher ones, and the choice adds no bias.
+Photon noise and read noise are enough for most frames (Foi 2008, doi:10.1109/TIP.2008.2001399;
+Hasinoff 2010, doi:10.1109/CVPR.2010.5540167): variance is a linear function of light. It is
+measured in the highest frequencies of small blocks, as Immerkaer 1996 (doi:10.1006/cviu.1996.0060)
+does in whole images. Flat blocks are chosen by their lower frequencies (Ponomarenko's method, in
+Colom and Buades 2013, doi:10.5201/ipol.2013.45). The transform is orthonormal, so the lower
+frequencies of white noise are independent of the higher ones, and the choice adds no bias.
 """
 
 from __future__ import annotations
@@ -20,60 +20,70 @@ from labelgen.core.response import GAMMA, GAMMA22, NAMED_RESPONSES, Response, So
 from labelgen.core.settings import Noise
 
 Row = tuple[float, float, float, float]
-"""Light, standard deviation at full and at half resolution (0: unknown), blocks it rests on."""
+"""Light, standard deviation at full and at half resolution (0: unknown), number of blocks."""
 
 SIDE = 8
 """Side of a block in px."""
-HIGH = 10
+MIN_FREQUENCY = 10
 """Frequencies (vertical + horizontal, 0 to 14) from here on are noise: a scene has least there."""
-BINS = 16
-"""Levels are binned by the fourth root of light: finer in the dark, where read-out shows."""
-FLATTEST = 0.05
-"""Share of the blocks of a level that is taken for flat."""
+LEVELS = 16
+"""Levels of the fourth root of light. They are finer in the dark, where read noise shows."""
+FLAT_SHARE = 0.05
+"""Share of the blocks of a level that is used as flat ones."""
 MIN_BLOCKS = 3
+"""Flat blocks that a level needs."""
 PIXELS = 2.5e5
-"""Of larger frames strips are looked at, so many pixels in all."""
-BRIGHTEST = 0.85
-"""Light above which many cameras bend their curve or clip."""
+"""Larger frames are sampled in strips of about this many pixels in all."""
+MAX_LIGHT = 0.85
+"""Many cameras bend their curve or clip above."""
 MIN_ROWS = 12
-MIN_RANGE = 4.0
-"""Brightest over darkest level: without some range, photons and read-out look the same."""
-BLACK = 2.0
-"""Read-out hardly shows above black: as if so many black blocks had shown the default of it."""
-ROUNDS = 12
-TOLERANCE = 0.15
-"""In log variance: what lies further off the line than this counts less, as texture does."""
-SCATTER = 0.5
-"""In log variance, median: rows further apart follow no line at all."""
-WHITE = 2.0
-"""Variance at half over that at full resolution, up to which noise is white, give or take."""
+"""Rows that a fit needs."""
+MIN_LIGHT_RATIO = 4.0
+"""Brightest over darkest level of a fit. In a smaller range photon and read noise look alike."""
+BLACK_BLOCKS = 2.0
+"""Read noise hardly shows above black. So this many black blocks with the default read noise are
+added to the data."""
+FIT_ROUNDS = 12
+TEXTURE_TOLERANCE = 0.15
+"""In log variance: rows farther off the line weigh less. Texture raises a variance."""
+MAX_SCATTER = 0.5
+"""Median distance of rows from the line, in log variance. Rows with more follow no line."""
+MAX_WHITE_RATIO = 2.0
+"""Variance at half resolution over that at full resolution, up to which noise counts as white."""
+WHITE_QUANTILE = 0.1
+"""The ratio is this quantile of all rows. Texture makes it larger, and many levels have some."""
+MIN_ROUNDINGS = 1.5
+"""Rows are used if their variance is this many times that of the rounding to codes. Where codes
+hardly ever differ by one, the noise may be anything below that."""
+MAX_ROW_BLOCKS = 50.0
+"""Blocks of a row count up to here."""
 
 
 def observe_noise(codes: Codes) -> list[Row]:
-    """The noise of the flattest blocks of a frame, by channel and level.
+    """Measure the noise of the flattest blocks of a frame, by channel and level.
 
-    Light is that of gamma 2.2, whatever the camera; `fit_noise` knows better. Half resolution are
-    means of 2 x 2 px, their standard deviation times 2: the same if noise is white, more if it is
-    smooth.
+    Light is that of gamma 2.2, whatever the camera; `fit_noise` corrects that. Half resolution
+    means of 2 x 2 px; their standard deviation is multiplied by 2, so it is the same if noise is
+    white, and larger if it is smooth.
 
     Parameters
     ----------
     codes : (H, W, 3) uint8 or uint16
-        A frame at full resolution, for noise does not outlive reduction.
+        A frame at full resolution. Downsampling would average its noise out.
 
     Returns
     -------
     list of Row
-        At most `BINS` for each channel.
+        At most `LEVELS` for each channel.
     """
-    # Off the grid of 8 x 8 px of JPEG, which would show in no block.
+    # Off the 8 x 8 px grid of JPEG. On it, the steps between JPEG blocks would show in no block.
     light = decode(_strips(codes[SIDE // 2 :, SIDE // 2 :]))
     rows: list[Row] = []
     for full in cv2.split(light):
-        fine, coarse = _levels(full), _levels(_halved(full))
+        fine, coarse = _levels(full), _levels(_half_resolution(full))
         for level, (mean, variance, count) in fine.items():
-            # A block may reach below black or above the clip only where that hardly ever happens.
-            if 9 * variance < mean**2 and mean < BRIGHTEST:
+            # Noise of three standard deviations must not reach black, which would cut it off.
+            if 9 * variance < mean**2 and mean < MAX_LIGHT:
                 smooth = 4 * coarse[level][1] if level in coarse else 0.0
                 values = (mean, variance**0.5, smooth**0.5)
                 rows.append((*(float(f"{v:.5g}") for v in values), float(count)))  # type: ignore[arg-type]
@@ -81,103 +91,101 @@ def observe_noise(codes: Codes) -> list[Row]:
 
 
 def _strips(codes: Codes) -> Codes:
-    """Strips of two rows of blocks, evenly over a frame."""
+    """Strips of two rows of blocks, evenly spaced over a frame, one below the other."""
     height, width = (n // (2 * SIDE) * 2 * SIDE for n in codes.shape[:2])
     strips = codes[:height, :width].reshape(height // (2 * SIDE), 2 * SIDE, width, 3)
-    kept = strips[:: max(1, round(height * width / PIXELS))]
-    return kept.reshape(len(kept) * 2 * SIDE, width, 3)
+    chosen = strips[:: max(1, round(height * width / PIXELS))]
+    return chosen.reshape(len(chosen) * 2 * SIDE, width, 3)
 
 
-def _halved(image: Float) -> Float:
+def _half_resolution(image: Float) -> Float:
     quarters = image[::2, ::2] + image[1::2, ::2] + image[::2, 1::2] + image[1::2, 1::2]
     return quarters * np.float32(0.25)
 
 
-def _high() -> Float:
-    """The highest frequencies of the orthonormal cosine transform, (frequencies, SIDE^2)."""
-    at = np.arange(SIDE)
-    waves = np.sqrt(2 / SIDE) * np.cos(np.pi * np.outer(at, 2 * at + 1) / (2 * SIDE))
-    pairs = [(i, j) for i in at for j in at if i + j >= HIGH]
+def _high_frequencies() -> Float:
+    """Basis of the highest frequencies of the orthonormal cosine transform, (N, SIDE^2)."""
+    index = np.arange(SIDE)
+    waves = np.sqrt(2 / SIDE) * np.cos(np.pi * np.outer(index, 2 * index + 1) / (2 * SIDE))
+    pairs = [(i, j) for i in index for j in index if i + j >= MIN_FREQUENCY]
     return np.stack([np.outer(waves[i], waves[j]).ravel() for i, j in pairs]).astype(np.float32)
 
 
 def _levels(image: Float) -> dict[int, tuple[float, float, int]]:
-    """Mean light, variance of the noise, and number of flat blocks of (H, W) light, by level."""
+    """Mean light, noise variance and number of the flat blocks of light (H, W), by level."""
     h, w = (n // SIDE for n in image.shape)
-    cut = image[: h * SIDE, : w * SIDE].reshape(h, SIDE, w, SIDE)
-    blocks = cut.swapaxes(1, 2).reshape(-1, SIDE * SIDE)
+    whole = image[: h * SIDE, : w * SIDE].reshape(h, SIDE, w, SIDE)
+    blocks = whole.swapaxes(1, 2).reshape(-1, SIDE * SIDE)
     blocks = blocks[blocks.max(1, initial=0) < 1]
-    waves = _high()
+    basis = _high_frequencies()
     mean = blocks.mean(1)
     blocks = blocks - mean[:, None]
-    # Not by BLAS, whose sums may depend on the number of threads.
-    waved = np.einsum("nk,fk->nf", blocks, waves)
-    high, low = (np.einsum("nk,nk->n", x, x) for x in (waved, blocks))
+    # einsum, not BLAS: sums of the latter may depend on the number of threads.
+    coefficients = np.einsum("nk,fk->nf", blocks, basis)
+    high, low = (np.einsum("nk,nk->n", x, x) for x in (coefficients, blocks))
     low -= high
-    level = (mean**0.25 * BINS).astype(int)
-    found: dict[int, tuple[float, float, int]] = {}
-    for k in range(BINS):
-        inside = np.flatnonzero(level == k)
-        count = int(np.ceil(FLATTEST * len(inside)))
+    level = (mean**0.25 * LEVELS).astype(int)
+    levels: dict[int, tuple[float, float, int]] = {}
+    for k in range(LEVELS):
+        members = np.flatnonzero(level == k)
+        count = int(np.ceil(FLAT_SHARE * len(members)))
         if count >= MIN_BLOCKS:
-            flat = inside[np.argpartition(low[inside], count - 1)[:count]]
+            flat = members[np.argpartition(low[members], count - 1)[:count]]
             # The median of chi squared is two thirds below its mean, the degrees of freedom.
-            variance = median(high[flat]) / (len(waves) - 2 / 3)
-            found[k] = float(mean[flat].mean()), variance, count
-    return found
+            variance = median(high[flat]) / (len(basis) - 2 / 3)
+            levels[k] = float(mean[flat].mean()), variance, count
+    return levels
 
 
 def fit_noise(
     rows: Sequence[Row] | PackedRows, response: Response, bits: int
 ) -> tuple[float, float] | None:
-    """Full well and read noise of a camera at an ISO, in electrons.
+    """Fit full well and read noise of a camera at an ISO, in electrons.
 
-    Smooth noise (of demosaicing, denoising, JPEG) is scaled to what it is at half resolution. Less
-    than the defaults of `Noise` is believed only of white noise under a curve that
-    is exact: nobody knows how much was smoothed away, and an estimated curve is itself off by more
-    than the noise of a quiet camera, so that still frames would seem to differ.
+    Smooth noise (of demosaicing, denoising, JPEG) is scaled to its value at half resolution. Noise
+    below the defaults of `Noise` is accepted only if it is white and the response is a named one.
+    Otherwise an unknown part of the noise was smoothed away, or the estimated curve has errors
+    larger than the noise of a quiet camera, and static pixels would seem to move.
 
     Parameters
     ----------
     rows : sequence of Row, or packed
-        Of all frames (`observe_noise`).
+        Rows of all frames, see `observe_noise`.
     response : Response
-        Of the camera.
+        Response of the camera.
     bits : int
-        Per sample of the codes.
+        Bits per sample of the codes.
 
     Returns
     -------
     tuple of float or None
-        Within the ranges of `Noise`. None where the rows don't tell: too few of them, of too few
-        levels, on no line, less than the rounding of codes; or less than is believed.
+        Within the ranges of `Noise`. None if there are too few rows or levels, if they follow no
+        line, if noise is below the rounding of codes, or if so little noise is not accepted.
     """
     table = np.array(rows, np.float64).reshape(-1, 4)
-    light, slope = _light(table[:, 0], response)
-    width = SourceFormat(response, bits).code_width(light.astype(np.float32)).astype(np.float64)
-    rounding = width**2 / 12
+    light, slope = _true_light(table[:, 0], response)
+    step = SourceFormat(response, bits).code_width(light.astype(np.float32)).astype(np.float64)
+    rounding = step**2 / 12
     variance = (table[:, 1] * slope) ** 2
-    both = table[:, 1:3].min(1) > 0
+    both = table[:, 1:3].min(1) > 0  # measured at both resolutions
     if both.sum() < MIN_ROWS / 2:
         return None
-    # Texture makes the ratio larger, and many levels have some: the smallest ones tell.
-    smooth = float(np.quantile(np.square(table[both, 2] / table[both, 1]), 0.1))
-    # Codes that hardly ever differ by one show no noise: how much less than that is open.
-    seen = variance > 1.5 * rounding
-    if seen.mean() < 0.5 or seen.sum() < MIN_ROWS:
+    ratio = float(np.quantile(np.square(table[both, 2] / table[both, 1]), WHITE_QUANTILE))
+    usable = variance > MIN_ROUNDINGS * rounding
+    if usable.mean() < 0.5 or usable.sum() < MIN_ROWS:
         return None
-    light, variance, rounding = light[seen], variance[seen], rounding[seen]
-    if light.max() < MIN_RANGE * light.min():
+    light, variance, rounding = light[usable], variance[usable], rounding[usable]
+    if light.max() < MIN_LIGHT_RATIO * light.min():
         return None
-    gain, floor, scatter = _fit_line(light, variance - rounding, rounding, table[seen, 3])
-    if scatter > SCATTER or gain <= 0:
+    gain, floor, scatter = _fit_line(light, variance - rounding, rounding, table[usable, 3])
+    if scatter > MAX_SCATTER or gain <= 0:
         return None
-    if smooth > WHITE:
-        gain, floor = smooth * gain, smooth * floor
-    default, limits = Noise(), _limits()
+    if ratio > MAX_WHITE_RATIO:
+        gain, floor = ratio * gain, ratio * floor
+    default, limits = Noise(), _setting_ranges()
     well = float(np.clip(1 / gain, *limits["full_well"]))
     read = float(np.clip(np.sqrt(floor) * well, *limits["read"]))
-    if smooth > WHITE or response.name not in NAMED_RESPONSES:
+    if ratio > MAX_WHITE_RATIO or response.name not in NAMED_RESPONSES:
         if well > default.full_well:
             return None
         read = max(read, default.read)
@@ -187,53 +195,61 @@ def fit_noise(
 def _fit_line(
     light: Array, variance: Array, rounding: Array, count: Array
 ) -> tuple[float, float, float]:
-    """Slope and offset of variance over light, neither below 0, and what rows are off by.
+    """Fit slope and offset of variance over light, both at least 0; also the scatter of the rows.
 
-    Errors are in proportion to the variance; rows above the line are textured and lose weight.
+    Errors are proportional to the variance. Rows far from the line are likely to be textured and
+    lose weight.
     """
     columns = np.stack([light, np.ones_like(light)], 1)
-    model, weight = variance + rounding, np.minimum(count, 50.0)
-    trust, black = weight, 0.0
-    for _ in range(ROUNDS):
-        scale = np.sqrt(trust) / model
-        rows, seen = columns * scale[:, None], variance * scale
+    model, blocks = variance + rounding, np.minimum(count, MAX_ROW_BLOCKS)
+    weight, black = blocks, 0.0
+    for _ in range(FIT_ROUNDS):
+        scale = np.sqrt(weight) / model
+        design, target = columns * scale[:, None], variance * scale
         if black:
-            rows = np.vstack([rows, (0, np.sqrt(BLACK) / black)])
-            seen = np.append(seen, np.sqrt(BLACK))
-        gain, floor = nonnegative_least_squares(rows, seen)
+            design = np.vstack([design, (0, np.sqrt(BLACK_BLOCKS) / black)])
+            target = np.append(target, np.sqrt(BLACK_BLOCKS))
+        gain, floor = nonnegative_least_squares(design, target)
         model = columns @ (gain, floor) + rounding
-        off = np.log((variance + rounding) / model)
-        trust = weight / (1 + np.square(off / TOLERANCE))
+        residual = np.log((variance + rounding) / model)
+        weight = blocks / (1 + np.square(residual / TEXTURE_TOLERANCE))
         black = (Noise().read * gain) ** 2
-    return float(gain), float(floor), float(np.median(np.abs(off)))
+    return float(gain), float(floor), float(np.median(np.abs(residual)))
 
 
-def nonnegative_least_squares(rows: Array, seen: Array) -> Array:
-    """Least squares of which neither number is below 0.
+def nonnegative_least_squares(design: Array, target: Array) -> Array:
+    """Solve least squares for two unknowns that are not negative.
 
-    Not by SciPy, which takes as long to import as a worker takes to start.
+    SciPy has this too, but importing it takes as long as starting a worker.
 
     Parameters
     ----------
-    rows : (N, 2) float64
-        The design, not negative.
-    seen : (N,) float64
-        What it is fitted to.
+    design : (N, 2) float64
+        Design matrix, not negative.
+    target : (N,) float64
+        Values to fit.
 
     Returns
     -------
     (2,) float64
+
+    Examples
+    --------
+    >>> design = np.array([[1.0, 1.0], [2.0, 1.0], [3.0, 1.0]])
+    >>> nonnegative_least_squares(design, np.array([0.0, 1.0, 2.0])).round(2).tolist()
+    [0.57, 0.0]
     """
-    both = np.linalg.lstsq(rows, seen)[0]
-    if both.min() >= 0:
-        return np.asarray(both)
-    pull = np.maximum(rows.T @ seen, 0)
-    alone = pull / np.square(rows).sum(0)
+    solution = np.linalg.lstsq(design, target)[0]
+    if solution.min() >= 0:
+        return np.asarray(solution)
+    # One unknown is 0: the better of the two fits by one column alone.
+    pull = np.maximum(design.T @ target, 0)
+    alone = pull / np.square(design).sum(0)
     return np.where(pull * alone == np.max(pull * alone), alone, 0.0)
 
 
-def _light(level: Array, response: Response) -> tuple[Array, Array]:
-    """True light of gamma 2.2 light (N,), and its slope: how much more of it there is."""
+def _true_light(level: Array, response: Response) -> tuple[Array, Array]:
+    """True light of gamma 2.2 light (N,) under a response, and its derivative."""
     if response == GAMMA22:
         return level, np.ones_like(level)
     grid = np.linspace(0, 1, 4096)
@@ -244,6 +260,6 @@ def _light(level: Array, response: Response) -> tuple[Array, Array]:
     return np.interp(code, grid, true), slope / (GAMMA * code ** (GAMMA - 1))
 
 
-def _limits() -> dict[str, tuple[float, float]]:
+def _setting_ranges() -> dict[str, tuple[float, float]]:
     fields = Noise.__dataclass_fields__
     return {name: fields[name].metadata["allowed"] for name in ("full_well", "read")}

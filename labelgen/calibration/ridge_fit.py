@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from labelgen.calibration.comparagram import Ridge
+from labelgen.calibration.comparagram import MAD, Ridge
 from labelgen.core.arrays import Array, median
 
 CODE_ERROR, EV_ERROR = 0.5 / 255, 0.01
@@ -20,8 +20,6 @@ ROUNDS = 25
 """Rounds of reweighting at most."""
 HUBER_EV = 0.08
 """Huber's limit (stops): stated exposures that are off by more weigh less for the common scale."""
-MAD = 1.4826
-"""Standard deviation of a normal distribution over its median absolute deviation."""
 MIN_CODE = 1e-4
 """Codes (0..1) are at least this before their logarithm is taken."""
 
