@@ -29,9 +29,9 @@ BINS = 48
 WINDOW, STRIDE = 5, 3
 """Side of a place and distance between places, in px."""
 MAX_RANGE = 0.08
-"""A place is flat if the range of its codes (0..1) is smaller: misalignment and blur hardly show."""
+"""A place is flat if its codes (0..1) have a smaller range: misalignment and blur hardly show."""
 MIN_CODE, MAX_CODE = 0.008, 0.9965
-"""A place is used if no pixel of it is darker in the shorter frame or brighter in the longer one."""
+"""Codes of a place: none is darker than this in the shorter frame or brighter in the longer one."""
 TOP_CODE = 65535
 MIN_COUNT = 20
 """Bins with fewer places are left out."""

@@ -109,8 +109,7 @@ def fuse_triangle(
             reference_weight = reference_weight + np.where(usable, 0, weight)
             remainder = remainder - weight
         reference_weight = reference_weight + remainder
-    radiance = aligned[reference].linear * np.float32(2.0 ** -ev[reference])
-    return total + reference_weight * radiance
+    return total + reference_weight * aligned[reference].linear * np.float32(2.0 ** -ev[reference])
 
 
 def fuse_variance(cues: Cues, stack: Stack, recipe: Recipe) -> tuple[Float, Mask]:
