@@ -13,8 +13,8 @@ from labelgen.photos.masks import is_mask, mask_target, possible_targets
 def attach_masks(brackets: Sequence[Bracket]) -> Iterator[Bracket]:
     """Give brackets the masks in the folders of their frames.
 
-    A mask that is named after no frame of any bracket applies to all brackets of its folder: a
-    mask too many costs pixels, while one that is overlooked would show what it was to hide.
+    A mask that is named after no frame of any bracket applies to all brackets of its folder. A
+    mask too many only costs pixels, while a missing one would publish what it was to hide.
 
     Parameters
     ----------

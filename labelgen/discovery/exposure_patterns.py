@@ -1,4 +1,4 @@
-"""Patterns of exposures: what the brackets of one camera setting have in common."""
+"""Patterns of exposures: brackets taken with one camera setting have the same pattern."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ PARAMETERS = 1.4
 """Cost of each parameter more than one (time, f-number, ISO) that changes: a person changes one,
 automatic exposure several."""
 BY_HAND = 4.0
-"""Cost of a bracket without automatic bracketing among photos of which some have it."""
+"""Cost of a bracket that is taken without automatic bracketing, if other photos have it."""
 
 
 @dataclass(frozen=True)

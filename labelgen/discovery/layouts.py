@@ -1,8 +1,8 @@
-"""How published datasets lay out the folder of a bracket, and what a folder holds by these layouts.
+"""Layouts: how published datasets name the files in the folder of a bracket.
 
-This is the place to add a dataset: one `Layout` in `LAYOUTS` says how it names its lists of
-exposures, its ground truth and the pictures that are no inputs. All layouts apply to every folder,
-since people copy and rename; the order of `LAYOUTS` decides which list or truth comes first.
+To add a dataset, add a `Layout` to `LAYOUTS` with the names of its lists of exposures, of its
+ground truth and of pictures that are no inputs. All layouts apply to every folder, since people
+copy and rename files. If a folder holds several lists or truths, the first in `LAYOUTS` is used.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""One image file in or out: formats, headers, limits on what strangers hand us."""
+"""Read and write image files: formats, headers, pixels, masks, and limits on their size."""

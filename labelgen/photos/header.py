@@ -33,7 +33,6 @@ from labelgen.photos.raw import open_raw, raw_orientation
 TAIL_BYTES = 4096
 """The end marker of a JPEG or PNG is searched in this many last bytes before the whole file."""
 END_MARKERS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
-HEIF_SUFFIXES = (".heic", ".heif", ".hif")
 AUTO_BRACKET = 2
 """EXIF ExposureMode of automatic bracketing; 0 is automatic, 1 manual."""
 
@@ -79,9 +78,8 @@ class PhotoHeader:
 def read_photo_header(path: Path) -> PhotoHeader:
     """Read the header of an image file.
 
-    Never raises for a bad file: `PhotoHeader.problem` then says what is wrong with it.
+    Never raises for a bad file: `PhotoHeader.problem` then states the problem.
     """
-    suffix = path.suffix.lower()
     if path.exists() and not path.is_file():  # opening a pipe would block
         return _unreadable("not a file")
     if path.exists() and path.stat().st_size > MAX_BYTES:
@@ -90,7 +88,8 @@ def read_photo_header(path: Path) -> PhotoHeader:
         return _read_raw(path)
     try:
         with path.open("rb") as file:
-            return _read_heif(path) if suffix in HEIF_SUFFIXES else _read_by_pillow(file)
+            name = image_format(file.read(SIGNATURE_BYTES))
+            return _read_heif(path) if name == "HEIF" else _read_by_pillow(file)
     except Rejected as e:
         return _unreadable(str(e))
     except OSError as e:
@@ -157,6 +156,7 @@ def _unreadable(reason: str) -> PhotoHeader:
 
 def _read_by_pillow(file: BinaryIO) -> PhotoHeader:
     """Header of an open file in a format that Pillow reads."""
+    file.seek(0)
     head = file.read(SIGNATURE_BYTES)
     name = image_format(head)
     if not name:

@@ -57,8 +57,8 @@ def read_masks(paths: Sequence[Path], size: tuple[int, int]) -> Mask | None:
     Raises
     ------
     Rejected
-        A mask cannot be read or has another size. The bracket is then not used at all, since it
-        might show what was to be left out.
+        A mask cannot be read or has another size. The bracket is then not used at all, so that
+        nothing masked gets into the dataset.
     """
     masked = None
     for path in paths:

@@ -18,6 +18,7 @@ from labelgen.core.errors import Rejected
 from labelgen.core.response import decode
 from labelgen.discovery.layouts import find_truth
 from labelgen.discovery.scan import scan
+from labelgen.photos.formats import FORMATS, IMAGE_SUFFIXES, RAW_SUFFIXES, image_format
 from labelgen.photos.frames import BAYER, in_colour, read_frames, read_image
 from labelgen.photos.header import read_photo_header
 from labelgen.photos.limits import MAX_PIXELS
@@ -69,6 +70,18 @@ def test_images_are_read_as_rgb_whatever_the_name(tmp_path: Path, suffix: str) -
 def test_the_content_decides_not_the_suffix(tmp_path: Path) -> None:
     save(tmp_path / "a.png", SMOOTH).rename(tmp_path / "a.jpg")
     assert np.array_equal(read_image(tmp_path / "a.jpg"), SMOOTH)
+    save(tmp_path / "b.jpg", SMOOTH).rename(tmp_path / "b.heic")
+    assert read_photo_header(tmp_path / "b.heic").size == (48, 72)
+
+
+def test_every_suffix_has_a_format_and_every_format_is_told_by_its_first_bytes() -> None:
+    assert len(IMAGE_SUFFIXES) == len(RAW_SUFFIXES) + sum(len(f.suffixes) for f in FORMATS)
+    heads = {
+        "JPEG": b"\xff\xd8\xff\xe1", "PNG": b"\x89PNG\r\n\x1a\n", "BMP": b"BM6", "TIFF": b"MM\0*",
+        "WEBP": b"RIFF1234WEBPVP8 ", "AVIF": b"\0\0\0 ftypavif", "HEIF": b"\0\0\0 ftypheic",
+    }  # fmt: skip
+    assert {f.name for f in FORMATS} == heads.keys()
+    assert all(image_format(head) == name for name, head in heads.items())
 
 
 def test_grey_alpha_and_16_bits(tmp_path: Path) -> None:
