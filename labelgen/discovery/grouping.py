@@ -47,6 +47,9 @@ CLEAR_PAUSE = 3.0
 """Two runs of one pattern are two brackets if the pause between them is this many times longer than
 any within."""
 
+TIE = 1e-9
+"""Costs that differ by less are equal: they are sums in different orders."""
+
 Cut = list[tuple[int, int]]
 """Start and end of every piece of a roll."""
 
@@ -171,7 +174,8 @@ def _cheapest_cut(roll: Roll, popular: Collection[Pattern]) -> Cut:
     least, start_of_last = [0.0] + [math.inf] * n, [0] * (n + 1)
 
     def offer(start: int, end: int, cost: float) -> None:
-        if least[start] + cost < least[end]:
+        # Of equal cuts the one with the shortest last piece: what is left over comes last.
+        if least[start] + cost < least[end] + TIE:
             least[end], start_of_last[end] = least[start] + cost, start
 
     for start in range(n):

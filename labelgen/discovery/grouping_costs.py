@@ -35,6 +35,8 @@ STANDS_OUT = 1.4
 doubling."""
 REPEAT = 3.0
 """Cost of each frame that repeats an exposure of its bracket."""
+FIRST_AGAIN = 2.0
+"""Cost on top of that if a bracket returns to its first exposure: the next one begins so."""
 PARAMETERS = 1.4
 """Cost of each parameter more than one (time, f-number, ISO) that changes: a person changes one,
 automatic exposure several."""
@@ -115,6 +117,7 @@ class Roll:
             + PAIR * (frames == 2)
             + pauses
             + REPEAT * count_repeats(ev)
+            + FIRST_AGAIN * _returns_to_first(ev)
             + PARAMETERS * max(0, changed - 1)
             + BY_HAND * self.by_hand[start]
         )
@@ -150,6 +153,12 @@ def read_roll(photos: Sequence[tuple[str, PhotoHeader, float]]) -> Roll:
 def count_repeats(ev: Sequence[float]) -> int:
     """How many exposures repeat another one."""
     return sum(b - a < SAME_EXPOSURE_EV for a, b in pairwise(sorted(ev)))
+
+
+def _returns_to_first(ev: Sequence[float]) -> bool:
+    """Whether the first exposure occurs again after other ones."""
+    same = [abs(value - ev[0]) < SAME_EXPOSURE_EV for value in ev]
+    return any(not a and b for a, b in pairwise(same))
 
 
 def _pause(before: PhotoHeader, after: PhotoHeader) -> float | None:

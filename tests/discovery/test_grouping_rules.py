@@ -222,3 +222,9 @@ def test_patterns_are_alike_though_exposures_vary_a_little() -> None:
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_very_few_photos(count: int) -> None:
     assert sum(lengths(shots([(k, 2.0 * k) for k in range(count)]))) == count
+
+
+def test_what_is_left_over_after_whole_brackets_comes_last() -> None:
+    """Without a clock: the last photo begins a bracket, and neither ends the one before nor
+    makes the first photo of the roll the odd one."""
+    assert lengths(shots(without_clock([0, -2, -4, 0, -2, -4, 0]))) == [3, 3, 1]
