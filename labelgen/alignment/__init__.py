@@ -1,1 +1,1 @@
-"""Where each frame shows what the reference frame shows."""
+"""Find the displacement from the reference frame to every other frame of a bracket."""

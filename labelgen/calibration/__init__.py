@@ -1,1 +1,1 @@
-"""What the pixels of all brackets say of their cameras: response, noise, true exposures."""
+"""Find responses, noise and true exposures of cameras from the pixels of all brackets."""

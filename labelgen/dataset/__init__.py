@@ -1,1 +1,1 @@
-"""The dataset file (HDF5): its columns and header; writing, reading and verifying it."""
+"""The HDF5 file: its columns, and how it is written, read and verified."""

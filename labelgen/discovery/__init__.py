@@ -1,1 +1,1 @@
-"""Which photos form a bracket, and at which exposures they were taken."""
+"""Find the brackets among photos, and the exposures they were taken at."""

@@ -1,1 +1,1 @@
-"""From aligned frames to a label: the cues, the fused radiance, the trust in each pixel."""
+"""Turn aligned frames into a label: motion and exposure cues, fused radiance, trust per pixel."""

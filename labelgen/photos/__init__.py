@@ -1,1 +1,1 @@
-"""Read and write image files: formats, headers, pixels, masks, and limits on their size."""
+"""Read and write single image files, with limits on what strangers hand us."""

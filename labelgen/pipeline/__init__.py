@@ -1,1 +1,1 @@
-"""A whole build: plan, tasks, workers and clusters, resume and repair."""
+"""Run a whole build: options, plan, tasks, workers and clusters, resume and repair."""

@@ -1,1 +1,1 @@
-"""Share datasets: pack, merge, split, sample, describe, fetch and export them."""
+"""Copy, merge, split, describe, fetch and export datasets, so that they can be shared."""

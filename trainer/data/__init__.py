@@ -1,1 +1,1 @@
-"""Datasets to batches: reading, mixing, sampling, prefetching."""
+"""Turn datasets into batches: reading, mixing, sampling, prefetching."""

@@ -1,1 +1,1 @@
-"""Apply a trained network: predictions, metrics, export."""
+"""Use a trained network: predictions, metrics, export."""

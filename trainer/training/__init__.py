@@ -1,1 +1,1 @@
-"""Train a network: the loop, its losses, validation, log and pictures."""
+"""Train a network: the loop, its losses, and what it writes while it runs."""
