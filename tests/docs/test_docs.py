@@ -50,7 +50,7 @@ OWN_NETWORK = """
 import torch
 
 class Mean(torch.nn.Module):
-    stride, reach = 1, 64
+    stride, receptive_field = 1, 64
 
     def __init__(self, frames, reference):
         super().__init__()

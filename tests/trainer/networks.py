@@ -10,7 +10,7 @@ import torch
 class Small(torch.nn.Module):
     """A weighted mean of the frames, whose dropout and batch norm make runs hard to repeat."""
 
-    stride, reach = 1, 0
+    stride, receptive_field = 1, 0
 
     def __init__(self, frames: int, reference: int) -> None:
         super().__init__()

@@ -63,7 +63,7 @@ def predict(
     align : bool
         Whether to align the frames with the reference by a homography first, if that makes them
         agree better. Networks that align frames themselves, such as `lean`, need it if the camera
-        moved by more than their reach.
+        moved by more than their receptive field.
     exr : bool
         Whether to write ``<name>/pred.exr`` as well, in half floats.
     model : sequence of str

@@ -16,7 +16,7 @@ from labelgen.core.bracket import Stack
 from labelgen.core.errors import UserError
 from trainer import device as devices
 from trainer.data.dataset import network_input
-from trainer.models import reach, stride
+from trainer.models import receptive_field, stride
 
 OVERVIEW_PIXELS = 200_000
 """Pixels of the downsampled frames for a network's `overview`."""
@@ -27,7 +27,7 @@ TILE = 1536
 def predict_full(model: nn.Module, stack: Stack, tile: int = TILE) -> Float:
     """Return the radiance of a whole frame.
 
-    Tiles lie on the grid of the network's `stride` and overlap by its `reach`, so each pixel of
+    Tiles lie on the grid of the network's `stride` and overlap by its `receptive_field`, so each pixel of
     the result depends on the same input as without tiles. If the network has an `overview`, it
     sees the downsampled frame first, and each tile gets its region of the result.
 
@@ -92,7 +92,7 @@ def tile_layout(model: nn.Module, size: tuple[int, int], tile: int, motion: int)
     UserError
         Tiles of that size consist of borders alone.
     """
-    step, margin = stride(model), reach(model)
+    step, margin = stride(model), receptive_field(model)
     if size[0] * size[1] <= 2 * tile * tile:
         return -(-max(size) // step) * step, 0
     if tile <= 2 * margin:

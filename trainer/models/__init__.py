@@ -3,8 +3,8 @@
 A network is a torch Module made from the number of frames and the index of the reference. It maps
 (B, F, 6, H, W) float32 of `trainer.data.dataset.network_input` to (B, 3, H, W) float32 linear
 radiance in the geometry of the reference. It may have two attributes: height and width must be
-multiples of `stride` (1 by default), and a pixel of the result depends on pixels up to `reach` px
-away (64 by default).
+multiples of `stride` (1 by default), and a pixel of the result depends on pixels up to
+`receptive_field` px away (64 by default).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SHIPPED: dict[str, Callable[[int, int], nn.Module]] = {
 }
 MODELS = tuple(SHIPPED)
 FRAMES = range(2, 10)
-STRIDE, REACH = 1, 64
+STRIDE, RECEPTIVE_FIELD = 1, 64
 
 
 def build(name: str, frames: int, reference: int) -> nn.Module:
@@ -81,6 +81,6 @@ def stride(model: nn.Module) -> int:
     return int(getattr(model, "stride", STRIDE))
 
 
-def reach(model: nn.Module) -> int:
+def receptive_field(model: nn.Module) -> int:
     """Return the distance in pixels beyond which input does not change a pixel of the result."""
-    return int(getattr(model, "reach", REACH))
+    return int(getattr(model, "receptive_field", RECEPTIVE_FIELD))

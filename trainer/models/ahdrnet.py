@@ -91,7 +91,7 @@ class AHDRNet(nn.Module):
 
     stride = 1
     """Height and width of its input are multiples of this."""
-    reach = 48
+    receptive_field = 48
     """Distance (px) beyond which input does not change a pixel of the result."""
 
     def __init__(self, frames: int, reference: int, channels: int = 64) -> None:

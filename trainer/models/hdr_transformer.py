@@ -142,7 +142,7 @@ class HDRTransformer(nn.Module):
 
     stride = WINDOW
     """Height and width of its input are multiples of this."""
-    reach = 96
+    receptive_field = 96
     """Distance (px) beyond which input changes a pixel of the result by channel weights alone."""
 
     def __init__(

@@ -92,7 +92,7 @@ class Lean(nn.Module):
 
     stride = 8
     """Height and width of its input are multiples of this."""
-    reach = 240
+    receptive_field = 240
     """Distance (px) beyond which input does not change a pixel of the result."""
 
     def __init__(

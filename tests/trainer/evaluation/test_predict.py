@@ -60,7 +60,7 @@ def test_any_size(name: str, size: tuple[int, int]) -> None:
 @pytest.mark.parametrize(("name", "seam", "most"), [("lean", 1e-3, 2e-2), ("ahdrnet", 1e-4, 1e-4)])
 def test_tiles_are_as_the_whole_frame(name: str, seam: float, most: float) -> None:
     model = network(name)
-    tile = 3 * model.reach
+    tile = 3 * model.receptive_field
     frame = stack((3 * tile // 2, 3 * tile // 2 - 7))  # of more pixels than two tiles
     whole, tiled = predict_full(model, frame, 2 * tile), predict_full(model, frame, tile)
     apart = np.abs(mu_law(whole) - mu_law(tiled))

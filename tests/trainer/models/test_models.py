@@ -121,13 +121,13 @@ def test_sizes() -> None:
 
 
 @pytest.mark.parametrize("name", ["lean", "ahdrnet"])
-def test_reach_is_how_far_a_pixel_sees(name: str) -> None:
+def test_receptive_field_is_how_far_a_pixel_sees(name: str) -> None:
     torch.manual_seed(0)
     model = small_network(name).eval()
     with torch.no_grad():  # past the zeros that training starts from
         for parameter in model.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
-    side = 8 * (2 * model.reach // 8 + 4)
+    side = 8 * (2 * model.receptive_field // 8 + 4)
     # What a network is told of the whole frame may depend on all of it.
     told = (torch.zeros(1, 2, 2, 16, side),) if hasattr(model, "overview") else ()
     columns, farthest = torch.arange(side), 0
@@ -136,7 +136,7 @@ def test_reach_is_how_far_a_pixel_sees(name: str) -> None:
         model(inputs, *told)[..., at].sum().backward()
         seen = columns[(inputs.grad != 0).any(-2).flatten(0, -2).any(0)]
         farthest = max(farthest, int((seen - at).abs().max()))
-    assert 0.8 * model.reach <= farthest <= model.reach
+    assert 0.8 * model.receptive_field <= farthest <= model.receptive_field
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ class Mean(torch.nn.Module):
 def test_a_network_of_ones_own_is_found() -> None:
     model = models.build(f"{__name__}:Mean", 4, 1)
     assert isinstance(model, Mean)
-    assert (model.frames, models.stride(model), models.reach(model)) == (4, 1, 64)
+    assert (model.frames, models.stride(model), models.receptive_field(model)) == (4, 1, 64)
 
 
 def window_attention(
