@@ -28,8 +28,8 @@ def predict_full(model: nn.Module, stack: Stack, tile: int = TILE) -> Float:
     """Return the radiance of a whole frame.
 
     Tiles lie on the grid of the network's `stride` and overlap by its `receptive_field`, so each
-    pixel of the result depends on the same input as without tiles. If the network has an `overview`, it
-    sees the downsampled frame first, and each tile gets its region of the result.
+    pixel of the result depends on the same input as without tiles. If the network has an
+    `overview`, it sees the downsampled frame first, and each tile gets its region of the result.
 
     Parameters
     ----------
