@@ -22,24 +22,24 @@ class _Spill:
         weakref.finalize(self, self._file.close)
 
     def write(self, data: bytes) -> int:
-        """Append bytes; return where they begin."""
+        """Append bytes; return their position in the file."""
         with self._lock:
             start = self._file.seek(0, 2)
             self._file.write(data)
         return start
 
     def read(self, start: int, size: int) -> bytes:
-        """Bytes that were written before."""
+        """Return `size` bytes of the file from position `start` on."""
         with self._lock:
             self._file.seek(start)
             return self._file.read(size)
 
 
 class DiskList(Sequence[Item]):
-    """Items pickled into a temporary file; memory holds only where each of them begins.
+    """List whose items are pickled into a temporary file; memory holds only their positions in it.
 
-    Ten thousand surveys as objects take more memory than all the rest of a build. Every access
-    unpickles an item anew, so that nothing done to it changes the list.
+    Ten thousand surveys as objects take more memory than the rest of a build. Every access
+    unpickles a new copy of the item, so changing the copy does not change the list.
 
     Examples
     --------
@@ -62,7 +62,7 @@ class DiskList(Sequence[Item]):
         self._sizes.append(len(data))
 
     def select(self, indices: Iterable[int]) -> DiskList[Item]:
-        """The items with these indices, in the given order; both lists share the file."""
+        """Return a list of the items with these indices, in this order. Both share one file."""
         selected, indices = DiskList[Item].__new__(DiskList), list(indices)
         selected._spill = self._spill
         selected._starts = array("q", (self._starts[i] for i in indices))

@@ -18,7 +18,7 @@ from typing import Any
 from labelgen.core.errors import UserError
 
 READ_BLOCK = 2**17
-"""Bytes that are read and digested at once. They stay in the cache of a core."""
+"""Bytes that are read and digested at once: few enough to stay in the cache of a core."""
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
@@ -86,7 +86,7 @@ def check_parent(path: Path) -> None:
     Raises
     ------
     UserError
-        There is no such folder.
+        The folder does not exist.
     """
     if not path.parent.is_dir():
         raise UserError(f"{path.parent}: no such folder; make it first")
@@ -126,7 +126,7 @@ def check_free_space(folder: Path, needed: int, remedy: str = "take another disk
 def temporary_path(path: Path) -> Path:
     """Return a unique path beside a file, to write it before it is renamed.
 
-    It is unique because a worker that survived a killed build may still be writing to its own.
+    It is unique because a worker that survived a killed build may still be writing to its file.
     """
     return path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.tmp")
 
@@ -190,6 +190,6 @@ def write_synced(path: Path, data: bytes) -> None:
 def write_json(path: Path, value: Any, indent: int | None = 1) -> None:
     """Write JSON atomically, keys in insertion order.
 
-    With `indent=None` it takes a tenth of the time.
+    Without line breaks (`indent=None`) writing takes a tenth of the time.
     """
     write_bytes(path, (json.dumps(value, indent=indent, ensure_ascii=False) + "\n").encode())

@@ -1,4 +1,4 @@
-"""Progress of long work. The library prints nothing: it calls whoever listens."""
+"""Interface to report the progress of long work. The library prints nothing itself."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ Executor: TypeAlias = Callable[..., Generator[tuple[int, Any]]]
 
 
 class Progress(Protocol):
-    """Gets told what happens."""
+    """Object whose methods the library calls while it works, such as a progress bar."""
 
     def start(self, stage: str, total: int) -> None:
-        """A stage begins, with `total` brackets or files; 0 if nobody knows how many."""
+        """Begin a stage of `total` steps: brackets, files or images; 0 if nobody knows how many."""
 
     def step(self, samples: int, rejected: bool) -> None:
-        """One of them is done, with so many samples."""
+        """Finish a step. A bracket has a number of samples, or is rejected."""
 
     def remark(self, text: str) -> None:
-        """A line that people should read."""
+        """Report one line that the user should read."""
 
 
 class Silent:
-    """Ignores all progress."""
+    """Progress that is not reported anywhere."""
 
     def start(self, stage: str, total: int) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def step(self, samples: int, rejected: bool) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def remark(self, text: str) -> None:
-        """Say nothing."""
+        """Do nothing."""

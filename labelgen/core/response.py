@@ -1,8 +1,9 @@
 """From camera codes to linear light and back, and the mu-law of the HDR literature.
 
-All steps after reading see gamma 2.2 codes, the convention of the SIGGRAPH'17 set (Kalantari and
-Ramamoorthi, doi:10.1145/3072959.3073609): linear = (code / max)^2.2, and a frame clips at 1.0.
-Frames of a camera with another `Response` are recoded when they are read.
+A code is a pixel value as it is stored: an integer of 8 or 16 bits, or that divided by its maximum
+(0..1). All steps after reading use gamma 2.2 codes, the convention of the SIGGRAPH'17 set
+(Kalantari and Ramamoorthi, doi:10.1145/3072959.3073609): linear = (code / max)^2.2, and a frame
+clips at 1.0. Frames of a camera with another `Response` are recoded when they are read.
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ from labelgen.core.errors import UserError
 
 GAMMA = 2.2
 MU = 5000.0
+"""Compression of `mu_law`."""
 
 CURVE_SAMPLES = 256
-"""An estimated response curve is stored at this many equally spaced codes."""
+"""Number of equally spaced codes at which an estimated response curve is stored."""
 NAMED_RESPONSES = ("gamma2.2", "srgb", "linear")
-"""Responses that are known by a formula."""
+"""Responses that a formula defines."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,10 @@ class Response:
     name: str = "gamma2.2"
     """One of `NAMED_RESPONSES`, or "estimated"."""
     curves: tuple[tuple[float, ...], ...] = ()
-    """Of an estimated response: for R, G and B, the gamma 2.2 codes (0..1) of the camera codes
-    k / 255, rising from 0 to 1. Cameras store nearly gamma 2.2, so these curves are nearly straight
-    and linear interpolation loses little."""
+    """For an estimated response, three curves (R, G, B) of `CURVE_SAMPLES` values, otherwise empty.
+    Value k is the gamma 2.2 code (0..1) of the camera code k / 255; a curve rises from 0 to 1. Most
+    cameras store nearly gamma 2.2, so the curves are nearly straight, and linear interpolation
+    loses little."""
 
     def __post_init__(self) -> None:
         if self.name in NAMED_RESPONSES and not self.curves:
@@ -95,14 +98,14 @@ class Response:
         return apply_lut(lut, codes)
 
     def clip(self, code: float) -> float:
-        """Convert the camera code (0..1) at which a frame clips to a gamma 2.2 code, 0..1.
+        """Convert the camera code (0..1) at which a frame clips to a gamma 2.2 code (0..1).
 
-        Of the three channels, the lowest.
+        Return the lowest of the three channels, whose curves may differ.
         """
         return float(self.gamma_code(np.full(3, code)).min())
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, as stored in a dataset."""
+        """Return plain values, as a dataset stores them: "name", and "curves" if there are any."""
         return {"name": self.name} | (
             {"curves": [list(c) for c in self.curves]} if self.curves else {}
         )
@@ -122,7 +125,11 @@ FULL_SAMPLING: Sampling = (1, 1)
 
 @dataclass(frozen=True)
 class SourceFormat:
-    """How a camera stored its frames before they were recoded: where their errors come from."""
+    """Format in which a camera stored its frames. They are recoded to gamma 2.2 when they are read.
+
+    The errors of their light depend on this format: rounding, compression, noise, and chroma that
+    is stored at a lower resolution.
+    """
 
     response: Response = GAMMA22
     bits: int = 8
@@ -130,14 +137,22 @@ class SourceFormat:
     lossy: bool = False
     """Whether the frames are JPEG, HEIC or another lossy format."""
     noise: tuple[float, float] | None = None
-    """Full well and read noise (electrons) of the camera at the ISO of the reference; None if the
-    brackets do not show it."""
+    """Full well and read noise (electrons) of the camera at the ISO of the reference; None if they
+    could not be estimated from its brackets."""
     sampling: Sampling = FULL_SAMPLING
 
     def code_width(self, light: Float) -> Float:
-        """Width of one quantisation step in linear light, at (...) float32 light of 0 to 1.
+        """Width of one quantisation step in linear light, the mean of the three channels.
 
-        The mean of the three channels, same shape, float32.
+        Parameters
+        ----------
+        light : (...) float32
+            Linear light at which the step is taken, 0 to 1.
+
+        Returns
+        -------
+        (...) float32
+            Linear light.
         """
         top = 2**self.bits - 1
         if self.response.name == GAMMA22.name:
@@ -149,7 +164,10 @@ class SourceFormat:
 
 @cache
 def _slope_lut(response: Response) -> Float:
-    """Slope of light over code (0..1) at light (k / 1023)^4: dense in the dark, where it varies."""
+    """Look-up table (1024,) float32 of the slope of light over code (0..1), mean of the channels.
+
+    Entry k is for light (k / 1023)^4: most entries are in the dark, where the slope varies most.
+    """
     code = np.linspace(0, 1, 4096)
     light = (response.gamma_code(code[:, None].repeat(3, 1)) ** GAMMA).mean(1)
     slope = np.gradient(light, code)
@@ -162,14 +180,14 @@ def bit_depth(codes: Array) -> Literal[8, 16]:
 
 
 def all_codes(depth: int) -> Codes:
-    """Return all codes of 8 or 16 bits, rising: the arguments of a look-up table."""
+    """Return all codes of 8 or 16 bits, rising from 0: one for each entry of a look-up table."""
     if depth == 8:
         return np.arange(256, dtype=np.uint8)
     return np.arange(65536, dtype=np.uint16)
 
 
 def to_depth(codes: Codes, depth: int) -> Codes:
-    """Convert codes to 8 or 16 bits; from 8 to 16 exactly.
+    """Convert codes to 8 or 16 bits. From 8 to 16 bits nothing is lost.
 
     >>> to_depth(np.uint8([0, 255]), 16).tolist()
     [0, 65535]
@@ -261,16 +279,16 @@ def apply_gain(codes: Codes, gain: Float, depth: int) -> Codes:
 
 
 def mu_law(radiance: Float) -> Float:
-    """Compress the range as Kalantari 2017: log(1 + 5000 H) / log(5001).
+    """Compress the dynamic range as Kalantari 2017 does: log(1 + 5000 H) / log(5001).
 
     Parameters
     ----------
-    radiance : (...) float32
+    radiance : (...) float32 or float64
         Linear radiance H of 0 to 1, 1.0 where the shortest frame clips.
 
     Returns
     -------
-    (...) float32
+    (...) of the same dtype
         0 to 1.
 
     Examples
@@ -284,14 +302,15 @@ def mu_law(radiance: Float) -> Float:
 
 
 def mu_law_slope(radiance: Float) -> Float:
-    """Derivative of `mu_law`, same shape, float32: how visible a small step of radiance is."""
+    """Derivative of `mu_law` by radiance (...) float32, same shape and dtype."""
     return np.float32(MU / np.log1p(MU)) / (np.float32(1) + radiance * np.float32(MU))
 
 
 def clipped_radiance_lut(depth: int, ev: float, clip_ev: float) -> Float:
     """Radiance of every code of a frame, clipped where a longer exposure clips.
 
-    Frames of two exposures can be compared where both are clipped at the longer one.
+    A shorter frame shows more highlights than a longer one. Two frames can be compared once the
+    shorter one is clipped at the same radiance as the longer one.
 
     Parameters
     ----------
@@ -300,7 +319,7 @@ def clipped_radiance_lut(depth: int, ev: float, clip_ev: float) -> Float:
     ev : float
         Exposure of the frame in stops relative to the shortest, at most `clip_ev`.
     clip_ev : float
-        The longer exposure, likewise.
+        Exposure of the longer frame, in the same stops.
 
     Returns
     -------

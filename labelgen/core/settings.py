@@ -1,10 +1,11 @@
 """Settings of the method, one dataclass for each section of a recipe.
 
-The defaults are those of the published method, SS-HDR. `labelgen recipes NAME` prints every
+The default values make up the recipe `sshdr`, the published method SS-HDR. The recipe that is named
+`default` changes many of them (`labelgen.core.recipe`). `labelgen recipes NAME` prints every
 setting with its unit, meaning and source, and the docstring of every section.
 
-Sources: SS-HDR is Nazarczuk et al. 2022, arXiv 2203.12311; its thresholds are not published, so
-most values are "ours". SelfHDR is Zhang et al. 2024, arXiv 2310.01840. Kalantari 2017 is
+Sources: SS-HDR is Nazarczuk et al. 2022, arXiv 2203.12311. Its thresholds are not published, so the
+source of most values is "ours". SelfHDR is Zhang et al. 2024, arXiv 2310.01840. Kalantari 2017 is
 doi:10.1145/3072959.3073609; Hasinoff 2010 is doi:10.1109/CVPR.2010.5540167; Kroeger 2016 is
 doi:10.1007/978-3-319-46493-0_29.
 """
@@ -22,20 +23,25 @@ def setting(
     allowed: tuple[Any, Any] | list[str],
     source: str = "ours",
 ) -> Any:
-    """Define a setting of a recipe.
+    """Define a setting of a recipe: a dataclass field with a description as its metadata.
 
     Parameters
     ----------
     default : int, float or str
-        Its type is the type of the setting.
+        Value of the recipe `sshdr`. Its type is the type of the setting.
     unit : str
-        Unit, or the choices separated by " | ".
+        Unit of a number; for a text, the choices separated by " | ".
     meaning : str
-        What the setting does, in a few words.
+        What the setting does, in a few words. It is printed after the unit.
     allowed : (low, high) or list of str
         Closed range of a number, or the choices.
     source : str
         Publication that the value comes from, or "ours".
+
+    Returns
+    -------
+    dataclasses.Field
+        Declared as Any, so that a type checker accepts it as the default of a field of any type.
     """
     metadata = {"unit": unit, "meaning": meaning, "source": source, "allowed": allowed}
     return field(default=default, metadata=metadata)
@@ -103,7 +109,7 @@ class Align:
     refine: float = setting(
         0.0,
         "px, sigma",
-        "narrowest window of a refinement on the pixels, for parallax; 0 is off",
+        "narrowest Gaussian window of a refinement by pixels, for parallax; 0 is off",
         (0, 200),
     )
     megapixels: float = setting(
@@ -115,7 +121,7 @@ class Align:
     variational: int = setting(
         5,
         "iterations per scale",
-        "variational refinement of dense flow; for guesses 0 is as good",
+        "variational refinement of dense flow; 0 is as good if flow only fills guesses",
         (0, 100),
         "Kroeger 2016",
     )
@@ -138,12 +144,12 @@ class Camera:
 
 @dataclass(frozen=True)
 class Noise:
-    """Noise that explains a difference between frames."""
+    """Camera noise: the part of the difference between two frames that is not motion."""
 
     estimate: str = setting(
         "fixed",
         "fixed | brackets",
-        "the two values below; or estimates by camera and ISO where the brackets show them",
+        "full_well and read as below; or estimated per camera and ISO where possible",
         ["fixed", "brackets"],
     )
     full_well: float = setting(
@@ -231,19 +237,19 @@ class Fusion:
     doubt: float = setting(
         0.0,
         "factor",
-        "trust where the reference clips: weight of moving against static pixels nearby; 0 is off",
+        "trust where the reference clips: weight of moving against 1 of static pixels; 0 is off",
         (0, 1),
     )
     around: float = setting(
         4.0,
         "px, sigma",
-        "doubt: distance of these pixels; a sum of Gaussians of one and two sigma",
+        "doubt: how near these pixels are; a sum of Gaussians of one and two sigma",
         (1, 200),
     )
     chroma: int = setting(
         0,
         "px, radius",
-        "windows in which subsampled chroma is upsampled by brightness; 0 is off",
+        "windows in which luma guides the upsampling of subsampled chroma; 0 is off",
         (0, 16),
     )
     denoise: float = setting(

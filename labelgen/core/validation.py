@@ -1,8 +1,8 @@
 """Read text, JSON and TOML from untrusted files, and check the types of their values.
 
 Only regular files of limited size are read: opening a pipe may block, and a device may never end.
-Values of the wrong type raise TypeError or ValueError. The caller turns either into a one-line
-`UserError` that names the file.
+The `expect_` functions return a value of the right type unchanged, and raise TypeError otherwise.
+The caller turns that into a one-line `UserError` that names the file.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ else:
     import tomli as tomllib
 
 MAX_JSON_BYTES = 2**26
-"""64 MiB, which take up to 1.5 GB of memory when parsed."""
+"""64 MiB. Parsing as much JSON takes up to 1.5 GB of memory."""
 MAX_TEXT_BYTES = 2**20
 """1 MiB: lists of exposures and recipes are far smaller."""
 PARSE_ERRORS = (ValueError, TypeError, KeyError, AttributeError, RecursionError, ArithmeticError)
-"""Errors of parsing JSON and of accessing values in it that do not have the expected types."""
+"""What parsing JSON can raise, and using its values if they do not have the expected types."""
 
 
 def read_text(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> str:
@@ -35,9 +35,9 @@ def read_text(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> str:
     Raises
     ------
     UserError
-        Missing, not a regular file, larger than `max_bytes`, or unreadable.
+        The file is missing, not a regular file, larger than `max_bytes`, or unreadable.
     UnicodeDecodeError
-        Not UTF-8. It is a ValueError.
+        The file is not UTF-8. This error is a ValueError.
     """
     try:
         if path.exists() and not path.is_file():
@@ -108,7 +108,9 @@ def expect_object(value: Any) -> dict[str, Any]:
 
 
 def short_repr(value: Any) -> str:
-    """Represent a value in at most about 60 characters on one line, for messages.
+    """Represent a value on one line, for messages; strings in at most 60 characters.
+
+    Of a list or dictionary, only the first few entries are shown.
 
     >>> short_repr("x" * 1000)
     "'xxxxxxxxxxxxxxxxxxxxxxxxxxx...xxxxxxxxxxxxxxxxxxxxxxxxxxxx'"
@@ -119,7 +121,7 @@ def short_repr(value: Any) -> str:
 
 
 class _ShortRepr(reprlib.Repr):
-    """`repr` of limited length, also for integers that are too long for `str`."""
+    """`repr` of limited length. Python refuses to print integers of more than 4,300 digits."""
 
     def repr_int(self, value: int, level: int) -> str:
         return str(value) if abs(value) < 10**18 else "a number of more than 18 digits"

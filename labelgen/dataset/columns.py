@@ -1,7 +1,7 @@
-"""The columns of a dataset file: name, type and shape of one row, stated once.
+"""The columns of a dataset file: name, type, and shape of one row.
 
-A column is an HDF5 dataset with one row per sample. An image column has one sample per chunk; the
-others are small and have many rows per chunk.
+A column is an HDF5 dataset with one row per sample; `docs/format.md` says what each one means. An
+image column has one sample per chunk. The others are small and have many rows per chunk.
 """
 
 from __future__ import annotations
@@ -14,17 +14,20 @@ import numpy as np
 from labelgen.core.arrays import Array
 
 BRANCHES = ("static", "reference", "illumination", "truth", "pieces")
-"""How a label was made; the column `branch` holds the index here. New ones are appended."""
+"""Ways to make a label. The column `branch` holds an index into this tuple, so it may only grow at
+its end."""
 
 
 class Column(NamedTuple):
     """Type and shape of one row of a column."""
 
     dtype: str
-    """As NumPy writes it. "codes" is uint8 or uint16; "S" is UTF-8 as long as the longest name."""
+    """NumPy dtype. "codes" stands for uint8 or uint16, by the depth of the dataset. "S" stands for
+    UTF-8 text, as many bytes as the longest name has."""
     shape: tuple[str | int, ...]
-    """Numbers, and the sizes "frames" and "patch" of a `SampleLayout`."""
+    """Shape of one row. "frames" and "patch" stand for those sizes of the `SampleLayout`."""
     is_image: bool = False
+    """Whether one sample is one chunk."""
 
 
 COLUMNS = {
@@ -39,8 +42,9 @@ COLUMNS = {
 }
 """All columns, in the order in which an index creates them."""
 IMAGES = tuple(name for name, column in COLUMNS.items() if column.is_image)
+"""Names of the image columns."""
 SMALL_COLUMNS = tuple(sorted(set(COLUMNS) - set(IMAGES)))
-"""In the order in which they are written, behind the images."""
+"""Names of the other columns, in the order in which they are written after the images."""
 
 RowType: TypeAlias = "tuple[tuple[int, ...], np.dtype[Any]]"
 """Shape and dtype of one row."""
@@ -48,7 +52,7 @@ RowType: TypeAlias = "tuple[tuple[int, ...], np.dtype[Any]]"
 
 @dataclass(frozen=True)
 class SampleLayout:
-    """What all samples of a dataset have in common, and so shape and dtype of every column.
+    """Sizes that all samples of a dataset share. They determine shape and dtype of every column.
 
     Examples
     --------
@@ -57,11 +61,13 @@ class SampleLayout:
     """
 
     frames: int
+    """Frames of a sample."""
     patch: int
     """Side of a patch (px)."""
     depth: int
     """Bits of the codes of `inputs`: 8 or 16."""
     compress: str = "none"
+    """Compression of the images, one of `labelgen.dataset.chunks.COMPRESSION`."""
 
     def row_types(self) -> dict[str, RowType]:
         """Return shape and dtype of one row of every column, in the order of `COLUMNS`."""
@@ -87,12 +93,18 @@ class SampleLayout:
 
 
 def count_branches(branch: Array) -> dict[str, int]:
-    """Count samples by the name of their branch.
+    """Count the samples of each branch.
 
     Parameters
     ----------
     branch : (N,) uint8
         The column `branch`.
+
+    Returns
+    -------
+    dict of str to int
+        Numbers of samples by the names in `BRANCHES`, in that order; branches without any are left
+        out.
 
     Examples
     --------
@@ -104,5 +116,5 @@ def count_branches(branch: Array) -> dict[str, int]:
 
 
 def is_of_type(dtype: np.dtype[Any], expected: np.dtype[Any]) -> bool:
-    """Whether a column has its dtype; text may have any length."""
+    """Whether a column has the expected dtype. A text ("S") may have any length."""
     return dtype == expected or dtype.kind == expected.kind == "S"

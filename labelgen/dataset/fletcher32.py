@@ -1,7 +1,8 @@
-"""HDF5's Fletcher-32 checksum [1]_, several times as fast as HDF5 computes it.
+"""The Fletcher-32 checksum [1]_ of HDF5 chunks, computed several times as fast as HDF5 does.
 
-The checksum covers the bytes of a chunk as they are stored. So an uncompressed chunk can be made
-without HDF5, and a chunk can be copied and known to be intact without decoding it.
+HDF5 computes the checksum over the bytes of a chunk as they are stored, after compression, and
+stores it behind them. So `labelgen` can write an uncompressed chunk without HDF5, and can check any
+chunk without decompressing it.
 
 References
 ----------
@@ -15,10 +16,12 @@ import cv2
 import numpy as np
 
 CHECKSUM_BYTES = 4
-"""Size of a checksum. It follows its chunk, little-endian."""
+"""Size of a checksum. It is stored little-endian."""
 MODULUS = 65535
+"""Both sums of a checksum are modulo 2^16 - 1."""
 SIDE = 256
-"""Words are summed as a table with rows of this many words, and blocks of as many rows."""
+"""The words of a chunk form a table with rows of this many words. Its columns are summed over this
+many rows at once."""
 BYTE_SWAP = 256
 """Multiplying a 16-bit word by this, modulo 65535, swaps its bytes."""
 
@@ -38,25 +41,39 @@ def has_valid_checksum(stored: bytes) -> bool:
     """
     checksum = stored_checksum(stored)
     first, second = fletcher32(stored[:-CHECKSUM_BYTES])
+    # Compared modulo 65535, because 0 and 65535 stand for the same sum.
     return ((checksum & 0xFFFF) - first) % MODULUS == ((checksum >> 16) - second) % MODULUS == 0
 
 
 def stored_checksum(stored: bytes) -> int:
-    """Return the checksum behind a chunk, without computing it."""
+    """Return the checksum that is stored behind a chunk. It is not compared with the chunk."""
     return int.from_bytes(stored[-CHECKSUM_BYTES:], "little")
 
 
 def with_checksum(data: bytes) -> bytes:
-    """Return an uncompressed chunk as HDF5 stores it: the bytes and their checksum."""
+    """Return an uncompressed chunk as HDF5 stores it: its bytes, then their checksum."""
     first, second = fletcher32(data)
     return data + (second << 16 | first).to_bytes(CHECKSUM_BYTES, "little")
 
 
 def fletcher32(data: bytes) -> tuple[int, int]:
-    """Return both sums of a checksum: of the big-endian 16-bit words, and of their running sums.
+    """Return both halves of a checksum: the sum of the 16-bit words, and the sum of running sums.
 
-    Both are modulo 65535, with 65535 in place of 0 unless all words are 0. An odd last byte is the
-    upper byte of a word.
+    Parameters
+    ----------
+    data : bytes
+        A chunk as stored, without its checksum: big-endian words. If the number of bytes is odd,
+        the last one is the upper byte of a word.
+
+    Returns
+    -------
+    first, second : int
+        Sums modulo 65535, written as 65535 instead of 0 unless all words are 0.
+
+    Examples
+    --------
+    >>> fletcher32(bytes([0, 1, 0, 2]))
+    (3, 4)
     """
     count = -(-len(data) // 2)
     if not count:
@@ -70,7 +87,8 @@ def fletcher32(data: bytes) -> tuple[int, int]:
         block = words[start : start + SIDE]
         columns += cv2.reduce(block, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32F)[0].astype(np.int64)
     total = int(rows.sum())
-    # Word i of n is in n - i running sums: their sum is n * total - sum(i * word).
+    # Word i of n is part of n - i running sums, so these add up to n * total - sum(i * word). Of
+    # word i in row r and column c of the table, i = SIDE * r + c.
     weighted = SIDE * int(np.arange(len(rows)) @ (rows % MODULUS))
     weighted += int(np.arange(SIDE) @ (columns % MODULUS))
     sums = (BYTE_SWAP * value % MODULUS for value in (total, count * total - weighted))

@@ -1,8 +1,11 @@
-"""Check an HDF5 file from a stranger before any data in it is read.
+"""Check an untrusted HDF5 file before any data in it is read.
 
-HDF5 files can refer to other files (links, external storage, virtual datasets), claim sizes that
-they don't have, and hold chunks that inflate to any size. A dataset of labelgen does none of this,
-so a file that does is refused. All checks read headers only, except `check_chunk`.
+An HDF5 file can refer to other files (links, external storage, virtual datasets), claim more data
+than it holds, and hold chunks that inflate to any size. Datasets of labelgen do none of this, but
+for an index, whose virtual datasets refer to the parts beside it. So files that do are refused. All
+checks read headers only, except `check_chunk`.
+
+"Dataset" has two meanings here: a dataset of labelgen is a file, which holds several HDF5 datasets.
 """
 
 from __future__ import annotations
@@ -34,11 +37,10 @@ DAMAGE = (
 )
 """What h5py, NumPy and json raise for damaged files. RecursionError is a RuntimeError."""
 
-
 PART = re.compile(r".*-\d{5,}-of-\d{5,}\.[^.]*")
-"""Name of a part of a dataset."""
+"""File name of a part of a dataset, such as out-00000-of-00002.h5."""
 BITSHUFFLE = 32008
-"""Number of the filter that hdf5plugin adds."""
+"""Registered number of the bitshuffle filter, which hdf5plugin adds to HDF5."""
 DEFLATE = h5py.h5z.FILTER_DEFLATE
 PIPELINES: dict[tuple[int, ...], int] = {
     (): 1,
@@ -46,21 +48,22 @@ PIPELINES: dict[tuple[int, ...], int] = {
     (h5py.h5z.FILTER_SHUFFLE, DEFLATE, h5py.h5z.FILTER_FLETCHER32): 1032,
     (BITSHUFFLE, h5py.h5z.FILTER_FLETCHER32): 255,
 }
-"""Filters of the datasets that labelgen writes, in order, with their largest compression ratio."""
+"""Filters that labelgen writes, in the order of their use, with their largest compression ratio."""
 MAX_OBJECTS, MAX_ATTRIBUTES = 64, 64
+"""Objects in the root of a file, and attributes of each object."""
 MAX_CHUNK = 2**28
-"""Bytes of a sample or chunk: 40 frames of 1,024 px and 16 bits."""
+"""Bytes of a sample or chunk: 40 frames of 1,024 x 1,024 px and 16 bits."""
 MAX_COLUMN = 2**30
-"""Bytes of a small column."""
+"""Bytes of a column with a few numbers or a text per sample."""
 MAX_TEXT = MAX_JSON_BYTES
-"""Bytes of a root attribute; the longest are JSON."""
+"""Bytes of an attribute; the longest are JSON."""
 MAX_OTHER = 2**28
-"""Bytes of a file that are not in columns may exceed those that are by this much."""
+"""Bytes of a file outside its columns: as many as inside, plus this number."""
 ALLOWED_CLASSES = (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.STRING)
 
 
 class Refused(Exception):
-    """A file is not safe to read; the message does not name the file."""
+    """A file is not safe to read. The caller adds the name of the file to the message."""
 
 
 def open_hdf5(path: Path) -> h5py.File:
@@ -69,7 +72,7 @@ def open_hdf5(path: Path) -> h5py.File:
     Raises
     ------
     UserError
-        Missing, not a regular file, or not HDF5.
+        The file is missing, not a regular file, unreadable, or not HDF5; or too many are open.
     """
     if not path.exists():
         raise UserError(f"{path}: no such file; 'labelgen build RAW {path.name}' makes one")
@@ -94,7 +97,16 @@ def filter_ids(dataset: h5py.h5d.DatasetID) -> tuple[int, ...]:
 
 
 def load_filters(file: h5py.File, names: tuple[str, ...], path: Path) -> None:
-    """Load the bitshuffle filter, which HDF5 lacks, if any of some checked datasets needs it.
+    """Load the bitshuffle filter, which HDF5 lacks, if one of these datasets is stored with it.
+
+    Parameters
+    ----------
+    file : h5py.File
+        A file that `check_datasets` accepted.
+    names : tuple of str
+        Datasets that will be read, if they exist.
+    path : Path
+        Path of the file, for the message.
 
     Raises
     ------
@@ -112,25 +124,25 @@ def load_filters(file: h5py.File, names: tuple[str, ...], path: Path) -> None:
             ) from None
 
 
-def check_attributes(thing: h5py.HLObject, max_values: int = 1) -> None:
-    """Refuse attributes of other types than numbers and texts, and too many or too large ones.
+def check_attributes(owner: h5py.HLObject, max_values: int = 1) -> None:
+    """Refuse attributes that are neither numbers nor text, too many, or too large.
 
     Parameters
     ----------
-    thing : h5py.HLObject
+    owner : h5py.HLObject
         File, group or dataset.
     max_values : int
-        Most elements of an attribute.
+        Largest number of elements of an attribute.
 
     Raises
     ------
     Refused
         An attribute is refused.
     """
-    if len(thing.attrs) > MAX_ATTRIBUTES:
-        raise Refused(f"{len(thing.attrs)} attributes, expected at most {MAX_ATTRIBUTES}")
-    for name in thing.attrs:
-        stored = thing.attrs.get_id(name)
+    if len(owner.attrs) > MAX_ATTRIBUTES:
+        raise Refused(f"{len(owner.attrs)} attributes, expected at most {MAX_ATTRIBUTES}")
+    for name in owner.attrs:
+        stored = owner.attrs.get_id(name)
         if (
             stored.get_type().get_class() not in ALLOWED_CLASSES
             or _product(stored.shape) > max_values
@@ -146,11 +158,11 @@ def check_datasets(file: h5py.File, names: tuple[str, ...], path: Path) -> None:
     Parameters
     ----------
     file : h5py.File
-        Open.
+        The open file.
     names : tuple of str
-        Datasets that will be read, if they exist.
+        Datasets that will be read, if they exist. The others are not checked.
     path : Path
-        Of the file. An index may refer to the parts beside it; a part may not refer to any file.
+        Path of the file. An index may refer to the parts beside it; a part may refer to no file.
 
     Raises
     ------
@@ -171,7 +183,10 @@ def check_datasets(file: h5py.File, names: tuple[str, ...], path: Path) -> None:
 
 
 def _check_dataset(file: h5py.File, name: str, path: Path) -> int:
-    """Return the stored bytes of a dataset; 0 for other objects, which are never read."""
+    """Check one dataset, and return the bytes of it that the file stores.
+
+    They are 0 for a virtual dataset, and for groups and datatypes, which are never read.
+    """
     dataset = h5py.h5o.open(file.id, name.encode())
     if not isinstance(dataset, h5py.h5d.DatasetID):
         return 0
@@ -203,11 +218,12 @@ def _check_dataset(file: h5py.File, name: str, path: Path) -> int:
 
 
 def _product(shape: tuple[int, ...]) -> int:
-    """Return the number of elements, exactly: a claimed one may overflow 64 bits."""
+    """Return the number of elements exactly. `np.prod` would overflow for some claimed shapes."""
     return math.prod(map(int, shape))
 
 
 def _check_virtual(settings: Any, name: str, path: Path) -> None:
+    """Refuse a virtual dataset, unless it is in an index and refers to parts beside it."""
     if PART.fullmatch(path.name):
         raise Refused(f"{name!r} lies in another file")
     for k in range(settings.get_virtual_count()):
@@ -215,14 +231,14 @@ def _check_virtual(settings: Any, name: str, path: Path) -> None:
 
 
 def check_part_name(path: Path, name: str) -> None:
-    """Refuse the name of a part unless it is a regular file in the folder of its index.
+    """Refuse the name of a part that is not a regular file in the folder of its index.
 
     Parameters
     ----------
     path : Path
-        The index.
+        Path of the index.
     name : str
-        Name of the part in it. The part may be missing.
+        File name of the part, as the index states it. The file may be missing.
 
     Raises
     ------
@@ -239,12 +255,21 @@ def check_part_name(path: Path, name: str) -> None:
 
 
 def check_chunk(dataset: h5py.Dataset, row: int) -> None:
-    """Refuse a compressed chunk that is not of the size of a sample; HDF5 would inflate any size.
+    """Refuse a compressed chunk that does not inflate to the size of a sample.
+
+    HDF5 itself would inflate it to any size, and so use up the memory.
+
+    Parameters
+    ----------
+    dataset : h5py.Dataset
+        An image column.
+    row : int
+        Index of the sample.
 
     Raises
     ------
     OSError
-        It is longer, shorter or damaged.
+        The chunk is longer or shorter than a sample, or damaged.
     """
     filters = filter_ids(dataset.id)
     if not {DEFLATE, BITSHUFFLE} & {*filters}:
@@ -268,18 +293,26 @@ def _inflated_bytes(stored: bytes, max_bytes: int) -> int:
 
 
 def read_chunk(dataset: h5py.Dataset, row: int) -> tuple[int, bytes]:
-    """Read the chunk of one sample as it is stored: mask of skipped filters, and bytes."""
+    """Read the chunk of one sample as it is stored.
+
+    Returns
+    -------
+    mask : int
+        Bit k is set if filter k was skipped for this chunk.
+    stored : bytes
+        The chunk, with its checksum.
+    """
     mask, stored = dataset.id.read_direct_chunk((row, *(0,) * (dataset.ndim - 1)))
     return mask, stored
 
 
 def read_row(dataset: h5py.Dataset, row: int) -> Array:
-    """Read one sample of an image column.
+    """Read one sample of an image column, without its first axis.
 
     Raises
     ------
     OSError
-        Damaged.
+        The chunk is damaged.
     """
     check_chunk(dataset, row)
     return np.asarray(dataset[row])
