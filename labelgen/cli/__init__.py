@@ -8,10 +8,10 @@ from __future__ import annotations
 import click
 
 import labelgen
+from labelgen.cli.build_commands import build, demo, label, recipes, scan, simulate
 from labelgen.cli.completion import completion_of
-from labelgen.cli.looking import info, report, verify
-from labelgen.cli.making import build, demo, label, recipes, scan, simulate
-from labelgen.cli.sharing import card, export, get, merge, pack, sample, split
+from labelgen.cli.dataset_commands import info, report, verify
+from labelgen.cli.sharing_commands import card, export, get, merge, pack, sample, split
 from labelgen.cli.terminal import Commands
 
 __all__ = ["main"]
@@ -23,9 +23,9 @@ def main() -> None:
     """HDR training sets from your own exposure brackets, without ground truth."""
 
 
-MAKING = scan, build, label, simulate, demo, recipes
-LOOKING = info, verify, report
-SHARING = card, pack, merge, split, sample, get, export
-for command in (*MAKING, *LOOKING, *SHARING):
+BUILD_COMMANDS = scan, build, label, simulate, demo, recipes
+DATASET_COMMANDS = info, verify, report
+SHARING_COMMANDS = card, pack, merge, split, sample, get, export
+for command in (*BUILD_COMMANDS, *DATASET_COMMANDS, *SHARING_COMMANDS):
     main.add_command(command)
 main.add_command(completion_of("labelgen"))

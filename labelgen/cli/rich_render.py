@@ -1,4 +1,4 @@
-"""Draw tables and the bar on a terminal. This is the only module that imports rich."""
+"""Draw tables and the progress bar on a terminal. This is the only module that imports rich."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from labelgen.cli.tables import Block, Cell, Line, Table
 from labelgen.cli.text import printable
 
 MIN_WIDTH = 12
-"""Least width of a column of texts, in characters."""
+"""Characters. A column that may wrap is not made narrower than this."""
 GAP = 3
 """Characters between two columns."""
 MAX_S = 365 * 86400
-"""Longer times are shown as "years"."""
+"""Seconds. Longer times are shown as "years"."""
 MIN_SHOWN_S = 1.0
-"""The bar of a shorter stage disappears at its end."""
+"""Seconds. The bar of a shorter stage disappears at its end."""
 
 
 class Screen(Console):
-    """A terminal without markup in texts.
+    """A terminal on which texts are printed as they are: names may look like rich's markup.
 
-    The cursor stays visible, since a process that is killed could not show it again.
+    NO_COLOR in the environment switches colours off.
     """
 
     def __init__(self, file: TextIO) -> None:
@@ -47,47 +47,51 @@ class Screen(Console):
         )
 
     def show_cursor(self, show: bool = True) -> bool:
-        """Do nothing."""
+        """Leave the cursor visible: a process that is killed could not show it again."""
         return False
 
 
 def draw(blocks: Sequence[Block]) -> bool:
-    """Draw on standard output; return False, and draw nothing, if a table is too wide."""
+    """Draw blocks on standard output, with an empty line before and after each table.
+
+    Returns
+    -------
+    bool
+        False if a table is too wide for the terminal; then nothing is drawn.
+    """
     screen = Screen(sys.stdout)
-    if any(_min_width(b) > screen.width for b in blocks if isinstance(b, Table)):
+    if any(_min_table_width(b) > screen.width for b in blocks if isinstance(b, Table)):
         return False
-    drawings = [_table(b) if isinstance(b, Table) else _text(b) for b in blocks]
-    for before, drawing in zip([None, *drawings], drawings, strict=False):
-        if before and not (isinstance(before, Text) and isinstance(drawing, Text)):
+    drawings = [_rich_table(b) if isinstance(b, Table) else _rich_text(b) for b in blocks]
+    for previous, drawing in zip([None, *drawings], drawings, strict=False):
+        if previous and not (isinstance(previous, Text) and isinstance(drawing, Text)):
             screen.line()
         screen.print(drawing, soft_wrap=isinstance(drawing, Text))
     return True
 
 
-def _text(cell: Cell) -> Text:
-    """Return a cell as text for rich, one line for each of its texts."""
+def _rich_text(cell: Cell) -> Text:
+    """Convert a cell to rich's type, one line for each of its texts."""
     lines = cell if isinstance(cell, tuple) else (cell,)
     parts = [line if isinstance(line, Line) else Line(line) for line in lines]
     texts = [Text(printable(part.text), part.style) for part in parts]
     return Text("\n", overflow="fold").join(texts)
 
 
-def _min_widths(table: Table) -> list[int]:
-    """Return the least width of each column; a column that never wraps has one width."""
-    longest = [max(_text(cell).cell_len for cell in column) for column in _columns(table)]
+def _min_column_widths(table: Table) -> list[int]:
+    """Return the least width of each column in characters."""
+    columns = zip(table.heads, *table.rows, strict=True)
+    longest = [max(_rich_text(cell).cell_len for cell in column) for column in columns]
     return [n if i in table.no_wrap else min(n, MIN_WIDTH) for i, n in enumerate(longest)]
 
 
-def _columns(table: Table) -> list[tuple[Cell, ...]]:
-    return list(zip(table.heads, *table.rows, strict=True))
-
-
-def _min_width(table: Table) -> int:
+def _min_table_width(table: Table) -> int:
     """Return the least width of a table in characters."""
-    return sum(_min_widths(table)) + GAP * (len(table.heads) - 1)
+    return sum(_min_column_widths(table)) + GAP * (len(table.heads) - 1)
 
 
-def _table(table: Table) -> RichTable:
+def _rich_table(table: Table) -> RichTable:
+    """Convert a table to rich's type. A rule is drawn below the heads, if there are any."""
     headed = any(table.heads)
     drawing = RichTable(
         box=box.SIMPLE_HEAD if headed else None,
@@ -97,26 +101,26 @@ def _table(table: Table) -> RichTable:
         pad_edge=False,
         show_edge=False,
     )
-    for i, (head, width) in enumerate(zip(table.heads, _min_widths(table), strict=True)):
+    for i, (head, width) in enumerate(zip(table.heads, _min_column_widths(table), strict=True)):
         drawing.add_column(
-            _text(head),
+            _rich_text(head),
             justify="right" if i in table.right_aligned else "left",
             no_wrap=i in table.no_wrap,
             overflow="fold",
             min_width=width,
         )
     for row in table.rows:
-        drawing.add_row(*map(_text, row))
+        drawing.add_row(*map(_rich_text, row))
     return drawing
 
 
 class _Status(ProgressColumn):
-    """Steps done of all, time left or elapsed, rate, and a text."""
+    """Column beside the bar, such as "12/40  0:01:10 left  0.4/s  96 samples"."""
 
     def render(self, task: Task) -> Text:
-        """Return the status as one line."""
+        """Return steps done and in all, time left (at the end, time elapsed), rate, and a text."""
         done, total, elapsed = int(task.completed), task.total, task.elapsed or 0.0
-        new = done - task.fields["first"]
+        new = done - task.fields["done_before"]
         rate = new / max(elapsed, 1e-3)
         parts = [f"{done}/{int(total)}" if total else str(done or "")]
         if total and new and done < total:
@@ -130,12 +134,18 @@ class _Status(ProgressColumn):
 
 
 def _clock(seconds: float) -> str:
-    """Format as hours, minutes and seconds; a dataset may claim any number of samples."""
+    """Format a time as hours, minutes and seconds.
+
+    A damaged dataset may claim any number of samples, and `timedelta` is limited.
+    """
     return str(timedelta(seconds=round(seconds))) if seconds < MAX_S else "years"
 
 
 class LiveBar:
-    """A bar on standard error that is drawn until it is closed; parameters as for `Bar.start`."""
+    """A bar on standard error that is redrawn until it is closed.
+
+    Its parameters are those of `labelgen.cli.terminal.Bar.start`.
+    """
 
     def __init__(self, stage: str, total: int, done: int, rate: bool) -> None:
         self._progress = Progress(
@@ -155,7 +165,7 @@ class LiveBar:
             _Status(table_column=Column(no_wrap=True)),
         )
         self._task = self._progress.add_task(
-            stage, total=total or None, completed=done, first=done, rate=rate, text=""
+            stage, total=total or None, completed=done, done_before=done, rate=rate, text=""
         )
         self._live = Live(
             self,
@@ -167,7 +177,7 @@ class LiveBar:
         self._live.start(refresh=True)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw the bar, with room for the ^C that a terminal prints on the same line."""
+        """Draw the bar. Two columns stay free for the ^C that a terminal prints on its line."""
         narrower = options.update(width=max(console.width - 2, 1))
         yield from console.render_lines(self._progress, narrower, pad=False)[0]
 
@@ -180,8 +190,8 @@ class LiveBar:
         self._live.console.print(Text(text), soft_wrap=True)
 
     @contextmanager
-    def away(self) -> Iterator[None]:
-        """Remove the bar while the context is open, so that others can write to the terminal."""
+    def hidden(self) -> Iterator[None]:
+        """Remove the bar while the context is open, so that other output does not mix with it."""
         self._live.transient = True
         self._live.stop()
         try:

@@ -13,14 +13,14 @@ MAX_ROWS = 1000
 
 
 def show(*blocks: Block | None, lines: Iterable[Block | None] | None = None) -> None:
-    """Print a result: drawn on a terminal that is wide enough, else as plain lines.
+    """Print a result: drawn on a terminal that is wide enough, otherwise as plain lines.
 
     Parameters
     ----------
     blocks : Block or None
-        What a terminal shows; None is left out.
+        Parts of the result; None is skipped.
     lines : iterable of Block or None, optional
-        What plain lines are made of, if not of `blocks`.
+        Parts to print in place of `blocks` if they are not drawn.
     """
     longest = max((len(b.rows) for b in blocks if isinstance(b, Table)), default=0)
     if longest <= MAX_ROWS and is_terminal(sys.stdout):

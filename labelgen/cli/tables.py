@@ -9,14 +9,13 @@ from itertools import product
 
 @dataclass(frozen=True)
 class Line:
-    """A text and its style on a terminal, such as "green" or "bold red".
-
-    Plain lines have `plain` in its place, if given.
-    """
+    """A text with a style."""
 
     text: str
     style: str = ""
+    """Style on a terminal, such as "green" or "bold red"."""
     plain: str | None = None
+    """Text for plain lines; None if it is the same."""
 
 
 Cell = str | Line | tuple[str | Line, ...]
@@ -25,25 +24,24 @@ Cell = str | Line | tuple[str | Line, ...]
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under the heads of their columns.
-
-    Columns of `no_wrap` keep their texts on one line; those of `right_aligned` hold numbers.
-    `line` makes a plain line from the texts of a row. A cell of several texts makes several lines.
-    """
+    """Rows under the heads of their columns."""
 
     heads: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     no_wrap: Collection[int] = ()
+    """Indices of the columns whose texts may not be wrapped."""
     right_aligned: Collection[int] = ()
+    """Indices of the columns to align on the right, such as those of numbers."""
     line: Callable[..., str] = "{}: {}".format
+    """Formats the texts of a row as a plain line. A cell of several texts makes several lines."""
 
 
 Block = str | Line | Table
-"""A part of a result."""
+"""One part of a result."""
 
 
 def plain_lines(block: Block) -> Iterator[str]:
-    """Plain lines of a block; a table has one for each row, without its heads.
+    """Yield the plain lines of a block. A table has one for each row, and none for its heads.
 
     >>> list(plain_lines(Table(("Name", "Problems"), [["a", ("dark", "blurred")]])))
     ['a: dark', 'a: blurred']

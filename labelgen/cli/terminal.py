@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Commands(Group):
-    """The commands of `labelgen`; errors of users are one line, exit status 2."""
+    """The commands of `labelgen`. An error that the user can fix is one line, exit status 2."""
 
     headings: ClassVar = {
         "Brackets": ("scan", "label", "simulate", "demo"),
@@ -56,7 +56,8 @@ class Commands(Group):
 class Bar:
     """Progress on a terminal: a bar with rate, time left, samples and rejects; remarks as lines.
 
-    As a context manager it closes the bar on errors too. Off a terminal only remarks are printed.
+    A context manager: it also closes the bar after an error. If standard error is not a terminal,
+    only remarks are printed.
     """
 
     def __init__(self) -> None:
@@ -83,7 +84,7 @@ class Bar:
         total : int
             Number of steps, 0 if unknown.
         done : int
-            Steps that were done before.
+            Steps that an interrupted command had done before.
         rate : bool
             Whether to show steps per second.
         """
@@ -119,13 +120,13 @@ class Bar:
     def result(self, text: str) -> None:
         """Print a line to standard output, above the bar if both are on the terminal."""
         if self.bar and is_terminal(sys.stdout):
-            with self.bar.away():
+            with self.bar.hidden():
                 echo(text)
         else:
             echo(text)
 
     def close(self) -> None:
-        """End the bar."""
+        """Close the bar, if there is one."""
         if self.bar:
             self.bar.close()
             self.bar = None

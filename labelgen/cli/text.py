@@ -1,4 +1,4 @@
-"""Print text and JSON such that names from strangers cannot control a terminal."""
+"""Print text and JSON so that untrusted text, such as a file name, cannot control a terminal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def printable(text: str) -> str:
 
 
 def echo(text: str, err: bool = False) -> None:
-    """Print a text as one line, see `printable`."""
+    """Print a text as one line, made safe by `printable`."""
     line, encoding = printable(text), getattr(sys.stderr if err else sys.stdout, "encoding", None)
     if encoding:  # the locale may lack characters of a name
         line = line.encode(encoding, "backslashreplace").decode(encoding)

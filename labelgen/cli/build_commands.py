@@ -1,4 +1,4 @@
-"""Commands that make datasets, labels or brackets."""
+"""Commands that make datasets, labels or brackets, and the one that lists recipes."""
 
 from __future__ import annotations
 

@@ -33,14 +33,15 @@ from labelgen.cli.views import show_info
 def info(dataset: Path, as_json: bool) -> None:
     """What is inside a dataset."""
     from labelgen.cli.response_plot import response_lines
-    from labelgen.dataset.info import info as inside
+    from labelgen.dataset.info import info as dataset_info
 
-    table = inside(dataset)
+    table = dataset_info(dataset)
     if as_json:
         echo_json(table)
         return
     responses = table.pop("responses")
-    show_info(dataset, table, {c: response_lines(entry) for c, entry in responses.items()})
+    plots = {camera: response_lines(response) for camera, response in responses.items()}
+    show_info(dataset, table, plots)
 
 
 @command(
@@ -59,31 +60,32 @@ def info(dataset: Path, as_json: bool) -> None:
 @json_option
 def verify(dataset: Path, repair: Path | None, as_json: bool, **options: Any) -> None:
     """Check every byte of a dataset; perhaps make anew what is damaged."""
-    from labelgen.dataset.info import info as inside
-    from labelgen.dataset.verify import verify as check
+    from labelgen.dataset.info import info as dataset_info
+    from labelgen.dataset.verify import verify as verify_dataset
 
     repaired: list[str] = []
     with Bar() as bar:
         if repair:
-            from labelgen.pipeline.repair import repair as make_anew
+            from labelgen.pipeline.repair import repair as repair_dataset
 
-            repaired = make_anew(dataset, repair, progress=bar, **options)
-        damages = check(dataset, progress=bar)
-    table = {} if damages else inside(dataset)
+            repaired = repair_dataset(dataset, repair, progress=bar, **options)
+        problems = verify_dataset(dataset, progress=bar)
+    table = {} if problems else dataset_info(dataset)
     if as_json:
-        result = {"wrong": damages, "samples": table.get("samples")}
+        result = {"wrong": problems, "samples": table.get("samples")}
         result |= {"fingerprint": table.get("fingerprint")}
         echo_json(result | ({"repaired": repaired} if repair else {}))
-    for name in [] if as_json else repaired:
-        echo(f"{name}: made anew, as it was")
-    for damage in [] if as_json else damages:
-        show(Line(damage, "red"))
-    if damages:
-        echo(f"{dataset}: {len(damages)} things are wrong; copy or build it again", err=True)
+    else:
+        for name in repaired:
+            echo(f"{name}: made anew, as it was")
+        for problem in problems:
+            show(Line(problem, "red"))
+        if not problems:
+            facts = f"sound, {table['samples']} samples, fingerprint {table['fingerprint']}"
+            show(Line(f"{dataset}: {facts}", "green"))
+    if problems:
+        echo(f"{dataset}: {len(problems)} things are wrong; copy or build it again", err=True)
         click.get_current_context().exit(1)
-    if not as_json:
-        sound = f"sound, {table['samples']} samples, fingerprint {table['fingerprint']}"
-        show(Line(f"{dataset}: {sound}", "green"))
 
 
 @command(example="labelgen report out.h5 -o report.html")
@@ -95,13 +97,13 @@ def verify(dataset: Path, repair: Path | None, as_json: bool, **options: Any) ->
 @json_option
 def report(dataset: Path, out: Path, overwrite: bool, as_json: bool) -> None:
     """One page to look at a dataset: labels, trust, figures, rejects and why."""
-    from labelgen.report import report as make_page
+    from labelgen.report import report as write_report
 
     with Bar() as bar:
-        page = make_page(dataset, out, overwrite=overwrite, progress=bar)
+        page = write_report(dataset, out, overwrite=overwrite, progress=bar)
     if as_json:
         echo_json({"page": str(out), "shown": page.shown, "used": page.used, "bytes": page.bytes})
         return
-    choice = "" if page.shown == page.used else ", an even choice"
+    selection = "" if page.shown == page.used else ", an even choice"
     size = f"{page.bytes / 1e6:.1f} MB"
-    echo(f"{out}: {page.shown} of {page.used} brackets{choice}, {size}; open it in a browser")
+    echo(f"{out}: {page.shown} of {page.used} brackets{selection}, {size}; open it in a browser")
