@@ -1,4 +1,8 @@
-"""Check stated exposures against the pixels, with limits wide enough for any tone curve."""
+"""Check that the pixels of a bracket agree with its stated exposures.
+
+The response of the camera is not known yet, so the limits are wide enough for any tone curve. Codes
+are 0 to 1 here, gamma 2.2.
+"""
 
 from __future__ import annotations
 
@@ -12,27 +16,32 @@ from labelgen.core.errors import Rejected
 from labelgen.core.response import GAMMA, decode
 
 PREVIEW_REDUCTION = 8
-"""Frames are downsampled by this factor. Noise and small motion average out."""
+"""Frames are downsampled by this factor, so that noise and small motion average out."""
 MIDTONES = 0.08, 0.9
-"""Range of codes of the shorter frame in which a pixel tells how much longer the other one is."""
+"""A pixel is a midtone if its largest code is in this range. Between two frames, only midtones of
+the shorter one are compared."""
 MIN_MIDTONES = 0.02
-"""Share of the frame that midtones have to cover. With fewer of them nothing is checked."""
+"""Least share of midtones in the shorter frame. With fewer, the step between two frames is not
+checked."""
 STEP_LOW, STEP_HIGH = 0.5, 1.7
 STEP_LOW_SLACK, STEP_HIGH_SLACK = 0.1, 0.5
 """A pixel agrees with a stated step of s stops if it brightens by STEP_LOW s - STEP_LOW_SLACK to
 STEP_HIGH s + STEP_HIGH_SLACK stops. Camera tone curves make 1 EV read as 1.25 EV and up to 2 EV."""
 MIN_AGREEMENT = 0.2
-"""Share of the midtones that has to agree. Moving objects alone do not make so many disagree."""
+"""Least share of the midtones that must agree. Moving objects alone leave more in agreement."""
 BLACK_CODE, BLACK_QUANTILE = 0.03, 0.999
-"""A bracket is black if this quantile of its longest frame is below the code."""
+"""A bracket is black if this quantile of the largest code per pixel of its longest frame is below
+this code."""
 WHITE_CODE, WHITE_QUANTILE = 0.98, 0.01
-"""A bracket is white if this quantile of its shortest frame is above the code."""
+"""A bracket is white if this quantile of the smallest code per pixel of its shortest frame is above
+this code."""
 
 
 def preview(codes: Codes) -> Float:
-    """Linear light (h, w, 3) float32 of codes (H, W, 3), at an eighth of the size.
+    """Linear light (h, w, 3) float32 of codes (H, W, 3), with h = H // 8 and w = W // 8.
 
-    Codes are averaged to half the size, which costs less and changes little; then light is.
+    Codes are first averaged to half the size, because decoding fewer of them to light is faster.
+    This changes the result little.
     """
     h, w = codes.shape[:2]
     half = downsample(codes, (max(1, w // 2), max(1, h // 2)))
@@ -41,7 +50,7 @@ def preview(codes: Codes) -> Float:
 
 
 def well_exposed_share(frame: Float) -> float:
-    """Share of the pixels of a preview that are neither clipped nor dark."""
+    """Share of the pixels of a preview that are midtones: neither clipped nor dark."""
     code = max_channel(frame) ** np.float32(1 / GAMMA)
     return float(((code > MIDTONES[0]) & (code < MIDTONES[1])).mean())
 
@@ -61,8 +70,8 @@ def check_pixels(names: Sequence[str], evs: Sequence[float], previews: Sequence[
     Raises
     ------
     Rejected
-        All frames are black or all clipped, or the brightness of neighbours does not change as
-        their exposures say.
+        All frames are black, all are clipped, or the brightness of two consecutive frames does
+        not change as their exposures state.
     """
     codes = [p ** np.float32(1 / GAMMA) for p in previews]
     if np.quantile(codes[-1].max(-1), BLACK_QUANTILE) < BLACK_CODE:
@@ -94,11 +103,11 @@ def measure_step(a: Float, b: Float, stated: float) -> tuple[float, float]:
     Returns
     -------
     agreement : float
-        Share of the midtones of the shorter frame that agree with the stated step. A pixel that
-        is nearly clipped in the longer frame may brighten by less. 1 if there are too few
-        midtones to tell.
+        Share of the midtones of the shorter frame that agree with the stated step; 1 if there
+        are too few midtones. A pixel that is nearly clipped in the longer frame may brighten by
+        less than stated.
     measured : float
-        Median of their steps in stops.
+        Median step of the midtones in stops; `stated` if there are too few.
 
     Examples
     --------

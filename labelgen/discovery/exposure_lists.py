@@ -1,8 +1,9 @@
-"""Readers of lists of exposures, one for each way to write them.
+"""Readers of the text and NumPy files in which datasets list the exposures of a bracket.
 
-A reader takes the path of a list and the frames of its folder in natural order, and returns the
-frames with their exposures and remarks on the list. It raises `UserError` or `ValueError` for a
-list that does not fit the frames. `labelgen.discovery.layouts` says which file is read by which.
+A reader (`ListReader`) takes the path of a list and the frames of its folder in natural order. It
+returns the frames with their exposures, and remarks on the list for the user. It raises `UserError`
+or `ValueError` for a list that does not fit the frames. `labelgen.discovery.layouts` maps each file
+name to its reader.
 """
 
 from __future__ import annotations
@@ -26,15 +27,18 @@ from labelgen.photos.exif import positive_number
 ListReader: TypeAlias = Callable[[Path, list[Frame]], tuple[list[Frame], list[str]]]
 
 MIN_EV_ABOVE_ZERO = 0.25
-"""Lists of EV start at 0 or below, or at 0.25 or above. One that starts between holds times."""
+"""The lowest EV of a list is 0 or less, or at least this. A list whose lowest value is between them
+holds times."""
 MAX_RELATIVE_DEVIATION = 0.1
 """Steps are equal if they differ by at most this share of their mean."""
 
 
 def read_ev_list(path: Path, frames: list[Frame]) -> tuple[list[Frame], list[str]]:
-    """Read EV, one per line or all on one line; numbers that can only be times are times.
+    """Read a list of EV, one per line or all on one line.
 
-    Header lines are skipped, and so is a first line of denominators of seconds (Gallo 2009).
+    Values are read as times in seconds if they are written as fractions, or if `_are_times`.
+    Header lines are skipped. So is the first of two lines of equal length: in Gallo 2009 it holds
+    denominators of seconds.
     """
     rows, fractions = list[list[float]](), False
     for fields in _read_lines(path):
@@ -54,12 +58,14 @@ def read_ev_list(path: Path, frames: list[Frame]) -> tuple[list[Frame], list[str
     if (fractions or _are_times(values)) and min(values) > 0:
         evs = [math.log2(v) for v in values]
         return _with_evs(frames, evs, f"{path.name} (times)"), ["read as times, not as EV"]
-    doubt = ["read as EV; if these are times, write 1/1, 1/2 ..."] if _are_geometric(values) else []
-    return _with_evs(frames, values, path.name), doubt
+    remarks = (
+        ["read as EV; if these are times, write 1/1, 1/2 ..."] if _are_geometric(values) else []
+    )
+    return _with_evs(frames, values, path.name), remarks
 
 
 def read_time_list(path: Path, frames: list[Frame]) -> tuple[list[Frame], list[str]]:
-    """Read seconds, one per line or all on one line."""
+    """Read a list of times in seconds, one per line or all on one line."""
     values = [_number(field) for fields in _read_lines(path) for field in fields]
     if len(values) != len(frames):
         raise UserError(f"{len(values)} values for {len(frames)} images")
@@ -70,9 +76,10 @@ def read_time_list(path: Path, frames: list[Frame]) -> tuple[list[Frame], list[s
 
 
 def read_npy_list(path: Path, frames: list[Frame]) -> tuple[list[Frame], list[str]]:
-    """Read EV from an array of NumPy, without pickle."""
+    """Read EV from a NumPy file. Pickled objects are refused, since they can run code."""
     try:
-        values = np.load(path, mmap_mode="r", allow_pickle=False)  # a false size takes no memory
+        # Mapped: a header that claims a huge array takes no memory.
+        values = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as e:  # the header is parsed as Python, which raises many kinds of errors
         raise UserError(f"not an array of numbers ({one_line(e)})") from e
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "iuf":
@@ -85,17 +92,17 @@ def read_npy_list(path: Path, frames: list[Frame]) -> tuple[list[Frame], list[st
 def read_file_list(
     path: Path, frames: list[Frame], inverse: bool = False
 ) -> tuple[list[Frame], list[str]]:
-    """Read lines of file name and seconds; frames that are not named are left out.
+    """Read lines of a file name and a time; frames without a line are dropped.
 
     Parameters
     ----------
     path : Path
-        The list. A comment such as ``# filename 1/shutter_speed`` says whether its times are
-        inverse. File names may hold blanks.
+        The list. A comment such as ``# filename 1/shutter_speed`` states whether the numbers are
+        seconds or 1/seconds. File names may contain blanks.
     frames : list of Frame
         All frames of the folder.
     inverse : bool
-        Whether times are 1/seconds if no comment says so.
+        Whether the numbers are 1/seconds in a list without such a comment.
     """
     text = path.read_text(encoding="utf-8-sig", errors="replace")
     head = re.search(r"^#.*file\s?names?\s+(\S+)", text, re.IGNORECASE | re.MULTILINE)
@@ -123,19 +130,23 @@ def read_file_list(
 
 
 def _number(text: str) -> float:
-    """A number such as 0.5, -2 or 1/60."""
+    """Parse a number such as 0.5, -2 or 1/60."""
     above, slash, below = text.partition("/")
     return float(above) / float(below) if slash and float(below) else float(text)
 
 
 def _read_lines(path: Path) -> list[list[str]]:
-    """Fields of each line, separated by blanks, commas or semicolons; comments are dropped."""
+    """Fields of each line that has any, separated by blanks, commas or semicolons.
+
+    A comment begins with "#".
+    """
     text = path.read_text(encoding="utf-8-sig", errors="replace")
     stripped = (line.split("#")[0] for line in text.splitlines())
     return [fields for line in stripped if (fields := re.split(r"[\s,;]+", line.strip())) != [""]]
 
 
 def _with_evs(frames: Sequence[Frame], evs: Sequence[float], origin: str) -> list[Frame]:
+    """Frames with these exposures, which come from `origin`."""
     if not all(map(math.isfinite, evs)) or max(evs) - min(evs) > MAX_EV:
         raise UserError(f"{min(evs):g} to {max(evs):g} are not exposures in EV")
     return [replace(f, ev=float(ev), origin=origin) for f, ev in zip(frames, evs, strict=True)]
@@ -144,8 +155,8 @@ def _with_evs(frames: Sequence[Frame], evs: Sequence[float], origin: str) -> lis
 def _are_times(values: Sequence[float]) -> bool:
     """Whether the numbers of a list are seconds, not EV.
 
-    Equal steps are EV, and so are whole numbers. Other positive numbers are seconds if they have
-    equal ratios, or if the least is below `MIN_EV_ABOVE_ZERO`.
+    Values in equal steps are EV, and so are whole numbers. Other positive values are seconds if
+    they have equal ratios, or if the lowest is below `MIN_EV_ABOVE_ZERO`.
     """
     ordered = np.sort(np.asarray(values))
     if len(ordered) < 2 or ordered[0] <= 0:
@@ -157,7 +168,10 @@ def _are_times(values: Sequence[float]) -> bool:
 
 
 def _are_geometric(values: Sequence[float]) -> bool:
-    """Whether values have equal ratios and unequal steps, as times have (Tursun 2016)."""
+    """Whether three or more values have equal ratios, not equal steps, as times do (Tursun 2016).
+
+    Nominal times such as 1/60 are replaced by exact ones.
+    """
     ordered = np.sort(np.asarray([(exact_time(v) or v) if v > 0 else v for v in values]))
     if len(ordered) < 3 or ordered[0] <= 0:
         return False
@@ -165,4 +179,5 @@ def _are_geometric(values: Sequence[float]) -> bool:
 
 
 def _are_equal(steps: Array) -> bool:
+    """Whether rising values have equal steps, but for `MAX_RELATIVE_DEVIATION`."""
     return bool(np.ptp(steps) <= MAX_RELATIVE_DEVIATION * steps.mean())

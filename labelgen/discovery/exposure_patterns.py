@@ -7,15 +7,15 @@ from itertools import pairwise
 
 STEP_EV = 1 / 6
 """Patterns are compared in sixths of a stop, since cameras step by thirds or halves."""
-LONGEST_PATTERN = 9
-"""Frames of the longest pattern that `repeated_pattern` looks for, as of automatic bracketing."""
+MAX_PATTERN_FRAMES = 9
+"""Most frames of a pattern that `repeated_pattern` finds: automatic bracketing takes no more."""
 
 Pattern = tuple[int, ...]
-"""Exposures relative to the first, in units of `STEP_EV`."""
+"""Exposures of consecutive frames relative to the first, in units of `STEP_EV`."""
 
 
 def pattern_of(ev: Sequence[float]) -> Pattern:
-    """Pattern of the exposures of a bracket.
+    """Pattern of exposures, which are given in stops.
 
     Examples
     --------
@@ -26,7 +26,15 @@ def pattern_of(ev: Sequence[float]) -> Pattern:
 
 
 def parts_of(patterns: Collection[Pattern]) -> set[Pattern]:
-    """All patterns of two or more consecutive frames of the given patterns, and these."""
+    """Patterns of all runs of two or more consecutive frames of the given patterns.
+
+    A whole pattern is one of its runs.
+
+    Examples
+    --------
+    >>> sorted(parts_of([(0, -12, 12)]))
+    [(0, -12), (0, -12, 12), (0, 24)]
+    """
     return {
         tuple(e - pattern[start] for e in pattern[start:end])
         for pattern in patterns
@@ -46,25 +54,25 @@ def repeated_pattern(ev: Sequence[float]) -> tuple[Pattern, int]:
     Returns
     -------
     pattern : Pattern
-        Empty if none occurs three times.
+        Empty if no pattern occurs three times.
     count : int
-        How often it occurs without overlap.
+        How often it occurs without overlap; 0 if it is empty.
 
     Examples
     --------
     >>> repeated_pattern([0, -2, 2, 1, -1, 3, 0, -2, 2])
     ((0, -12, 12), 3)
     """
-    occurrences = dict[Pattern, tuple[int, int]]()  # count, end of the last one
+    occurrences = dict[Pattern, tuple[int, int]]()  # count, and where the last one ends
     for start in range(len(ev)):
-        for length in range(2, min(LONGEST_PATTERN, len(ev) - start) + 1):
+        for length in range(2, min(MAX_PATTERN_FRAMES, len(ev) - start) + 1):
             pattern = pattern_of(ev[start : start + length])
             if pattern[-1] in pattern[:-1]:
                 break
             count, end = occurrences.get(pattern, (0, 0))
             if start >= end:
                 occurrences[pattern] = count + 1, start + length
-    # The longest of equal coverage: a bracket of regular steps also repeats shorter patterns.
+    # Of equal coverage the longest wins: a bracket of regular steps also repeats shorter patterns.
     best = max(occurrences, key=lambda p: (occurrences[p][0] * len(p), len(p)), default=())
     count = occurrences[best][0] if best else 0
     return (best, count) if count > 2 else ((), 0)

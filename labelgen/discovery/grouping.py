@@ -37,18 +37,19 @@ from labelgen.discovery.grouping_costs import MAX_FRAMES, Roll, count_repeats, r
 from labelgen.photos.formats import file_kind
 from labelgen.photos.header import PhotoHeader
 
-POPULAR = 4.4
-"""A bracket of a popular pattern costs this much less, and one that is no part of any costs as much
-more."""
+POPULAR_DISCOUNT = 4.4
+"""A bracket of a popular pattern costs this much less. One that is not even a part of a popular
+pattern costs this much more."""
 MIN_SHARE = 1 / 8
-"""A pattern is popular if it occurs twice, and this many times as often as the most frequent one:
-among many photos some patterns recur by chance."""
+"""A pattern is popular if it occurs at least twice, and at least this many times as often as the
+most frequent one: among many photos some patterns recur by chance."""
 CLEAR_PAUSE = 3.0
-"""Two runs of one pattern are two brackets if the pause between them is this many times longer than
-any within."""
+"""Runs of one pattern are brackets of their own if every pause between them is more than this many
+times as long as any pause within them."""
 
 TIE = 1e-9
-"""Costs that differ by less are equal: they are sums in different orders."""
+"""Costs that differ by less count as equal: they are sums in different orders, which round
+differently."""
 
 Cut = list[tuple[int, int]]
 """Start and end of every piece of a roll."""
@@ -56,11 +57,12 @@ Cut = list[tuple[int, int]]
 
 @dataclass(frozen=True)
 class Shot:
-    """One photo: file, header and exposure in stops, None where unknown."""
+    """One photo of a folder."""
 
     path: Path
     header: PhotoHeader
     ev: float | None
+    """Exposure in stops; None if unknown."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Group:
     photos: tuple[Shot, ...]
     """In the order taken."""
     reason: str = ""
-    """Why they are no whole bracket; empty if they are."""
+    """Why they are not a complete bracket; empty if they are one."""
 
 
 def split_roll(photos: Sequence[Shot]) -> list[Group]:
@@ -84,8 +86,8 @@ def split_roll(photos: Sequence[Shot]) -> list[Group]:
     Returns
     -------
     list of Group
-        Every photo is in exactly one. There is one group of all photos if the folder is one
-        bracket, or if few photos, or photos of one exposure, show no bracket.
+        Every photo is in exactly one. All photos are one group if the folder is one bracket, or if
+        it has no bracket and at most three photos or one exposure.
     """
     cameras = [_sort_by_time(shots) for shots in _by_camera(photos)]
     exposed = [[p for p in shots if p.ev is not None] for shots in cameras]
@@ -133,7 +135,7 @@ def _cut(roll: Roll, popular: Collection[Pattern]) -> Cut:
     popular pattern or is made of equal runs.
     """
     n = len(roll.ev)
-    if not 2 <= n <= MAX_FRAMES or count_repeats(roll.ev) or roll.longest_bracket(0) < n:
+    if not 2 <= n <= MAX_FRAMES or count_repeats(roll.ev) or roll.max_end(0) < n:
         return _cheapest_cut(roll, popular)
     if runs := _equal_runs(roll):
         return runs
@@ -156,8 +158,8 @@ def _equal_runs(roll: Roll) -> Cut:
             continue
         if not is_monotone(roll.ev):
             return cut
-        between = [roll.pause[start] for start, _ in cut[1:]]
-        within = [roll.pause[i] for start, end in cut for i in range(start + 1, end)]
+        between = [roll.pause_s[start] for start, _ in cut[1:]]
+        within = [roll.pause_s[i] for start, end in cut for i in range(start + 1, end)]
         if None in between or None in within:
             continue
         longest = max(pause or 0.0 for pause in within)
@@ -170,26 +172,26 @@ def _equal_runs(roll: Roll) -> Cut:
 def _cheapest_cut(roll: Roll, popular: Collection[Pattern]) -> Cut:
     """Find the cut of least cost by dynamic programming."""
     n = len(roll.ev)
-    parts, usual = parts_of(popular), _usual_gap(roll, popular)
+    parts, usual = parts_of(popular), _usual_pause_cost(roll, popular)
     least, start_of_last = [0.0] + [math.inf] * n, [0] * (n + 1)
 
     def offer(start: int, end: int, cost: float) -> None:
-        # Of equal cuts the one with the shortest last piece: what is left over comes last.
+        # Of equal cuts, take the one with the shortest last piece: remaining photos come last.
         if least[start] + cost < least[end] + TIE:
             least[end], start_of_last[end] = least[start] + cost, start
 
     for start in range(n):
         offer(start, start + 1, roll.single_cost(start))
-        for end in range(start + 2, roll.longest_bracket(start) + 1):
+        for end in range(start + 2, roll.max_end(start) + 1):
             ev = roll.ev[start:end]
             if max(ev) - min(ev) < SAME_EXPOSURE_EV:
                 continue
             pattern = pattern_of(ev)
             cost = roll.bracket_cost(start, end, usual)
             if pattern in popular:
-                cost -= POPULAR
+                cost -= POPULAR_DISCOUNT
             elif popular and pattern not in parts:
-                cost += POPULAR
+                cost += POPULAR_DISCOUNT
             offer(start, end, cost)
     cut, end = [], n
     while end:
@@ -201,8 +203,8 @@ def _cheapest_cut(roll: Roll, popular: Collection[Pattern]) -> Cut:
 def _popular_patterns(rolls: Sequence[Roll], cuts: Sequence[Cut]) -> set[Pattern]:
     """Patterns of exposures that occur several times.
 
-    Counted are the patterns of 3 or more frames in a first cut, and for each camera the pattern
-    that repeats throughout its photos.
+    The brackets of 3 or more frames in the first cut are counted by pattern. The pattern that
+    covers most of the photos of a camera by repeating counts at least as often as it repeats.
     """
     counts = Counter(
         pattern_of(roll.ev[start:end])
@@ -217,10 +219,13 @@ def _popular_patterns(rolls: Sequence[Roll], cuts: Sequence[Cut]) -> set[Pattern
     return {pattern for pattern, count in counts.items() if count >= least}
 
 
-def _usual_gap(roll: Roll, popular: Collection[Pattern]) -> float | None:
-    """Cost of the longest pause in a bracket of a popular pattern, as the median of all."""
+def _usual_pause_cost(roll: Roll, popular: Collection[Pattern]) -> float | None:
+    """Median over the brackets of popular patterns of the cost of their longest pause.
+
+    It is None if there are fewer than two.
+    """
     longest = [
-        max(roll.gap[start + 1 : start + length])
+        max(roll.pause_cost[start + 1 : start + length])
         for length in {len(pattern) for pattern in popular}
         for start in range(len(roll.ev) - length + 1)
         if pattern_of(roll.ev[start : start + length]) in popular
@@ -243,7 +248,7 @@ def _usual_length(lengths: Sequence[int]) -> int:
 def _reason(
     run: Sequence[Shot], start: int, end: int, usual_length: int, photos: Sequence[Shot]
 ) -> str:
-    """Why a piece of a run is no whole bracket; "" if it is one."""
+    """Why a piece of a run is not a complete bracket; "" if it is one."""
     frames = end - start
     if 1 < frames < usual_length:
         return f"incomplete? {frames} frames, most brackets here have {usual_length}"

@@ -1,6 +1,8 @@
-"""The photos of one camera as columns, and the cost of taking some in a row for one bracket.
+"""The cost of taking consecutive photos of one camera as one bracket.
 
-The unit of cost is one doubling of a pause.
+Each piece of a cut is a bracket or a single photo (`labelgen.discovery.grouping`). Costs add up,
+and the cheapest cut wins. The cost of a pause is logarithmic: a pause that is twice as long costs
+1 more.
 """
 
 from __future__ import annotations
@@ -15,135 +17,138 @@ from labelgen.core.bracket import SAME_EXPOSURE_EV
 from labelgen.photos.header import PhotoHeader
 
 MAX_FRAMES = 20
-"""Frames of the longest bracket."""
-LONGEST_PAUSE_S = 900.0
-"""Seconds between two frames of one bracket at most, even if it is taken by hand."""
+"""Most frames of one bracket."""
+MAX_PAUSE_S = 900.0
+"""Longest pause (s) between two frames of one bracket, even if it is taken by hand."""
 
-PIECE = 4.4
-"""Cost of each piece of a cut, be it a bracket or a single photo."""
-UNFINISHED = 2.0
-"""Cost of a single photo with automatic bracketing on: the rest of its bracket must be near."""
-PAIR = 2.4
-"""Cost of a bracket of only two frames, since any two photos look like one."""
-PAUSE_S = 2.0
-"""A pause of t seconds costs log2(1 + t / PAUSE_S): 1 for 2 s, 3 for 14 s."""
-NEXT_NUMBER, OTHER_NAME = 0.7, 6.0
-"""Costs in place of a pause where there is no clock: of the next file number, and of a file name
-that differs in more than its number."""
-STANDS_OUT = 1.4
-"""Factor on the cost of the longest pause, as far as it exceeds the usual pause by more than one
-doubling."""
-REPEAT = 3.0
-"""Cost of each frame that repeats an exposure of its bracket."""
-FIRST_AGAIN = 2.0
-"""Cost on top of that if a bracket returns to its first exposure: the next one begins so."""
-PARAMETERS = 1.4
-"""Cost of each parameter more than one (time, f-number, ISO) that changes: a person changes one,
-automatic exposure several."""
-BY_HAND = 4.0
-"""Cost of a bracket that is taken without automatic bracketing, if other photos have it."""
+PIECE_COST = 4.4
+"""Cost of each piece of a cut, whether a bracket or a single photo."""
+UNFINISHED_COST = 2.0
+"""Added for a single photo with automatic bracketing on: the rest of its bracket must be near."""
+PAIR_COST = 2.4
+"""Added for a bracket of only two frames, since any two photos look like one."""
+PAUSE_UNIT_S = 2.0
+"""A pause of t seconds costs log2(1 + t / PAUSE_UNIT_S): 1 for 2 s, 3 for 14 s."""
+NEXT_NUMBER_COST, OTHER_NAME_COST = 0.7, 6.0
+"""Without a clock, file names replace the pause: cost of the next file number, and of a name that
+differs in more than its number."""
+LONG_PAUSE_FACTOR = 1.4
+"""If the longest pause of a bracket costs more than the usual one plus 1, the difference times this
+is added."""
+REPEAT_COST = 3.0
+"""Added for each frame that repeats an exposure of its bracket."""
+RETURN_COST = 2.0
+"""Added as well if a bracket returns to its first exposure: there the next bracket begins."""
+PARAMETER_COST = 1.4
+"""Added for each parameter (time, f-number, ISO) that changes, beyond the first: a person changes
+one, automatic exposure several."""
+MIN_CHANGE = 1.02
+"""A parameter changes if its largest value is more than this many times its smallest."""
+BY_HAND_COST = 4.0
+"""Added for a bracket without automatic bracketing, if other photos of the camera have it."""
 
 
 @dataclass(frozen=True)
 class Roll:
-    """The photos of one camera in the order taken, one list per property."""
+    """The photos of one camera in the order taken: lists with one item per photo."""
 
     ev: list[float]
     """Exposure in stops."""
-    pause: list[float | None]
-    """Seconds from the end of the exposure before to the start of this one; None without clock."""
-    gap: list[float]
-    """Cost of the pause before each photo."""
+    pause_s: list[float | None]
+    """Seconds from the end of the previous exposure to the start of this one; None for the first
+    photo and without a clock."""
+    pause_cost: list[float]
+    """Cost of that pause, or of the file names without a clock; 0 for the first photo."""
     breaks: list[bool]
-    """Whether no bracket can hold both this photo and the one before."""
-    step: list[float | None]
-    """Exposure bias in stops, if automatic bracketing was on."""
+    """Whether a bracket must end before this photo."""
+    bias_ev: list[float | None]
+    """Exposure bias in stops; None unless automatic bracketing was on."""
     auto: list[bool]
     """Whether automatic bracketing was on."""
     by_hand: list[bool]
     """Whether it was off, while it was on for other photos of the camera."""
     settings: list[tuple[float, float, float]]
-    """Time in seconds, f-number, ISO."""
+    """Time in seconds, f-number, ISO; 1 where unknown."""
 
-    def longest_bracket(self, start: int) -> int:
-        """End of the longest bracket that can begin at photo `start`.
+    def max_end(self, start: int) -> int:
+        """Index after the last photo of the longest bracket that can begin at photo `start`.
 
-        A bracket cannot go on after a long pause, or where the notes of the camera contradict:
-        automatic bracketing is switched on or off, its count of frames does not go on, or one of
-        its steps occurs again.
+        A bracket ends before a long pause, and where the camera notes the start of another one:
+        automatic bracketing is switched on or off, its frame number does not go up by one, or a
+        bias occurs again.
         """
-        steps: list[float] = []
+        biases: list[float] = []
         for i in range(start, min(start + MAX_FRAMES, len(self.ev))):
             if i > start and self.breaks[i]:
                 return i
-            step = self.step[i]
-            if step is not None:
-                same = [abs(step - other) < SAME_EXPOSURE_EV for other in steps]
-                if any(same) and not all(same):  # all are the same if the bias is not a step
+            bias = self.bias_ev[i]
+            if bias is not None:
+                same = [abs(bias - other) < SAME_EXPOSURE_EV for other in biases]
+                # Some cameras do not write the step to the bias. Then all frames have the same.
+                if any(same) and not all(same):
                     return i
-                steps.append(step)
+                biases.append(bias)
         return min(start + MAX_FRAMES, len(self.ev))
 
     def single_cost(self, i: int) -> float:
-        """Cost of taking photo `i` for a single photo."""
-        return PIECE + UNFINISHED * self.auto[i]
+        """Cost of photo `i` as a single photo."""
+        return PIECE_COST + UNFINISHED_COST * self.auto[i]
 
     def bracket_cost(self, start: int, end: int, usual: float | None) -> float:
-        """Cost of taking photos `start` to `end` for one bracket.
+        """Cost of the photos from `start` to before `end` as one bracket.
 
         Parameters
         ----------
         start, end : int
-            Two photos or more.
+            Index of the first photo, and after the last one. There are two photos or more.
         usual : float, optional
-            Cost of the longest pause in most brackets of this camera. Without it, the longest
-            pause is compared with the others in the bracket.
+            Cost of the longest pause in a typical bracket of this camera. By default the longest
+            pause is compared with the mean of the others in the bracket.
         """
         frames, ev = end - start, self.ev[start:end]
-        gaps = self.gap[start + 1 : end]
-        longest = max(gaps)
-        pauses = sum(gaps)
+        costs = self.pause_cost[start + 1 : end]
+        longest, pauses = max(costs), sum(costs)
         if frames > 2:
             others = (pauses - longest) / (frames - 2)
             usual = others if usual is None else usual
         if usual is not None:
-            pauses += STANDS_OUT * max(0.0, longest - usual - 1)
+            pauses += LONG_PAUSE_FACTOR * max(0.0, longest - usual - 1)
         changed = sum(
-            max(values) > 1.02 * min(values)
+            max(values) > MIN_CHANGE * min(values)
             for values in zip(*self.settings[start:end], strict=True)
         )
         return (
-            PIECE
-            + PAIR * (frames == 2)
+            PIECE_COST
+            + PAIR_COST * (frames == 2)
             + pauses
-            + REPEAT * count_repeats(ev)
-            + FIRST_AGAIN * _returns_to_first(ev)
-            + PARAMETERS * max(0, changed - 1)
-            + BY_HAND * self.by_hand[start]
+            + REPEAT_COST * count_repeats(ev)
+            + RETURN_COST * _returns_to_first(ev)
+            + PARAMETER_COST * max(0, changed - 1)
+            + BY_HAND_COST * self.by_hand[start]
         )
 
 
 def read_roll(photos: Sequence[tuple[str, PhotoHeader, float]]) -> Roll:
-    """Columns of photos (stem of the file name, header, EV) in the order taken."""
+    """Roll of photos in the order taken; each is (file name without suffix, header, EV)."""
     headers = [header for _, header, _ in photos]
     names = [name for name, _, _ in photos]
     uses_auto = any(h.auto_bracket for h in headers)
-    pause: list[float | None] = [None]
-    gap, breaks = [0.0], [False]
+    pause_s: list[float | None] = [None]
+    pause_cost, breaks = [0.0], [False]
     for i, (before, after) in enumerate(pairwise(headers)):
-        seconds = _pause(before, after)
-        pause.append(seconds)
+        seconds = _pause_between(before, after)
+        pause_s.append(seconds)
         if seconds is None:
-            gap.append(_name_gap(names[i], names[i + 1]))
+            pause_cost.append(_name_cost(names[i], names[i + 1]))
         else:
-            gap.append(math.log2(1 + seconds / PAUSE_S))
-        breaks.append(_contradict(before, after) or (seconds or 0.0) > LONGEST_PAUSE_S)
+            pause_cost.append(math.log2(1 + seconds / PAUSE_UNIT_S))
+        breaks.append(_notes_new_bracket(before, after) or (seconds or 0.0) > MAX_PAUSE_S)
     return Roll(
         ev=[ev for _, _, ev in photos],
-        pause=pause[: len(photos)],
-        gap=gap[: len(photos)],
+        pause_s=pause_s[: len(photos)],
+        pause_cost=pause_cost[: len(photos)],
         breaks=breaks[: len(photos)],
-        step=[h.bias_ev if h.auto_bracket else None for h in headers],
+        bias_ev=[h.bias_ev if h.auto_bracket else None for h in headers],
         auto=[h.auto_bracket is True for h in headers],
         by_hand=[h.auto_bracket is False and uses_auto for h in headers],
         settings=[(h.time_s or 1.0, h.fnumber or 1.0, h.iso or 1.0) for h in headers],
@@ -151,7 +156,7 @@ def read_roll(photos: Sequence[tuple[str, PhotoHeader, float]]) -> Roll:
 
 
 def count_repeats(ev: Sequence[float]) -> int:
-    """How many exposures repeat another one."""
+    """Number of exposures (EV) that repeat another one."""
     return sum(b - a < SAME_EXPOSURE_EV for a, b in pairwise(sorted(ev)))
 
 
@@ -161,15 +166,15 @@ def _returns_to_first(ev: Sequence[float]) -> bool:
     return any(not a and b for a, b in pairwise(same))
 
 
-def _pause(before: PhotoHeader, after: PhotoHeader) -> float | None:
-    """Seconds from the end of one exposure to the start of the next."""
+def _pause_between(before: PhotoHeader, after: PhotoHeader) -> float | None:
+    """Seconds from the end of one exposure to the start of the next; None without a clock."""
     if before.taken is None or after.taken is None:
         return None
     return max(0.0, after.taken - before.taken - (before.time_s or 0.0))
 
 
-def _contradict(before: PhotoHeader, after: PhotoHeader) -> bool:
-    """Whether the camera notes that two photos in a row are not of one bracket."""
+def _notes_new_bracket(before: PhotoHeader, after: PhotoHeader) -> bool:
+    """Whether the camera notes that two consecutive photos are of different brackets."""
     switched = before.auto_bracket != after.auto_bracket
     if switched and before.auto_bracket is not None and after.auto_bracket is not None:
         return True
@@ -178,16 +183,16 @@ def _contradict(before: PhotoHeader, after: PhotoHeader) -> bool:
     return after.sequence != before.sequence + 1
 
 
-def _name_gap(before: str, after: str) -> float:
-    """Cost in place of a pause, by the names of two files without suffix."""
+def _name_cost(before: str, after: str) -> float:
+    """Cost that replaces the cost of a pause, by the names of two files without suffix."""
     (head, number, tail), (next_head, next_number, next_tail) = map(_split_name, (before, after))
     if (head, tail) != (next_head, next_tail):
-        return OTHER_NAME
-    return NEXT_NUMBER * math.log2(1 + max(1, abs(next_number - number)))
+        return OTHER_NAME_COST
+    return NEXT_NUMBER_COST * math.log2(1 + max(1, abs(next_number - number)))
 
 
 def _split_name(name: str) -> tuple[str, int, str]:
-    """A name as text, its last number, and text."""
+    """Split a name into the text before its last number, the number, and the text after it."""
     parts = re.fullmatch(r"(.*?)(\d*)(\D*)", name, re.DOTALL)
     head, digits, tail = parts.groups() if parts else (name, "", "")
     return head, int(digits or 0), tail

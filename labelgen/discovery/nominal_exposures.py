@@ -8,19 +8,20 @@ from functools import lru_cache
 MARK_TOLERANCE = 0.01
 """A value within 1 % of a mark is that mark; f-numbers are marked 12 % apart and times 26 %."""
 
-FASTER = """1 1.25 1.6 2 2.5 3.2 4 5 6 8 10 13 15 20 25 30 40 50 60 80 100 125 160 200 250 320 400
-500 640 800 1000 1250 1600 2000 2500 3200 4000 5000 6400 8000 10000 12800 16000 20000 25600 32000"""
-SLOWER = "1 1.3 1.6 2 2.5 3.2 4 5 6 8 10 13 15 20 25 30"
-STOPS = """1 1.1 1.25 1.4 1.6 1.8 2 2.2 2.5 2.8 3.2 3.5 4 4.5 5 5.6 6.3 7.1 8 9 10 11 13 14 16 18 20
-22 25 29 32"""
-"""Marks in thirds of a stop: denominators of a second, seconds, f-numbers."""
+FRACTION_MARKS = """1 1.25 1.6 2 2.5 3.2 4 5 6 8 10 13 15 20 25 30 40 50 60 80 100 125 160 200 250
+320 400 500 640 800 1000 1250 1600 2000 2500 3200 4000 5000 6400 8000 10000 12800 16000 20000 25600
+32000"""
+SECOND_MARKS = "1 1.3 1.6 2 2.5 3.2 4 5 6 8 10 13 15 20 25 30"
+FNUMBER_MARKS = """1 1.1 1.25 1.4 1.6 1.8 2 2.2 2.5 2.8 3.2 3.5 4 4.5 5 5.6 6.3 7.1 8 9 10 11 13 14
+16 18 20 22 25 29 32"""
+"""Marks in thirds of a stop: denominators of fractions of a second, seconds, and f-numbers."""
 
-TIMES = {1 / float(mark): -k / 3 for k, mark in enumerate(FASTER.split())}
-TIMES |= {float(mark): k / 3 for k, mark in enumerate(SLOWER.split())}
+TIMES = {1 / float(mark): -k / 3 for k, mark in enumerate(FRACTION_MARKS.split())}
+TIMES |= {float(mark): k / 3 for k, mark in enumerate(SECOND_MARKS.split())}
 # Fractions of a second that are displayed with one digit; Nikon writes 1/1.3.
 TIMES |= {0.8: -1 / 3, 1 / 1.3: -1 / 3, 0.6: -2 / 3, 0.3: -5 / 3}
-FNUMBERS = {float(mark): k / 6 for k, mark in enumerate(STOPS.split())}
-"""Mark to the logarithm (base 2) of its exact value."""
+FNUMBERS = {float(mark): k / 6 for k, mark in enumerate(FNUMBER_MARKS.split())}
+"""Both map a mark to the logarithm (base 2) of its exact value."""
 
 
 @lru_cache(maxsize=1024)

@@ -190,7 +190,7 @@ def _decode_heif(data: bytes) -> Photo:
         codes = np.array(image)
     except Rejected:
         raise
-    except Exception as e:  # as Pillow
+    except Exception as e:  # the library raises many kinds of errors for a damaged file
         raise Rejected(DAMAGED) from e
     bits = int(image.info.get("bit_depth", 8))
     if bits > 8:  # left-aligned in 16 bits; full scale is to be 65535

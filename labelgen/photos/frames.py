@@ -1,6 +1,6 @@
 """Decode the frames of a bracket with one orientation, one white balance and one full scale.
 
-``docs/photos.md`` lists the formats, and says how alpha, profiles and orientation are treated.
+``docs/photos.md`` lists the formats and how alpha, colour profiles and orientation are treated.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from labelgen.photos.orientation import TRANSPOSED, apply_orientation
 from labelgen.photos.raw import develop
 
 BAYER = ("RGGB", "BGGR", "GRBG", "GBRG")
-"""Colour filters of the first two sensels of the first row, then of the second."""
-UNSCALED_TOPS = (1023, 4095, 16383)
-"""Full scale of 10, 12 and 14 bits: some programs store these codes in 16 bits unscaled."""
+"""Colour filter arrays: the first two sensels of the first row, then those of the second row."""
+UNSCALED_FULL_SCALES = (1023, 4095, 16383)
+"""Full scale of 10, 12 and 14 bits. Some programs store such codes in 16 bits without scaling."""
 
 
 @dataclass(frozen=True)
 class Frames:
-    """The decoded frames of a bracket, all turned by the orientation of the reference."""
+    """The decoded frames of a bracket, all turned by the EXIF orientation of the reference."""
 
     codes: tuple[Codes, ...]
-    """F arrays (H, W, 3) RGB, uint8 or uint16; the frame clips at full scale, 255 or 65535. Sizes
-    and depths may differ between frames."""
+    """F arrays (H, W, 3) RGB, uint8 or uint16, which clip at 255 or 65535. Size and dtype may
+    differ between frames."""
     linear: bool
     """Whether the codes are linear light (camera RAW, floating-point TIFF)."""
     sampling: Sampling = FULL_SAMPLING
-    """Rows and columns of pixels that share one chroma sample, in the turned frames."""
+    """Numbers of rows and columns of pixels that share one chroma sample, in the turned frames."""
 
 
 def read_frames(paths: Sequence[Path], reference: int, bayer: str = "") -> Frames:
     """Decode the frames of a bracket with the same settings.
 
-    All frames get the orientation and the white balance of the reference, since phones change the
-    one and cameras the other between frames. They share one full scale.
+    All frames get the orientation and the white balance of the reference: phones may change the
+    orientation between frames, and cameras the white balance. All frames share one full scale.
 
     Parameters
     ----------
@@ -52,7 +52,12 @@ def read_frames(paths: Sequence[Path], reference: int, bayer: str = "") -> Frame
     reference : int
         Index of the reference among them.
     bayer : {"", "RGGB", "BGGR", "GRBG", "GBRG"}
-        Colour filters of single-channel images, which are demosaiced; "" for grey.
+        Colour filter array of single-channel images, which are demosaiced; "" for grey images.
+
+    Returns
+    -------
+    Frames
+        The F frames, in the order of `paths`.
 
     Raises
     ------
@@ -75,16 +80,17 @@ def read_frames(paths: Sequence[Path], reference: int, bayer: str = "") -> Frame
                 f"{path.name} is {'linear' if photo.linear else 'not linear'} light, unlike "
                 f"{paths[reference].name}; take frames of one kind"
             )
-    full = [p.codes for p in photos] if linear else to_full_scale([p.codes for p in photos])
+    codes = tuple(p.codes for p in photos)
+    scaled = codes if linear else to_full_scale(codes)
     orientation = photos[reference].orientation
     sampling = _coarsest({p.sampling for p in photos}, orientation)
     return Frames(
-        tuple(apply_orientation(in_colour(c, bayer), orientation) for c in full), linear, sampling
+        tuple(apply_orientation(to_rgb(c, bayer), orientation) for c in scaled), linear, sampling
     )
 
 
 def _coarsest(samplings: Set[Sampling], orientation: int) -> Sampling:
-    """Coarsest chroma sampling of the frames, after they are turned."""
+    """Coarsest chroma sampling of the frames, as (rows, columns) after they are turned."""
     down, across = (max(steps) for steps in zip(*samplings, strict=True))
     return (across, down) if orientation in TRANSPOSED else (down, across)
 
@@ -95,19 +101,19 @@ def read_image(path: Path, bayer: str = "") -> Codes:
     Parameters
     ----------
     path : Path
-        In any format of `labelgen.photos.formats.IMAGE_SUFFIXES`.
+        A file with one of `labelgen.photos.formats.IMAGE_SUFFIXES`.
     bayer : str
-        As in `read_frames`.
+        See `read_frames`.
 
     Returns
     -------
     (H, W, 3) uint8 or uint16
-        RGB codes, linear light if `read_frames` says so of this file.
+        RGB codes: linear light of camera RAW and of floating-point TIFF.
 
     Raises
     ------
     Rejected
-        As in `read_frames`.
+        See `read_frames`.
     """
     return read_frames([path], 0, bayer).codes[0]
 
@@ -115,9 +121,9 @@ def read_image(path: Path, bayer: str = "") -> Codes:
 def to_full_scale(codes: Sequence[Codes]) -> list[Codes]:
     """Rescale codes of 10, 12 or 14 bits that are stored unscaled in 16 bits.
 
-    They are recognised by the largest code of the bracket: if it is exactly 1023, 4095 or 16383
-    and more than one sample has it, the sensor clips there. A bracket that clips nowhere is not
-    recognised.
+    Such codes are recognised by the largest code of the bracket: if it is exactly 1023, 4095 or
+    16383 and more than one sample has it, the sensor clips there. A bracket without a clipped
+    sample is returned as it is.
 
     Parameters
     ----------
@@ -127,10 +133,15 @@ def to_full_scale(codes: Sequence[Codes]) -> list[Codes]:
     Returns
     -------
     list of arrays
-        Clipped samples are 65535 if the bracket was rescaled.
+        Codes of the same shapes and dtypes. If they were rescaled, clipped samples are 65535.
+
+    Examples
+    --------
+    >>> to_full_scale([np.uint16([[0, 4095, 4095]])])[0].tolist()
+    [[0, 65535, 65535]]
     """
     top = max(int(c.max()) for c in codes)
-    if top not in UNSCALED_TOPS or any(c.dtype != np.uint16 for c in codes):
+    if top not in UNSCALED_FULL_SCALES or any(c.dtype != np.uint16 for c in codes):
         return list(codes)
     if sum(int(np.count_nonzero(c == top)) for c in codes) < 2:
         return list(codes)
@@ -138,8 +149,11 @@ def to_full_scale(codes: Sequence[Codes]) -> list[Codes]:
     return [apply_lut(lut, c) for c in codes]
 
 
-def in_colour(codes: Codes, bayer: str = "") -> Codes:
-    """(H, W, 3) RGB of (H, W) codes: demosaiced (edge-aware) if `bayer` is given, else grey."""
+def to_rgb(codes: Codes, bayer: str = "") -> Codes:
+    """Convert (H, W) codes to (H, W, 3) RGB: demosaiced (edge-aware) by `bayer`, or grey.
+
+    Codes that have three channels are returned as they are.
+    """
     if codes.ndim == 3:
         return codes
     if not bayer:
@@ -147,7 +161,7 @@ def in_colour(codes: Codes, bayer: str = "") -> Codes:
         return grey
     if bayer not in BAYER:
         raise Rejected(f"--bayer is '{bayer}', expected {', '.join(BAYER)}")
-    # OpenCV names a pattern by its second row and column: RGGB is its "BG".
+    # OpenCV names a pattern by the second and third sensel of its second row: RGGB is its "BG".
     name = {"RGGB": "BG", "BGGR": "RG", "GRBG": "GB", "GBRG": "GR"}[bayer]
     conversion: int = getattr(cv2, f"COLOR_Bayer{name}2RGB_EA")
     demosaiced: Codes = cv2.cvtColor(codes, conversion)

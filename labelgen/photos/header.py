@@ -1,4 +1,4 @@
-"""The header of an image file: size, camera and exposure, without decoding pixels."""
+"""Read the header of an image file: size, camera and exposure. No pixels are decoded."""
 
 from __future__ import annotations
 
@@ -31,21 +31,23 @@ from labelgen.photos.orientation import TRANSPOSED
 from labelgen.photos.raw import open_raw, raw_orientation
 
 TAIL_BYTES = 4096
-"""The end marker of a JPEG or PNG is searched in this many last bytes before the whole file."""
+"""An end marker is searched in this many bytes at the end of a file, and then in all of it."""
 END_MARKERS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
+"""Bytes that end a picture, by the name of its format in Pillow."""
 AUTO_BRACKET = 2
 """EXIF ExposureMode of automatic bracketing; 0 is automatic, 1 manual."""
 
 
 @dataclass(frozen=True)
 class PhotoHeader:
-    """What the header of an image file states; None or "" where it states nothing."""
+    """What the header of an image file states. What it does not state is None or ""."""
 
     size: tuple[int, int] | None
     """Height and width as displayed (EXIF orientation applied); None if unreadable."""
     camera: str = ""
     """Make and model."""
     time_s: float | None = None
+    """Exposure time in seconds."""
     fnumber: float | None = None
     iso: float | None = None
     taken: float | None = None
@@ -55,13 +57,13 @@ class PhotoHeader:
     serial: str = ""
     """Serial number of the camera body."""
     bias_ev: float | None = None
-    """Exposure bias in stops; the bracketing step of the maker note where there is one."""
+    """Bracketing step of the maker note in stops, or else the exposure bias of EXIF."""
     auto_bracket: bool | None = None
     """Whether automatic bracketing was on."""
     sequence: int | None = None
     """Number of the frame in its automatic bracket, from 1."""
     problem: str = ""
-    """Why the file cannot be a frame; empty if it can."""
+    """Why the file cannot be a frame; "" if it can."""
     orientation: int = 1
     """EXIF orientation, 1 to 8."""
     profile: str = ""
@@ -78,7 +80,7 @@ class PhotoHeader:
 def read_photo_header(path: Path) -> PhotoHeader:
     """Read the header of an image file.
 
-    Never raises for a bad file: `PhotoHeader.problem` then states the problem.
+    It never raises for a bad file, but returns a header with a `PhotoHeader.problem`.
     """
     if path.exists() and not path.is_file():  # opening a pipe would block
         return _unreadable("not a file")
@@ -107,7 +109,7 @@ def header_from_exif(
     profile: str = "",
     problem: str = "",
 ) -> PhotoHeader:
-    """Header of a photo from its EXIF and what else is known of the file.
+    """Header of a photo from its EXIF, its size and its colour profile.
 
     Parameters
     ----------
@@ -116,9 +118,9 @@ def header_from_exif(
     stored : (int, int), optional
         Height and width as stored in the file.
     orientation : int
-        EXIF orientation; anything but 1 to 8 counts as 1.
+        EXIF orientation; any value except 1 to 8 counts as 1.
     profile, problem : str
-        As in `PhotoHeader`.
+        See `PhotoHeader`.
     """
     detail = exif.get_ifd(IFD.Exif)
     make, model = exif_text(exif.get(Base.Make)), exif_text(exif.get(Base.Model))
@@ -130,7 +132,7 @@ def header_from_exif(
     auto = mode == AUTO_BRACKET if isinstance(mode, int) else None
     iso = detail.get(Base.ISOSpeedRatings)
     if not profile and IFD.Interop in detail and exif.get_ifd(IFD.Interop).get(1) == "R03":
-        profile = "Adobe RGB (by EXIF)"  # as DCF 2.0 notes it
+        profile = "Adobe RGB (by EXIF)"  # DCF 2.0 marks it by "R03"
     return PhotoHeader(
         size=stored[::-1] if stored and orientation in TRANSPOSED else stored,
         camera=f"{make} {model}".strip(),
@@ -182,10 +184,10 @@ def _read_by_pillow(file: BinaryIO) -> PhotoHeader:
 
 
 def _has_marker(file: BinaryIO, marker: bytes, start: int) -> bool:
-    """Whether the marker that ends a picture follows byte `start`, where its pixels begin.
+    """Whether the marker that ends a picture occurs after byte `start`, where its pixels begin.
 
     In most files it is among the last bytes. Cameras and phones may append previews, films and
-    padding, so the whole file is searched before it counts as truncated.
+    padding, so a file counts as truncated only if all of it has been searched.
     """
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         tail = max(start, len(data) - TAIL_BYTES)
@@ -193,7 +195,7 @@ def _has_marker(file: BinaryIO, marker: bytes, start: int) -> bool:
 
 
 def _read_tiff(path: Path) -> PhotoHeader:
-    """Header of a TIFF that Pillow cannot open, such as one of floating-point colour."""
+    """Header of a TIFF that Pillow cannot open, such as one with floating-point RGB."""
     try:
         with path.open("rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as data:
             layout = tiff.read_layout(data)
@@ -210,7 +212,7 @@ def _read_heif(path: Path) -> PhotoHeader:
     try:
         image = pillow_heif.open_heif(path)
         exif = exif_from(image.info.get("exif"))
-    except Exception:  # as Pillow
+    except Exception:  # the library raises many kinds of errors for a damaged file
         return _unreadable("damaged header")
     orientation = exif.get(Base.Orientation, 1)
     width, height = image.size  # as displayed
@@ -223,12 +225,12 @@ def _read_heif(path: Path) -> PhotoHeader:
 def _read_raw(path: Path) -> PhotoHeader:
     """Header of a camera RAW file.
 
-    Exposure and camera come from EXIF, either of the file itself where it is a TIFF (DNG, CR2,
-    NEF, ARW) or of its preview. LibRaw states what EXIF lacks. The size needs rawpy.
+    Exposure and camera come from the EXIF of the file if it is a TIFF (DNG, CR2, NEF, ARW), or
+    else from that of its preview. LibRaw supplies what EXIF lacks. The size needs rawpy.
     """
     exif = Image.Exif()
     with contextlib.ExitStack() as stack:
-        with contextlib.suppress(Exception):  # no TIFF, or one that Pillow cannot read
+        with contextlib.suppress(Exception):  # not a TIFF, or one that Pillow cannot read
             file = stack.enter_context(path.open("rb"))
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 tiff.check_directories(data)
@@ -248,7 +250,7 @@ def _read_by_libraw(path: Path, exif: Image.Exif) -> PhotoHeader:
         )
         if header.time_s and header.fnumber and header.iso:
             return header
-        other = photo.other  # slow: LibRaw decodes the sensels for it
+        other = photo.other  # slow, so only if needed: LibRaw decodes the sensels for it
         return replace(
             header,
             time_s=header.time_s or positive_number(other.shutter_speed),

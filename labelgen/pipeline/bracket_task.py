@@ -1,4 +1,4 @@
-"""Make one bracket: load, label, choose patches, augment, write its shard. A worker's whole job."""
+"""Make one bracket in a worker: load, label, choose patches, augment, write the shard."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from labelgen.samples.patches import choose_patches, grid_patches, sample_count,
 
 @dataclass(frozen=True)
 class BracketTask:
-    """What is the same for all brackets of a build: how to make samples, and where to."""
+    """Settings that all brackets of a build share: how to make samples, and where to write them."""
 
     recipe: Recipe
     layout: SampleLayout
@@ -41,11 +41,11 @@ class BracketTask:
     staging: Path
 
     def shard(self, name: str) -> Path:
-        """The file of the samples of a bracket."""
+        """Path of the file for the samples of a bracket."""
         return self.staging / f"{short_hash(name)}.shard"
 
     def record(self, name: str) -> Path:
-        """The file that says that a bracket is done, and what came of it."""
+        """Path of the record of a bracket, which exists once the bracket is made."""
         return self.shard(name).with_suffix(".json")
 
 
@@ -55,10 +55,11 @@ def make_bracket(survey: Survey, task: BracketTask) -> dict[str, Any]:
     Returns
     -------
     dict
-        "rows", "branches" (samples by name) and "label" (figures); or "rejected", the reason,
-        with a "traceback" if the reason is a bug. The record file holds the same. Or "stopped",
-        if the shard could not be written: then there is no record, since that says nothing of
-        the bracket.
+        The record, which is also written to its file. It has "rows" (number of samples),
+        "branches" (number of samples by branch), "label" (figures) and "looks" (hash of the
+        reference); or "rejected", the reason, with a "traceback" if the reason is a bug. If the
+        memory does not suffice, "rejected" is returned without a file. "stopped" is the error of a
+        disk that cannot be written. It has no file either: the bracket may be good.
     """
     try:
         record = _make(survey, task)
@@ -66,9 +67,9 @@ def make_bracket(survey: Survey, task: BracketTask) -> dict[str, Any]:
         record = {"rejected": str(e)}
     except MemoryError:
         return {"rejected": "out of memory; try fewer --jobs"}
-    except OSError as e:  # inputs that fail are rejected above: this is the disk written to
+    except OSError as e:  # errors of inputs are `Rejected`: this is the disk that is written to
         return {"stopped": e.strerror or str(e)}
-    except Exception as e:  # a bug of ours costs its bracket, not the night
+    except Exception as e:  # a bug of labelgen rejects its bracket, and the build goes on
         record = {"rejected": bug_reason(e, task.staging), "traceback": traceback_of(e)}
     write_json(task.record(survey.name), record)
     return record
@@ -90,7 +91,7 @@ def _make(survey: Survey, task: BracketTask) -> dict[str, Any]:
     if not patches:
         left = "left beside its masks" if stack.masked is not None else "trusted"
         raise Rejected(f"no patch is {left}: {_shares(figures)}")
-    # Say that the disk is too small before the samples are made.
+    # Fail before the samples are made if the disk is too small for them.
     rows = sum(sample_count(patch, task.recipe.patches) for patch in patches)
     if free_space(task.staging) < rows * task.layout.sample_bytes:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -98,8 +99,8 @@ def _make(survey: Survey, task: BracketTask) -> dict[str, Any]:
     temporary = temporary_path(shard)
     counts: Counter[str] = Counter()
     with Shard(temporary, task.layout) as file:
-        how = task.recipe, survey.name, task.seed, task.layout.depth
-        for sample in make_samples(labelled, patches, *how):
+        settings = task.recipe, survey.name, task.seed, task.layout.depth
+        for sample in make_samples(labelled, patches, *settings):
             file.append(sample)
             counts[BRANCHES[sample.patch.branch]] += 1
     temporary.replace(shard)  # its bytes reach the disk some time later: see `is_bracket_made`
@@ -114,7 +115,7 @@ def _make(survey: Survey, task: BracketTask) -> dict[str, Any]:
 def _label(
     stack: Stack, survey: Survey, recipe: Recipe, patch: int
 ) -> tuple[LabelledBracket, list[Patch], dict[str, Any]]:
-    """The label, its patches and its figures, by the recipe or from the ground truth."""
+    """Label a bracket by the recipe or its ground truth: the label, its patches and its figures."""
     if survey.truth is None:
         label = make_label(stack, recipe)
         weight = discount_weight(label.weight, survey, recipe)
@@ -139,7 +140,7 @@ def discount_weight(weight: Bytes, survey: Survey, recipe: Recipe) -> Bytes:
 
 
 def _outside_masks(patches: list[Patch], side: int, stack: Stack) -> list[Patch]:
-    """Patches that show nothing that is masked, nor anything close to it."""
+    """Patches that contain no masked pixel, nor one close to a masked pixel."""
     if stack.masked is None:
         return patches
     return unmasked_patches(patches, dilate_mask(stack.masked), side)

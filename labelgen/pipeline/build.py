@@ -1,7 +1,7 @@
-"""Build a dataset: survey all brackets, plan, make each bracket and join them.
+"""Build a dataset: survey all brackets, plan the dataset, make each bracket, join the shards.
 
-Everything unfinished lies in the staging folder ``OUT.h5.partial`` beside the output: the surveys,
-and a shard and a record of every finished bracket. A build that was killed goes on from there.
+The staging folder ``OUT.h5.partial`` beside the output holds all unfinished work: the surveys, and
+a shard and a record of every finished bracket. An interrupted build resumes from there.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from labelgen.pipeline.stages import BuildContext, make_brackets, survey_bracket
 from labelgen.pipeline.summary import Summary
 
 REMEDY = "take another disk, --limit, or fewer patches.variants in the recipe"
+"""Advice for a dataset that does not fit the disk."""
 
 
 def build(
@@ -58,28 +59,28 @@ def build(
     raw : Path
         A folder of bracket folders, or one bracket folder.
     out : Path
-        The dataset file; above `BuildOptions.part_bytes` an index beside numbered parts.
+        The dataset file. If the dataset is larger than `BuildOptions.part_bytes`, this file is an
+        index, and numbered parts beside it hold the samples.
     options : BuildOptions, optional
-        How to build it.
+        By default those of `BuildOptions()`.
     progress : Progress, optional
-        Told what happens.
+        Receives progress and remarks. By default the build is silent.
     **changes
-        Fields of `BuildOptions` by name, in place of those of `options`:
-        ``build(raw, out, jobs=2)``.
+        Fields of `BuildOptions` that replace those of `options`: ``build(raw, out, jobs=2)``.
 
     Returns
     -------
     Summary
-        What was made, and which brackets were rejected for which reason.
+        Contents of the dataset, and the reason for each rejected bracket.
 
     Raises
     ------
     UserError
-        Unusable options; the output exists; no room on the disk; no bracket could be used.
+        An option is invalid, the output exists, the disk lacks room, or no bracket can be used.
     """
     options, progress = replace(options or BuildOptions(), **changes), progress or Silent()
     check_output_name(out)
-    if options.on_cluster:  # workers stand in other folders
+    if options.on_cluster:  # the current folder of its workers may be another
         raw, out = raw.absolute(), out.absolute()
     state = OutputState.of(out)
     state.refuse_to_overwrite(options.resume, options.overwrite)
@@ -97,7 +98,7 @@ def build(
         jobs = jobs_within_memory(options.memory, brackets, options.frames, jobs, progress)
     with staging_folder(out, options.overwrite) as staging:
         if options.overwrite or state.is_empty:
-            log_path(staging).unlink(missing_ok=True)  # of an earlier build
+            log_path(staging).unlink(missing_ok=True)  # the log of an earlier build
         executor = partial(
             parallel_map,
             jobs=jobs,
@@ -112,8 +113,8 @@ def build(
         if OutputState.of(out).is_complete and not options.overwrite:
             summary = _unchanged(out, plan)
         else:
-            joiners = executor if has_many_workers(options.backend, jobs) else None
-            summary = _make_dataset(plan, out, excluded, context, joiners, clock)
+            part_writers = executor if has_many_workers(options.backend, jobs) else None
+            summary = _make_dataset(plan, out, excluded, context, part_writers, clock)
             shut_down_workers(jobs, options.backend)
             resumed = options.resume and state.has_staging
             write_build_times(out, request, plan.fingerprint, resumed, clock.seconds)
@@ -122,14 +123,14 @@ def build(
 
 
 class _Clock:
-    """Seconds that the stages of a build take."""
+    """Measures how many seconds each stage of a build takes."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self._last = time.monotonic()
 
     def lap(self, stage: str) -> None:
-        """A stage has ended."""
+        """Store the seconds of a stage that ends now and began at the last lap."""
         now = time.monotonic()
         self.seconds[stage], self._last = round(now - self._last, 3), now
 
@@ -139,21 +140,23 @@ def _make_dataset(
     out: Path,
     excluded: dict[str, int],
     context: BuildContext,
-    joiners: Executor | None,
+    part_writers: Executor | None,
     clock: _Clock,
 ) -> Summary:
-    """Make all brackets, join them as they come, and give the dataset its name.
+    """Make all brackets, join each as soon as it is made, and give the dataset its name.
 
-    `joiners` are workers that write many parts at once, where there are many workers.
+    With `part_writers` all parts but the first are instead written at the end, in parallel.
     """
     options, staging = plan.options, context.staging
     check_same_settings(staging, _settings(plan))
-    _check_disk(plan, out, sys.maxsize if joiners else options.part_bytes, context)
+    # Shards are freed part by part, but not before the end if all parts are written in parallel.
+    joined_at_once = sys.maxsize if part_writers else options.part_bytes
+    _check_disk(plan, out, joined_at_once, context)
     attributes = plan.attributes(options.license, options.citation, options.record(excluded))
     longest_name = max(len(survey.name.encode()) for survey in plan.usable)
     old_parts = parts_of(out)
     sizes = longest_name, options.part_bytes
-    with Assembly(out, staging, plan.layout, attributes, *sizes, executor=joiners) as dataset:
+    with Assembly(out, staging, plan.layout, attributes, *sizes, executor=part_writers) as dataset:
         _make_brackets(plan, dataset, context)
         clock.lap("make")
         dataset.finish(scenes_attribute(plan.scene_records(staging)), context.progress)
@@ -179,12 +182,18 @@ def _make_brackets(plan: Plan, dataset: Assembly, context: BuildContext) -> None
 
 
 def _settings(plan: Plan) -> dict[str, Any]:
-    """All that decides the files of a dataset."""
+    """All settings that the bytes of a dataset's files depend on."""
     return asdict(plan.options.storage) | {"fingerprint": plan.fingerprint}
 
 
 def _unchanged(out: Path, plan: Plan) -> Summary:
-    """Summarise the dataset that is there, if it is what was asked for."""
+    """Summarise the existing dataset if the plan would make the same one.
+
+    Raises
+    ------
+    UserError
+        It would make another one.
+    """
     inside = info(out)
     if any(inside[k] != value for k, value in _settings(plan).items() if k != "part_bytes"):
         raise UserError(
@@ -195,16 +204,19 @@ def _unchanged(out: Path, plan: Plan) -> Summary:
 
 
 def _summary_of(out: Path) -> Summary:
-    """Summarise a dataset by its own records."""
+    """Summarise an existing dataset by the records in it."""
     header = read_dataset_header(out)
     return Summary.of(out, header.fingerprint, header.scenes.items())
 
 
-def _check_disk(plan: Plan, out: Path, part_bytes: int, context: BuildContext) -> None:
-    """Refuse to start where the dataset may not fit the disk."""
+def _check_disk(plan: Plan, out: Path, joined_at_once: int, context: BuildContext) -> None:
+    """Refuse to start if the dataset may not fit the disk.
+
+    Shards of up to `joined_at_once` bytes exist both as shards and in a part.
+    """
     sizes = Counter(survey.size for survey in plan.usable)
     recipe = plan.options.effective_recipe
-    expected, needed = disk_needed(sizes, recipe, plan.layout, part_bytes)
+    expected, needed = disk_needed(sizes, recipe, plan.layout, joined_at_once)
     needed -= sum(shard.stat().st_size for shard in context.staging.glob("*.shard"))
     context.progress.remark(
         f"{len(plan.usable)} brackets: at most {expected / 1e9:.2f} GB, "

@@ -1,6 +1,6 @@
-"""What a build leaves beside its dataset: the digest of its request, and how long it took.
+"""The JSON file beside a complete dataset: the digest of the request, and times of the stages.
 
-By the digest the same command knows, without a look at any pixel, that there is nothing to do.
+The digest shows a repeated command that the dataset is complete, without a look at any pixel.
 """
 
 from __future__ import annotations
@@ -23,17 +23,22 @@ from labelgen.pipeline.options import BuildOptions
 def request_digest(
     brackets: Sequence[Bracket], options: BuildOptions, known: Mapping[str, Response] | None
 ) -> str:
-    """Digest of what a build is asked for, as far as it is known without looking at pixels.
+    """SHA-256 of all inputs of a build that are known without decoding pixels.
 
     Parameters
     ----------
     brackets : sequence of Bracket
-        All that will be built from. Of their files, size and time of change count, as they do
-        when an interrupted build goes on (`labelgen.calibration.survey.survey_cached`).
+        All brackets. Their files count by size and time of change, as they do when a build is
+        resumed (`labelgen.calibration.survey.survey_cached`).
     options : BuildOptions
-        Those count that decide what is in the dataset.
+        The options that decide the contents of the dataset count; others, such as `jobs`, do not.
     known : mapping of str to Response, optional
-        What `options.response` stands for.
+        Responses that `options.response` names, by camera.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
     """
     digest = hashlib.sha256()
 

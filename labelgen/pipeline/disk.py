@@ -1,4 +1,4 @@
-"""How much room a dataset takes on a disk while it is built."""
+"""Estimate the room that a dataset takes on the disk while it is built."""
 
 from __future__ import annotations
 
@@ -10,15 +10,26 @@ from labelgen.samples.patches import max_samples
 
 
 def disk_needed(
-    sizes: Mapping[tuple[int, int], int], recipe: Recipe, layout: SampleLayout, part_bytes: int
+    sizes: Mapping[tuple[int, int], int],
+    recipe: Recipe,
+    layout: SampleLayout,
+    joined_at_once: int,
 ) -> tuple[int, int]:
-    """Return the bytes that a dataset may take at most, and those needed while it is joined.
+    """Return the most bytes that a dataset may take, and that building it may take.
 
-    While it is joined, shards and one part stand side by side. `sizes` counts the brackets by the
-    height and width of their frames.
+    Parameters
+    ----------
+    sizes : mapping of (int, int) to int
+        Number of brackets by height and width of their frames.
+    recipe : Recipe
+        Its patches limit the samples per bracket.
+    layout : SampleLayout
+        Of all samples.
+    joined_at_once : int
+        Bytes of samples that are both in shards and in a part before the shards are removed.
     """
     samples = sum(
         count * max_samples(size, layout.patch, recipe.patches) for size, count in sizes.items()
     )
     expected = samples * layout.sample_bytes
-    return expected, expected + min(expected, part_bytes)
+    return expected, expected + min(expected, joined_at_once)

@@ -1,4 +1,4 @@
-"""What a build will make: all that decides the bytes of a dataset, and their fingerprint."""
+"""The plan of a build: everything that the bytes of a dataset depend on, and its fingerprint."""
 
 from __future__ import annotations
 
@@ -26,33 +26,43 @@ from labelgen.pipeline.bracket_task import BracketTask
 from labelgen.pipeline.options import BuildOptions
 
 LABEL_TEXT = 600
-"""Estimate of the bytes that a dataset notes of a label."""
+"""Estimate of the bytes that the record of a bracket holds about its label."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Surveys of all brackets below `raw`, and how to make a dataset of them.
+    """The surveys of all brackets, and how to make a dataset from them.
 
-    Everything that depends on the whole set is frozen here; after that, each bracket is made by
-    itself.
+    Everything that depends on all brackets together is fixed here. Brackets are then made
+    independently of each other.
     """
 
     raw: Path
+    """Folder of the brackets; the dataset stores paths relative to it."""
     surveys: DiskList[Survey]
-    """Of all brackets, calibrated."""
+    """Surveys of all brackets, calibrated."""
     usable: DiskList[Survey]
-    """Those that were not rejected."""
+    """Surveys of the brackets that were not rejected."""
     layout: SampleLayout
     options: BuildOptions
 
     @staticmethod
     def of(raw: Path, surveys: DiskList[Survey], options: BuildOptions) -> Plan:
-        """Plan a dataset of brackets that were surveyed and calibrated.
+        """Plan a dataset from calibrated surveys.
+
+        Parameters
+        ----------
+        raw : Path
+            Folder of the brackets.
+        surveys : DiskList of Survey
+            Of all brackets, also of those that were rejected.
+        options : BuildOptions
+            How to build the dataset.
 
         Raises
         ------
         UserError
-            None of them can be used, or there are too many for one dataset.
+            No bracket can be used, or there are too many for one dataset.
         """
         usable = surveys.select([i for i, s in enumerate(surveys) if not s.rejected])
         if not usable:
@@ -80,7 +90,7 @@ class Plan:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of all that decides what is in the dataset."""
+        """SHA-256 of everything that the samples depend on, as 64 hexadecimal digits."""
         content = {
             "format": VERSION,
             "generator": generator(),
@@ -99,12 +109,12 @@ class Plan:
         return digest.hexdigest()
 
     def task(self, staging: Path) -> BracketTask:
-        """How workers make each bracket, with its shard in the staging folder."""
+        """Task of the workers, which write shards and records to the staging folder."""
         recipe, seed = self.options.effective_recipe, self.options.seed
         return BracketTask(recipe, self.layout, seed, staging)
 
     def attributes(self, license: str, citation: str, options: dict[str, Any]) -> dict[str, Any]:
-        """Root attributes of the dataset, but for `scenes`."""
+        """Root attributes of the dataset, except `scenes`."""
         recipe = self.options.effective_recipe.as_dict()
         return {
             "format": "labelgen",
@@ -123,32 +133,39 @@ class Plan:
         }
 
     def scene_records(self, staging: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The name and the record of every bracket, once all of them are made."""
+        """Yield the name and the record of every bracket, after all of them are made."""
         task = self.task(staging)
         for survey in self.surveys:
             record = self._record(survey)
             if not survey.rejected:
-                made = json.loads(task.record(survey.name).read_text())
-                if "rejected" in made:
-                    record = {"rejected": made["rejected"]} | record
+                result = json.loads(task.record(survey.name).read_text())
+                if "rejected" in result:
+                    record = {"rejected": result["rejected"]} | record
                 else:
-                    record |= {k: v for k, v in made.items() if k != "rows"}
+                    record |= {k: v for k, v in result.items() if k != "rows"}
             yield survey.name, record
 
     def _record(self, survey: Survey) -> dict[str, Any]:
+        """The part of the record of a bracket that its survey decides."""
         files = [Path(os.path.relpath(path, self.raw)).as_posix() for path in survey.paths]
         return dataset_record(survey, files)
 
 
 def scenes_attribute(records: Iterable[tuple[str, dict[str, Any]]]) -> bytes:
-    """The attribute `scenes` as JSON.
+    """JSON of the attribute `scenes`: an object that maps names of brackets to their records.
 
-    Written record by record: thousands of them as objects would take three times the memory.
+    It is written record by record, since thousands of records as Python objects would take three
+    times the memory.
+
+    Examples
+    --------
+    >>> scenes_attribute([("a", {"rows": 1}), ("b", {})])
+    b'{"a": {"rows": 1}, "b": {}}'
     """
-    text, before = io.BytesIO(), b"{"
+    text, separator = io.BytesIO(), b"{"
     for name, record in records:
-        text.write(before + json.dumps({name: record})[1:-1].encode())
-        before = b", "
+        text.write(separator + json.dumps({name: record})[1:-1].encode())
+        separator = b", "
     text.write(b"}")
     return text.getvalue()  # shares the bytes of the buffer
 
@@ -156,14 +173,22 @@ def scenes_attribute(records: Iterable[tuple[str, dict[str, Any]]]) -> bytes:
 def shard_source(
     survey: Survey, record: Mapping[str, Any], task: BracketTask
 ) -> ShardSource | None:
-    """The shard of a bracket, if it gave samples."""
+    """Source of the samples of a bracket; None if its record has no samples."""
     if "rows" not in record:
         return None
     return ShardSource(task.shard(survey.name), survey.name, record["rows"], survey.ev)
 
 
 def no_usable_brackets(raw: Path, reasons: Iterable[str]) -> UserError:
-    """The error for brackets none of which can be used, given one reason each."""
+    """Return the error for a set without a usable bracket, with its most common reasons.
+
+    Parameters
+    ----------
+    raw : Path
+        Folder of the brackets.
+    reasons : iterable of str
+        Why each bracket was rejected.
+    """
     counts = Counter(reasons)
     common = "; ".join(f"{reason} ({n})" for reason, n in counts.most_common(3))
     return UserError(f"{raw}: none of {counts.total()} brackets can be used: {common}")

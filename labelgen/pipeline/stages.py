@@ -1,4 +1,4 @@
-"""The stages of a build that run over all brackets: survey them, make them."""
+"""The stages of a build that run on all brackets in parallel: survey and make."""
 
 from __future__ import annotations
 
@@ -25,18 +25,19 @@ from labelgen.pipeline.bracket_task import BracketTask, is_bracket_made, make_br
 from labelgen.pipeline.bugs import bug_reason, log_bug, traceback_of
 
 DIED = "its worker died twice, the second time alone: out of memory? try fewer --jobs"
+"""Why a bracket is rejected whose worker died."""
 
 
 @dataclass(frozen=True)
 class BuildContext:
-    """What the stages of a build work with."""
+    """Staging folder, workers and progress of a build, which its stages share."""
 
     staging: Path
     """The staging folder."""
     executor: Executor
-    """Workers."""
+    """Runs a task on many items, by the workers of the build."""
     progress: Progress
-    """Told of every bracket."""
+    """Receives a step for every bracket, and remarks."""
 
 
 def survey_brackets(
@@ -51,21 +52,28 @@ def survey_brackets(
     Parameters
     ----------
     brackets : sequence of Bracket
-        As found by a scan.
+        Result of `labelgen.discovery.select.find_brackets`.
     selection : Selection
-        What the dataset takes.
+        Which frames of each bracket the dataset takes.
     known : mapping of str to Response, optional
-        Responses that are given, by camera.
+        Known responses by camera; those of other cameras are calibrated.
     context : BuildContext
-        The staging folder remembers surveys.
+        Surveys that the staging folder holds are read from there.
     keep_frames : bool
-        Keep decoded frames for the next stage, as many as there is room for.
+        Cache decoded frames for the next stage, as far as there is room.
+
+    Returns
+    -------
+    DiskList of Survey
+        In the order of `brackets`, calibrated. A bracket that cannot be used has its reason in
+        `Survey.rejected`.
     """
     staging, progress = context.staging, context.progress
     progress.start("survey", len(brackets))
     caches = cache_paths(brackets, selection.frames, staging) if keep_frames else repeat(None)
     items = DiskList(zip(brackets, caches, strict=False))
     task = partial(_survey_task, selection=selection, staging=staging)
+    # Surveys come in any order, and a DiskList only grows at its end.
     surveys, index = DiskList[Survey](), [0] * len(items)
     for i, result in context.executor(task, items):
         survey = result or Survey(brackets[i].name, DIED)
@@ -78,14 +86,15 @@ def survey_brackets(
 
 
 def _survey_task(item: tuple[Bracket, Path | None], selection: Selection, staging: Path) -> Survey:
+    """Survey a bracket; the item also has the file to cache its decoded frames in."""
     bracket, cache = item
     try:
         return survey_cached(bracket, selection, staging, cache)
-    except OSError:  # the disk, not the bracket: it ends the build
+    except OSError:  # the staging folder cannot be written, which ends the build
         raise
     except MemoryError:
         return Survey(bracket.name, "out of memory; try fewer --jobs")
-    except Exception as e:  # a bug of ours costs its bracket, not the night
+    except Exception as e:  # a bug of labelgen rejects its bracket, and the build goes on
         reason, text = bug_reason(e, staging), traceback_of(e)
         return Survey(bracket.name, reason, bracket.problems, traceback=text)
 
@@ -93,52 +102,84 @@ def _survey_task(item: tuple[Bracket, Path | None], selection: Selection, stagin
 def make_brackets(
     surveys: DiskList[Survey], task: BracketTask, context: BuildContext
 ) -> Generator[tuple[Survey, dict[str, Any]]]:
-    """Make all brackets; yield each with its record, in order, as soon as those before it are made.
+    """Make all brackets, and yield them in order, each as soon as it and all before it are made.
 
-    What an earlier run finished is not made again, if it is whole.
+    Brackets that an interrupted build finished are not made again.
+
+    Parameters
+    ----------
+    surveys : DiskList of Survey
+        Usable brackets, calibrated.
+    task : BracketTask
+        How to make a bracket.
+    context : BuildContext
+        Its staging folder is that of the task.
+
+    Yields
+    ------
+    survey : Survey
+        The survey of a bracket.
+    record : dict
+        Result of `make_bracket`.
+
+    Raises
+    ------
+    UserError
+        A shard cannot be written.
     """
     progress = context.progress
-    done = _made_before(surveys, task, context)
-    left = [i for i in range(len(surveys)) if i not in done]
-    if done:
-        progress.remark(f"{len(done)} brackets are finished already, {len(left)} are left")
-    progress.start("build", len(left))
-    results = context.executor(partial(make_bracket, task=task), surveys.select(left))
+    finished = _find_finished(surveys, task, context)
+    remaining = [i for i in range(len(surveys)) if i not in finished]
+    if finished:
+        progress.remark(f"{len(finished)} brackets are finished already, {len(remaining)} are left")
+    progress.start("build", len(remaining))
+    results = context.executor(partial(make_bracket, task=task), surveys.select(remaining))
     with closing(results):
         for i, survey in enumerate(surveys):
-            while i not in done:
+            while i not in finished:
                 k, record = next(results)
-                done.add(left[k])
-                _note(surveys[left[k]], record or {"rejected": DIED}, task, progress)
+                _note_result(surveys[remaining[k]], record or {"rejected": DIED}, task, progress)
+                finished.add(remaining[k])
             yield survey, json.loads(task.record(survey.name).read_text())
 
 
-def _note(survey: Survey, record: dict[str, Any], task: BracketTask, progress: Progress) -> None:
-    """Note the result of a bracket, whether it was made or not."""
+def _note_result(
+    survey: Survey, record: dict[str, Any], task: BracketTask, progress: Progress
+) -> None:
+    """Report the result of a bracket, and write its record if the worker did not.
+
+    Raises
+    ------
+    UserError
+        The worker could not write the shard.
+    """
     if "stopped" in record:
         raise UserError(f"{task.staging}: {record['stopped']}; mend that, then give --resume")
     path = task.record(survey.name)
-    if not path.exists():  # or --resume might find more brackets in a part that is noted
+    # Without a record, --resume would try the bracket again. Its samples would then be missing in a
+    # part that is finished already.
+    if not path.exists():
         write_json(path, record)
     if "traceback" in record:
         log_bug(task.staging, survey.name, record["traceback"])
     progress.step(record.get("rows", 0), "rejected" in record)
 
 
-def _made_before(surveys: DiskList[Survey], task: BracketTask, context: BuildContext) -> set[int]:
-    """Which brackets an earlier run finished; the records of those that are not whole go."""
-    done, noted = set[int](), list[int]()
-    for i, survey in enumerate(surveys):
-        if task.record(survey.name).exists():
-            noted.append(i)
-    if not noted:
-        return done
-    context.progress.start("check", len(noted))
+def _find_finished(surveys: DiskList[Survey], task: BracketTask, context: BuildContext) -> set[int]:
+    """Indices of the brackets that an interrupted build finished.
+
+    The records of brackets whose shard is damaged or missing are removed.
+    """
+    recorded = [i for i, survey in enumerate(surveys) if task.record(survey.name).exists()]
+    finished = set[int]()
+    if not recorded:
+        return finished
+    context.progress.start("check", len(recorded))
     check = partial(is_bracket_made, task=task)
-    for k, whole in context.executor(check, surveys.select(noted)):
-        if whole:
-            done.add(noted[k])
+    for k, is_made in context.executor(check, surveys.select(recorded)):
+        if is_made:
+            finished.add(recorded[k])
         else:
-            task.record(surveys[noted[k]].name).unlink()
+            task.record(surveys[recorded[k]].name).unlink()
         context.progress.step(0, False)
-    return done
+    return finished

@@ -1,15 +1,16 @@
-"""Turn patches into samples: real frames, synthetic light, synthetic motion, moving objects.
+"""Turn patches into samples: cut them out of the frames and the label, and augment them.
 
-Follows SS-HDR (arXiv 2203.12311):
+Two augmentations follow SS-HDR (arXiv 2203.12311):
 
-- Synthetic motion warps static or modelled frames by a random homography. Pixels come from the
-  full frame, so content enters at the border of the patch. The label keeps the geometry of the
-  reference.
-- Synthetic light is a gain over the label (`labelgen.samples.illumination`). Frames are modelled
-  from the result, so that the reference clips what the short frame shows. Or, ours, the gain is
-  applied to the real frames, which keep their motion, noise and misalignment.
+- Synthetic light multiplies the label by a gain (`labelgen.samples.illumination`). The frames are
+  then modelled from the label, so the reference clips what the short frame shows. Our variant
+  applies the gain to the real frames, which keep their motion, noise and misalignment.
+- Synthetic motion warps all frames except the reference by random homographies, where they are
+  static or modelled. Pixels come from the full frame, so content enters at the border of the patch.
+  The label keeps the geometry of the reference.
 
-Moving objects (`labelgen.samples.moving_objects`, ours) come last, over all frames and the label.
+Our third one composites moving objects (`labelgen.samples.moving_objects`) into the frames and the
+label, after light and motion.
 """
 
 from __future__ import annotations
@@ -58,19 +59,20 @@ class LabelledBracket:
     radiance: Float | Half
     """(H, W, 3) radiance of the label, 1.0 where the shortest frame clips."""
     weight: Bytes
-    """(H, W) uint8 weight of the label."""
+    """(H, W) uint8 weight of the label, 255 where it is fully trusted."""
     motion: MotionStats = NO_MOTION
-    """Sizes and speeds of what moves in the bracket."""
+    """Sizes and speeds of real moving objects in the bracket."""
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to one sample."""
+    """The augmentation of one sample; None stands for no change."""
 
     gain: Gain | None
     """Synthetic light."""
     homographies: tuple[Array | None, ...]
-    """Synthetic motion: for each frame a homography (3, 3) about the centre of the patch."""
+    """Synthetic motion: for each frame a homography (3, 3), from pixels of the sample to pixels of
+    the frame, both relative to the centre of the patch."""
     moving_objects: bool = False
     """Whether moving objects are added."""
 
@@ -90,8 +92,8 @@ def make_samples(
 ) -> Iterator[Sample]:
     """Make all samples of a bracket, patch by patch and variant by variant.
 
-    Draws are seeded by (seed, bracket, patch, variant). Variants without any augmentation would be
-    equal, so a patch gives at most one of them.
+    Each variant of a patch is augmented at random, seeded by (seed, bracket, patch, variant).
+    Variants without any augmentation would be equal, so a patch gives at most one of them.
 
     Parameters
     ----------
@@ -100,7 +102,7 @@ def make_samples(
     patches : sequence of Patch
         Where samples are taken.
     recipe : Recipe
-        Its settings of patches, illumination, warp and pieces.
+        Settings of patches, illumination, warp, pieces, exposure and noise.
     name : str
         Name of the bracket.
     seed : int
@@ -132,8 +134,8 @@ def draw_augmentation(
 ) -> Augmentation:
     """Draw the augmentation of one sample.
 
-    The published method warps static and modelled frames only, and leaves real motion as it is.
-    With `warp.patches` = "all", frames with real motion are warped as well.
+    SS-HDR does not warp patches with real motion, unless their frames are modelled. With
+    `warp.patches` = "all" they are warped as well.
     """
     side, stack = recipe.patches.size, labelled.stack
     gain = None
@@ -155,7 +157,7 @@ def draw_augmentation(
 
 
 def draw_homography(rng: np.random.Generator, settings: Warp) -> Array:
-    """Draw a random homography (3, 3) float64 about the origin, in pixels."""
+    """Draw a random homography (3, 3) float64 of pixels relative to a centre."""
     turn = np.deg2rad(rng.normal(0, settings.turn))
     zoom = 1 + rng.normal(0, settings.zoom)
     shift, tilt = rng.normal(0, settings.shift, 2), rng.normal(0, settings.tilt, 2)
@@ -171,7 +173,24 @@ def augment(
     recipe: Recipe,
     depth: int,
 ) -> Sample:
-    """Apply light and motion of an augmentation to a patch; parameters as in `make_samples`."""
+    """Cut one sample out of a bracket, with the light and motion of an augmentation.
+
+    Parameters
+    ----------
+    labelled, recipe, depth
+        See `make_samples`.
+    patch : Patch
+        Where the sample is taken.
+    variant : int
+        Number of the sample among those of the patch, from 0.
+    augmentation : Augmentation
+        Moving objects are not added here, see `add_moving_objects`.
+
+    Returns
+    -------
+    Sample
+        With synthetic light, the branch of its patch is "illumination".
+    """
     side, stack = recipe.patches.size, labelled.stack
     region = _sampled_region(augmentation.homographies, patch, side, stack.size)
     frames: list[Codes] = [codes[region] for codes in stack.codes]
@@ -185,7 +204,7 @@ def augment(
         label = np.minimum(to_float32(label) * to_three_channels(gain), 1)
         if recipe.illumination.frames == "modelled":
             frames = [encode(label * np.float32(2.0**ev), depth) for ev in stack.ev]
-        else:  # clipped pixels stay clipped, since no gain is below 1
+        else:  # no gain is below 1, so clipped pixels stay clipped
             frames = [apply_gain(f, gain, depth) for f in frames]
         patch = replace(patch, branch=BRANCHES.index("illumination"))
     y, x = patch.y - region[0].start, patch.x - region[1].start
@@ -201,10 +220,11 @@ def augment(
 def add_moving_objects(
     rng: np.random.Generator, sample: Sample, labelled: LabelledBracket, recipe: Recipe
 ) -> Sample:
-    """Composite moving objects into the frames and the label of a sample.
+    """Composite random moving objects into the frames and the label of a sample.
 
-    The label is exact where the reference shows an object, whatever is behind it. Where only other
-    frames show one, the label does not change.
+    Where the reference shows an object, the label is exact, whatever is behind the object. Where
+    only other frames show one, the label does not change. The branch of the patch becomes "pieces";
+    a sample without room for an object is returned as it is.
     """
     stack, label = labelled.stack, to_float32(sample.label)
     reference = sample.inputs[stack.reference]
@@ -237,7 +257,10 @@ def add_moving_objects(
 def _sampled_region(
     homographies: Sequence[Array | None], patch: Patch, side: int, size: tuple[int, int]
 ) -> Region:
-    """Region of the frame that the warps of a patch sample, with 3 px for cubic interpolation."""
+    """Region of a frame of `size` (H, W) that the patch and its warps read.
+
+    It includes a margin of 3 px for cubic interpolation, and ends at the border of the frame.
+    """
     half = (side - 1) / 2
     square = np.array([[-half, half, -half, half], [-half, -half, half, half], [1, 1, 1, 1]])
     warped = [(h @ square)[:2] / (h @ square)[2] for h in homographies if h is not None]
@@ -250,12 +273,12 @@ def _sampled_region(
 
 
 def _warp(frame: Codes, homography: Array, y: int, x: int, side: int) -> Codes:
-    """Warp the patch at (y, x) of a frame by a homography about its centre."""
+    """Warp the patch of a side at (y, x) of a frame by a homography about its centre."""
     half = (side - 1) / 2
     to_centre = np.array([[1, 0, -half], [0, 1, -half], [0, 0, 1]])
     to_frame = np.array([[1, 0, x + half], [0, 1, y + half], [0, 0, 1]])
     is_uint16 = frame.dtype == np.uint16
-    # uint16 is warped as float32 and rounded: the same codes, a fifth faster.
+    # Warping uint16 as float32 and then rounding gives the same codes and is a fifth faster.
     warped = cv2.warpPerspective(
         frame.astype(np.float32) if is_uint16 else np.ascontiguousarray(frame),
         to_frame @ homography @ to_centre,
@@ -267,5 +290,5 @@ def _warp(frame: Codes, homography: Array, y: int, x: int, side: int) -> Codes:
 
 
 def _stack_inputs(inputs: Sequence[Codes]) -> Codes:
-    """Stack frames (P, P, 3) to (F, P, P, 3) of the dtype of the first."""
-    return np.stack([i.astype(inputs[0].dtype, copy=False) for i in inputs])
+    """Stack F frames (P, P, 3) to (F, P, P, 3), with the dtype of the first frame."""
+    return np.stack([frame.astype(inputs[0].dtype, copy=False) for frame in inputs])

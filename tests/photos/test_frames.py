@@ -19,7 +19,7 @@ from labelgen.core.response import decode
 from labelgen.discovery.layouts import find_truth
 from labelgen.discovery.scan import scan
 from labelgen.photos.formats import FORMATS, IMAGE_SUFFIXES, RAW_SUFFIXES, image_format
-from labelgen.photos.frames import BAYER, in_colour, read_frames, read_image
+from labelgen.photos.frames import BAYER, read_frames, read_image, to_rgb
 from labelgen.photos.header import read_photo_header
 from labelgen.photos.limits import MAX_PIXELS
 from labelgen.photos.orientation import apply_orientation
@@ -342,7 +342,7 @@ def test_a_mosaic_is_demosaiced(tmp_path: Path, bayer: str, depth: int) -> None:
 
 def test_an_unknown_mosaic_is_refused() -> None:
     with pytest.raises(Rejected, match="RGGB, BGGR"):
-        in_colour(np.zeros((4, 4), np.uint8), "RGBG")
+        to_rgb(np.zeros((4, 4), np.uint8), "RGBG")
 
 
 @pytest.mark.parametrize("bits", [10, 12, 14])
