@@ -20,51 +20,58 @@ from labelgen.core.response import GAMMA, GAMMA22, NAMED_RESPONSES, Response, So
 from labelgen.core.settings import Noise
 
 Row = tuple[float, float, float, float]
-"""Light, standard deviation at full and at half resolution (0: unknown), number of blocks."""
+"""Noise at one level of light: mean light, standard deviation at full and at half resolution (0 if
+unknown), number of blocks."""
 
 SIDE = 8
 """Side of a block in px."""
 MIN_FREQUENCY = 10
-"""Frequencies (vertical + horizontal, 0 to 14) from here on are noise: a scene has least there."""
+"""Noise is measured at frequencies (vertical + horizontal index, 0 to 14) of at least this. A scene
+has least detail there."""
 LEVELS = 16
-"""Levels of the fourth root of light. They are finer in the dark, where read noise shows."""
+"""Number of levels, which divide the fourth root of light evenly. They are finer in the dark, where
+read noise shows."""
 FLAT_SHARE = 0.05
-"""Share of the blocks of a level that is used as flat ones."""
+"""Share of the blocks of a level, the flattest ones, that is used."""
 MIN_BLOCKS = 3
-"""Flat blocks that a level needs."""
+"""A level needs this many flat blocks."""
 PIXELS = 2.5e5
-"""Larger frames are sampled in strips of about this many pixels in all."""
+"""Of a larger frame, only strips of about this many pixels in all are used."""
 MAX_LIGHT = 0.85
-"""Many cameras bend their curve or clip above."""
+"""Levels above are left out, because many cameras clip there or bend their curve."""
 MIN_ROWS = 12
-"""Rows that a fit needs."""
+"""A fit needs this many rows."""
 MIN_LIGHT_RATIO = 4.0
-"""Brightest over darkest level of a fit. In a smaller range photon and read noise look alike."""
+"""A fit needs this ratio of its brightest to its darkest level. Over a smaller range, photon and
+read noise cannot be told apart."""
 BLACK_BLOCKS = 2.0
-"""Read noise hardly shows above black. So this many black blocks with the default read noise are
-added to the data."""
+"""Frames show hardly any read noise, because few of their blocks are black. So this many black
+blocks with the default read noise are added to the data, as a prior."""
 FIT_ROUNDS = 12
+"""Rounds of reweighted least squares."""
 TEXTURE_TOLERANCE = 0.15
-"""In log variance: rows farther off the line weigh less. Texture raises a variance."""
+"""Distance from the line, in log variance, at which the weight of a row is halved. Texture raises
+the variance of some rows."""
 MAX_SCATTER = 0.5
-"""Median distance of rows from the line, in log variance. Rows with more follow no line."""
+"""Largest median distance of the rows from the line, in log variance. With a larger one, there is
+no linear relation."""
 MAX_WHITE_RATIO = 2.0
 """Variance at half resolution over that at full resolution, up to which noise counts as white."""
 WHITE_QUANTILE = 0.1
 """The ratio is this quantile of all rows. Texture makes it larger, and many levels have some."""
 MIN_ROUNDINGS = 1.5
-"""Rows are used if their variance is this many times that of the rounding to codes. Where codes
-hardly ever differ by one, the noise may be anything below that."""
+"""Rows are used if their variance is this many times that of the rounding to codes. Less noise
+hardly ever changes a code, so it cannot be measured."""
 MAX_ROW_BLOCKS = 50.0
-"""Blocks of a row count up to here."""
+"""The weight of a row grows with its number of blocks up to this number."""
 
 
 def observe_noise(codes: Codes) -> list[Row]:
     """Measure the noise of the flattest blocks of a frame, by channel and level.
 
-    Light is that of gamma 2.2, whatever the camera; `fit_noise` corrects that. Half resolution
-    means of 2 x 2 px; their standard deviation is multiplied by 2, so it is the same if noise is
-    white, and larger if it is smooth.
+    The codes are decoded as gamma 2.2 for every camera; `fit_noise` corrects that. At half
+    resolution, a pixel is the mean of 2 x 2 px, and the standard deviation is multiplied by 2. So
+    it equals that at full resolution if the noise is white, and is larger if the noise is smooth.
 
     Parameters
     ----------
@@ -76,7 +83,7 @@ def observe_noise(codes: Codes) -> list[Row]:
     list of Row
         At most `LEVELS` for each channel.
     """
-    # Off the 8 x 8 px grid of JPEG. On it, the steps between JPEG blocks would show in no block.
+    # Shifted by half a block, so that the steps between JPEG blocks lie within blocks and count.
     light = decode(_strips(codes[SIDE // 2 :, SIDE // 2 :]))
     rows: list[Row] = []
     for full in cv2.split(light):
@@ -104,7 +111,7 @@ def _half_resolution(image: Float) -> Float:
 
 
 def _high_frequencies() -> Float:
-    """Basis of the highest frequencies of the orthonormal cosine transform, (N, SIDE^2)."""
+    """Basis (N, SIDE^2) float32 of the highest frequencies of the orthonormal cosine transform."""
     index = np.arange(SIDE)
     waves = np.sqrt(2 / SIDE) * np.cos(np.pi * np.outer(index, 2 * index + 1) / (2 * SIDE))
     pairs = [(i, j) for i in index for j in index if i + j >= MIN_FREQUENCY]
@@ -112,7 +119,14 @@ def _high_frequencies() -> Float:
 
 
 def _levels(image: Float) -> dict[int, tuple[float, float, int]]:
-    """Mean light, noise variance and number of the flat blocks of light (H, W), by level."""
+    """Measure the flat blocks of a channel of light (H, W), by level.
+
+    Returns
+    -------
+    dict of int to (float, float, int)
+        Mean light, variance of the noise, and number of flat blocks. Levels with too few are left
+        out.
+    """
     h, w = (n // SIDE for n in image.shape)
     whole = image[: h * SIDE, : w * SIDE].reshape(h, SIDE, w, SIDE)
     blocks = whole.swapaxes(1, 2).reshape(-1, SIDE * SIDE)
@@ -122,8 +136,8 @@ def _levels(image: Float) -> dict[int, tuple[float, float, int]]:
     blocks = blocks - mean[:, None]
     # einsum, not BLAS: sums of the latter may depend on the number of threads.
     coefficients = np.einsum("nk,fk->nf", blocks, basis)
-    high, low = (np.einsum("nk,nk->n", x, x) for x in (coefficients, blocks))
-    low -= high
+    high, energy = (np.einsum("nk,nk->n", x, x) for x in (coefficients, blocks))
+    low = energy - high
     level = (mean**0.25 * LEVELS).astype(int)
     levels: dict[int, tuple[float, float, int]] = {}
     for k in range(LEVELS):
@@ -131,7 +145,7 @@ def _levels(image: Float) -> dict[int, tuple[float, float, int]]:
         count = int(np.ceil(FLAT_SHARE * len(members)))
         if count >= MIN_BLOCKS:
             flat = members[np.argpartition(low[members], count - 1)[:count]]
-            # The median of chi squared is two thirds below its mean, the degrees of freedom.
+            # chi squared has a mean of len(basis), and a median that is lower by two thirds.
             variance = median(high[flat]) / (len(basis) - 2 / 3)
             levels[k] = float(mean[flat].mean()), variance, count
     return levels
@@ -142,25 +156,26 @@ def fit_noise(
 ) -> tuple[float, float] | None:
     """Fit full well and read noise of a camera at an ISO, in electrons.
 
-    Smooth noise (of demosaicing, denoising, JPEG) is scaled to its value at half resolution. Noise
-    below the defaults of `Noise` is accepted only if it is white and the response is a named one.
-    Otherwise an unknown part of the noise was smoothed away, or the estimated curve has errors
-    larger than the noise of a quiet camera, and static pixels would seem to move.
+    Smooth noise (after demosaicing, denoising or JPEG) is scaled to its value at half resolution.
+    Less noise than the defaults of `Noise` is accepted only if it is white and the response is a
+    named one. Otherwise an unknown part of the noise may have been smoothed away, or errors of an
+    estimated curve may exceed the noise of a quiet camera; static pixels would then seem to move.
 
     Parameters
     ----------
-    rows : sequence of Row, or packed
-        Rows of all frames, see `observe_noise`.
+    rows : sequence of Row, or PackedRows
+        Rows of all frames, as `observe_noise` returns them.
     response : Response
         Response of the camera.
     bits : int
-        Bits per sample of the codes.
+        Bits of a code.
 
     Returns
     -------
-    tuple of float or None
-        Within the ranges of `Noise`. None if there are too few rows or levels, if they follow no
-        line, if noise is below the rounding of codes, or if so little noise is not accepted.
+    (float, float) or None
+        Full well and read noise, within the ranges of `Noise`. None if there are too few rows or
+        levels, if they do not follow a line, if noise is below the rounding of codes, or if less
+        noise than the default is not accepted.
     """
     table = np.array(rows, np.float64).reshape(-1, 4)
     light, slope = _true_light(table[:, 0], response)
@@ -195,30 +210,46 @@ def fit_noise(
 def _fit_line(
     light: Array, variance: Array, rounding: Array, count: Array
 ) -> tuple[float, float, float]:
-    """Fit slope and offset of variance over light, both at least 0; also the scatter of the rows.
+    """Fit a line to the variance (N,) of the noise over light (N,).
 
-    Errors are proportional to the variance. Rows far from the line are likely to be textured and
-    lose weight.
+    The error of a variance is proportional to it. Rows far from the line are likely to be textured,
+    so they get less weight.
+
+    Parameters
+    ----------
+    light, variance : (N,) float64
+        Linear light, and its variance without that of rounding.
+    rounding : (N,) float64
+        Variance of the rounding to codes.
+    count : (N,) float64
+        Numbers of blocks.
+
+    Returns
+    -------
+    gain, floor : float
+        Slope and offset of the line, both at least 0.
+    scatter : float
+        Median distance of the rows from the line, in log variance.
     """
     columns = np.stack([light, np.ones_like(light)], 1)
     model, blocks = variance + rounding, np.minimum(count, MAX_ROW_BLOCKS)
-    weight, black = blocks, 0.0
+    weight, black_variance = blocks, 0.0
     for _ in range(FIT_ROUNDS):
         scale = np.sqrt(weight) / model
         design, target = columns * scale[:, None], variance * scale
-        if black:
-            design = np.vstack([design, (0, np.sqrt(BLACK_BLOCKS) / black)])
+        if black_variance:
+            design = np.vstack([design, (0, np.sqrt(BLACK_BLOCKS) / black_variance)])
             target = np.append(target, np.sqrt(BLACK_BLOCKS))
         gain, floor = nonnegative_least_squares(design, target)
         model = columns @ (gain, floor) + rounding
         residual = np.log((variance + rounding) / model)
         weight = blocks / (1 + np.square(residual / TEXTURE_TOLERANCE))
-        black = (Noise().read * gain) ** 2
+        black_variance = (Noise().read * gain) ** 2
     return float(gain), float(floor), float(np.median(np.abs(residual)))
 
 
 def nonnegative_least_squares(design: Array, target: Array) -> Array:
-    """Solve least squares for two unknowns that are not negative.
+    """Solve linear least squares for two unknowns of at least 0.
 
     SciPy has this too, but importing it takes as long as starting a worker.
 
@@ -242,14 +273,15 @@ def nonnegative_least_squares(design: Array, target: Array) -> Array:
     solution = np.linalg.lstsq(design, target)[0]
     if solution.min() >= 0:
         return np.asarray(solution)
-    # One unknown is 0: the better of the two fits by one column alone.
-    pull = np.maximum(design.T @ target, 0)
-    alone = pull / np.square(design).sum(0)
-    return np.where(pull * alone == np.max(pull * alone), alone, 0.0)
+    # One unknown is 0. Fit each column alone, and take the one that explains more of the target.
+    product = np.maximum(design.T @ target, 0)
+    alone = product / np.square(design).sum(0)
+    explained = product * alone
+    return np.where(explained == np.max(explained), alone, 0.0)
 
 
 def _true_light(level: Array, response: Response) -> tuple[Array, Array]:
-    """True light of gamma 2.2 light (N,) under a response, and its derivative."""
+    """Correct light (N,) that was decoded as gamma 2.2; also the derivative (N,) of the result."""
     if response == GAMMA22:
         return level, np.ones_like(level)
     grid = np.linspace(0, 1, 4096)

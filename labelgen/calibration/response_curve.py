@@ -1,7 +1,8 @@
 """Fit the response of a camera to the ridges of its brackets, as a free curve.
 
-The logarithm of light is a power of the code plus a cubic spline. Curve and exposures are fitted
-together; `labelgen.calibration.calibrate` says what fixes the scale that pixels leave open.
+Light is a power of the code, times a factor whose logarithm is a cubic spline. The curve and the
+exposures are fitted together. Pixels alone do not determine their common scale;
+`labelgen.calibration.calibrate` explains what does.
 """
 
 from __future__ import annotations
@@ -24,38 +25,38 @@ from labelgen.core.arrays import Array, median
 from labelgen.core.response import CURVE_SAMPLES, GAMMA, Response
 
 KNOTS = np.sort(np.append(np.linspace(0, 1, 14), 0.975))
-"""Knots of the cubic spline, over the square root of the code: closer in the dark. The additional
-one is at the shoulder, where many curves bend."""
+"""Knots of the cubic spline, as square roots of codes (0..1): they are closer in the dark. The one
+at 0.975 is added for the shoulder, where many curves bend."""
 SPLINES = len(KNOTS) + 1
-"""Spline coefficients of a channel. One more is always 0: only its spline is not 0 at the top code,
-where the light is 1 by definition."""
+"""Spline coefficients of a channel. The last B-spline has none: it is the only one that is not 0 at
+the top code, where the light is 1 by definition."""
 SMOOTHNESS, LIKENESS, SIZE = 30.0, 10.0, 0.1
-"""Penalties on the bending of the splines, on differences between the channels, and on size."""
+"""Penalties on the bending of the splines, on differences between channels, and on the size of all
+coefficients."""
 PRIOR_EV = 0.3
 """Standard deviation (stops) of the errors of stated exposures, while a curve is fitted."""
 SLOPE_STEP = 2e-3
-"""Step of code (0..1), both ways, for the slope of a curve."""
+"""Step of the code (0..1) in both directions, for the slope of a curve by finite differences."""
 
 
 @dataclass(frozen=True)
 class View:
-    """What calibration needs of one bracket.
-
-    `key` names camera and processing. `ev` (F,) are the stated exposures in stops, rising. `ridge`
-    is of the same frames.
-    """
+    """Data of one bracket from which its camera is calibrated."""
 
     key: str
+    """Name of camera and processing; brackets that share it share a response."""
     ev: tuple[float, ...]
+    """Stated exposures (F,) in stops, rising."""
     ridge: Ridge
+    """Ridges of neighbouring frames, in the order of `ev`."""
 
 
 def free_response(views: Sequence[View]) -> Response:
     """Fit a curve per channel together with the offsets of the exposures.
 
-    log2 light = p * 2.2 log2(code) + spline(sqrt(code)), 0 at the top code. Solved by weighted
-    least squares in rounds. The offsets of a bracket are eliminated from the normal equations, so
-    the time of a round is proportional to the number of brackets.
+    The model is log2 light = p * 2.2 log2(code) + spline(sqrt(code)), which is 0 at the top code.
+    It is fitted by iteratively reweighted least squares. The offsets of a bracket are eliminated
+    from the normal equations, so the time of a round is proportional to the number of brackets.
 
     Parameters
     ----------
@@ -83,18 +84,18 @@ def free_response(views: Sequence[View]) -> Response:
             weight, scales[n] = tukey_weights(residual, variance, k, scales[n])
             inverse = np.linalg.inv(_information(frames, weight))
             weighted = (rises * weight[:, None]).T
-            pull, cross = -frames.T @ (weight * stated), weighted @ frames
+            offset_right, cross = -frames.T @ (weight * stated), weighted @ frames
             normal += weighted @ rises - cross @ inverse @ cross.T
-            right += rises.T @ (weight * stated) + cross @ inverse @ pull
+            right += rises.T @ (weight * stated) + cross @ inverse @ offset_right
             exposures = _centred_exposures(evs[n], offsets[n])
             gauge += cross @ inverse @ exposures
-            gauge_right -= float(exposures @ inverse @ pull)
-            blocks.append((inverse, cross, pull))
+            gauge_right -= float(exposures @ inverse @ offset_right)
+            blocks.append((inverse, cross, offset_right))
         # A constraint: offsets may not grow with the exposures. Least squares alone would flatten
         # the curve and shrink all exposures, because that makes all residuals smaller.
-        tied = np.block([[normal, gauge[:, None]], [gauge[None], np.zeros((1, 1))]])
-        theta = np.linalg.solve(tied, np.append(right, gauge_right))[:-1]
-        offsets = [-inverse @ (pull + cross.T @ theta) for inverse, cross, pull in blocks]
+        system = np.block([[normal, gauge[:, None]], [gauge[None], np.zeros((1, 1))]])
+        theta = np.linalg.solve(system, np.append(right, gauge_right))[:-1]
+        offsets = [-inverse @ (r + cross.T @ theta) for inverse, cross, r in blocks]
     return _as_response(theta)
 
 
@@ -105,14 +106,14 @@ def _centred_exposures(ev: Array, offset: Array) -> Array:
 
 
 def _as_response(theta: Array) -> Response:
-    """Sample the fitted curves, and make them rise from 0 to 1."""
-    at = np.linspace(0, 1, CURVE_SAMPLES)
+    """Sample the curves with parameters `theta`, and make them rise from 0 to 1."""
+    codes = np.linspace(0, 1, CURVE_SAMPLES)
     curves = []
     for channel in range(3):
-        log = _columns(at, np.full(CURVE_SAMPLES, channel), len(theta)) @ theta
-        code = np.clip(2.0 ** (log / GAMMA), 0, 1)
-        code[0], code[-1] = 0.0, 1.0
-        curves.append(tuple(np.round(np.maximum.accumulate(code), 5).tolist()))
+        log2_light = _columns(codes, np.full(CURVE_SAMPLES, channel), len(theta)) @ theta
+        gamma_code = np.clip(2.0 ** (log2_light / GAMMA), 0, 1)
+        gamma_code[0], gamma_code[-1] = 0.0, 1.0
+        curves.append(tuple(np.round(np.maximum.accumulate(gamma_code), 5).tolist()))
     return Response("estimated", tuple(curves))
 
 
@@ -158,10 +159,20 @@ def splines(at: Array) -> Array:
 
 
 def _design(view: View) -> tuple[Array, Array, Array, Array, Ridge]:
-    """Linear model of the ridge of a bracket.
+    """Linear model of the ridge of a bracket: M bins, F frames, P parameters.
 
-    Rise along the ridge, slope at its short codes (both by parameter), design matrix of the
-    offsets, stated steps, and the ridge itself.
+    Returns
+    -------
+    rises : (M, P) float64
+        Rise of log2 light along the ridge, by parameter.
+    slopes : (M, P) float64
+        Slope of log2 light over code at the short codes, by parameter.
+    frames : (M, F) float64
+        Design matrix of the offsets.
+    stated : (M,) float64
+        Stated exposure steps in stops.
+    ridge : Ridge
+        The ridge itself.
     """
     ridge, size = view.ridge, 1 + 3 * SPLINES
     short, long = (_columns(code, ridge.channel, size) for code in (ridge.short, ridge.long))

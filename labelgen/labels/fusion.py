@@ -21,11 +21,12 @@ from labelgen.labels.motion import GRADIENT_RADIUS, gradient_magnitude, noise_va
 CLIP_FADE = 0.04
 """Range of codes (0..1) below the clip over which the weight of a frame falls to 0."""
 BLUR_SIGMA, BLUR_RADIUS = 0.6, 2
-"""Gaussian (px) over a frame before its gradient is taken: noise alone has large gradients."""
+"""Standard deviation and radius (px) of a Gaussian over a frame before its gradient is taken.
+Without it, noise would give large gradients."""
 BILATERAL_SIDE, BILATERAL_SIGMA = 5, 1.6
 """Side and spatial standard deviation (px) of the bilateral filter."""
 MIN_WEIGHT_SUM = 1e-30
-"""Divisor where no frame has a weight."""
+"""Least divisor, for pixels where no frame has a weight."""
 
 
 def receptive_field(recipe: Recipe) -> int:
@@ -45,7 +46,7 @@ def variance_receptive_field(recipe: Recipe) -> int:
 def fuse(cues: Cues, stack: Stack, recipe: Recipe) -> tuple[Float, Mask]:
     """Fuse the frames by the weights that the recipe chooses.
 
-    Parameters and result are those of `fuse_variance`. By triangle weights all pixels are known.
+    Parameters and results are those of `fuse_variance`. With triangle weights every pixel is known.
     """
     if recipe.fusion.weights == "variance":
         return fuse_variance(cues, stack, recipe)
@@ -67,11 +68,11 @@ def fuse_triangle(
 ) -> Float:
     """Fuse frames by the code of the reference (Kalantari 2017, doi:10.1145/3072959.3073609).
 
-    With x the code of the reference in 0..1, (short, reference, long) weigh (0, 2x, 1 - 2x) for
-    x up to 0.5 and (2x - 1, 2 - 2x, 0) above. With more frames, the rest of the reference's weight
-    is handed outwards from frame to frame. Each keeps its own triangle weight of it and passes on
-    the remainder; the last frame takes all. The weight of a longer frame that clips goes back to
-    the reference.
+    With three frames, and x the code of the reference (0..1), the weights of (short, reference,
+    long) are (0, 2x, 1 - 2x) for x up to 0.5 and (2x - 1, 2 - 2x, 0) above. With more frames, one
+    minus the weight of the reference goes outwards from frame to frame. Each multiplies it by its
+    own triangle weight and passes on the remainder; the outermost takes all. A longer frame that
+    clips, or a frame that does not cover the pixel, gives its weight back to the reference.
 
     Parameters
     ----------
@@ -99,10 +100,10 @@ def fuse_triangle(
         remainder = np.where(side, 1 - reference_weight, 0).astype(np.float32)
         for i in chain:
             code = power(aligned[i].linear, 1 / GAMMA)
-            # An inner frame keeps all of the remainder once its code is past the middle.
-            past = code > 0.5 if i > reference else code <= 0.5
-            last = i in (0, len(ev) - 1)
-            weight = np.where(past | last, 1, triangle_weight(code)) * remainder
+            # Past the middle of its range, a frame needs no help by the next one: it takes all.
+            past_middle = code > 0.5 if i > reference else code <= 0.5
+            outermost = i in (0, len(ev) - 1)
+            weight = np.where(past_middle | outermost, 1, triangle_weight(code)) * remainder
             usable = aligned[i].valid[..., None] & ((code < clip) | (i < reference))
             used = np.where(usable, weight, 0).astype(np.float32)
             total += used * aligned[i].linear * np.float32(2.0 ** -ev[i])
@@ -116,9 +117,9 @@ def fuse_variance(cues: Cues, stack: Stack, recipe: Recipe) -> tuple[Float, Mask
     """Fuse static frames by inverse variance (Hasinoff 2010, doi:10.1109/CVPR.2010.5540167).
 
     All channels of a frame have the same weight, so a pixel that clips in one channel gets no
-    colour cast. An error of the geometry counts as noise that grows with the gradient. The
-    reference has no such error, so edges are mostly its own. Where no static frame is below its
-    clip, the shortest is used if it is static: what it clips has a radiance of at least 1.0.
+    colour cast. An alignment error counts as noise that grows with the gradient. The reference has
+    no such error, so it has most of the weight at edges. Where all static frames clip, the shortest
+    frame is used if it is static: its clipped pixels have a radiance of at least 1.0.
 
     Parameters
     ----------
@@ -166,11 +167,11 @@ def fuse_variance(cues: Cues, stack: Stack, recipe: Recipe) -> tuple[Float, Mask
     if beyond_clip.any():
         total[beyond_clip] = decode(cues.aligned[0].codes[beyond_clip])
     if recipe.fusion.denoise:
-        # Share of the reference's noise that is left in the label.
-        noisy = np.minimum(reference_weight / divisor, 1) * fused
+        # The label is as noisy as the reference where the reference has all of the weight.
+        noise_share = np.minimum(reference_weight / divisor, 1) * fused
         change = denoise(total, stack, recipe)
         change -= total
-        change *= to_three_channels(noisy)
+        change *= to_three_channels(noise_share)
         total += change
     return total, fused | beyond_clip
 
@@ -179,7 +180,11 @@ def fuse_variance(cues: Cues, stack: Stack, recipe: Recipe) -> tuple[Float, Mask
 def _fade_and_variance_luts(
     depth: int, source: SourceFormat, noise: Noise, clip: float
 ) -> tuple[Float, Float]:
-    """Look-up tables by code: a factor of the weight that is 0 from the clip on, and variance."""
+    """Return two look-up tables (2^depth,) by code, for the weight and the noise of a frame.
+
+    The first is a factor of the weight, which falls to 0 at the clip. The second is the variance of
+    the noise in linear light of that frame, squared.
+    """
     codes = all_codes(depth)
     code = codes.astype(np.float32) / np.float32(codes[-1])
     fade = np.clip((np.float32(clip) - code) * np.float32(1 / CLIP_FADE), 0, 1)
@@ -187,11 +192,11 @@ def _fade_and_variance_luts(
 
 
 def denoise(radiance: Float, stack: Stack, recipe: Recipe) -> Float:
-    """Smooth away the noise that the reference has.
+    """Remove the noise of the reference from a label, by a bilateral filter.
 
-    A network that copies the noise of its inputs must not match the label. The bilateral filter
-    (Tomasi 1998, doi:10.1109/ICCV.1998.710815) works on a scale on which the noise of the reference
-    has a standard deviation of one everywhere (Anscombe 1948, doi:10.1093/biomet/35.3-4.246).
+    Otherwise a network could match the label by copying the noise of its input. The filter (Tomasi
+    1998, doi:10.1109/ICCV.1998.710815) works on a scale on which the noise of the reference has a
+    standard deviation of one everywhere (Anscombe 1948, doi:10.1093/biomet/35.3-4.246).
 
     Parameters
     ----------
@@ -205,6 +210,7 @@ def denoise(radiance: Float, stack: Stack, recipe: Recipe) -> Float:
     Returns
     -------
     (H, W, 3) float32
+        Smoothed radiance, at least 0.
     """
     gain = np.float32(2.0 ** stack.ev[stack.reference])
     source, noise = stack.source_format, recipe.noise

@@ -20,15 +20,16 @@ from labelgen.labels.fusion import triangle_weight
 from labelgen.labels.motion import GRADIENT_RADIUS, gradient_magnitude
 
 UNTRUSTED, STATIC, REFERENCE = np.uint8(0), np.uint8(1), np.uint8(2)
-"""Source of the label of a pixel: none, all frames, or the reference and frames that agree."""
+"""What the label of a pixel rests on: nothing, all frames, or the reference and the frames that
+agree with it there."""
 
 EDGE_BORDER = GRADIENT_RADIUS
-"""px around a pixel that the trust in an edge depends on."""
+"""Distance (px) of the farthest pixel that the trust in an edge depends on."""
 COLOUR_BORDER = UNCERTAINTY_RADIUS
-"""px around a pixel that the trust in its colour depends on."""
+"""Distance (px) of the farthest pixel that the trust in a colour depends on."""
 MIN_EVIDENCE = 1e-3
-"""Share of the pixels around a clipped one. With much less evidence than this, for or against, the
-pixel is trusted as if it were static."""
+"""Share of static pixels that is added around every clipped one. A pixel with hardly any evidence
+nearby, for or against motion, is thereby trusted as if it were static."""
 
 
 def cell_borders(size: tuple[int, int], patch: int) -> tuple[list[int], list[int]]:
@@ -57,7 +58,7 @@ def cell_borders(size: tuple[int, int], patch: int) -> tuple[list[int], list[int
 
 
 def trust_cells(cues: Cues, borders: tuple[list[int], list[int]], recipe: Recipe) -> Array:
-    """Decide about whole cells, as SS-HDR.
+    """Decide for whole cells what their label rests on, as SS-HDR does.
 
     A cell is STATIC if few of its pixels move in any frame. Otherwise it is REFERENCE if few of its
     pixels are clipped or dark in the reference, and UNTRUSTED if not.
@@ -78,22 +79,22 @@ def trust_cells(cues: Cues, borders: tuple[list[int], list[int]], recipe: Recipe
     """
     ys, xs = borders
 
-    def shares(mask: Mask) -> Array:
+    def cell_shares(mask: Mask) -> Array:
         rows = np.add.reduceat(mask.astype(np.float64), ys[:-1], 0)
         return np.asarray(np.add.reduceat(rows, xs[:-1], 1) / np.outer(np.diff(ys), np.diff(xs)))
 
     static = np.logical_and.reduce(
-        [shares(~mask) <= recipe.motion.cell_share for mask in cues.static_frames]
+        [cell_shares(~mask) <= recipe.motion.cell_share for mask in cues.static_frames]
     )
-    exposed = (shares(cues.clipped) <= recipe.exposure.clipped_share) & (
-        shares(cues.dark) <= recipe.exposure.dark_share
+    exposed = (cell_shares(cues.clipped) <= recipe.exposure.clipped_share) & (
+        cell_shares(cues.dark) <= recipe.exposure.dark_share
     )
     kind = np.where(static, STATIC, np.where(exposed, REFERENCE, UNTRUSTED))
     return kind.repeat(np.diff(ys), 0).repeat(np.diff(xs), 1)
 
 
 def trust_difference(fused: Float, reference: Float, code: Float, recipe: Recipe) -> Array:
-    """Trust pixels whose label is close to the reference, as SelfHDR.
+    """Trust the pixels whose label is close to the reference, as SelfHDR does.
 
     The difference is taken in the mu-law domain and multiplied by the triangle weight of the
     reference, which is 0 where it clips: clipped pixels are trusted whatever their label.
@@ -117,18 +118,18 @@ def trust_difference(fused: Float, reference: Float, code: Float, recipe: Recipe
 
 
 def trust_clipped(cues: Cues, fused: Float, settings: Fusion) -> Float:
-    """Trust in shorter frames where the reference clips and so cannot contradict them.
+    """Trust in the shorter frames where the reference clips, and so cannot contradict them.
 
-    Two things lower it. Something bright may move there unseen: moving pixels around speak for
-    that, static ones against it. And the geometry may be wrong, which shows at edges; where the
-    reference does not clip, a frame with such an error would be found to move.
+    Two things lower it. Something bright may move there, which the reference cannot show: moving
+    pixels nearby make that likely, static ones unlikely. And the alignment may be wrong, which
+    matters at edges. Where the reference does not clip, the motion cue would find that error.
 
     Parameters
     ----------
     cues : Cues
         Motion and exposure cues.
     fused : (H, W, 3) float32
-        Radiance of the label.
+        Radiance of the label, 1.0 where the shortest frame clips.
     settings : Fusion
         Its `doubt`, `around`, `misplaced` and `tolerance`.
 
@@ -138,20 +139,20 @@ def trust_clipped(cues: Cues, fused: Float, settings: Fusion) -> Float:
         0 to 1; 1 wherever the reference is not clipped.
     """
     trust = np.ones(cues.clipped.shape, np.float32)
-    # A pixel that the shortest frame clips is 1.0, whether it moves or not.
+    # If the reference is the shortest frame, its clipped pixels are 1.0 whether they move or not.
     if cues.reference == 0 or not cues.clipped.any():
         return trust
     shorter = range(cues.reference)
     valid = np.logical_and.reduce([cues.aligned[i].valid for i in shorter])
     static = np.logical_and.reduce([cues.static_frames[i] for i in shorter])
-    evidence = valid & ~static, static & ~cues.clipped
-    moving_share, static_share = (_around(mask, settings.around) for mask in evidence)
+    moving_share = _share_nearby(valid & ~static, settings.around)
+    static_share = _share_nearby(static & ~cues.clipped, settings.around)
     static_trust = (static_share + MIN_EVIDENCE) / (
         static_share + settings.doubt * moving_share + MIN_EVIDENCE
     )
     for box in covering_boxes(cues.clipped, EDGE_BORDER):
-        wide = pad_region(box, cues.clipped.shape, EDGE_BORDER)
-        gradient = _max_gradient(mu_law(fused[wide]))[relative_region(box, wide)]
+        padded = pad_region(box, cues.clipped.shape, EDGE_BORDER)
+        gradient = _max_gradient(mu_law(fused[padded]))[relative_region(box, padded)]
         edge_trust = _tolerate(gradient * np.float32(settings.misplaced), settings)
         np.copyto(trust[box], static_trust[box] * edge_trust, where=cues.clipped[box])
     return trust
@@ -162,13 +163,14 @@ def _max_gradient(image: Float) -> Float:
     return np.maximum.reduce([gradient_magnitude(channel) for channel in cv2.split(image)])
 
 
-def _around(mask: Mask, sigma: float) -> Float:
-    """Share (H, W) of a mask around every pixel: the sum of Gaussians of one and two sigma.
+def _share_nearby(mask: Mask, sigma: float) -> Float:
+    """Share (H, W) of pixels around each one that a mask (H, W) sets, 0 to 2.
 
-    Computed on a downsampled mask, see `_reduction`.
+    It is the sum of two weighted means, by Gaussians of one and of two `sigma` px, and is computed
+    on a downsampled mask, see `_downsampling`.
     """
     h, w = mask.shape
-    k = _reduction(sigma)
+    k = _downsampling(sigma)
     small = cv2.resize(
         mask.astype(np.float32), (-(-w // k), -(-h // k)), interpolation=cv2.INTER_AREA
     )
@@ -176,7 +178,7 @@ def _around(mask: Mask, sigma: float) -> Float:
     return np.asarray(cv2.resize(shares, (w, h), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def _reduction(sigma: float) -> int:
+def _downsampling(sigma: float) -> int:
     """Factor by which masks are downsampled before a Gaussian of `sigma` px.
 
     The narrower Gaussian stays two downsampled pixels wide. All factors divide the 8 px at whose
@@ -197,24 +199,24 @@ def _gaussian_radius(sigma: float) -> int:
 
 def around_receptive_field(recipe: Recipe) -> int:
     """Distance (px) of the farthest pixel that is evidence about a clipped one."""
-    sigma, k = recipe.fusion.around, _reduction(recipe.fusion.around)
+    sigma, k = recipe.fusion.around, _downsampling(recipe.fusion.around)
     # The result is interpolated between neighbours, one downsampled pixel away.
     return k * (_gaussian_radius(2 * sigma / k) + 1) + (k - 1) // 2
 
 
 def trust_colour(fused: Float, gain: float, sampling: Sampling, settings: Fusion) -> Float:
-    """Trust in colour that was stored at less than full resolution and upsampled.
+    """Trust in colour whose chroma was stored at less than full resolution and upsampled.
 
-    All frames share the error, so comparing them does not show it.
+    All frames share the error of the chroma, so comparing them does not show it.
 
     Parameters
     ----------
     fused : (H, W, 3) float32
-        Radiance of the label.
+        Radiance of the label, 1.0 where the shortest frame clips.
     gain : float
         Exposure of the reference relative to the shortest frame, as a factor.
     sampling : (int, int)
-        Rows and columns that share a colour difference.
+        Rows and columns of pixels that share one chroma value.
     settings : Fusion
         Its `tolerance`.
 
@@ -224,12 +226,12 @@ def trust_colour(fused: Float, gain: float, sampling: Sampling, settings: Fusion
         0 to 1.
     """
     code = power(fused * np.float32(gain), 1 / GAMMA)
-    # Derivative of mu-law by code: by radiance, times that of radiance by code.
+    # Chain rule: derivative of mu-law by radiance, times that of radiance by code.
     slope = mu_law_slope(fused) * np.float32(GAMMA / gain) * np.maximum(code, 1e-3) ** (GAMMA - 1)
     error = max_channel(chroma_uncertainty(code, sampling) * slope)
     return _tolerate(error, settings)
 
 
 def _tolerate(error: Float, settings: Fusion) -> Float:
-    """Trust (H, W) in spite of an error (H, W) in mu-law: one half at the tolerance."""
+    """Trust (H, W), 1 to 0, for an error (H, W) in mu-law; one half at the tolerance."""
     return np.asarray(1 / (1 + np.square(error * np.float32(1 / settings.tolerance))), np.float32)

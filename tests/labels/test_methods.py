@@ -186,7 +186,7 @@ def test_each_step_looks_as_far_as_it_says_and_no_farther() -> None:
     assert reach(lambda c: chroma_uncertainty(decode(c), (2, 2))) == UNCERTAINTY_RADIUS
     # The last bits of a Gaussian do not reach its end.
     field = trust.around_receptive_field(recipe)
-    assert 0.8 * field < reach(lambda c: trust._around(c[..., 0] > 32768, 12.0), 321) <= field
+    assert 0.8 * field < reach(lambda c: trust._share_nearby(c[..., 0] > 32768, 12.0), 321) <= field
 
 
 def test_motion_looks_as_far_as_it_says_and_no_farther() -> None:
