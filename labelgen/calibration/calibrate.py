@@ -61,25 +61,24 @@ BINS_PER_SAMPLE = 4.0
 
 @dataclass(frozen=True)
 class Calibration:
-    """Response and exposures of one bracket.
-
-    `assumed` means that nothing told the response. `offset` (F,) are corrections to the stated
-    exposures in stops, of which only differences have a meaning; `covariance` (F, F) is theirs, in
-    stops squared. `linked` (F - 1,) says which neighbours have well-exposed pixels in common.
-    `misfit` is the median distance of codes from the curve in codes of 255, None without pixels.
-    """
+    """Response and exposures of one bracket."""
 
     response: Response = GAMMA22
     assumed: bool = True
+    """Whether the response is only assumed, because there is no evidence of it."""
     offset: tuple[float, ...] = ()
+    """Corrections (F,) to the stated exposures in stops. Only their differences have a meaning."""
     covariance: Array | None = None
+    """Covariance (F, F) of `offset` in stops squared."""
     linked: tuple[bool, ...] = ()
+    """Whether two neighbouring frames have well-exposed pixels in common (F - 1,)."""
     misfit: float | None = None
+    """Median distance of codes from the curve, in codes of 255; None without usable pixels."""
 
     def correction(self, frame: int, reference: int) -> tuple[float, float]:
         """Correction of the stated step from the reference to a frame, and its error, in stops.
 
-        The error is infinite if no chain of linked neighbours joins the two.
+        Frames are indices. The error is infinite unless linked neighbours connect the two.
         """
         if self.covariance is None or frame == reference:
             return 0.0, 0.0 if frame == reference else np.inf
@@ -98,8 +97,8 @@ def calibrate(
     Parameters
     ----------
     views : sequence of View
-        All brackets. A sequence that reads them from a disk will do: at most `MAX_BRACKETS` of
-        them are held at a time.
+        All brackets. At most `MAX_BRACKETS` of them are held in memory at a time, so the sequence
+        may read them from a disk.
     known : mapping of str to Response, optional
         Known responses by camera; "*" stands for every other camera.
 
@@ -118,38 +117,38 @@ def calibrate(
 
 
 def _calibrate_camera(
-    views: Sequence[View], group: Sequence[int], given: Response | None
+    views: Sequence[View], group: Sequence[int], known: Response | None
 ) -> dict[int, Calibration]:
     """Calibrate the brackets of one camera, by their indices in `views`.
 
     A bracket that the common curve does not fit gets a curve of its own.
     """
-    if given is not None:
-        return {i: correct_exposures(views[i], given) for i in group}
+    if known is not None:
+        return {i: correct_exposures(views[i], known) for i in group}
     common = fit_response(_evenly_spaced(views, group))
     if common is None:
         return {i: correct_exposures(views[i], GAMMA22, assumed=True) for i in group}
-    found = {i: correct_exposures(views[i], common) for i in group}
-    misfits = sorted(c.misfit for c in found.values() if c.misfit is not None)
+    calibrations = {i: correct_exposures(views[i], common) for i in group}
+    misfits = sorted(c.misfit for c in calibrations.values() if c.misfit is not None)
     limit = max(OUTLIER_CODES, OUTLIER_RATIO * misfits[(len(misfits) - 1) // 2])
-    outliers = [i for i, c in found.items() if (c.misfit or 0) > limit]
-    own = {i: _own_curve(views[i], found[i]) for i in outliers}
+    outliers = [i for i, c in calibrations.items() if (c.misfit or 0) > limit]
+    own = {i: _own_curve(views[i], calibrations[i]) for i in outliers}
     own = {i: c for i, c in own.items() if c.response != common}
     if own:  # these brackets bent the common curve: fit it again without them
         rest = [i for i in group if i not in own]
         common = fit_response(_evenly_spaced(views, rest)) or common
-        found |= {i: correct_exposures(views[i], common) for i in rest}
-    return found | own
+        calibrations |= {i: correct_exposures(views[i], common) for i in rest}
+    return calibrations | own
 
 
 def _evenly_spaced(views: Sequence[View], group: Sequence[int]) -> list[View]:
-    """At most `MAX_BRACKETS` of a group, evenly spaced among those that have a ridge."""
+    """Return at most `MAX_BRACKETS` of a group, evenly spaced among those that have a ridge."""
     useful = [i for i in group if len(views[i].ridge.pair)]
     return [views[i] for i in useful[:: -(-len(useful) // MAX_BRACKETS) or 1]]
 
 
 def _own_curve(view: View, common: Calibration) -> Calibration:
-    """A bracket with a curve of its own, if that fits it much better than the common one."""
+    """Calibrate a bracket by a curve of its own, if that fits much better than the common one."""
     response = fit_response([view])
     if response is None or common.misfit is None:
         return common
@@ -159,9 +158,9 @@ def _own_curve(view: View, common: Calibration) -> Calibration:
 
 
 def correct_exposures(view: View, response: Response, assumed: bool = False) -> Calibration:
-    """Correct the exposures of a bracket, given the response.
+    """Correct the exposures of a bracket by its pixels, for a known response.
 
-    Each pair of neighbours has a step of its own, the robust mean over its ridge. The offsets are
+    The step between two neighbouring frames is the robust mean over their ridge. The offsets are
     the mean of their posterior. Their prior is that stated exposures have independent errors of
     `NOMINAL_EV`.
 
@@ -170,9 +169,9 @@ def correct_exposures(view: View, response: Response, assumed: bool = False) -> 
     view : View
         The bracket.
     response : Response
-        Of its camera.
+        Response of its camera.
     assumed : bool
-        Whether the response is an assumption, for the result.
+        Whether the response is only assumed; it is noted in the result.
     """
     ridge, count = view.ridge, len(view.ev)
     rise, slope = _rise(ridge, response)
@@ -197,7 +196,7 @@ def correct_exposures(view: View, response: Response, assumed: bool = False) -> 
 
 
 def _robust_mean(values: Array, variance: Array) -> tuple[float, Array]:
-    """Robust mean of values (M,), and the weights (M,) that it gave them."""
+    """Robust mean of values (M,) with variances (M,), and the weights (M,) of the values."""
     mean, scale = 0.0, 1.0
     for k in range(ROUNDS):
         weight, scale = tukey_weights(values - mean, variance, k, scale)
@@ -210,10 +209,10 @@ def _robust_mean(values: Array, variance: Array) -> tuple[float, Array]:
 
 
 def fit_response(views: Sequence[View]) -> Response | None:
-    """Fit the response behind brackets of one camera.
+    """Fit the response of the camera that took these brackets.
 
-    A free curve is fitted first. Gamma 2.2 or sRGB is preferred if it fits as well, with exposures
-    that are the stated ones but for errors of single frames.
+    A free curve is fitted first. Gamma 2.2 or sRGB is preferred if it fits as well, and if it does
+    not need all stated exposures to be scaled by one factor.
 
     Parameters
     ----------
@@ -240,7 +239,7 @@ def fit_response(views: Sequence[View]) -> Response | None:
 
 
 def _misfit(views: Sequence[View], response: Response) -> tuple[float, float]:
-    """Median misfit (codes) of brackets, and the power that their stated exposures ask for."""
+    """Median misfit (codes of 255) of brackets under a response, and the result of `_fit_power`."""
     calibrations = [correct_exposures(v, response) for v in views]
     misfits = [c.misfit for c in calibrations if c.misfit is not None]
     power = _fit_power([v.ev for v in views], [c.offset for c in calibrations])
@@ -261,17 +260,17 @@ def _rise(ridge: Ridge, response: Response) -> tuple[Array, Array]:
 
 
 def _fit_power(evs: Sequence[Values], offsets: Sequence[Values]) -> float:
-    """Factor on the measured exposures that brings them nearest to the stated ones (Huber)."""
+    """Fit the factor on measured exposures that brings them nearest to the stated ones (Huber)."""
     power = 1.0
     for _ in range(10):
-        above = below = 0.0
+        numerator = denominator = 0.0
         for ev, offset in zip(evs, offsets, strict=True):
             stated, measured = np.asarray(ev), np.add(ev, offset)
             residual = power * measured - stated
             weight = huber_weights(residual - median(residual))
             stated = stated - weighted_mean(stated, weight)
             measured = measured - weighted_mean(measured, weight)
-            above += float((weight * measured * stated).sum())
-            below += float((weight * measured * measured).sum())
-        power = above / max(below, 1e-9)
+            numerator += float((weight * measured * stated).sum())
+            denominator += float((weight * measured * measured).sum())
+        power = numerator / max(denominator, 1e-9)
     return power

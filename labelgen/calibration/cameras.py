@@ -1,8 +1,8 @@
 """Calibrate cameras and exposures from the pixels of all brackets together.
 
-`labelgen.calibration.survey` looks at one bracket at a time. Here the brackets of each camera tell
-its response (`labelgen.calibration.calibrate`) and its noise (`labelgen.calibration.noise`), and
-the pixels correct exposures that were stated wrongly.
+`labelgen.calibration.survey` examines one bracket at a time. Here all brackets of a camera serve to
+estimate its response (`labelgen.calibration.calibrate`) and its noise
+(`labelgen.calibration.noise`), and the pixels correct exposures that were stated wrongly.
 """
 
 from __future__ import annotations
@@ -46,30 +46,31 @@ def calibrate_surveys(
     Parameters
     ----------
     surveys : sequence of Survey
-        Of all brackets; those that were rejected stay as they are.
+        Surveys of all brackets. Those of rejected brackets are returned unchanged.
     known : mapping of str to Response, optional
-        Responses that are given, by `labelgen.calibration.survey.camera_key`; "*" is every other
+        Known responses by `labelgen.calibration.survey.camera_key`; "*" stands for every other
         camera.
 
     Returns
     -------
     DiskList of Survey
-        On the disk, since there may be thousands, and without the evidence that was used up.
+        Surveys in the same order, without the evidence that only calibration needs. They are on
+        the disk, because there may be thousands.
     """
     known = known or {}
-    given = dict(known)
+    responses = dict(known)
     for survey in surveys:
-        if survey.evidence and survey.linear:  # linear light is looked at as gamma 2.2
-            given[survey.evidence.camera_key] = GAMMA22
-    looked_at = [i for i, survey in enumerate(surveys) if survey.evidence]
-    views = DiskList(_view(surveys[i], known) for i in looked_at)
-    found = dict(zip(looked_at, calibrate(views, given), strict=True))
+        if survey.evidence and survey.linear:  # surveys convert linear light to gamma 2.2
+            responses[survey.evidence.camera_key] = GAMMA22
+    usable = [i for i, survey in enumerate(surveys) if survey.evidence]
+    views = DiskList(_view(surveys[i], known) for i in usable)
+    calibrations = dict(zip(usable, calibrate(views, responses), strict=True))
     calibrated = DiskList(
-        _apply_calibration(survey, found[i]) if i in found else survey
+        _apply_calibration(survey, calibrations[i]) if i in calibrations else survey
         for i, survey in enumerate(surveys)
     )
     noise = estimate_noise(calibrated)
-    return DiskList(_finished(s, n) for s, n in zip(calibrated, noise, strict=True))
+    return DiskList(_add_noise(s, n) for s, n in zip(calibrated, noise, strict=True))
 
 
 def _view(survey: Survey, known: Mapping[str, Response]) -> View:
@@ -79,21 +80,21 @@ def _view(survey: Survey, known: Mapping[str, Response]) -> View:
 
 
 def _response_key(camera: str, name: str, known: Mapping[str, Response]) -> str:
-    """The key of a response: the camera, or the bracket where its response is known by itself."""
+    """Return the key of a response: "CAMERA: BRACKET" if that is known, otherwise the camera."""
     own = [k for k in known if k.startswith(f"{camera}: ")]
     own = [k for k in own if f"/{k.removeprefix(f'{camera}: ')}".endswith(f"/{name}")]
     return own[0] if len(own) == 1 else camera
 
 
 def _apply_calibration(survey: Survey, calibration: Calibration) -> Survey:
-    """A survey with the response and the exposures that were found for it."""
+    """Return a survey with its response, and with corrected exposures."""
     assert survey.evidence
     used = survey.evidence.used
     stated = [frame.stated_ev for frame in survey.frames]
     steps = [calibration.correction(i, used[survey.reference]) for i in used]
-    # Pixels seen through a response that is only assumed would correct nothing.
-    found = not calibration.assumed
-    corrections = [d if found and abs(d) > MIN_EV else 0.0 for d, _ in steps]
+    # Without a known response, the pixels say nothing about exposures.
+    reliable = not calibration.assumed
+    corrections = [d if reliable and abs(d) > MIN_EV else 0.0 for d, _ in steps]
     ev = [round(s + d, 4) for s, d in zip(stated, corrections, strict=True)]
     remarks = [
         f"{frame.path.name}: reads {d:+.2f} EV against {frame.origin}; corrected"
@@ -122,23 +123,23 @@ def _apply_calibration(survey: Survey, calibration: Calibration) -> Survey:
 
 
 def estimate_noise(surveys: Iterable[Survey]) -> list[tuple[float, float] | None]:
-    """The noise of the camera of each bracket at the ISO of its reference.
+    """Estimate the noise of the camera of each bracket at the ISO of its reference.
 
     Parameters
     ----------
     surveys : iterable of Survey
-        Of all brackets, their response known; read once.
+        Surveys of all brackets, with their responses. It is iterated once.
 
     Returns
     -------
     list of (float, float) or None
-        Full well and read noise in electrons; None where the pixels do not tell.
+        Full well and read noise in electrons; None for brackets without an estimate.
     """
     shared: dict[_NoisePool, PackedRows] = {}
-    found: list[_NoisePool | tuple[float, float] | None] = []
+    results: list[_NoisePool | tuple[float, float] | None] = []
     for survey in surveys:
         if not survey.evidence:
-            found.append(None)
+            results.append(None)
             continue
         own: dict[_NoisePool, PackedRows] = {}
         for iso, rows in zip(survey.evidence.iso, survey.evidence.noise, strict=True):
@@ -146,9 +147,9 @@ def estimate_noise(surveys: Iterable[Survey]) -> list[tuple[float, float] | None
             pools = own if pool.bracket else shared
             pools.setdefault(pool, pack_rows([])).extend(rows)
         pool = _noise_pool(survey, survey.evidence.iso[survey.evidence.used[survey.reference]])
-        found.append(_fit(pool, own[pool]) if pool.bracket else pool)
+        results.append(_fit(pool, own[pool]) if pool.bracket else pool)
     fits = {pool: _fit(pool, rows) for pool, rows in shared.items()}
-    return [fits[one] if isinstance(one, _NoisePool) else one for one in found]
+    return [fits[result] if isinstance(result, _NoisePool) else result for result in results]
 
 
 def _fit(pool: _NoisePool, rows: PackedRows) -> tuple[float, float] | None:
@@ -156,7 +157,10 @@ def _fit(pool: _NoisePool, rows: PackedRows) -> tuple[float, float] | None:
 
 
 class _NoisePool(NamedTuple):
-    """Frames that share their noise: those of one bracket if camera or ISO are unknown."""
+    """Key of the frames from which one noise model is fitted.
+
+    If camera or ISO are unknown, these are frames of one bracket, whose name is `bracket`.
+    """
 
     key: str
     iso: float
@@ -168,14 +172,14 @@ class _NoisePool(NamedTuple):
 def _noise_pool(survey: Survey, iso: float) -> _NoisePool:
     assert survey.evidence
     known = iso > 0 and survey.camera
-    # Linear light was looked at as gamma 2.2.
+    # Surveys convert linear light to gamma 2.2.
     response = GAMMA22 if survey.linear else survey.model.response
     bracket = "" if known else survey.name
     return _NoisePool(survey.evidence.camera_key, iso, response, survey.bits, bracket)
 
 
-def _finished(survey: Survey, noise: tuple[float, float] | None) -> Survey:
-    """A survey with its noise, and without the rows that told: they are most of its bytes."""
+def _add_noise(survey: Survey, noise: tuple[float, float] | None) -> Survey:
+    """Return a survey with its noise, and without rows of evidence, which are most of its size."""
     if not survey.evidence:
         return survey
     return replace(
@@ -186,19 +190,19 @@ def _finished(survey: Survey, noise: tuple[float, float] | None) -> Survey:
 
 
 def responses_by_camera(surveys: Sequence[Survey]) -> dict[str, Any]:
-    """The responses of calibrated brackets by camera, as a dataset stores them.
+    """Return the responses of calibrated brackets by camera, as a dataset stores them.
 
-    Each has "name" ("assumed" where nothing told it), perhaps "curves", "brackets" (how many) and
-    "misfit" (median over them, in codes of 255). A bracket that the curve of its camera does not
-    fit has an entry of its own, named after it.
+    An entry has "name" (which ends in "(assumed)" without evidence), "curves" if it was estimated,
+    "brackets" (their number), and "misfit" (their median, in codes of 255). A bracket with a curve
+    of its own has an entry "CAMERA: BRACKET".
     """
     by_camera: dict[str, list[tuple[str, CameraModel, float | None]]] = {}
     models: dict[CameraModel, CameraModel] = {}  # curves are large: hold each of them once
     for survey in surveys:
         if survey.evidence:
             model = replace(survey.model, misfit=None, noise=None)
-            one = survey.name, models.setdefault(model, model), survey.model.misfit
-            by_camera.setdefault(survey.evidence.camera_key, []).append(one)
+            item = survey.name, models.setdefault(model, model), survey.model.misfit
+            by_camera.setdefault(survey.evidence.camera_key, []).append(item)
     entries: dict[str, Any] = {}
     for key, group in by_camera.items():
         [(common, _)] = Counter(model for _, model, _ in group).most_common(1)
@@ -221,18 +225,24 @@ def _entry(model: CameraModel, misfits: Sequence[float | None]) -> dict[str, Any
 
 
 def load_responses(option: str) -> dict[str, Response] | None:
-    """What ``--response`` means: responses by camera ("*" is any), or None to find them.
+    """Return the known responses that the option ``--response`` names.
 
     Parameters
     ----------
     option : str
-        "auto"; a name, for all cameras; or the path of a dataset or of a .json file that a build
-        left beside it, whose cameras keep their responses (others are found).
+        "auto"; a name of `NAMED_RESPONSES`, for all cameras; or the path of a dataset, or of a
+        .json file that a build wrote beside it. Responses of cameras that are not in the file are
+        estimated.
+
+    Returns
+    -------
+    dict of str to Response, or None
+        Responses by camera, "*" for all cameras; None ("auto") if all are to be estimated.
 
     Raises
     ------
     UserError
-        No such name or file, or a file without responses.
+        The name or file does not exist, or the file holds no responses.
     """
     if option == "auto":
         return None
@@ -253,7 +263,7 @@ def load_responses(option: str) -> dict[str, Response] | None:
 
 
 def stored_responses(stored: Mapping[str, Any]) -> dict[str, Response]:
-    """The responses that a dataset holds (`responses_by_camera`), without those assumed."""
+    """Parse the responses of a dataset (`responses_by_camera`), without those only assumed."""
     return {
         key: Response.from_json(entry)
         for key, entry in stored.items()
@@ -262,5 +272,5 @@ def stored_responses(stored: Mapping[str, Any]) -> dict[str, Response]:
 
 
 def named_camera_responses(stored: Mapping[str, Any]) -> dict[str, Response]:
-    """Of `stored_responses` the cameras that have a name: what is known of them holds elsewhere."""
+    """Return the `stored_responses` of cameras with a name, which other datasets may share."""
     return {k: v for k, v in stored_responses(stored).items() if not k.startswith(UNKNOWN_CAMERA)}

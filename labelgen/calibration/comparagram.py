@@ -1,9 +1,9 @@
-"""The ridges of comparagrams: what the pixels of a bracket say of response and exposures.
+"""The ridges of comparagrams: evidence in pixels of the response and of the exposures.
 
 A comparagram counts how often a code of one frame coincides with a code of the next (Mann 2000,
-doi:10.1109/83.855426). Only its ridge is kept: for each code of the longer frame, the mean code of
-the shorter one at the same places. Most of a scene is static, so the ridge holds even where people
-move. `labelgen.calibration.calibrate` fits the response to the ridges of many brackets.
+doi:10.1109/83.855426). Only its ridge is stored: for each code of the longer frame, the mean code
+of the shorter one at the same places. Most of a scene is static, so moving objects hardly change
+the ridge. `labelgen.calibration.calibrate` fits the response to the ridges of many brackets.
 """
 
 from __future__ import annotations
@@ -23,22 +23,25 @@ from labelgen.core.response import GAMMA, decode, to_depth
 from labelgen.core.settings import Align
 
 MEGAPIXELS = 0.4
-"""Frames are downsampled to this. Noise averages out, and a curve loses nothing."""
+"""Frames are downsampled to this size, which averages noise and loses nothing of a curve."""
 BINS = 48
 """Bins of the code of the longer frame. A response is smooth over 1/48 of the scale."""
 WINDOW, STRIDE = 5, 3
-"""Side of a place and distance between places, in px."""
+"""A place is a square window of pixels: its side, and the distance between places, in px."""
 MAX_RANGE = 0.08
-"""A place is flat if its codes (0..1) have a smaller range: misalignment and blur hardly show."""
+"""Only flat places, whose codes (0..1) have a smaller range, are used: misalignment and blur hardly
+change their means."""
 MIN_CODE, MAX_CODE = 0.008, 0.9965
-"""Codes of a place: none is darker than this in the shorter frame or brighter in the longer one."""
+"""Limits on the codes (0..1) of a place: the lower one in the shorter frame, the upper one in the
+longer frame."""
 TOP_CODE = 65535
+"""Code of full scale. All frames are converted to 16 bits."""
 MIN_COUNT = 20
 """Bins with fewer places are left out."""
 SCATTER_STRIDE = 4
-"""Every fourth pixel is looked at to compare two alignments."""
+"""Two alignments are compared by every fourth pixel."""
 SCATTER_BINS = 4 * BINS
-"""Bins of the code of the longer frame there."""
+"""Bins of the code of the longer frame in that comparison."""
 FEATURES = 1500
 """SIFT keypoints for a rough alignment."""
 MAD = 1.4826
@@ -111,11 +114,17 @@ def downsample_codes(codes: Codes) -> Codes:
 
 
 def _align_pair(short: Codes, long: Codes, step: float) -> tuple[Codes, Array | None]:
-    """Align the shorter frame with the longer one; also the homography that did it, or None.
+    """Align the shorter frame with the longer one.
 
-    The response is not known yet. So a homography is used if it makes the codes of the two frames
-    fit one curve better, whatever that curve is. Where the shorter frame does not reach, codes are
-    0.
+    The response is not known yet. So a homography is used if the codes of the two frames are then
+    closer to one curve, whatever that curve is.
+
+    Returns
+    -------
+    aligned : (h, w, 3) uint16
+        The shorter frame; 0 where it does not cover the longer one.
+    matrix : (3, 3) float64 or None
+        The homography, in px; None if the frame is used as it is.
     """
     matrix = estimate_homography(Stack((short, long), (0.0, step), 1), 0, Align(features=FEATURES))
     if matrix is None:
@@ -128,10 +137,10 @@ def _align_pair(short: Codes, long: Codes, step: float) -> tuple[Codes, Array | 
     return (moved, matrix) if better else (short, None)
 
 
-def _scatter(short: Codes, long: Codes, where: Mask) -> float:
-    """Mean distance of the green codes of one frame from a curve over those of the other."""
+def _scatter(short: Codes, long: Codes, valid: Mask) -> float:
+    """Mean distance of green codes (0..1) of one frame from their mean per code of the other."""
     x, y = (
-        frame[..., 1][where][::SCATTER_STRIDE] * np.float32(1 / TOP_CODE) for frame in (short, long)
+        frame[..., 1][valid][::SCATTER_STRIDE] * np.float32(1 / TOP_CODE) for frame in (short, long)
     )
     exposed = (x > MIN_CODE) & (y < MAX_CODE)
     if exposed.sum() < MIN_COUNT:
@@ -152,7 +161,7 @@ def _ridge(short: Codes, long: Codes) -> list[tuple[float, ...]]:
         usable = (lowest[0] >= MIN_CODE * TOP_CODE) & (highest[1] < MAX_CODE * TOP_CODE)
         for low, high in zip(lowest, highest, strict=True):
             usable &= high - low < MAX_RANGE * TOP_CODE
-        # Light is averaged, not codes: noise makes mean codes too dark.
+        # Light is averaged, not codes, because the mean of noisy codes is too dark.
         lights = (cv2.blur(decode(x), (WINDOW, WINDOW))[places] for x in pair)
         means = (power(np.maximum(light[usable], 0), 1 / GAMMA) for light in lights)
         rows += [(channel, *row) for row in _bins(*means)]
@@ -160,10 +169,10 @@ def _ridge(short: Codes, long: Codes) -> list[tuple[float, ...]]:
 
 
 def _bins(short: Float, long: Float) -> list[tuple[float, ...]]:
-    """Rows of (short, long, spread, count), robust means of the codes (N,) of places.
+    """Rows of (short, long, spread, count): robust means of the codes (N,) of places, by bin.
 
-    Places are binned by the longer frame, whose noise is the smaller one. The true codes of a bin
-    are then hardly wider than the bin itself, and its mean is not biased.
+    Places are binned by the longer frame, because it has less noise. So the true codes in a bin
+    hardly exceed its borders, and its mean is not biased.
     """
     order = np.argsort(long, kind="stable")
     short, long = short[order], long[order]

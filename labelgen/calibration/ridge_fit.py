@@ -8,18 +8,20 @@ from labelgen.calibration.comparagram import MAD, Ridge
 from labelgen.core.arrays import Array, median
 
 CODE_ERROR, EV_ERROR = 0.5 / 255, 0.01
-"""Standard deviations of what no curve explains: of a mean code (quantisation, JPEG) and of the
-rise of a bin in stops."""
+"""Standard deviations of errors beside the spread of a bin: of its mean code (quantisation, JPEG),
+and of its rise in stops."""
 PLACES_PER_SAMPLE = 20
-"""Windows overlap and lie on the same surfaces, so this many places count as one sample."""
+"""This many places count as one sample, because they overlap and lie on the same surfaces."""
 TUKEY = 4.7
 """Tukey's biweight: bins farther off than this many standard deviations have no weight."""
 ANNEALING = (8.0, 6.0, 4.0, 3.0, 2.0)
-"""Factors on the standard deviation in the first rounds, so that a fit also converges from afar."""
+"""Factors on the standard deviation in the first rounds, so that a fit converges from a poor
+start."""
 ROUNDS = 25
-"""Rounds of reweighting at most."""
+"""Largest number of rounds of reweighting."""
 HUBER_EV = 0.08
-"""Huber's limit (stops): stated exposures that are off by more weigh less for the common scale."""
+"""Huber's limit (stops): stated exposures with larger errors have less weight in the common
+scale."""
 MIN_CODE = 1e-4
 """Codes (0..1) are at least this before their logarithm is taken."""
 

@@ -1,8 +1,8 @@
-"""Look once at the pixels of a bracket, before anything is built from it.
+"""Survey a bracket: read its pixels once, before anything is built from it.
 
-A survey chooses the frames, checks that they are whole and that their brightness agrees with
-their exposures, and gathers what calibration needs. Its result is frozen: it is part of the
-fingerprint of a dataset. `labelgen.calibration.cameras` then calibrates all surveys together.
+A survey chooses the frames, checks that they are undamaged and that their brightness agrees with
+their exposures, and gathers the evidence for calibration. Its result is part of the fingerprint of
+a dataset. `labelgen.calibration.cameras` then calibrates all surveys together.
 """
 
 from __future__ import annotations
@@ -52,24 +52,26 @@ from labelgen.photos.raw import check_readable
 from labelgen.photos.stack import load_stack
 
 MAX_FRAMES = 16
+"""Frames of a sample. Masks of static pixels have one bit per frame in 16-bit numbers."""
 UNKNOWN_CAMERA = "unknown camera"
+"""Start of the key of a camera that no header names."""
 DECODERS = ("pillow", "pillow-heif", "rawpy")
 """Libraries whose version decides which codes a photo is decoded to."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which frames of a bracket a dataset takes, and what it needs of them."""
+    """Which frames of a bracket a dataset takes, and what they must satisfy."""
 
     frames: int = 3
     reference: int | None = 1
     """Index among the frames taken; None ("auto") is the best exposed frame."""
     patch: int = 128
-    """Least side of a frame in pixels."""
+    """Side of a patch in pixels. A bracket with smaller frames is rejected."""
     truth: bool = False
     """Whether a bracket without ground truth is rejected."""
     bayer: str = ""
-    """Colour filters of images with a single channel."""
+    """Colour filters of images with a single channel, such as "RGGB"."""
 
     def __post_init__(self) -> None:
         if not 2 <= self.frames <= MAX_FRAMES:
@@ -87,7 +89,10 @@ class Selection:
         truth: bool = False,
         bayer: str = "",
     ) -> Selection:
-        """A selection from the options of a command: `reference` an index, "auto", or None."""
+        """Return the selection by options of a command.
+
+        `reference` is an index, "auto", or None for the middle frame.
+        """
         if reference is None:
             reference = frames // 2
         if not isinstance(reference, int) and reference != "auto":
@@ -103,16 +108,21 @@ class Selection:
 
 
 def survey(bracket: Bracket, selection: Selection, cache: Path | None = None) -> Survey:
-    """Look at one bracket; whatever is wrong with it becomes the reason of its rejection.
+    """Survey one bracket.
 
     Parameters
     ----------
     bracket : Bracket
         As found by `labelgen.discovery.scan.scan`.
     selection : Selection
-        What the dataset takes.
+        Which frames the dataset takes.
     cache : Path, optional
-        A file for the decoded frames, if decoding them takes long.
+        File to store the decoded frames in, if decoding them takes long.
+
+    Returns
+    -------
+    Survey
+        If the bracket cannot be used, only its name, its problems and the reason.
     """
     try:
         return _survey(bracket, selection, cache)
@@ -123,9 +133,9 @@ def survey(bracket: Bracket, selection: Selection, cache: Path | None = None) ->
 def survey_cached(
     bracket: Bracket, selection: Selection, folder: Path, cache: Path | None = None
 ) -> Survey:
-    """Return the survey of a bracket that a folder remembers; make and remember it otherwise.
+    """Return the survey of a bracket, from a file in a folder if there is one.
 
-    A survey is remembered for as long as no file of the bracket changes size or time.
+    The file is valid for as long as no file of the bracket changes its size or modification time.
     """
     files = [frame.path for frame in bracket.frames]
     files += [bracket.truth] if selection.truth and bracket.truth else []
@@ -137,37 +147,41 @@ def survey_cached(
         *map(installed_version, DECODERS),
         *(f"{stat.st_size} {stat.st_mtime_ns}" for stat in stats),
     ]
-    remembered = folder / f"survey-{short_hash(chr(10).join(facts))}.json"
+    stored = folder / f"survey-{short_hash(chr(10).join(facts))}.json"
     with contextlib.suppress(OSError, msgspec.MsgspecError, UserError):
-        return from_json(remembered.read_bytes())
-    found = survey(bracket, selection, cache)
-    write_bytes(remembered, to_json(found))
-    return found
+        return from_json(stored.read_bytes())
+    result = survey(bracket, selection, cache)
+    write_bytes(stored, to_json(result))
+    return result
 
 
 @dataclass(frozen=True)
-class _Look:
-    """What one look at a frame found."""
+class _FrameStatistics:
+    """Small summary of a frame, computed in one pass while its pixels are in memory."""
 
     size: tuple[int, int]
+    """Height and width of the frame in pixels."""
     bits: int
+    """Bits of a code."""
     preview: Float
     """Linear light at an eighth of the size."""
     codes: Codes
-    """The codes at the working size of comparagrams."""
+    """Codes at the working size of comparagrams."""
     noise: PackedRows
-    """What the flat blocks of the frame show of its noise."""
+    """Rows of `observe_noise`."""
 
 
-def _look(codes: Codes, linear: bool) -> _Look:
+def _measure_frame(codes: Codes, linear: bool) -> _FrameStatistics:
+    """Measure a frame (H, W, 3); `linear` tells whether its codes are linear light."""
     if linear:
         codes = Response("linear").recode(codes)
     size = codes.shape[0], codes.shape[1]
     noise = pack_rows(observe_noise(codes))
-    return _Look(size, bit_depth(codes), preview(codes), downsample_codes(codes), noise)
+    return _FrameStatistics(size, bit_depth(codes), preview(codes), downsample_codes(codes), noise)
 
 
 def _survey(bracket: Bracket, selection: Selection, cache: Path | None) -> Survey:
+    """Survey one bracket, or raise `Rejected`."""
     if len(bracket.frames) < 2:
         raise Rejected(
             "; ".join(bracket.problems) or f"{len(bracket.frames)} frame, at least 2 needed"
@@ -181,13 +195,13 @@ def _survey(bracket: Bracket, selection: Selection, cache: Path | None) -> Surve
     began = time.thread_time()
     read = read_frames([f.path for f in frames], selection.position, selection.bayer)
     seconds = time.thread_time() - began
-    looks = [_look(codes, read.linear) for codes in read.codes]
-    size = looks[0].size
-    _check_sizes(frames, [look.size for look in looks], selection.patch)
+    statistics = [_measure_frame(codes, read.linear) for codes in read.codes]
+    size = statistics[0].size
+    _check_sizes(frames, [s.size for s in statistics], selection.patch)
     black = [mask.name for mask in bracket.masks if not np.any(read_masks([mask], size))]
     ev_of = dict(zip(bracket.frames, exposure_values(bracket.frames), strict=True))
     evs = [ev_of[f] for f in frames]
-    check_pixels([f.path.name for f in frames], evs, [look.preview for look in looks])
+    check_pixels([f.path.name for f in frames], evs, [s.preview for s in statistics])
     if cache and seconds > MIN_DECODE_TIME * sum(codes.nbytes for codes in read.codes):
         store_frames(read, cache)
     truth = bracket.truth if selection.truth else None
@@ -201,58 +215,64 @@ def _survey(bracket: Bracket, selection: Selection, cache: Path | None) -> Surve
         reference=selection.position,
         offset_ev=evs[0] - min(ev_of.values()),
         size=size,
-        bits=max(look.bits for look in looks),
+        bits=max(s.bits for s in statistics),
         linear=read.linear,
         bayer=selection.bayer,
         camera=bracket.camera,
         truth=HashedFile(truth, sha256(truth)) if truth else None,
         masks=tuple(HashedFile(mask, sha256(mask)) for mask in bracket.masks),
         evidence=_evidence(
-            bracket, dict(zip(frames, looks, strict=True)), read.linear, selection.bayer
+            bracket, dict(zip(frames, statistics, strict=True)), read.linear, selection.bayer
         ),
     )
 
 
 def _evidence(
-    bracket: Bracket, used: Mapping[Frame, _Look], linear: bool, bayer: str
+    bracket: Bracket, used: Mapping[Frame, _FrameStatistics], linear: bool, bayer: str
 ) -> PixelEvidence:
-    """Evidence from the frames taken, and from all others where the response is to be found."""
-    like = next(iter(used.values()))
-    looks = dict(used)
-    # 16-bit codes come from programs, which know their response: more frames would tell little.
-    others = [f for f in distinct_exposures(bracket) if f not in used and like.bits == 8]
+    """Gather evidence from the frames taken, and from the others if their codes have 8 bits."""
+    first = next(iter(used.values()))
+    statistics = dict(used)
+    # Codes of 16 bits were written by programs with a well-known response, so the frames taken
+    # are enough to recognise it.
+    others = [f for f in distinct_exposures(bracket) if f not in used and first.bits == 8]
     for frame in others:
         with contextlib.suppress(Rejected):  # it is not taken, so it may be damaged
-            looks[frame] = _look(read_frames([frame.path], 0, bayer).codes[0], linear)
-    order = [f for f in distinct_exposures(bracket) if f in looks and looks[f].size == like.size]
+            codes = read_frames([frame.path], 0, bayer).codes[0]
+            statistics[frame] = _measure_frame(codes, linear)
+    order = [
+        f
+        for f in distinct_exposures(bracket)
+        if f in statistics and statistics[f].size == first.size
+    ]
     ev = exposure_values(order)
-    ridges, steps = find_ridge([looks[f].codes for f in order], ev)
+    ridges, steps = find_ridge([statistics[f].codes for f in order], ev)
     return PixelEvidence(
-        camera_key(bracket, like.size, like.bits) + (", linear" if linear else ""),
+        camera_key(bracket, first.size, first.bits) + (", linear" if linear else ""),
         tuple(e - ev[0] for e in ev),
         tuple(order.index(f) for f in used),
         pack_rows(ridges.rows()),
         tuple(f.iso or 0.0 for f in order),
-        tuple(looks[f].noise for f in order),
+        tuple(statistics[f].noise for f in order),
         tuple(pack_rows([] if step is None else step) for step in steps),
     )
 
 
 def camera_key(bracket: Bracket, size: tuple[int, int], bits: int) -> str:
-    """Name of camera and processing; brackets that share it are taken to share a response."""
+    """Return the name of camera and processing of a bracket with frames (height, width)."""
     kind = file_kind(bracket.frames[0].path)
     camera = bracket.camera or f"{UNKNOWN_CAMERA} {max(size)}x{min(size)}"
     return f"{camera}, {kind}, {bits} bit"
 
 
 def _best_exposed(frames: Sequence[Frame], selection: Selection) -> tuple[Frame, ...]:
-    """The frames around the one with most pixels that are neither clipped nor dark."""
+    """Return the frames around the one with most pixels that are neither clipped nor dark."""
     position = selection.position
     low, high = position, len(frames) - selection.frames + position
 
     def share(i: int) -> float:
         read = read_frames([frames[i].path], 0, selection.bayer)
-        return well_exposed_share(_look(read.codes[0], read.linear).preview)
+        return well_exposed_share(_measure_frame(read.codes[0], read.linear).preview)
 
     centre = max(range(low, high + 1), key=share)
     return frame_window(frames, selection.frames, position, centre)
@@ -274,9 +294,9 @@ def load_surveyed(survey: Survey, decoded: Frames | None = None) -> Stack:
     Parameters
     ----------
     survey : Survey
-        Calibrated.
+        A calibrated survey.
     decoded : Frames, optional
-        The frames, where they were decoded before.
+        The frames, if they were decoded before.
 
     Raises
     ------
@@ -293,7 +313,7 @@ def load_surveyed(survey: Survey, decoded: Frames | None = None) -> Stack:
         [mask.path for mask in survey.masks],
         decoded,
     )
-    # The survey saw what masks hide, and what they hide may not bear on any pixel.
+    # The survey aligned frames without masks, and masked pixels may not influence the others.
     if survey.evidence is None or survey.masks:
         return stack
     return replace(stack, homographies=survey.evidence.homographies(survey.reference))
@@ -302,12 +322,12 @@ def load_surveyed(survey: Survey, decoded: Frames | None = None) -> Stack:
 def read_truth(survey: Survey) -> Float:
     """Read the ground truth of a bracket, (H, W, 3) float32.
 
-    1.0 is where the shortest frame taken clips; more is cut off.
+    1.0 is where the shortest frame taken clips; larger values are clipped to it.
 
     Raises
     ------
     Rejected
-        It cannot be read, or its size is not that of the frames.
+        The file cannot be read, or its size is not that of the frames.
     """
     assert survey.truth is not None
     path = survey.truth.path

@@ -1,7 +1,7 @@
-"""What a survey finds of one bracket: the record, and how it is stored.
+"""The result of a survey of one bracket, and how it is stored.
 
-Records are stored twice. As JSON in the staging folder, so that an interrupted build need not
-look at all pixels again; and, in the words of the file format, in the dataset.
+It is stored twice: as JSON in the staging folder, so that an interrupted build need not read all
+pixels again; and in the dataset, as the record that the file format describes.
 """
 
 from __future__ import annotations
@@ -46,16 +46,17 @@ class SurveyedFrame:
     ev: float
     """The stated exposure, corrected by the pixels once the camera is calibrated."""
     measured_ev: float | None = None
-    """The exposure by the pixels alone; None where they cannot tell."""
+    """Exposure estimated from pixels; None if no pixels, well exposed in two neighbouring frames,
+    link the frame to the reference."""
 
 
 @dataclass(frozen=True)
 class CameraModel:
-    """The response of a camera and its noise, as far as brackets or a user told them."""
+    """Response and noise of a camera, estimated from its brackets or stated by the user."""
 
     response: Response = GAMMA22
     assumed: bool = True
-    """Whether the response is only assumed, because nothing told it."""
+    """Whether the response is only assumed, because there is no evidence of it."""
     misfit: float | None = None
     """Median distance of the codes from the response, in codes of 255."""
     noise: tuple[float, float] | None = None
@@ -63,24 +64,24 @@ class CameraModel:
 
     @property
     def response_name(self) -> str:
-        """The response in words."""
+        """Name of the response as files store it, with "(assumed)" if it is."""
         return f"{self.response.name} (assumed)" if self.assumed else self.response.name
 
     @property
     def noise_record(self) -> dict[str, float] | None:
-        """The noise as files hold it."""
+        """Noise as files store it."""
         return dict(zip(("full_well", "read"), self.noise, strict=True)) if self.noise else None
 
 
 @dataclass(frozen=True)
 class PixelEvidence:
-    """What the pixels of a bracket say for the calibration of its camera.
+    """Pixel statistics of a bracket from which its camera is calibrated.
 
-    The frames are those looked at, shortest first; they may be more than those taken.
+    Its frames, shortest first, may be more than those that the dataset takes.
     """
 
     camera_key: str
-    """Name of camera and processing; brackets that share it are taken to share a response."""
+    """Name of camera and processing. Brackets that share it are assumed to share a response."""
     ev: tuple[float, ...]
     """Stated exposure of each frame, in stops."""
     used: tuple[int, ...]
@@ -88,9 +89,9 @@ class PixelEvidence:
     ridges: PackedRows
     """Rows of the ridges of neighbouring frames (`labelgen.calibration.comparagram.Ridge`)."""
     iso: tuple[float, ...] = ()
-    """ISO of each frame; 0 where nothing says it."""
+    """ISO of each frame; 0 if unknown."""
     noise: tuple[PackedRows, ...] = ()
-    """Rows of each frame (`labelgen.calibration.noise.observe_noise`)."""
+    """Rows of the noise of each frame (`labelgen.calibration.noise.observe_noise`)."""
     steps: tuple[PackedRows, ...] = ()
     """Homography (3, 3) from each frame to the one before it; empty where unknown."""
 
@@ -102,17 +103,20 @@ class PixelEvidence:
 
 @dataclass(frozen=True)
 class Survey:
-    """What was found of one bracket; `rejected` is the reason if it cannot be used."""
+    """Description of one bracket by its files and pixels."""
 
     name: str
     rejected: str = ""
+    """Reason if the bracket cannot be used, otherwise empty."""
     problems: tuple[str, ...] = ()
+    """Remarks for the user, one line each."""
     frames: tuple[SurveyedFrame, ...] = ()
     """The frames that the dataset takes, shortest first."""
     reference: int = 1
     """Index of the reference among them."""
     offset_ev: float = 0.0
-    """Stops from the shortest frame of the bracket, to which a truth refers, to the first taken."""
+    """Exposure of the shortest frame taken, in stops relative to the shortest frame of the bracket.
+    The ground truth refers to the latter."""
     size: tuple[int, int] = (0, 0)
     """Height and width in pixels."""
     bits: int = 8
@@ -127,11 +131,11 @@ class Survey:
     evidence: PixelEvidence | None = None
     model: CameraModel = CameraModel()
     traceback: str = ""
-    """Of the exception, if a bug of labelgen is why the bracket was rejected."""
+    """Traceback of the exception, if the bracket was rejected because of a bug of labelgen."""
 
     @property
     def paths(self) -> list[Path]:
-        """The photos, shortest exposure first."""
+        """Paths of the photos, shortest exposure first."""
         return [frame.path for frame in self.frames]
 
     @property
@@ -147,7 +151,7 @@ class Survey:
 
 def to_json(survey: Survey) -> bytes:
     """Encode a survey for the staging folder."""
-    return msgspec.json.encode(survey, enc_hook=_encoded)
+    return msgspec.json.encode(survey, enc_hook=_encode_value)
 
 
 def from_json(data: bytes) -> Survey:
@@ -156,13 +160,13 @@ def from_json(data: bytes) -> Survey:
     Raises
     ------
     msgspec.MsgspecError
-        The bytes are no survey of this version.
+        The bytes are not a survey of this version.
     """
-    return msgspec.json.decode(data, type=Survey, dec_hook=_decoded)
+    return msgspec.json.decode(data, type=Survey, dec_hook=_decode_value)
 
 
-def _encoded(value: Any) -> Any:
-    """Types that JSON lacks. Any bytes can be a path, but only UTF-8 can be JSON."""
+def _encode_value(value: Any) -> Any:
+    """Encode a type that JSON lacks. Any bytes can be a path, but only UTF-8 can be JSON."""
     if isinstance(value, Path):
         return os.fsencode(value).decode("latin-1")
     if isinstance(value, array):
@@ -170,13 +174,13 @@ def _encoded(value: Any) -> Any:
     raise NotImplementedError(type(value))
 
 
-def _decoded(kind: type, value: Any) -> Any:
-    """The inverse of `_encoded`."""
+def _decode_value(kind: type, value: Any) -> Any:
+    """Invert `_encode_value`."""
     return Path(os.fsdecode(value.encode("latin-1"))) if kind is Path else array("f", value)
 
 
 def dataset_record(survey: Survey, files: Sequence[str]) -> dict[str, Any]:
-    """The record of a bracket in a dataset, with its files by the given relative paths."""
+    """Return the record of a bracket in a dataset; `files` are the relative paths of its frames."""
     if survey.rejected:
         return {"rejected": survey.rejected} | (
             {"problems": list(survey.problems)} if survey.problems else {}
