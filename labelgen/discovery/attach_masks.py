@@ -13,8 +13,8 @@ from labelgen.photos.masks import is_mask, mask_target, possible_targets
 def attach_masks(brackets: Sequence[Bracket]) -> Iterator[Bracket]:
     """Give brackets the masks in the folders of their frames.
 
-    A mask that is named after no frame of any bracket applies to all brackets of its folder. A
-    mask too many only costs pixels, while a missing one would publish what it was to hide.
+    A mask that is named after no frame of any bracket applies to all brackets of its folder: a
+    superfluous mask only costs pixels, a missing one would publish what it should hide.
 
     Parameters
     ----------
@@ -24,10 +24,10 @@ def attach_masks(brackets: Sequence[Bracket]) -> Iterator[Bracket]:
     Yields
     ------
     Bracket
-        Each of them, in the same order.
+        Each bracket with its masks, in the same order.
     """
     masks, targets = dict[Path, list[str]](), dict[Path, set[str]]()
-    without_masks: Path | None = None  # the last such folder, so that it is read once
+    without_masks: Path | None = None  # the last folder without masks, so that it is read once
     for bracket in brackets:
         for path in (f.path for f in bracket.frames if len(bracket.frames) > 1):
             folder = path.parent

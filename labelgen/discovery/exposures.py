@@ -26,7 +26,7 @@ MAX_DISSENT_EV = 0.34
 def read_exposures(
     files: Sequence[Path], headers: Sequence[PhotoHeader]
 ) -> tuple[list[Frame], list[str]]:
-    """Frames of a folder with their exposures.
+    """Read the exposures of the images in one folder.
 
     Parameters
     ----------
@@ -38,10 +38,10 @@ def read_exposures(
     Returns
     -------
     frames : list of Frame
-        In the order of the files. `Frame.ev` is None where it is unknown. Files that a list of
-        names leaves out are missing.
+        In the order of the files. `Frame.ev` is None where it is unknown. Files without a line in
+        a list of file names are dropped.
     problems : list of str
-        What is odd about the lists or EXIF, one line each.
+        Problems of the lists and of EXIF, one line each.
     """
     folder, problems = files[0].parent, list[str]()
     lists = {path.name.lower(): path for path in sorted(folder.iterdir(), reverse=True)}
@@ -66,10 +66,10 @@ def read_exposures(
 def read_exif(
     files: Sequence[Path], headers: Sequence[PhotoHeader]
 ) -> tuple[list[Frame], list[str]]:
-    """Frames with exposures from EXIF alone: EV = log2(time * ISO / f-number^2).
+    """Read exposures from EXIF alone: EV = log2(time * ISO / f-number^2).
 
-    An f-number or ISO that a file does not state is taken from the first that does; if none does,
-    it is taken as equal for all. Parameters and results are those of `read_exposures`.
+    A missing f-number or ISO is taken from the first file that states it, or is 1 if none does.
+    Parameters and results are those of `read_exposures`.
     """
     return _exposures_by_exif(_frames_of(files, headers))
 
@@ -85,7 +85,10 @@ def _read_first_list(
     frames: list[Frame],
     problems: list[str],
 ) -> list[Frame]:
-    """Frames by the first list that can be read, or none. Remarks are appended to `problems`."""
+    """Frames with the exposures of the first list that can be read; empty without such a list.
+
+    Remarks, and errors of other lists, are appended to `problems`.
+    """
     for name, read in readers.items():
         path = lists.get(name)
         if path is None or not path.is_file():
@@ -103,11 +106,12 @@ def _read_first_list(
 
 
 def _list_name(listed: Sequence[Frame]) -> str:
+    """File name of the list that the frames come from."""
     return listed[0].origin.removesuffix(" (times)")
 
 
 def _contradiction(listed: list[Frame], frames: list[Frame]) -> list[str]:
-    """A problem if EXIF states other exposures than the list that is used."""
+    """Return a problem if EXIF states other exposures than the list that is used, else none."""
     name = _list_name(listed)
     ev = {f.path: f.ev or 0.0 for f in listed}
     stated, _ = _exposures_by_exif([f for f in frames if f.path in ev])

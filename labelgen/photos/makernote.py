@@ -127,8 +127,8 @@ def _sony(note: bytes, order: str) -> Bracketing:
 def _canon(note: bytes, order: str) -> Bracketing:
     """AEBBracketValue of ShotInfo, in 1/32 stop.
 
-    Offsets count from the start of the EXIF block, which is not at hand. The first value that is
-    stored outside of the directory follows right behind it, which gives the start.
+    Offsets count from the start of the EXIF block, whose distance from the note is unknown. But
+    the first value outside of the directory follows it directly, so its offset gives the distance.
     """
     entries = _directory(note, 0, order)
     outside = [

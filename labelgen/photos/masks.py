@@ -34,13 +34,13 @@ def mask_target(name: str) -> str:
 
 
 def possible_targets(names: Iterable[str]) -> set[str]:
-    """Every `mask_target` that means one of these files: their names with and without suffix."""
+    """Every `mask_target` that matches one of these files: their names with and without suffix."""
     lower = [name.lower() for name in names]
     return {*lower, *(Path(name).stem for name in lower)}
 
 
 def read_masks(paths: Sequence[Path], size: tuple[int, int]) -> Mask | None:
-    """Union of the masks of a bracket.
+    """Read the union of the masks of a bracket.
 
     Parameters
     ----------
@@ -57,8 +57,8 @@ def read_masks(paths: Sequence[Path], size: tuple[int, int]) -> Mask | None:
     Raises
     ------
     Rejected
-        A mask cannot be read or has another size. The bracket is then not used at all, so that
-        nothing masked gets into the dataset.
+        A mask cannot be read or has another size. Its bracket must then not be used, since masked
+        pixels would get into the dataset.
     """
     masked = None
     for path in paths:

@@ -1,4 +1,4 @@
-"""Load the pixels of a bracket."""
+"""Load the frames of a bracket as a `Stack`, in gamma 2.2."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def load_stack(
     masks: Sequence[Path] = (),
     frames: Frames | None = None,
 ) -> Stack:
-    """Decode the frames that are used, and recode them to gamma 2.2 from any other response.
+    """Decode the frames of a bracket, and recode them from the camera response to gamma 2.2.
 
     Parameters
     ----------
@@ -34,15 +34,15 @@ def load_stack(
     reference : int
         Index of the reference among them.
     response : Response
-        Response of the camera.
+        Response of the camera. Linear frames (`Frames.linear`) need none.
     bayer : str
-        Colour filters of single-channel images, as in `labelgen.photos.frames.read_frames`.
+        Colour filter array of single-channel images, see `labelgen.photos.frames.read_frames`.
     noise : tuple of float, optional
         Full well and read noise of the camera in electrons, if known.
     masks : sequence of Path
         Images of the pixels that must not be used (`labelgen.photos.masks`).
     frames : Frames, optional
-        The decoded frames, if they were decoded before. They are read if omitted.
+        The decoded frames. By default they are read from `paths`.
 
     Returns
     -------

@@ -1,7 +1,7 @@
-"""The first directory of a TIFF, read to judge a file before it is decoded.
+"""Read the first directory of a TIFF, to choose or refuse a decoder for the file.
 
-Pillow cannot open floating-point colour, and OpenCV silently decodes some layouts wrongly; the tags
-tell these files. See TIFF Revision 6.0 (Adobe, 1992), section 2.
+Pillow cannot open floating-point RGB, and OpenCV silently decodes some layouts wrongly. The tags
+of the directory show which files these are. See TIFF Revision 6.0 (Adobe, 1992), section 2.
 """
 
 from __future__ import annotations
@@ -142,11 +142,11 @@ def check_directories(data: bytes | mmap.mmap) -> None:
             continue
         visited.add(start)
         with contextlib.suppress(struct.error, OverflowError):
-            for tag, kind, number, at in _entries(data, start, order, big):
+            for tag, kind, number, value_at in _entries(data, start, order, big):
                 size = number * SIZES.get(kind, 0)
                 copied += size if size <= len(data) else 0
                 if tag in SUBDIRECTORIES:
-                    pending.append(struct.unpack_from(order + "I", data, at)[0])
+                    pending.append(struct.unpack_from(order + "I", data, value_at)[0])
                 if copied > len(data):
                     raise Rejected("cannot be decoded (its TIFF directory is damaged)")
 
@@ -154,7 +154,7 @@ def check_directories(data: bytes | mmap.mmap) -> None:
 def _entries(
     data: bytes | mmap.mmap, start: int, order: str, big: bool
 ) -> Iterator[tuple[int, int, int, int]]:
-    """Tag, field type, number of values and offset of the values of each directory entry."""
+    """Yield tag, field type, number of values and offset of the value field of each entry."""
     count = struct.unpack_from(order + ("Q" if big else "H"), data, start)[0]
     if count > MAX_ENTRIES:
         raise Rejected("cannot be decoded (its TIFF directory is damaged)")
@@ -167,7 +167,7 @@ def _entries(
 
 
 def without_orientation(data: bytes, layout: TiffLayout) -> bytes:
-    """The same file with orientation 1, so that no decoder turns the image."""
+    """The same file with orientation 1, so that no decoder rotates or mirrors the image."""
     if layout.orientation_offset is None or layout.orientation == 1:
         return data
     patched = bytearray(data)

@@ -1,7 +1,7 @@
-"""Unexpected exceptions: they reject their bracket, and must not pass for a fault of its photos.
+"""Report unexpected exceptions, which reject their bracket, as bugs of labelgen.
 
-The traceback goes to ``OUT.h5.errors.log`` beside the dataset, and the reason of the rejection
-names that file.
+The traceback goes to ``OUT.h5.errors.log`` beside the dataset. The reason of the rejection names
+that file, so nobody looks for the fault in the photos.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from pathlib import Path
 from labelgen.core.validation import one_line
 
 BUG = "a bug of labelgen"
-"""How the reason of such a rejection begins."""
+"""Start of the reason of such a rejection."""
 
 
 def log_path(staging: Path) -> Path:
-    """The log beside the staging folder ``OUT.h5.partial``."""
+    """Path of the log beside the staging folder ``OUT.h5.partial``."""
     return staging.with_name(staging.name.removesuffix(".partial") + ".errors.log")
 
 
 def bug_reason(error: Exception, staging: Path) -> str:
-    """The reason of a rejection, for an exception that nobody expected."""
+    """Reason of a rejection by an unexpected exception."""
     return (
         f"{BUG}, not of the photos: {type(error).__name__}: {one_line(error)}; "
         f"please report the traceback in {log_path(staging).name}"

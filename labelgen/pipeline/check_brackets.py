@@ -32,32 +32,32 @@ def check_brackets(
     Parameters
     ----------
     brackets : sequence of Bracket
-        As found by a scan.
+        Result of `labelgen.discovery.scan.scan`.
     bayer : str
         Colour filters of images with a single channel (`BuildOptions.bayer`).
     jobs : int, optional
         Workers; all cores by default.
     progress : Progress, optional
-        Told what happens.
+        Receives a step for every bracket. By default nothing is shown.
 
     Returns
     -------
     brackets : list of Bracket
-        The same, with what contradicts them added to their problems.
+        The same brackets. Contradictions are added to their problems.
     findings : list of dict
-        For each bracket: "response"; "misfit" of its codes from that response (codes of 255);
-        "measured_ev", the exposure of each frame in stops by the pixels, None where they cannot
-        tell. The middle frame keeps its stated exposure.
+        For each bracket: "response", its name; "misfit" of the codes from that response (codes of
+        255); "measured_ev", the exposure of each frame in stops as measured from the pixels, None
+        where that is impossible. The middle frame keeps its stated exposure.
     """
     progress = progress or Silent()
     progress.start("check", len(brackets))
     surveys, index = DiskList[Survey](), [0] * len(brackets)
     task = partial(_survey_all_frames, bayer=bayer)
     for i, result in parallel_map(task, brackets, jobs or joblib.cpu_count()):
-        found = result or Survey(brackets[i].name, "its worker died; out of memory?")
+        surveyed = result or Survey(brackets[i].name, "its worker died; out of memory?")
         index[i] = len(surveys)
-        surveys.append(found)
-        progress.step(0, bool(found.rejected))
+        surveys.append(surveyed)
+        progress.step(0, bool(surveyed.rejected))
     calibrated = calibrate_surveys(surveys.select(index))
     return [_with_problems(b, s) for b, s in zip(brackets, calibrated, strict=True)], [
         _finding(b, s) for b, s in zip(brackets, calibrated, strict=True)
@@ -65,7 +65,7 @@ def check_brackets(
 
 
 def _survey_all_frames(bracket: Bracket, bayer: str) -> Survey:
-    """A survey that takes all frames of a bracket."""
+    """Survey a bracket with all its frames."""
     try:
         count = min(len(distinct_exposures(bracket)), MAX_FRAMES)
     except Rejected as e:
@@ -73,12 +73,13 @@ def _survey_all_frames(bracket: Bracket, bayer: str) -> Survey:
     selection = Selection(max(count, 2), max(count, 2) // 2, 1, bayer=bayer)
     try:
         return survey(bracket, selection)
-    except Exception as e:  # a bug of ours costs its bracket, not the others
+    except Exception as e:  # a bug of labelgen rejects its bracket, and the check goes on
         reason = f"{BUG}, not of the photos: {type(e).__name__}: {one_line(e)}"
         return Survey(bracket.name, f"{reason}; 'labelgen label {bracket.folder}' shows more")
 
 
 def _with_problems(bracket: Bracket, survey: Survey) -> Bracket:
+    """The bracket with the problems and the rejection of its survey."""
     problems = [*bracket.problems, *survey.problems]
     if survey.rejected and survey.rejected not in "; ".join(problems):
         problems.append(survey.rejected)

@@ -1,7 +1,7 @@
-"""Workers on other machines, by Dask or Ray, over a file system that all of them share.
+"""Run tasks on the workers of a Dask or Ray cluster, whose machines share a file system.
 
-The scheduler gets only a few items more than it has workers, so that a million brackets do not
-wait in its memory.
+The scheduler holds only a few items per worker at a time, since a million brackets would fill its
+memory.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from labelgen.pipeline.worker_setup import set_up_worker
 
 CLUSTERS = ("dask", "ray")
 PATIENCE_S = 30
-"""Seconds to wait for the answer of a scheduler."""
+"""Longest wait (s) for a scheduler to answer, and for its first worker."""
 AHEAD = 2
-"""Items per worker that the scheduler holds, including the one under way."""
+"""Items per worker that the scheduler holds, including the one that the worker runs."""
 
 
 Item = tuple[int, Any]
@@ -33,21 +33,21 @@ class Pool(Protocol):
     """Workers of a cluster."""
 
     def run(self, task: Work, items: Iterable[Item]) -> Iterator[Item]:
-        """Yield the index and the result of each item, as they are done.
+        """Yield the index and the result of each item, as soon as it is done.
 
         The result is None if the worker died.
 
         Raises
         ------
         UserError
-            A worker has other versions, or does not see the folder.
+            A worker has other versions than this machine, or cannot reach the folder.
         """
         ...
 
 
 @dataclass(frozen=True)
 class _Requirements:
-    """What a worker must have in common with the machine that sends it tasks."""
+    """Versions and folder that a worker must share with the machine that sends it tasks."""
 
     versions: str
     folder: Path | None
@@ -62,11 +62,11 @@ def pool(backend: str, address: str, jobs: int | None, folder: Path | None) -> I
     backend : {"dask", "ray"}
         Kind of the cluster.
     address : str
-        Of the scheduler (tcp://host:8786) or of the head node (host:6379).
+        Address of the scheduler (tcp://host:8786) or of the head node (host:6379).
     jobs : int, optional
         Number of workers to use at once; all by default.
     folder : Path, optional
-        A folder that the workers must be able to see.
+        A folder that the workers must be able to reach.
     """
     required = _Requirements(generator(), folder)
     with (_dask if backend == "dask" else _ray)(address, jobs, required) as workers:
@@ -110,7 +110,7 @@ def _dask(address: str, jobs: int | None, required: _Requirements) -> Iterator[P
 
 
 class _Dask:
-    """Workers of Dask, each thread of which runs one task."""
+    """The workers of a Dask cluster. Each of their threads runs one task at a time."""
 
     def __init__(
         self, client: Any, address: str, jobs: int | None, required: _Requirements
@@ -132,10 +132,10 @@ class _Dask:
         remaining = iter(items)
         indices = {}
 
-        def submitted(count: int) -> list[Any]:
+        def submit(count: int) -> list[Any]:
             futures = []
             for i, item in islice(remaining, count):
-                # Not pure: Dask must not answer from its memory of an earlier call.
+                # For a pure function Dask would return the result of an earlier call.
                 future = self.client.submit(
                     _run_on_worker, self.required, task, i, item, pure=False
                 )
@@ -143,10 +143,10 @@ class _Dask:
                 futures.append(future)
             return futures
 
-        done = as_completed(submitted(AHEAD * self.workers), loop=self.client.loop)
+        done = as_completed(submit(AHEAD * self.workers), loop=self.client.loop)
         for future in done:
             i = indices.pop(future.key)
-            done.update(submitted(1))  # before the result is yielded: its consumer may be slow
+            done.update(submit(1))  # before the result is yielded: its consumer may be slow
             yield self._result(future, i)
 
     def _result(self, future: Any, i: int) -> Item:
@@ -154,7 +154,7 @@ class _Dask:
 
         try:
             result: Item = future.result()
-        except KilledWorker:  # Dask itself has tried again, on other workers
+        except KilledWorker:  # Dask has already tried other workers
             return i, None
         except ModuleNotFoundError as e:
             raise _missing_module(e) from e
@@ -171,8 +171,8 @@ def _ray(address: str, jobs: int | None, required: _Requirements) -> Iterator[Po
         import ray
     except ImportError:
         raise UserError("--backend ray needs it: pip install 'labelgen[ray]'") from None
-    ours = not ray.is_initialized()
-    if ours:
+    connects = not ray.is_initialized()
+    if connects:
         try:
             if ":" in address:  # Ray itself would try for minutes, and print that
                 host, _, port = address.removeprefix("ray://").rpartition(":")
@@ -184,12 +184,12 @@ def _ray(address: str, jobs: int | None, required: _Requirements) -> Iterator[Po
     try:
         yield _Ray(ray, jobs, required)
     finally:
-        if ours:
+        if connects:
             ray.shutdown()
 
 
 class _Ray:
-    """Workers of Ray, each CPU of which runs one task."""
+    """The workers of a Ray cluster. Each of their CPUs runs one task at a time."""
 
     def __init__(self, ray: Any, jobs: int | None, required: _Requirements) -> None:
         cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))

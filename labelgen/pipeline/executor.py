@@ -59,7 +59,7 @@ def parallel_map(
     scheduler : str
         Address of the cluster.
     folder : Path, optional
-        A folder that the workers of a cluster must be able to see.
+        A folder that the workers of a cluster must be able to reach.
 
     Yields
     ------

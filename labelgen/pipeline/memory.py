@@ -1,4 +1,4 @@
-"""How many workers fit into a given amount of memory."""
+"""Limit the number of workers to those that fit into a given amount of memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from labelgen.core.progress import Progress
 from labelgen.photos.frame_cache import decoded_depth
 
 PROCESS = 170e6
-"""Bytes of a worker that has done nothing yet: Python and its libraries."""
+"""Bytes of an idle worker: Python and its libraries."""
 WORKING = 210e6
 """Bytes of a tile and of the downsampled frames; they do not depend on the size of the frames."""
 LABEL = 20

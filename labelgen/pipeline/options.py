@@ -37,8 +37,9 @@ class BuildOptions:
     groups: Path | None = None
     """Brackets as ``labelgen scan -o`` listed them, in place of a scan."""
     response: str = "auto"
-    """How codes stand for light. "auto" finds it from the brackets, by camera; "gamma2.2", "srgb"
-    or "linear" declare it; a dataset or .json file names one whose responses are used again."""
+    """Response of the cameras: "auto" calibrates it from the brackets of each camera; "gamma2.2",
+    "srgb" or "linear" declares it; the path of a dataset or .json file takes the responses that it
+    holds."""
     bayer: str = ""
     """Colour filters of images with a single channel, which are demosaiced: "RGGB", "BGGR",
     "GRBG", "GBRG"; "" takes them for grey."""
@@ -63,11 +64,11 @@ class BuildOptions:
     scheduler: str = ""
     """Address of the cluster: tcp://host:8786 (Dask), host:6379 (Ray)."""
     memory: float | None = None
-    """GB that all workers of this machine may take; there are fewer workers if need be."""
+    """GB that all workers of this machine may take together; it limits their number."""
     resume: bool = False
-    """Go on with a build that was interrupted."""
+    """Continue a build that was interrupted."""
     overwrite: bool = False
-    """Throw away the dataset, or the unfinished build, that is there."""
+    """Replace an existing dataset or unfinished build."""
     part_bytes: int = PART_BYTES
     """Size above which a dataset is split."""
     license: str = ""
@@ -105,7 +106,7 @@ class BuildOptions:
 
     @cached_property
     def effective_recipe(self) -> Recipe:
-        """The recipe as it is carried out: truth is not augmented unless asked for."""
+        """The recipe without augmentation if labels are the truth, unless `augment` is set."""
         recipe = self.recipe if isinstance(self.recipe, Recipe) else load_recipe(self.recipe)
         if self.labels != "truth" or self.augment:
             return recipe
@@ -125,11 +126,11 @@ class BuildOptions:
 
     @property
     def on_cluster(self) -> bool:
-        """Whether workers may be other machines, whose current folder is another."""
+        """Whether workers may run on other machines, with another current folder."""
         return self.backend in CLUSTERS
 
     def record(self, excluded: dict[str, int]) -> dict[str, Any]:
-        """The options that a dataset notes: those that differ from the default."""
+        """The options that a dataset stores: some of those that differ from the default."""
         options = {
             "reference": "auto" if self.reference == "auto" else "",
             "groups": self.groups.name if self.groups else "",

@@ -1,4 +1,4 @@
-"""Replace the damaged parts of a dataset, by building them again from their brackets."""
+"""Replace the damaged parts of a dataset: build them again from their brackets."""
 
 from __future__ import annotations
 
@@ -38,27 +38,27 @@ def repair(
     jobs: int | None = None,
     progress: Progress | None = None,
 ) -> list[str]:
-    """Build those parts of a dataset again that are missing, short, foreign or changed.
+    """Build the parts of a dataset again that are missing, or that differ from the index.
 
-    A part is put in place only if its bytes are those that the index lists.
+    A part replaces the damaged one only if its bytes have the digest that the index lists.
 
     Parameters
     ----------
     path : Path
         The index of a dataset in parts.
     raw : Path
-        The brackets that it was built from.
+        Folder of the brackets that it was built from.
     groups, response, bayer
-        As they were given to `labelgen.pipeline.build.build`.
+        Options of the build (`labelgen.pipeline.options.BuildOptions`).
     jobs : int, optional
         Workers; all cores by default.
     progress : Progress, optional
-        Told what happens.
+        Receives progress and remarks. By default nothing is shown.
 
     Returns
     -------
     list of str
-        The parts that were replaced; empty if nothing was wrong.
+        File names of the parts that were replaced; empty if no part is damaged.
 
     Raises
     ------
@@ -105,13 +105,13 @@ def _make_parts(
     damaged: Mapping[str, int],
     context: BuildContext,
 ) -> None:
-    """Make the brackets of damaged parts, given by name and number, and put the parts in place."""
+    """Make the damaged parts, a mapping of file name to number, and move them to their places."""
     scenes = _scenes_of_parts(path, header)
     wanted = {name for number in damaged.values() for name in scenes[number]}
     surveys = plan.usable.select([i for i, s in enumerate(plan.usable) if s.name in wanted])
     task = plan.task(context.staging)
-    made = make_brackets(surveys, task, context)
-    sources = {survey.name: shard_source(survey, record, task) for survey, record in made}
+    results = make_brackets(surveys, task, context)
+    sources = {survey.name: shard_source(survey, record, task) for survey, record in results}
     attributes = plan.attributes(header.license, header.citation, header.options)
     longest = max(len(scene.encode()) for group in scenes for scene in group)
     for name, number in damaged.items():
@@ -119,8 +119,8 @@ def _make_parts(
             for scene in scenes[number]:
                 if source := sources[scene]:
                     part.append(source)
-            same = {"file": name} | part.finish(attributes) == header.parts[number]
-        if not same:
+            is_same = {"file": name} | part.finish(attributes) == header.parts[number]
+        if not is_same:
             raise UserError(
                 f"{name}: made anew it differs from what the index says; "
                 "was the dataset built by another kind of processor?"
@@ -130,30 +130,36 @@ def _make_parts(
 
 def _scenes_of_parts(path: Path, header: DatasetHeader) -> list[list[str]]:
     """Names of the brackets in each part; no bracket is split between parts."""
-    given = [
+    counts = [
         (name, sum(scene["branches"].values()))
         for name, scene in header.scenes.items()
         if "branches" in scene
     ]
-    ends = {0: 0} | {end: i for i, end in enumerate(accumulate(n for _, n in given), 1)}
+    ends = {0: 0} | {end: i for i, end in enumerate(accumulate(n for _, n in counts), 1)}
     try:
-        at = [ends[row] for row in accumulate((p["rows"] for p in header.parts), initial=0)]
+        borders = [ends[row] for row in accumulate((p["rows"] for p in header.parts), initial=0)]
     except KeyError:
         raise UserError(f"{path}: its parts and brackets differ; 'build --overwrite' it") from None
-    return [[name for name, _ in given[first:last]] for first, last in pairwise(at)]
+    return [[name for name, _ in counts[first:last]] for first, last in pairwise(borders)]
 
 
 def _plan(
     path: Path, header: DatasetHeader, raw: Path, options: BuildOptions, context: BuildContext
 ) -> Plan:
-    """Plan the dataset again, as it was built; `options` are those that it does not hold."""
+    """Plan the dataset again; `options` supplies what the dataset does not store.
+
+    Raises
+    ------
+    UserError
+        No plan has the fingerprint of the dataset.
+    """
     settings = dict(header.recipe)
     labels, seed = settings.pop("labels"), settings.pop("seed")
     recipe = Recipe.from_dict(settings, f"{path}: its recipe")
     found, _ = find_brackets(raw, options.groups, None, None, context.progress)
     brackets = [bracket for bracket in found if bracket.name in header.scenes]
     known = load_responses(options.response)
-    # Not every dataset says whether --reference auto chose its reference frames.
+    # Not every dataset states whether --reference auto chose its reference frames, so try both.
     for reference in (header.reference, "auto"):
         same = replace(
             options,
@@ -161,7 +167,7 @@ def _plan(
             frames=header.frames,
             reference=reference,
             labels=labels,
-            augment=labels == "truth",  # the recipe is stored as it was carried out
+            augment=labels == "truth",  # the stored recipe already lacks what was switched off
             seed=seed,
             compress=_compression(path, header),
         )

@@ -1,4 +1,4 @@
-"""What a build made, in a few figures."""
+"""Summary of a build: samples, rejected brackets and problems."""
 
 from __future__ import annotations
 
@@ -16,28 +16,30 @@ from labelgen.pipeline.bugs import BUG, log_path
 
 @dataclass(frozen=True)
 class Summary:
-    """What a build made."""
+    """Contents of a dataset, and the brackets that it lacks."""
 
     path: Path
     branches: dict[str, int]
-    """Samples by how their labels were made."""
+    """Number of samples by branch (`labelgen.dataset.columns.BRANCHES`)."""
     used: int
     """Number of brackets that gave samples."""
     rejected: dict[str, str]
-    """The reason for each bracket that gave none, by name."""
+    """Why each of the other brackets gave none, by name."""
     bytes: int
+    """Size of all files."""
     parts: int
+    """Number of files that hold samples."""
     fingerprint: str
     problems: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """What is odd about brackets that were used, by name."""
+    """Problems of brackets that were used nevertheless, by name."""
 
     @staticmethod
     def of(
         out: Path, fingerprint: str, records: Iterable[tuple[str, Mapping[str, Any]]]
     ) -> Summary:
-        """Summarise a dataset by the records of its brackets, each with its name.
+        """Summarise a dataset from pairs of the name and the record of each bracket.
 
-        The records of thousands of brackets are read one by one.
+        `records` may be a generator, since thousands of records take much memory.
         """
         branches, used = Counter[str](), 0
         rejected, problems = dict[str, str](), dict[str, tuple[str, ...]]()
@@ -68,7 +70,7 @@ class Summary:
 
     @property
     def bugs(self) -> list[str]:
-        """Brackets that were rejected by a bug of labelgen, not for their photos."""
+        """Names of the brackets that were rejected because of a bug of labelgen."""
         return [name for name, reason in self.rejected.items() if reason.startswith(BUG)]
 
     @property

@@ -1,4 +1,4 @@
-"""Measure how large and how fast the objects are that move in a labelled bracket."""
+"""Measure the sizes and speeds of the objects that move in a labelled bracket."""
 
 from __future__ import annotations
 
@@ -94,9 +94,9 @@ def measure_motion(stack: Stack, label: Label) -> MotionStats:
 
 
 def _to_grey(linear: Float, stack: Stack, k: int, i: int) -> Bytes:
-    """Largest channel of frame k, 8-bit gamma-encoded, exposed as the longer of i and reference.
+    """Largest channel of frame k as 8-bit gamma codes, at the longer exposure of i and reference.
 
-    So both frames of a pair clip at the same radiance.
+    At that common exposure both frames of a pair clip at the same radiance.
     """
     exposure = np.float32(2.0 ** (stack.longer_ev(i) - stack.ev[k]))
     view = np.minimum(max_channel(linear) * exposure, 1)

@@ -1,8 +1,8 @@
 """Draw synthetic objects that move through a sample.
 
-No real bracket can label what moves in front of a clipped reference. An object is a cutout of the
-bracket's own radiance behind a random outline. It moves, rotates and deforms from frame to frame
-and hides what is behind it. `labelgen.samples.compose` composites it into the frames.
+No real bracket has a label for an object that moves where the reference clips. A synthetic object
+is a cutout of the bracket's own radiance with a random outline. It moves, rotates and deforms from
+frame to frame, and hides the background. `labelgen.samples.compose` composites it into the frames.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def draw_moving_objects(
     background : Background
         The sample that they are composited into.
     motion : MotionStats
-        Sizes and speeds of what moves in the bracket.
+        Sizes and speeds of real moving objects in the bracket.
     settings : Pieces
         Ranges of the draws.
 

@@ -1,8 +1,8 @@
-"""Read the files of a published dataset, on a web server or in a folder, from any byte on.
+"""Read the files of a published dataset, on a web server or in a folder, from any position.
 
-urllib3 speaks HTTP: it depends on nothing else, uses the system's certificates, and hands out the
-body as it was sent. requests and httpx read the body of every redirect into memory, which a server
-could make endless.
+HTTP is done by urllib3: it has no dependencies, uses the certificates of the system, and returns
+the body as it was sent. requests and httpx read the body of every redirect into memory, and a
+server could make that endless.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from labelgen.core.validation import one_line
 from labelgen.share.manifest import CROISSANT, HDF5_SUFFIXES, README, RECIPE, SUMS
 
 BLOCK = 1 << 20
-"""Bytes that are read at once, at most."""
+"""Most bytes that are read at once."""
 CONNECT_S, SILENT_S = 30, 60
-"""Seconds that a server may take to accept a connection, and to send nothing."""
+"""Longest wait (s) for a server to accept a connection, and for the next bytes."""
 PAUSES_S = 0.5, 2.0, 8.0
-"""Pauses before each new attempt; the count starts again whenever an attempt brought bytes."""
+"""Pauses (s) before consecutive new attempts. An attempt that reads new bytes starts them again."""
 MAX_REDIRECTS = 10
 TRANSIENT_STATUSES = (408, 416, 429)
 """Client errors of HTTP that may pass: timeout, range not satisfiable, too many requests."""
@@ -93,7 +93,13 @@ def is_web(location: str) -> bool:
 
 
 def file_address(location: str, name: str) -> str:
-    """Return the address or path of a file of a dataset; a query of the location is kept."""
+    """Return the address or path of a file of a dataset.
+
+    Examples
+    --------
+    >>> file_address("https://host.org/night/?key=1", "out.h5")
+    'https://host.org/night/out.h5?key=1'
+    """
     if not is_web(location):
         return location + name
     parts = urlsplit(location)
@@ -108,23 +114,23 @@ def read_with_retries(
     Parameters
     ----------
     address : str
-        Of the file, as `file_address` makes it.
+        Result of `file_address`.
     start : int
         Position of the first byte to read.
     size : int, optional
-        Bytes of the whole file. By default the file is read until it ends.
+        Bytes of the whole file. By default the file is read to its end.
 
     Yields
     ------
     int
-        Position of the block. It falls back to 0 if the server can't start within the file.
+        Position of the block. It is 0 again if the server can only send the whole file.
     bytes
-        The block, as sent: a compressed body is not inflated.
+        The block as sent: a compressed body is not decompressed.
 
     Raises
     ------
     UserError
-        The file is not there, or several attempts in a row brought nothing new.
+        The file does not exist, or several consecutive attempts read nothing new.
     """
     position, farthest, failures = start, -1, 0
     while size is None or position < size:
@@ -151,7 +157,7 @@ def read_with_retries(
 
 
 def _read_blocks(address: str, start: int) -> Iterator[tuple[int, bytes]]:
-    """Yield blocks with their positions, in one attempt: `TransientFailure` ends it early."""
+    """Yield blocks with their positions in one attempt, which may raise `TransientFailure`."""
     return _read_web(address, start) if is_web(address) else _read_disk(Path(address), start)
 
 
@@ -177,7 +183,7 @@ def _read_web(address: str, start: int) -> Iterator[tuple[int, bytes]]:
             first_byte = f"bytes {start}-"
             is_range = response.headers.get("Content-Range", "").startswith(first_byte)
             position = start if response.status == 206 and is_range else 0
-            # Not decoded: a compressed body could inflate to any size.
+            # A compressed body is not decoded, since it could inflate to any size.
             while block := response.read1(BLOCK, decode_content=False):
                 yield position, block
                 position += len(block)
@@ -198,7 +204,7 @@ def _read_web(address: str, start: int) -> Iterator[tuple[int, bytes]]:
 
 
 def _request(address: str, start: int) -> urllib3.BaseHTTPResponse:
-    """Send a GET request, following redirects; the body of the answer is still to be read."""
+    """Send a GET request from byte `start` on, follow redirects, and return the open response."""
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
     timeout = urllib3.Timeout(connect=CONNECT_S, read=SILENT_S)
     for _ in range(MAX_REDIRECTS + 1):
@@ -223,7 +229,7 @@ def _request(address: str, start: int) -> urllib3.BaseHTTPResponse:
 
 
 def _connection_pool(address: str) -> urllib3.PoolManager:
-    """Connect directly, or by the proxy that the environment names for the server."""
+    """Return connections to a server: direct, or by the proxy that the environment names for it."""
     server = urlsplit(address)
     proxies = getproxies()
     proxy = proxies.get(server.scheme) or proxies.get("all")
@@ -236,7 +242,7 @@ def _connection_pool(address: str) -> urllib3.PoolManager:
 
 
 def _status_failure(status: int, reason: str | None) -> Exception:
-    """Return the failure that an HTTP status stands for; errors of the server may pass."""
+    """Return the failure for an HTTP status. It is transient for errors that may pass."""
     if status == 404:
         return PermanentFailure("no such file on the server")
     text = f"the server says {status} {one_line(Exception(reason or ''))}".rstrip()
@@ -245,7 +251,7 @@ def _status_failure(status: int, reason: str | None) -> Exception:
 
 
 def _root_cause(error: BaseException) -> str:
-    """Return the text of the error that caused the others: theirs name objects of Python."""
+    """Return the text of the first error in a chain; those of urllib3 name Python objects."""
     while cause := error.__cause__ or error.__context__:
         error = cause
     return getattr(error, "strerror", None) or one_line(error)

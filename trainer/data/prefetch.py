@@ -24,17 +24,17 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 AHEAD = 3
-"""Batches that are read before they are needed."""
+"""Number of batches that are read before they are needed."""
 
 
 class Readable(Protocol):
     """A source of samples by row: `PatchDataset` or `Mixture`."""
 
     def allocate(self, count: int) -> Arrays:
-        """Return arrays for `count` samples."""
+        """Return arrays for `count` samples, whose values are undefined."""
 
     def read_into(self, rows: NDArray[np.int64], out: Arrays) -> None:
-        """Read rows into arrays that `allocate` made."""
+        """Read the samples of these rows into the result of `allocate`."""
 
 
 def prefetch_batches(
@@ -52,7 +52,7 @@ def prefetch_batches(
     source : Readable
         Source of the samples.
     rows : callable
-        Returns the rows of a step, `count` of them.
+        Function of a step that returns the rows of its `count` samples.
     steps : iterable of int
         Steps in order.
     count : int
@@ -60,14 +60,19 @@ def prefetch_batches(
     device : torch.device
         Device of the batches. The memory of a batch is reused once the next one is requested.
     ahead : int
-        Batches that are read early.
+        Number of batches that are read before they are needed.
+
+    Yields
+    ------
+    dict of str to Tensor
+        Arrays of the batch by name, with the dtypes of the file.
 
     Raises
     ------
     UserError
         A file is unreadable.
     """
-    # One buffer holds the batch in use, the others those that are read ahead.
+    # One buffer holds the batch in use, the others hold those that are read ahead.
     buffers = [BatchBuffer(source.allocate(count), device) for _ in range(ahead + 1)]
 
     def load(numbered_step: tuple[int, int]) -> BatchBuffer:
@@ -86,9 +91,14 @@ def prefetch_batches(
 def prefetch(
     read: Callable[[S], T], steps: Iterable[S], ahead: int = AHEAD
 ) -> Generator[T, None, None]:
-    """Yield ``read(step)`` for every step in order; a thread reads up to `ahead` of them early.
+    """Yield ``read(step)`` for every step in order; one thread reads up to `ahead` steps early.
 
-    An error of `read` is raised in place of its result.
+    An error of `read` is raised when its result is due.
+
+    Examples
+    --------
+    >>> list(prefetch(lambda step: 10 * step, range(4)))
+    [0, 10, 20, 30]
     """
     remaining = iter(steps)
     with ThreadPoolExecutor(1, "reader") as reader:

@@ -1,9 +1,10 @@
 """Lean: align each frame with the reference, and merge the frames by predicted weights.
 
-Frames are aligned by the motion of the camera and of objects; a small U-Net at half resolution
-merges them. Before training, the result is a mean of the reference and of the frames that agree
-with it. docs/benchmarks.md measures both parts. SAFNet (Kong, Li, Zhang, Yang, Zou, ECCV 2024,
-arXiv 2407.16308) showed that small networks do best if flow comes first.
+Frames are aligned by the motion of the camera and of objects. A small U-Net at half resolution
+then predicts the weights by which they are merged. Before training, the result is a mean of the
+reference and of the frames that agree with it. docs/benchmarks.md has measurements of both parts.
+SAFNet (Kong, Li, Zhang, Yang, Zou, ECCV 2024, arXiv 2407.16308) showed that small networks do best
+if flow comes first.
 """
 
 from __future__ import annotations
@@ -23,18 +24,20 @@ from trainer.models.optical_flow import Align, conv, is_inside, warp
 from trainer.models.output import Output
 
 CLIP_FROM, CLIP_TO = 0.90, 0.98
-"""Codes between which a channel is partly clipped, since noise and JPEG blur the threshold."""
+"""Between these codes (0 to 1) a channel counts as partly clipped, since noise and JPEG blur the
+threshold."""
 DISCOUNT = 4.0
-"""Before training, all frames that differ or clip together weigh e^-4 times as much as the
-reference."""
+"""Before training, frames that differ from the reference or clip weigh e^-4 times as much as the
+reference, all of them together."""
 AGREEMENT, AGREEMENT_RADIUS = 0.03, 2
-"""Difference of codes (root mean square within that radius in px) at which a frame weighs e^-1/2
-times as much."""
+"""A frame weighs e^-1/2 times as much where its codes differ by the first value from those of the
+reference: the root mean square within the second (px)."""
 CLIPPED_DISCOUNT = 1.0
-"""Where the reference clips, it weighs e^1 times as much as all shorter frames together. Longer
-frames clip there too."""
+"""Before training, where the reference clips, it weighs e^1 times as much as all shorter frames
+together. Longer frames clip there too."""
 LOGIT_GAIN = 4.0
-"""Factor of the predicted logits. It lets them change these weights within a few hundred steps."""
+"""Factor of the predicted logits, large enough to change the initial weights within a few hundred
+steps of training."""
 
 
 class Residual(nn.Module):
@@ -91,9 +94,9 @@ class Lean(nn.Module):
     """
 
     stride = 8
-    """Height and width of its input are multiples of this."""
+    """Height and width of the input are multiples of this."""
     receptive_field = 240
-    """Distance (px) beyond which input does not change a pixel of the result."""
+    """Distance (px) from a pixel of the result beyond which the input does not change it."""
 
     def __init__(
         self,
@@ -147,8 +150,8 @@ class Lean(nn.Module):
     def overview(self, inputs: Tensor) -> Tensor:
         """Estimate the motion of the camera from the reference to the other frames.
 
-        The windows are wide, and the camera may have moved far. A large frame that is downsampled
-        therefore tells more than its tiles.
+        Large frames are predicted tile by tile. The motion of the camera is found better in the
+        whole frame, downsampled, because its windows are wide and the camera may have moved far.
 
         Parameters
         ----------
@@ -227,7 +230,22 @@ class Lean(nn.Module):
         )
 
     def hidden_share(self, aligned: Tensor, exposures: Tensor, flow: Tensor) -> Tensor:
-        """Return how far aligned frames clip or end at each pixel, (B, F - 1, 1, H, W), 0 to 1."""
+        """Return how far aligned frames clip, or are outside of their border, at each pixel.
+
+        Parameters
+        ----------
+        aligned : (B, F - 1, 3, H, W) float32
+            Mu-law radiance of the other frames, aligned by `flow`.
+        exposures : (B, F, 1, 1, 1) float32
+            Result of `relative_exposures`.
+        flow : (B (F - 1), 2, H, W) float32
+            Steps to the right and down in pixels.
+
+        Returns
+        -------
+        (B, F - 1, 1, H, W) float32
+            0 where the frame shows the radiance, 1 where it does not.
+        """
         low, high = (mu_law(c**GAMMA / exposures[:, self.others]) for c in (CLIP_FROM, CLIP_TO))
         clipped = ((aligned - low) / (high - low)).amax(2, keepdim=True).clamp(0, 1)
         return (clipped + 1 - self.per_frame(is_inside(flow))).clamp(max=1)
@@ -245,7 +263,7 @@ class Lean(nn.Module):
         Returns
         -------
         reference, other : (B (F - 1), 4, H, W) float32
-            Codes (RGB), and whether they clip.
+            Codes (RGB), and how far they clip, 0 to 1.
         """
         pairs = [[self.reference, i] for i in self.others]
         codes, exposures = codes[:, pairs], exposures[:, pairs]
@@ -301,7 +319,7 @@ class Lean(nn.Module):
 
 
 def clipping(code: Tensor) -> Tensor:
-    """Return how far codes clip, 0 to 1."""
+    """Return how far codes of any shape clip, 0 to 1."""
     return ((code - CLIP_FROM) / (CLIP_TO - CLIP_FROM)).clamp(0, 1)
 
 

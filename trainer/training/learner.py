@@ -1,4 +1,4 @@
-"""The parts of a run that learn: the network, its averaged weights and its optimizer."""
+"""The training state of a run, and one step of training: gradients, loss, update."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ from trainer.training.averaged_weights import AveragedWeights
 from trainer.training.mean_teacher import START_SHARE, distillation_loss, teacher_output
 
 CLIP_NORM = 1.0
-"""Norm that gradients are clipped to, so that one odd batch cannot undo the others."""
+"""Largest norm of the gradients of all weights: one odd batch cannot undo the others."""
 FINAL_LR = 0.01
-"""Share of the highest learning rate at which the cosine ends."""
+"""Learning rate at the end of the cosine, as a share of the highest one."""
 
 
 class Learner:
-    """A network that is trained, one step at a time.
+    """A network in training, with its averaged weights and its optimizer.
+
+    A step is `compute_gradients`, then `update`.
 
     Parameters
     ----------
@@ -60,7 +62,7 @@ class Learner:
         )
 
     def state(self, done: int) -> State:
-        """Return the checkpoint after `done` steps."""
+        """Return the state of a checkpoint after `done` steps."""
         return {
             "model": self.network.state_dict(),
             "ema": self.average.model.state_dict(),
@@ -69,7 +71,7 @@ class Learner:
         }
 
     def restore(self, run: Path, state: State) -> int:
-        """Load a checkpoint, and return the number of steps so far."""
+        """Load the checkpoint `state` of a run, and return the number of steps that it had made."""
         parts: dict[str, Stateful] = {
             "model": self.network,
             "ema": self.average.model,
@@ -78,7 +80,7 @@ class Learner:
         return checkpoint.restore(run, state, **parts)
 
     def compute_gradients(self, samples: Batch, step: int) -> Tensor:
-        """Compute the gradients of a step (from 0), and return its loss."""
+        """Compute the gradients of a step (from 0), and return its loss, () float32."""
         config = self.config
         torch.manual_seed(network_seed(config.seed, step, distributed.rank()))
         with devices.autocast(self.device):
