@@ -18,18 +18,19 @@ from labelgen.labels.motion import moving
 
 @dataclass(frozen=True)
 class Cues:
-    """Motion and exposure cues of a region, in the geometry of the reference.
-
-    `aligned` are the F frames. `static_frames` are F masks (H, W): a pixel is static in a frame if
-    that shows the same as the reference, and moving if it shows something else or does not reach.
-    `clipped` and `dark` (H, W) bool are of the reference, which is frame `reference`.
-    """
+    """Motion and exposure cues of a region, in the geometry of the reference."""
 
     aligned: tuple[Aligned, ...]
+    """The F frames."""
     static_frames: tuple[Mask, ...]
+    """F masks (H, W) bool. A pixel is static in a frame that shows the same as the reference, and
+    moving in a frame that shows something else or does not cover it."""
     clipped: Mask
+    """(H, W) bool: clipped in the reference."""
     dark: Mask
+    """(H, W) bool: too dark in the reference."""
     reference: int
+    """Index of the reference among the frames."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -45,7 +46,7 @@ class Cues:
 
 def receptive_field(recipe: Recipe) -> int:
     """Distance (px) of the farthest pixel that the cues of a pixel depend on."""
-    return motion.receptive_field(recipe)  # the exposure cue looks at the pixel alone
+    return motion.receptive_field(recipe)  # the exposure cue depends on the pixel alone
 
 
 def compute_cues(

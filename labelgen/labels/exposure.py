@@ -1,4 +1,4 @@
-"""Exposure cue: which pixels of the reference are clipped, and which are too dark to tell."""
+"""Exposure cue: which pixels of the reference are clipped, and which are too dark to be a label."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ FindFlow: TypeAlias = Callable[[], Geometry]
 """Returns the dense flow of the frames up to the reference. It is computed on the first call."""
 
 MIN_BORDER = 24
-"""px around guessed pixels that are computed with them, or more (see `label.MIN_BORDER`)."""
+"""Least border (px) around guessed pixels that is computed with them (see `label.MIN_BORDER`)."""
 
 
 def receptive_field(recipe: Recipe) -> int:
@@ -53,7 +53,7 @@ def guess_by_flow(
     region : Region
         Rows and columns of the frame.
     find_flow : FindFlow
-        Called if any pixel is to be guessed.
+        Returns the dense flow; called only if `mask` is not empty.
     recipe : Recipe
         Its motion, noise and fusion settings.
 
@@ -67,9 +67,9 @@ def guess_by_flow(
     radiance, explained = np.zeros((*mask.shape, 3), np.float32), np.zeros(mask.shape, bool)
     shorter, border = frames_up_to_reference(stack), max(receptive_field(recipe), MIN_BORDER)
     for box in covering_boxes(mask, border):
-        wide = pad_region(box, mask.shape, border)
-        cues = compute_cues(shorter, find_flow(), absolute_region(wide, region), recipe)
+        padded = pad_region(box, mask.shape, border)
+        cues = compute_cues(shorter, find_flow(), absolute_region(padded, region), recipe)
         guessed, known = fusion.fuse_variance(cues, shorter, recipe)
-        inner = relative_region(box, wide)
+        inner = relative_region(box, padded)
         radiance[box], explained[box] = guessed[inner], known[inner]
     return radiance, explained

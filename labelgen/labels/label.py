@@ -1,7 +1,7 @@
 """The label of a bracket: radiance in the geometry of its reference, and the trust in it.
 
-It is made tile by tile. Only the frames and the label itself have the size of a frame; everything
-in between has the size of a tile.
+It is computed tile by tile to save memory: only the frames and the label itself are held in full
+size; all intermediate arrays have the size of a tile.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from labelgen.labels.methods import METHODS, Tile, TileLabel
 from labelgen.labels.trust import REFERENCE, STATIC, cell_borders
 
 MIN_BORDER = 56
-"""px around a tile that are computed with it, or more where a recipe needs more. The recipes that
-ship need no more. They share one border because OpenCV rounds the positions at which a frame is
-sampled relative to the corner of the region, so another border changes the last bits of a label."""
+"""Least border (px) around a tile that is computed with it. A recipe may need more; the built-in
+ones do not. They share one border because OpenCV rounds the positions at which a frame is sampled
+relative to the corner of the region, so another border changes the last bits of a label."""
 OBJECT_FRAME_SIDE, MIN_OBJECT_AREA = 640, 100
 """Moving objects are measured in frames downsampled to this side (px); smaller areas (px) there may
 be noise."""
@@ -34,24 +34,22 @@ be noise."""
 
 @dataclass(frozen=True)
 class Label:
-    """Full-frame label of a bracket.
-
-    `stored` is (H, W, 3) float16, as a dataset stores it: radiance of at most 1.0, which is where
-    the shortest frame clips. `weight` (H, W) uint8 is the trust, 0 none to 255 full. `kind` (H, W)
-    uint8 is UNTRUSTED, STATIC or REFERENCE.
-
-    Bit i of `static_frames` (H, W) uint16 is set where frame i shows the same as the reference.
-    `clipped` and `dark` (H, W) bool are of the reference. `geometry` has the displacement of each
-    of the F frames, None for one that is used as it is.
-    """
+    """Full-frame label of a bracket."""
 
     stored: Half
+    """(H, W, 3) float16, as a dataset stores it: radiance, 1.0 where the shortest frame clips."""
     weight: Bytes
+    """(H, W) uint8: trust, from 0 (none) to 255 (full)."""
     kind: Bytes
+    """(H, W) uint8: UNTRUSTED, STATIC or REFERENCE (`labelgen.labels.trust`)."""
     static_frames: Array
+    """(H, W) uint16: bit i is set where frame i shows the same as the reference."""
     clipped: Mask
+    """(H, W) bool: clipped in the reference."""
     dark: Mask
+    """(H, W) bool: too dark in the reference."""
     geometry: Geometry
+    """Displacement of each of the F frames; None for a frame that is used as it is."""
 
     @property
     def radiance(self) -> Float:
@@ -64,8 +62,11 @@ class Label:
         return np.asarray(self.static_frames == (1 << len(self.geometry)) - 1)
 
     def figures(self) -> dict[str, Any]:
-        """Shares of the frame by cue and kind, mean displacements, and sizes of what moves."""
-        share = {
+        """Return shares of the frame by cue and kind, mean displacements, and sizes of objects.
+
+        The keys are those of the record of the bracket in a dataset; lengths are in px.
+        """
+        masks = {
             "trusted": self.weight >= 128,
             "static": self.kind == STATIC,
             "reference": self.kind == REFERENCE,
@@ -73,7 +74,7 @@ class Label:
             "clipped": self.clipped,
             "dark": self.dark,
         }
-        figures: dict[str, Any] = {k: round(float(v.mean()), 5) for k, v in share.items()}
+        figures: dict[str, Any] = {k: round(float(v.mean()), 5) for k, v in masks.items()}
         figures["alignment_px"] = [round(g.mean_length, 3) if g else 0.0 for g in self.geometry]
         return figures | {"moving_px": _object_sizes(~self.static)}
 

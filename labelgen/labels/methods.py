@@ -33,17 +33,18 @@ from labelgen.labels.trust import (
 
 @dataclass(frozen=True)
 class Tile:
-    """A tile of a bracket, and the border around it that its pixels depend on.
-
-    `region` are its rows and columns in the frame, border included; `cells` are the borders of the
-    co-located cells within the region; `find_flow` returns the flow that guesses are made from.
-    """
+    """A tile of a bracket, and the border around it that its pixels depend on."""
 
     stack: Stack
+    """The bracket."""
     region: Region
+    """Rows and columns of the tile in the frame, with the border."""
     cues: Cues
+    """Cues of the region."""
     cells: Borders
+    """Borders of the co-located cells within the region."""
     find_flow: FindFlow
+    """Returns the dense flow for guesses."""
 
     @property
     def reference_ev(self) -> float:
@@ -58,15 +59,14 @@ class Tile:
 
 @dataclass(frozen=True)
 class TileLabel:
-    """Label of a tile.
-
-    `radiance` is (H, W, 3) float32, 1.0 where the shortest frame clips; `kind` (H, W) uint8 is
-    UNTRUSTED, STATIC or REFERENCE; `trust` (H, W) float32 is 0 to 1.
-    """
+    """Label of a tile, with its border."""
 
     radiance: Float
+    """(H, W, 3) float32, 1.0 where the shortest frame clips."""
     kind: Array
+    """(H, W) uint8: UNTRUSTED, STATIC or REFERENCE."""
     trust: Float
+    """(H, W) float32, 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Method:
 
 
 def label_cells(tile: Tile, recipe: Recipe) -> TileLabel:
-    """Label by whole cells, as SS-HDR (arXiv 2203.12311).
+    """Label by whole cells, as SS-HDR does (arXiv 2203.12311).
 
     A static cell gets the fused radiance. A moving cell that the reference exposes well gets the
     radiance of the reference. All other cells are untrusted.
@@ -90,7 +90,7 @@ def label_cells(tile: Tile, recipe: Recipe) -> TileLabel:
 
 
 def label_difference(tile: Tile, recipe: Recipe) -> TileLabel:
-    """Label where fused radiance and reference differ little, as SelfHDR (arXiv 2310.01840)."""
+    """Label where fused radiance and reference are close, as SelfHDR does (arXiv 2310.01840)."""
     radiance, known = fuse(tile.cues, tile.stack, recipe)
     reference = tile.reference_radiance()
     code = power(tile.cues.aligned[tile.stack.reference].linear, 1 / GAMMA)
@@ -154,4 +154,4 @@ METHODS = {
     "difference": Method(label_difference, _fusion_field),
     "pixel": Method(label_pixels, _pixels_field),
 }
-"""By `fusion.trust`."""
+"""Methods by the value of the recipe setting `fusion.trust`."""

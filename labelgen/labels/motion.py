@@ -31,7 +31,7 @@ from labelgen.core.tiles import strips
 GAUSSIAN_END = 3.0
 """Gaussian kernels end at this many standard deviations."""
 GRADIENT_RADIUS = 1
-"""px around a pixel that its gradient (Sobel) depends on."""
+"""Distance (px) of the farthest pixel that the Sobel gradient of a pixel depends on."""
 
 
 def noise_variance(linear: Float, source: SourceFormat, noise: Noise) -> Float:
@@ -64,7 +64,8 @@ def receptive_field(recipe: Recipe) -> int:
     """Distance (px) of the farthest pixel that the motion of a pixel depends on."""
     settings = recipe.motion
     difference = _gaussian_radius(settings.smooth) + GRADIENT_RADIUS
-    opening, closing = settings.speck - 1, settings.close - 1  # each erodes and dilates
+    # Each consists of an erosion and a dilation, with a radius of (width - 1) / 2.
+    opening, closing = settings.speck - 1, settings.close - 1
     return difference + opening + closing + settings.grow // 2
 
 
@@ -101,7 +102,7 @@ def moving(
     Returns
     -------
     (H, W) bool
-        True for a moving pixel, and for one that the other frame does not reach.
+        True for a moving pixel, and for a pixel that the other frame does not cover.
     """
     settings = recipe.motion
     longer_ev = max(reference_ev, other_ev)
@@ -135,8 +136,8 @@ def moving(
 
     # One channel of a strip at a time: all arrays of it stay in the cache.
     mask: Bytes = np.empty(other.valid.shape, np.uint8)
-    for strip, wide in strips(len(mask), radius + GRADIENT_RADIUS):
-        mask[strip] = differ(wide)[strip.start - wide.start : strip.stop - wide.start]
+    for strip, padded in strips(len(mask), radius + GRADIENT_RADIUS):
+        mask[strip] = differ(padded)[strip.start - padded.start : strip.stop - padded.start]
     if settings.speck > 1:
         mask = _open_mask(mask, settings.speck)
     if settings.close > 1:
@@ -150,16 +151,16 @@ def moving(
 def _variance_lut(
     depth: int, ev: float, longer_ev: float, source: SourceFormat, noise: Noise
 ) -> Float:
-    """Variance of every code in the mu-law domain of `clipped_mu_law`."""
+    """Variance (2^depth,) float32 of the noise at every code, in the domain of `clipped_mu_law`."""
     slope = mu_law_slope(clipped_radiance_lut(depth, ev, longer_ev)) * np.float32(2.0**-ev)
     return noise_variance(decode(all_codes(depth)), source, noise) * np.square(slope)
 
 
 def _open_mask(mask: Bytes, width: int) -> Bytes:
-    """Morphological opening by a square: drops what is narrower than `width` px.
+    """Open a mask by a square: remove regions that are narrower than `width` px.
 
-    Erosion and dilation have mirrored anchors. OpenCV's own opening shifts the mask if the width is
-    even.
+    Erosion and dilation use mirrored anchors. OpenCV's own opening does not, and so shifts the mask
+    if the width is even.
     """
     square = np.ones((width, width), np.uint8)
     anchor, mirrored = width // 2, width - 1 - width // 2
