@@ -141,7 +141,7 @@ class Assembly:
         scenes : dict or bytes
             Records of all brackets, or JSON of them.
         progress : Progress
-            Told of every part.
+            Reports every part.
         """
         all_attributes = self.attributes | {"scenes": scenes}
         with self._reporting_disk_errors():
@@ -230,7 +230,7 @@ def assemble(
     out, staging, layout, part_bytes, remedy
         As in `Assembly`.
     progress : Progress
-        Told of every part.
+        Reports every part.
     """
     scene_bytes = max(len(source.scene.encode()) for source in sources)
     others = {name: value for name, value in attributes.items() if name != "scenes"}

@@ -21,7 +21,7 @@ SAMPLES_PER_FILE = 64
 """The in-memory HDF5 file is replaced after this many samples. Freed chunks become holes in the
 file, so it would grow."""
 Chunks: TypeAlias = dict[str, tuple[int, bytes]]
-"""A sample as it is stored. For each image column: the mask of skipped filters, and the bytes."""
+"""A sample as it is stored: the mask of skipped filters and the bytes, by image column."""
 
 
 def compression_filters(compress: str) -> dict[str, Any]:
@@ -46,7 +46,10 @@ def compression_filters(compress: str) -> dict[str, Any]:
 
 
 def dataset_filters(dataset: h5py.Dataset) -> tuple[object, ...]:
-    """Return the filters of a dataset with their settings; if equal, chunks can be copied."""
+    """Return the filters of a dataset with their settings.
+
+    Chunks can be copied between datasets for which they are equal.
+    """
     settings = dataset.id.get_create_plist()
     filters = [settings.get_filter(k) for k in range(settings.get_nfilters())]
     return tuple((number, values) for number, _, values, _ in filters)
@@ -58,7 +61,7 @@ class Encoder:
     Parameters
     ----------
     layout : SampleLayout
-        Of the dataset that the samples are for.
+        Layout of the dataset that the samples are for.
     """
 
     def __init__(self, layout: SampleLayout) -> None:

@@ -26,7 +26,7 @@ from labelgen.dataset.safe_hdf5 import (
 from labelgen.dataset.schema import check_options, check_response, check_scene, check_step
 
 VERSION = 1
-"""Of the format; other versions are refused."""
+"""Version of the file format; others are refused."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class DatasetHeader:
     license: str
     citation: str
     options: dict[str, Any]
-    """Options of the build that were not the defaults, to build it again."""
+    """Options of the build that were not the defaults."""
     derived: list[dict[str, Any]]
-    """Commands that made it from other datasets (`labelgen.share`), oldest first."""
+    """Commands that made this dataset from others (`labelgen.share`), oldest first."""
 
 
 def open_file(path: Path) -> h5py.File:
@@ -94,7 +94,7 @@ def read_dataset_header(path: Path) -> DatasetHeader:
     try:
         with open_file(path) as file:
             attributes = {k: as_python(v) for k, v in file.attrs.items()}
-        # HDF5 does not tell the length of variable-length text before it is read.
+        # The length of a variable-length text is known only after reading it.
         for name, value in attributes.items():
             if isinstance(value, str) and len(value) > MAX_TEXT:
                 raise Refused(f"attribute {name!r} is larger than {MAX_TEXT >> 20} MiB")

@@ -22,11 +22,11 @@ class Part:
     staging : Path
         The folder where it is written.
     layout : SampleLayout
-        Of all samples.
+        Layout of all samples.
     scene_bytes : int
         Length of the longest name of a bracket in the dataset, in UTF-8.
     number : int
-        Of the part, from 0.
+        Number of the part, from 0.
     """
 
     def __init__(self, staging: Path, layout: SampleLayout, scene_bytes: int, number: int) -> None:
@@ -38,7 +38,7 @@ class Part:
         self._file: Writer | None = None
 
     def begin(self) -> None:
-        """Open the file, and write samples that were appended before; later ones follow at once."""
+        """Open the file, and write the samples appended so far. Later ones are written at once."""
         if not self._file and not self.entry_path.exists():
             self._file = Writer(self.temporary, self.layout, self.scene_bytes)
             for source in self.sources:
@@ -85,6 +85,6 @@ class Part:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._file:  # an earlier error says more than one of closing the file
+        if self._file:  # an error of closing the file would hide the first one
             with contextlib.suppress(OSError, RuntimeError):
                 self._file.close()

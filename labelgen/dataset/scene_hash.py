@@ -1,7 +1,7 @@
 """Recognise brackets of the same scene by the difference hash [1]_ of their reference frames.
 
-The frame is downsampled to 9 x 8 px; each of the 64 bits tells which of two horizontal neighbours
-is brighter. Exposure, response and camera shake hardly change it.
+The frame is downsampled to 9 x 8 px. Each of the 64 bits is set if a pixel is brighter than its
+left neighbour. Exposure, response and camera shake hardly change the hash.
 
 References
 ----------
@@ -25,7 +25,7 @@ full scale. Dark or clipped frames have none: they would look like any other."""
 MAX_DISTANCE = 12
 """Bits of 64 in which two frames of the same scene may differ; unrelated ones differ in 32."""
 BLOCK = 256
-"""Hashes that are compared with all others at once."""
+"""Number of hashes that are compared with all others at once."""
 BIT_COUNTS = np.array([k.bit_count() for k in range(1 << 16)], np.uint8)
 """Number of set bits of every 16-bit number."""
 

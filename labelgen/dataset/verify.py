@@ -29,7 +29,7 @@ def verify(path: Path, *, progress: Progress | None = None) -> list[str]:
     path : Path
         Dataset file or index.
     progress : Progress, optional
-        Told of every image that was read.
+        Reports every image that was read.
 
     Returns
     -------
@@ -89,7 +89,7 @@ def verify_part(
     header : DatasetHeader
         Of the index.
     progress : Progress, optional
-        Told of every image that was read.
+        Reports every image that was read.
     """
     name = part["file"]
     if Path(name).name != name:

@@ -52,7 +52,7 @@ def report(
     overwrite : bool
         Replace an existing page.
     progress : Progress, optional
-        Told of every bracket of the gallery.
+        Reports every bracket of the gallery.
 
     Raises
     ------

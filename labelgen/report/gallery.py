@@ -53,7 +53,7 @@ def choose_brackets(
     used : sequence of BracketRecord
         The brackets that gave samples, in the order of the dataset.
     progress : Progress
-        Told of every bracket.
+        Reports every bracket.
     """
     chosen = evenly_spaced(used, MAX_BRACKETS)
     share = (PAGE_BYTES / max(len(chosen), 1) - SAMPLE_BYTES) / BYTES_PER_PIXEL

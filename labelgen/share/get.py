@@ -38,7 +38,7 @@ def get(
     overwrite : bool
         Replace existing files that differ.
     progress : Progress, optional
-        Told of every MiB that arrived.
+        Reports every MiB that arrived.
 
     Returns
     -------

@@ -82,7 +82,7 @@ def export(
     overwrite : bool
         Replace an earlier export.
     progress : Progress, optional
-        Told of every sample.
+        Reports every sample.
 
     Returns
     -------

@@ -51,7 +51,7 @@ def merge(
     overwrite : bool
         Replace an existing dataset.
     progress : Progress, optional
-        Told of the parts that are written.
+        Reports the parts that are written.
 
     Raises
     ------

@@ -33,7 +33,7 @@ def pack(
     overwrite : bool
         Replace an existing dataset.
     progress : Progress, optional
-        Told of the parts that are written.
+        Reports the parts that are written.
 
     Raises
     ------

@@ -46,7 +46,7 @@ def sample(
     overwrite : bool
         Replace an existing dataset.
     progress : Progress, optional
-        Told of the file that is written.
+        Reports the file that is written.
 
     Returns
     -------

@@ -57,7 +57,7 @@ def split(
     overwrite : bool
         Replace existing datasets.
     progress : Progress, optional
-        Told of the parts that are written.
+        Reports the parts that are written.
 
     Returns
     -------
