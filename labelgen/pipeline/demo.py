@@ -22,7 +22,7 @@ def demo(
     overwrite : bool
         Replace an earlier demo.
     progress : Progress, optional
-        Told what happens.
+        Receives progress and remarks. By default nothing is shown.
 
     Raises
     ------
