@@ -16,6 +16,8 @@ from labelgen.core.arrays import Array
 BRANCHES = ("static", "reference", "illumination", "truth", "pieces")
 """Ways to make a label. The column `branch` holds an index into this tuple, so it may only grow at
 its end."""
+TRUSTED_WEIGHT = 128
+"""Weight (0 to 255) from which on a pixel counts as trusted in figures and choices."""
 
 
 class Column(NamedTuple):

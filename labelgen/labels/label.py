@@ -18,6 +18,7 @@ from labelgen.core.arrays import Array, Bytes, Float, Half, Mask, Region, to_flo
 from labelgen.core.bracket import Stack, dilate_mask
 from labelgen.core.recipe import Recipe
 from labelgen.core.tiles import crop_borders, pad_region, relative_region, tiles
+from labelgen.dataset.columns import TRUSTED_WEIGHT
 from labelgen.labels.cues import compute_cues
 from labelgen.labels.guess import Geometry, frames_up_to_reference
 from labelgen.labels.methods import METHODS, Tile, TileLabel
@@ -67,7 +68,7 @@ class Label:
         The keys are those of the record of the bracket in a dataset; lengths are in px.
         """
         masks = {
-            "trusted": self.weight >= 128,
+            "trusted": self.weight >= TRUSTED_WEIGHT,
             "static": self.kind == STATIC,
             "reference": self.kind == REFERENCE,
             "moving": ~self.static,

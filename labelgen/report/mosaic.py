@@ -16,7 +16,7 @@ import numpy as np
 
 from labelgen.core.arrays import Array, Bytes, Float
 from labelgen.core.response import GAMMA, decode, encode, mu_law
-from labelgen.dataset.columns import BRANCHES
+from labelgen.dataset.columns import BRANCHES, TRUSTED_WEIGHT
 from labelgen.dataset.reader import Dataset
 from labelgen.report.records import BracketRecord, SampleColumns
 from labelgen.report.text import evenly_spaced
@@ -198,7 +198,7 @@ def disagreement(images: SampleImages, ev: Array) -> float:
     """
     codes, label, weight = images
     step = np.s_[::2, ::2]
-    truth, trusted = label[step].astype(np.float32), weight[step] >= 128
+    truth, trusted = label[step].astype(np.float32), weight[step] >= TRUSTED_WEIGHT
     total, count = 0.0, 0
     for frame, stops in zip(codes, ev, strict=False):
         light = decode(frame[step])

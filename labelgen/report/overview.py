@@ -15,7 +15,7 @@ from markupsafe import escape
 from labelgen.core.arrays import Array
 from labelgen.core.errors import UserError
 from labelgen.core.validation import PARSE_ERRORS, expect_number, read_json
-from labelgen.dataset.columns import BRANCHES, count_branches
+from labelgen.dataset.columns import BRANCHES, TRUSTED_WEIGHT, count_branches
 from labelgen.dataset.info import build_times_path
 from labelgen.dataset.reader import Dataset
 from labelgen.report.records import SHARES, BracketRecord, SampleColumns
@@ -97,7 +97,8 @@ def _image_histograms(data: Dataset, columns: SampleColumns) -> dict[str, Any]:
         weights[columns.branch[row]] += np.bincount(weight.ravel(), minlength=256)
         stops = np.log2(np.maximum(radiance.mean(-1), 2.0 ** (DARKEST - 1)))
         bins = np.clip((stops - DARKEST) / BIN, 0, radiances.shape[1] - 1).astype(int)
-        for k, mask in enumerate((weight < 128, weight >= 128)):
+        trusted = weight >= TRUSTED_WEIGHT
+        for k, mask in enumerate((~trusted, trusted)):
             radiances[k] += np.bincount(bins[mask], minlength=radiances.shape[1])
     pixels = max(int(weights.sum()), 1)
     return {

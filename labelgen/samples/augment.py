@@ -41,7 +41,7 @@ from labelgen.core.bracket import Stack
 from labelgen.core.recipe import Recipe
 from labelgen.core.response import apply_gain, decode, encode, to_depth
 from labelgen.core.settings import Warp
-from labelgen.dataset.columns import BRANCHES
+from labelgen.dataset.columns import BRANCHES, TRUSTED_WEIGHT
 from labelgen.dataset.sample import Patch, Sample
 from labelgen.labels.exposure import clipped
 from labelgen.samples.compose import MIN_OPAQUE_COVER, can_be_shaded, composite, render_layer
@@ -239,7 +239,7 @@ def add_moving_objects(
     objects = draw_moving_objects(rng, background, labelled.motion, recipe.pieces)
     if not objects:
         return sample
-    trusted = sample.weight >= 128
+    trusted = sample.weight >= TRUSTED_WEIGHT
     layers = [render_layer(objects, i, background, recipe.pieces) for i in range(len(stack.ev))]
     inputs: list[Codes] = [
         composite(rng, codes, layer, ev, (label, trusted), stack.source_format, recipe.noise)

@@ -22,7 +22,7 @@ from labelgen.core.arrays import (
 from labelgen.core.recipe import Recipe
 from labelgen.core.response import mu_law
 from labelgen.core.settings import Patches
-from labelgen.dataset.columns import BRANCHES
+from labelgen.dataset.columns import BRANCHES, TRUSTED_WEIGHT
 from labelgen.dataset.sample import Patch
 from labelgen.labels.label import Label
 from labelgen.labels.trust import STATIC, cell_borders
@@ -175,7 +175,9 @@ class _Scorer:
         gradient = np.zeros_like(image)
         gradient[:, :-1] = cv2.absdiff(image[:, 1:], image[:, :-1])
         gradient[:-1] = np.maximum(gradient[:-1], cv2.absdiff(image[1:], image[:-1]))
-        return float((gradient * (self.label.weight[region] >= 128)).sum() / gradient.size)
+        return float(
+            (gradient * (self.label.weight[region] >= TRUSTED_WEIGHT)).sum() / gradient.size
+        )
 
 
 @cache

@@ -12,7 +12,7 @@ import numpy as np
 
 from labelgen.core.errors import UserError
 from labelgen.core.validation import one_line
-from labelgen.dataset.columns import BRANCHES
+from labelgen.dataset.columns import BRANCHES, TRUSTED_WEIGHT
 from labelgen.dataset.header import DatasetHeader
 from labelgen.dataset.reader import Dataset
 from labelgen.dataset.safe_hdf5 import DAMAGE
@@ -22,8 +22,8 @@ from labelgen.share.text import printable, single_line
 
 MAX_WEIGHT_ROWS = 512
 """Samples whose weights are read, evenly spaced over the dataset."""
-TRUSTED, HIGH = 128, 205
-"""Weights of pixels that the card counts: from half and from four fifths of 255."""
+HIGH_WEIGHT = 205
+"""Weight of pixels that the card counts beside the trusted ones: four fifths of 255."""
 MAX_LISTED = 20
 """Cameras, reasons or patterns that are listed."""
 
@@ -104,8 +104,8 @@ def _weight_shares(data: Dataset) -> dict[str, float]:
     shares = counts / counts.sum()
     return {
         "rows": len(rows),
-        "trusted": float(shares[TRUSTED:].sum()),
-        "high": float(shares[HIGH:].sum()),
+        "trusted": float(shares[TRUSTED_WEIGHT:].sum()),
+        "high": float(shares[HIGH_WEIGHT:].sum()),
         "none": float(shares[0]),
     }
 
