@@ -55,6 +55,21 @@ class DiskList(Sequence[Item]):
         for item in items:
             self.append(item)
 
+    @staticmethod
+    def ordered(pairs: Iterable[tuple[int, Item]]) -> DiskList[Item]:
+        """A list of items that arrive in any order, each with its index.
+
+        Examples
+        --------
+        >>> list(DiskList.ordered([(1, "b"), (2, "c"), (0, "a")]))
+        ['a', 'b', 'c']
+        """
+        arrived, position = DiskList[Item](), dict[int, int]()
+        for index, item in pairs:
+            position[index] = len(arrived)
+            arrived.append(item)
+        return arrived.select(position[index] for index in range(len(position)))
+
     def append(self, item: Item) -> None:
         """Write an item behind the others."""
         data = pickle.dumps(item, pickle.HIGHEST_PROTOCOL)

@@ -20,12 +20,14 @@ def log_path(staging: Path) -> Path:
     return staging.with_name(staging.name.removesuffix(".partial") + ".errors.log")
 
 
+def describe_bug(error: Exception) -> str:
+    """Describe an unexpected exception in one line."""
+    return f"{BUG}, not of the photos: {type(error).__name__}: {one_line(error)}"
+
+
 def bug_reason(error: Exception, staging: Path) -> str:
-    """Reason of a rejection by an unexpected exception."""
-    return (
-        f"{BUG}, not of the photos: {type(error).__name__}: {one_line(error)}; "
-        f"please report the traceback in {log_path(staging).name}"
-    )
+    """Reason of a rejection by an unexpected exception, with the name of the log."""
+    return f"{describe_bug(error)}; please report the traceback in {log_path(staging).name}"
 
 
 def traceback_of(error: Exception) -> str:

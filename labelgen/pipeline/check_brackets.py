@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
-
-import joblib
 
 from labelgen.calibration.cameras import calibrate_surveys
 from labelgen.calibration.survey import MAX_FRAMES, Selection, survey
@@ -16,8 +14,7 @@ from labelgen.core.bracket import Bracket, distinct_exposures
 from labelgen.core.disk_list import DiskList
 from labelgen.core.errors import Rejected
 from labelgen.core.progress import Progress, Silent
-from labelgen.core.validation import one_line
-from labelgen.pipeline.bugs import BUG
+from labelgen.pipeline.bugs import describe_bug
 from labelgen.pipeline.executor import parallel_map
 
 
@@ -51,14 +48,14 @@ def check_brackets(
     """
     progress = progress or Silent()
     progress.start("check", len(brackets))
-    surveys, index = DiskList[Survey](), [0] * len(brackets)
-    task = partial(_survey_all_frames, bayer=bayer)
-    for i, result in parallel_map(task, brackets, jobs or joblib.cpu_count()):
-        surveyed = result or Survey(brackets[i].name, "its worker died; out of memory?")
-        index[i] = len(surveys)
-        surveys.append(surveyed)
-        progress.step(0, bool(surveyed.rejected))
-    calibrated = calibrate_surveys(surveys.select(index))
+
+    def surveyed() -> Iterator[tuple[int, Survey]]:
+        for i, result in parallel_map(partial(_survey_all_frames, bayer=bayer), brackets, jobs):
+            one = result or Survey(brackets[i].name, "its worker died; out of memory?")
+            progress.step(0, bool(one.rejected))
+            yield i, one
+
+    calibrated = calibrate_surveys(DiskList.ordered(surveyed()))
     return [_with_problems(b, s) for b, s in zip(brackets, calibrated, strict=True)], [
         _finding(b, s) for b, s in zip(brackets, calibrated, strict=True)
     ]
@@ -73,9 +70,14 @@ def _survey_all_frames(bracket: Bracket, bayer: str) -> Survey:
     selection = Selection(max(count, 2), max(count, 2) // 2, 1, bayer=bayer)
     try:
         return survey(bracket, selection)
+    except OSError:  # a photo that cannot be read ends the check, with one line
+        raise
+    except MemoryError:
+        return Survey(bracket.name, "out of memory")
     except Exception as e:  # a bug of labelgen rejects its bracket, and the check goes on
-        reason = f"{BUG}, not of the photos: {type(e).__name__}: {one_line(e)}"
-        return Survey(bracket.name, f"{reason}; 'labelgen label {bracket.folder}' shows more")
+        return Survey(
+            bracket.name, f"{describe_bug(e)}; 'labelgen label {bracket.folder}' shows more"
+        )
 
 
 def _with_problems(bracket: Bracket, survey: Survey) -> Bracket:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -73,16 +73,16 @@ def survey_brackets(
     caches = cache_paths(brackets, selection.frames, staging) if keep_frames else repeat(None)
     items = DiskList(zip(brackets, caches, strict=False))
     task = partial(_survey_task, selection=selection, staging=staging)
-    # Surveys come in any order, and a DiskList only grows at its end.
-    surveys, index = DiskList[Survey](), [0] * len(items)
-    for i, result in context.executor(task, items):
-        survey = result or Survey(brackets[i].name, DIED)
-        if survey.traceback:
-            log_bug(staging, survey.name, survey.traceback)
-        index[i] = len(surveys)
-        surveys.append(survey)
-        progress.step(0, bool(survey.rejected))
-    return calibrate_surveys(surveys.select(index), known)
+
+    def surveyed() -> Iterator[tuple[int, Survey]]:
+        for i, result in context.executor(task, items):
+            survey = result or Survey(brackets[i].name, DIED)
+            if survey.traceback:
+                log_bug(staging, survey.name, survey.traceback)
+            progress.step(0, bool(survey.rejected))
+            yield i, survey
+
+    return calibrate_surveys(DiskList.ordered(surveyed()), known)
 
 
 def _survey_task(item: tuple[Bracket, Path | None], selection: Selection, staging: Path) -> Survey:

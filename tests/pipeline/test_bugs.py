@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from labelgen.cli import main
 from labelgen.dataset.info import info
+from labelgen.discovery.scan import scan
 from labelgen.pipeline.build import build
 from labelgen.simulate import simulate
 
@@ -71,3 +72,23 @@ def test_strict_says_that_it_was_no_fault_of_the_photos(
     hashes = iter(["0" * 16])
     done = CliRunner().invoke(main, [*arguments, "--overwrite", "--json"])
     assert len(json.loads(done.stdout)["bugs"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "problem"),
+    [
+        (IndexError("out of range"), "a bug of labelgen, not of the photos: IndexError"),
+        (MemoryError(), "out of memory"),
+    ],
+)
+def test_a_check_goes_on_after_a_bug_and_tells_it_from_want_of_memory(
+    raw: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, problem: str
+) -> None:
+    from labelgen.pipeline import check_brackets
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(check_brackets, "survey", fail)
+    checked, _ = check_brackets.check_brackets(scan(raw), jobs=1)
+    assert all(bracket.problems[-1].startswith(problem) for bracket in checked)
