@@ -37,6 +37,7 @@ The folders follow the data; none imports from a later one:
 - `calibration`: estimates camera responses, noise and true exposures from all brackets.
 - `labels`: detects motion, fuses frames into a label, and weights each pixel by trust.
 - `samples`: cuts patches and augments them with synthetic light and motion.
+- `simulate`: moving scenes, and cameras that render them, for brackets with known truth.
 - `pipeline`: runs a whole build on many cores, resumes and repairs it.
 - `share`, `report`: what can be done with a dataset.
 - `cli`: the command line.

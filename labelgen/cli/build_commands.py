@@ -12,6 +12,7 @@ from labelgen.cli.help import command
 from labelgen.cli.options import (
     PathArg,
     as_numbers,
+    as_range,
     bayer_option,
     frames_option,
     json_option,
@@ -241,10 +242,12 @@ def recipes(name: str | None, as_json: bool) -> None:
     example="""
         labelgen simulate - raw/                     # invented scenes
         labelgen simulate panoramas/ raw/ --scenes 20 --ev 0,3,6 --shake 0
+        labelgen simulate - raw/ --camera phone --format jpg --full-well 300,1200
     """,
     groups={
-        "Brackets": ("--scenes", "--size", "--ev", "--truth", "--seed"),
-        "Scene and camera": ("--shake", "--pieces", "--full-well"),
+        "Brackets": ("--scenes", "--size", "--ev", "--truth", "--format", "--seed"),
+        "Scene": ("--shake", "--pieces"),
+        "Camera": ("--camera", "--camera-seed", "--full-well"),
     },
 )
 @click.argument("sources", type=PathArg)
@@ -269,8 +272,39 @@ def recipes(name: str | None, as_json: bool) -> None:
 )
 @click.option("--shake", default=1.5, show_default=True, help="px; 0 is a tripod")
 @click.option("--pieces", default=3, show_default=True, help="things that move")
-@click.option("--full-well", default=20_000.0, show_default=True, help="electrons at clipping")
-@click.option("--truth/--no-truth", default=True, show_default=True, help="HDRImg.hdr")
+@click.option(
+    "--camera",
+    type=click.Choice(["ideal", "body", "converter", "phone"]),
+    default="ideal",
+    show_default=True,
+    help="noise, clipping and gamma 2.2 alone, or as devices render",
+)
+@click.option(
+    "--camera-seed",
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="another device of the same kind",
+)
+@click.option(
+    "--full-well",
+    callback=as_range,
+    default="20000",
+    show_default=True,
+    metavar="N|LOW,HIGH",
+    help="electrons at clipping, or a range for scenes",
+)
+@click.option(
+    "--format",
+    "suffix",
+    type=click.Choice(["tif", "png", "jpg"]),
+    default="tif",
+    show_default=True,
+    help="of 16, 8 and 8 bits",
+)
+@click.option(
+    "--truth/--no-truth", default=True, show_default=True, help="HDRImg.hdr, what moves, noise"
+)
 @overwrite_option
 @json_option
 def simulate(sources: Path, out: Path, as_json: bool, **options: Any) -> None:

@@ -53,6 +53,17 @@ def as_numbers(_: click.Context, __: click.Parameter, value: str | None) -> list
         raise click.BadParameter(f"'{value}' is not a list of stops such as 0,2,4") from None
 
 
+def as_range(_: click.Context, option: click.Parameter, value: str) -> tuple[float, float]:
+    """Parse a number or LOW,HIGH; a number is a range of itself."""
+    try:
+        low, *high = (float(v) for v in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"'{value}' is neither a number nor LOW,HIGH") from None
+    if len(high) > 1:
+        raise click.BadParameter(f"'{value}' has more than LOW,HIGH")
+    return low, high[0] if high else low
+
+
 RESPONSES = dict.fromkeys(("auto", "gamma2.2", "srgb", "linear"), "")
 
 recipe_option = click.option(
