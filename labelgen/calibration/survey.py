@@ -205,9 +205,11 @@ def _survey(bracket: Bracket, selection: Selection, cache: Path | None) -> Surve
     if cache and seconds > MIN_DECODE_TIME * sum(codes.nbytes for codes in read.codes):
         store_frames(read, cache)
     truth = bracket.truth if selection.truth else None
+    remarks = [f"{name}: all black, masks nothing" for name in black]
+    remarks += [read.levels.remark] if read.levels and read.levels.remark else []
     return Survey(
         bracket.name,
-        problems=(*bracket.problems, *(f"{name}: all black, masks nothing" for name in black)),
+        problems=(*bracket.problems, *remarks),
         frames=tuple(
             SurveyedFrame(f.path, sha256(f.path), f.origin, ev - evs[0], ev - evs[0])
             for f, ev in zip(frames, evs, strict=True)
@@ -222,15 +224,18 @@ def _survey(bracket: Bracket, selection: Selection, cache: Path | None) -> Surve
         truth=HashedFile(truth, sha256(truth)) if truth else None,
         masks=tuple(HashedFile(mask, sha256(mask)) for mask in bracket.masks),
         evidence=_evidence(
-            bracket, dict(zip(frames, statistics, strict=True)), read.linear, selection.bayer
+            bracket, dict(zip(frames, statistics, strict=True)), read, selection.bayer
         ),
     )
 
 
 def _evidence(
-    bracket: Bracket, used: Mapping[Frame, _FrameStatistics], linear: bool, bayer: str
+    bracket: Bracket, used: Mapping[Frame, _FrameStatistics], read: Frames, bayer: str
 ) -> PixelEvidence:
-    """Gather evidence from the frames taken, and from the others if their codes have 8 bits."""
+    """Gather evidence from the frames taken, and from the others if their codes have 8 bits.
+
+    `read` are the frames taken, as decoded; the others are stretched to the same full scale.
+    """
     first = next(iter(used.values()))
     statistics = dict(used)
     # Codes of 16 bits were written by programs with a well-known response, so the frames taken
@@ -238,8 +243,8 @@ def _evidence(
     others = [f for f in distinct_exposures(bracket) if f not in used and first.bits == 8]
     for frame in others:
         with contextlib.suppress(Rejected):  # it is not taken, so it may be damaged
-            codes = read_frames([frame.path], 0, bayer).codes[0]
-            statistics[frame] = _measure_frame(codes, linear)
+            codes = read_frames([frame.path], 0, bayer, read.levels).codes[0]
+            statistics[frame] = _measure_frame(codes, read.linear)
     order = [
         f
         for f in distinct_exposures(bracket)
@@ -248,7 +253,7 @@ def _evidence(
     ev = exposure_values(order)
     ridges, steps = find_ridge([statistics[f].codes for f in order], ev)
     return PixelEvidence(
-        camera_key(bracket, first.size, first.bits) + (", linear" if linear else ""),
+        camera_key(bracket, first.size, first.bits) + (", linear" if read.linear else ""),
         tuple(e - ev[0] for e in ev),
         tuple(order.index(f) for f in used),
         pack_rows(ridges.rows()),

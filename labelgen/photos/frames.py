@@ -12,18 +12,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from labelgen.core.arrays import Array, Codes, apply_lut
+from labelgen.core.arrays import Array, Codes
 from labelgen.core.errors import Rejected
 from labelgen.core.response import FULL_SAMPLING, Sampling
 from labelgen.photos.decode import decode_photo
 from labelgen.photos.formats import is_raw
+from labelgen.photos.levels import Levels, find_levels, to_full_scale
 from labelgen.photos.orientation import TRANSPOSED, apply_orientation
 from labelgen.photos.raw import develop
 
 BAYER = ("RGGB", "BGGR", "GRBG", "GBRG")
 """Colour filter arrays: the first two sensels of the first row, then those of the second row."""
-UNSCALED_FULL_SCALES = (1023, 4095, 16383)
-"""Full scale of 10, 12 and 14 bits. Some programs store such codes in 16 bits without scaling."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +36,13 @@ class Frames:
     """Whether the codes are linear light (camera RAW, floating-point TIFF)."""
     sampling: Sampling = FULL_SAMPLING
     """Numbers of rows and columns of pixels that share one chroma sample, in the turned frames."""
+    levels: Levels | None = None
+    """Codes of the files that were stretched to full scale; None if they were not."""
 
 
-def read_frames(paths: Sequence[Path], reference: int, bayer: str = "") -> Frames:
+def read_frames(
+    paths: Sequence[Path], reference: int, bayer: str = "", levels: Levels | None = None
+) -> Frames:
     """Decode the frames of a bracket with the same settings.
 
     All frames get the orientation and the white balance of the reference: phones may change the
@@ -53,6 +56,9 @@ def read_frames(paths: Sequence[Path], reference: int, bayer: str = "") -> Frame
         Index of the reference among them.
     bayer : {"", "RGGB", "BGGR", "GRBG", "GBRG"}
         Colour filter array of single-channel images, which are demosaiced; "" for grey images.
+    levels : Levels, optional
+        Where the frames clip, if other frames of the bracket have shown it. By default these show
+        it (`labelgen.photos.levels`).
 
     Returns
     -------
@@ -81,11 +87,16 @@ def read_frames(paths: Sequence[Path], reference: int, bayer: str = "") -> Frame
                 f"{paths[reference].name}; take frames of one kind"
             )
     codes = tuple(p.codes for p in photos)
-    scaled = codes if linear else to_full_scale(codes)
+    levels = None if linear else levels or find_levels(codes)
+    if levels:
+        codes = tuple(to_full_scale(c, levels) for c in codes)
     orientation = photos[reference].orientation
     sampling = _coarsest({p.sampling for p in photos}, orientation)
     return Frames(
-        tuple(apply_orientation(to_rgb(c, bayer), orientation) for c in scaled), linear, sampling
+        tuple(apply_orientation(to_rgb(c, bayer), orientation) for c in codes),
+        linear,
+        sampling,
+        levels,
     )
 
 
@@ -116,37 +127,6 @@ def read_image(path: Path, bayer: str = "") -> Codes:
         See `read_frames`.
     """
     return read_frames([path], 0, bayer).codes[0]
-
-
-def to_full_scale(codes: Sequence[Codes]) -> list[Codes]:
-    """Rescale codes of 10, 12 or 14 bits that are stored unscaled in 16 bits.
-
-    Such codes are recognised by the largest code of the bracket: if it is exactly 1023, 4095 or
-    16383 and more than one sample has it, the sensor clips there. A bracket without a clipped
-    sample is returned as it is.
-
-    Parameters
-    ----------
-    codes : sequence of (H, W) or (H, W, 3) arrays
-        All frames of a bracket, uint8 or uint16.
-
-    Returns
-    -------
-    list of arrays
-        Codes of the same shapes and dtypes. If they were rescaled, clipped samples are 65535.
-
-    Examples
-    --------
-    >>> to_full_scale([np.uint16([[0, 4095, 4095]])])[0].tolist()
-    [[0, 65535, 65535]]
-    """
-    top = max(int(c.max()) for c in codes)
-    if top not in UNSCALED_FULL_SCALES or any(c.dtype != np.uint16 for c in codes):
-        return list(codes)
-    if sum(int(np.count_nonzero(c == top)) for c in codes) < 2:
-        return list(codes)
-    lut = np.rint(np.minimum(np.arange(65536) * (65535 / top), 65535)).astype(np.uint16)
-    return [apply_lut(lut, c) for c in codes]
 
 
 def to_rgb(codes: Codes, bayer: str = "") -> Codes:
