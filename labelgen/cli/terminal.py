@@ -23,7 +23,7 @@ class Commands(Group):
     """The commands of `labelgen`. An error that the user can fix is one line, exit status 2."""
 
     headings: ClassVar = {
-        "Brackets": ("scan", "label", "simulate", "demo"),
+        "Brackets": ("scan", "label", "simulate", "score", "demo"),
         "Dataset": ("build", "info", "verify", "report", "recipes"),
         "Sharing": ("card", "pack", "merge", "split", "sample", "get", "export"),
     }

@@ -155,3 +155,62 @@ def _readable(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in value)
     return str(value)
+
+
+SCORE_COLUMNS = {
+    "trusted": "trusted",
+    "trusted_moving": "moving",
+    "trusted_still": "still",
+    "ghost": "ghost",
+    "ghost_205": "of 205+",
+    "psnr_mu": "psnr-mu",
+    "psnr_mu_still": "still dB",
+    "psnr_mu_dark": "dark dB",
+    "psnr_mu_knowable": "knowable",
+}
+"""Figures of a score that tables show, and their heads."""
+
+
+def show_scores(result: Mapping[str, Any]) -> None:
+    """Show figures by scene, and how wrong pixels are by weight, from `labelgen.scoring.score`."""
+    rows = [(Line(name), figures) for name, figures in result["scenes"].items()]
+    rows.append((Line("mean", "bold"), result["mean"]))
+    heads = tuple(SCORE_COLUMNS.values())
+    figures = _number_table(
+        "Scene", heads, [(name, [_figure(f, key) for key in SCORE_COLUMNS]) for name, f in rows]
+    )
+    bins = [
+        (Line(f"{low}-{high}"), [_figure(one, key) for key in ("share", "wrong", "error")])
+        for (low, high), one in zip(result["bins"], result["mean"]["reliability"], strict=True)
+    ]
+    by_weight = _number_table("Weight", ("share", "wrong", "error"), bins)
+    note = Line("colours fitted to the truth" if result["fit"] else "colours as they are", "dim")
+    skipped = reason_table("Not scored", result["skipped"], "! {}: {}".format)
+    lines: list[Block | None] = [_heads(figures), figures, _heads(by_weight), by_weight]
+    lines += [note, skipped]
+    show(figures, by_weight, note, skipped, lines=lines)
+
+
+def _number_table(
+    head: str, heads: Sequence[str], rows: Sequence[tuple[Line, Sequence[str]]]
+) -> Table:
+    """Return a table of numbers; its plain lines have columns of equal width."""
+    width = max(len(text) for text in (head, *(name.text for name, _ in rows)))
+
+    def line(name: str, *numbers: str) -> str:
+        return name.ljust(width) + "".join(number.rjust(10) for number in numbers)
+
+    cells = [[name, *(Line(number, name.style) for number in numbers)] for name, numbers in rows]
+    columns = range(1, len(heads) + 1)
+    return Table((head, *heads), cells, no_wrap=columns, right_aligned=columns, line=line)
+
+
+def _heads(table: Table) -> str:
+    """Heads of a table as a plain line."""
+    return table.line(table.heads[0].lower(), *table.heads[1:])
+
+
+def _figure(figures: Mapping[str, float | None], key: str) -> str:
+    """Format a figure: dB with two digits, shares with four; "-" if it is missing."""
+    value = figures[key]
+    return "-" if value is None else f"{value:.{2 if key.startswith('psnr') else 4}f}"

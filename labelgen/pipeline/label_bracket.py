@@ -107,7 +107,7 @@ def _record(survey: Survey, recipe: Recipe) -> dict[str, Any]:
         "misfit": survey.model.misfit,
         "noise": survey.model.noise_record,
         "origin": [frame.origin for frame in survey.frames],
-        "reference": survey.reference,
+        "reference_frame": survey.frames[survey.reference].path.name,
         "size": list(survey.size),
         "camera": survey.camera,
         "problems": list(survey.problems),
