@@ -9,6 +9,7 @@ Make a dataset:
 - `labelgen.pipeline.label_bracket.label` labels one bracket and writes pictures of the result.
 - `labelgen.core.recipe.load_recipe` returns a recipe: all settings of the method.
 - `labelgen.simulate.simulate` writes brackets with known truth.
+- `labelgen.scoring.score.score` scores labels against it.
 - `labelgen.pipeline.demo.demo` simulates brackets and builds a dataset from them.
 
 Look at a dataset:
@@ -40,6 +41,7 @@ The folders follow the data; none imports from a later one:
 - `simulate`: moving scenes, and cameras that render them, for brackets with known truth.
 - `pipeline`: runs a whole build on many cores, resumes and repairs it.
 - `share`, `report`: what can be done with a dataset.
+- `scoring`: scores labels against known truth.
 - `cli`: the command line.
 """
 
