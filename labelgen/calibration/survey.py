@@ -34,6 +34,7 @@ from labelgen.core.bracket import (
     Bracket,
     Frame,
     Stack,
+    black_out,
     distinct_exposures,
     exposure_values,
     frame_window,
@@ -171,10 +172,12 @@ class _FrameStatistics:
     """Rows of `observe_noise`."""
 
 
-def _measure_frame(codes: Codes, linear: bool) -> _FrameStatistics:
-    """Measure a frame (H, W, 3); `linear` tells whether its codes are linear light."""
-    if linear:
+def _measure_frame(codes: Codes, read: Frames) -> _FrameStatistics:
+    """Measure a frame (H, W, 3), which may be another one of the bracket of the frames `read`."""
+    if read.linear:
         codes = Response("linear").recode(codes)
+    if read.transparent is not None and read.transparent.shape == codes.shape[:2]:
+        codes = black_out(codes, read.transparent)
     size = codes.shape[0], codes.shape[1]
     noise = pack_rows(observe_noise(codes))
     return _FrameStatistics(size, bit_depth(codes), preview(codes), downsample_codes(codes), noise)
@@ -195,7 +198,7 @@ def _survey(bracket: Bracket, selection: Selection, cache: Path | None) -> Surve
     began = time.thread_time()
     read = read_frames([f.path for f in frames], selection.position, selection.bayer)
     seconds = time.thread_time() - began
-    statistics = [_measure_frame(codes, read.linear) for codes in read.codes]
+    statistics = [_measure_frame(codes, read) for codes in read.codes]
     size = statistics[0].size
     _check_sizes(frames, [s.size for s in statistics], selection.patch)
     black = [mask.name for mask in bracket.masks if not np.any(read_masks([mask], size))]
@@ -205,8 +208,7 @@ def _survey(bracket: Bracket, selection: Selection, cache: Path | None) -> Surve
     if cache and seconds > MIN_DECODE_TIME * sum(codes.nbytes for codes in read.codes):
         store_frames(read, cache)
     truth = bracket.truth if selection.truth else None
-    remarks = [f"{name}: all black, masks nothing" for name in black]
-    remarks += [read.levels.remark] if read.levels and read.levels.remark else []
+    remarks = [*(f"{name}: all black, masks nothing" for name in black), *read.remarks]
     return Survey(
         bracket.name,
         problems=(*bracket.problems, *remarks),
@@ -244,7 +246,7 @@ def _evidence(
     for frame in others:
         with contextlib.suppress(Rejected):  # it is not taken, so it may be damaged
             codes = read_frames([frame.path], 0, bayer, read.levels).codes[0]
-            statistics[frame] = _measure_frame(codes, read.linear)
+            statistics[frame] = _measure_frame(codes, read)
     order = [
         f
         for f in distinct_exposures(bracket)
@@ -277,7 +279,7 @@ def _best_exposed(frames: Sequence[Frame], selection: Selection) -> tuple[Frame,
 
     def share(i: int) -> float:
         read = read_frames([frames[i].path], 0, selection.bayer)
-        return well_exposed_share(_measure_frame(read.codes[0], read.linear).preview)
+        return well_exposed_share(_measure_frame(read.codes[0], read).preview)
 
     centre = max(range(low, high + 1), key=share)
     return frame_window(frames, selection.frames, position, centre)

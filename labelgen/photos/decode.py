@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 
-from labelgen.core.arrays import Array, Codes
+from labelgen.core.arrays import Array, Codes, Mask
 from labelgen.core.errors import Rejected
 from labelgen.core.response import FULL_SAMPLING, Sampling
 from labelgen.photos import tiff
@@ -29,7 +29,9 @@ from labelgen.photos.orientation import apply_orientation
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 COLOURS = {"RGB": "", "L": "", "RGBX": "RGB", "RGBA": "RGB", "LA": "L", "P": "RGB", "PA": "RGB"}
-"""Mode of Pillow to the mode that it is converted to, "" if none. Alpha is dropped, not applied."""
+"""Mode of Pillow to the mode that it is converted to, "" if none. Alpha is not applied."""
+PNG_COLOUR, PNG_ALPHA = 25, (4, 6)
+"""Byte of a PNG that has its type of colour, and the types with alpha."""
 DAMAGED = "cannot be decoded (damaged, or not an image)"
 MAX_DEFLATE_RATIO = 1032
 """Largest compression ratio of deflate, the compression of PNG."""
@@ -54,6 +56,8 @@ class Photo:
     """Whether the codes are linear light."""
     sampling: Sampling = FULL_SAMPLING
     """Rows and columns of pixels that share one chroma sample."""
+    transparent: Mask | None = None
+    """(H, W) bool: pixels without data, whose alpha is below half; None if there are none."""
 
 
 def decode_photo(path: Path) -> Photo:
@@ -96,12 +100,14 @@ def _decode_by_pillow(data: bytes) -> Photo:
         orientation = exif_of(image).get(tiff.ORIENTATION, 1)
         mode = COLOURS[image.mode]
         codes = np.array(image.convert(mode) if mode else image)
+        bands = image.getbands()
+        transparent = _transparent(np.array(image.getchannel("A"))) if "A" in bands else None
         sampling = _chroma_sampling(image, data)
     except Rejected:
         raise
     except Exception as e:  # Pillow raises whatever a hostile or broken file provokes
         raise Rejected(DAMAGED) from e
-    return Photo(codes, orientation, sampling=sampling)
+    return Photo(codes, orientation, sampling=sampling, transparent=transparent)
 
 
 def _chroma_sampling(image: Image.Image, data: bytes) -> Sampling:
@@ -119,12 +125,14 @@ def _decode_png(data: bytes) -> Photo:
     if height * width * data[24] // 8 > MAX_DEFLATE_RATIO * len(data):
         raise Rejected(f"claims {width}x{height} px, more than its {len(data)} bytes can hold")
     flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    codes = _rgb(_decode_by_opencv(data, flags))
+    if data[PNG_COLOUR] in PNG_ALPHA or b"tRNS" in data[: data.find(b"IDAT")]:
+        flags = cv2.IMREAD_UNCHANGED
+    decoded = _decode_by_opencv(data, flags)
     try:
         orientation = exif_of(open_image(io.BytesIO(data))).get(tiff.ORIENTATION, 1)
     except Exception:  # EXIF that Pillow cannot read
         orientation = 1
-    return Photo(codes, orientation)
+    return Photo(_rgb(decoded), orientation, transparent=_alpha_of(decoded))
 
 
 def _decode_tiff(data: bytes) -> Photo:
@@ -145,13 +153,15 @@ def _decode_tiff(data: bytes) -> Photo:
         )
     if layout.photometric not in (1, 2) or (layout.planar and layout.samples > 1):
         raise Rejected("its layout is not interleaved RGB or grey; save it as RGB")
-    codes = _rgb(_decode_by_opencv(upright, cv2.IMREAD_UNCHANGED))
+    decoded = _decode_by_opencv(upright, cv2.IMREAD_UNCHANGED)
+    codes = _rgb(decoded)
+    transparent = _alpha_of(decoded) if layout.alpha else None
     if not linear:
-        return Photo(codes, layout.orientation)
+        return Photo(codes, layout.orientation, transparent=transparent)
     if not np.isfinite(codes).all():
         raise Rejected("holds values that are not finite")
     scaled = np.rint(65535 * np.clip(codes, 0, 1)).astype(np.uint16)
-    return Photo(scaled, layout.orientation, True)
+    return Photo(scaled, layout.orientation, True, transparent=transparent)
 
 
 def _decode_by_opencv(data: bytes, flags: int) -> Array:
@@ -173,6 +183,21 @@ def _rgb(bgr: Array) -> Array:
         return bgr[..., 2::-1]  # cvtColor takes no float64
     rgb: Array = cv2.cvtColor(bgr, conversion)
     return rgb
+
+
+def _alpha_of(bgra: Array) -> Mask | None:
+    """Pixels without data of an image as OpenCV decodes it; None if it has no alpha."""
+    return _transparent(bgra[..., 3]) if bgra.ndim == 3 and bgra.shape[2] == 4 else None
+
+
+def _transparent(alpha: Array) -> Mask | None:
+    """Pixels (H, W) whose alpha is below half of full; None if there are none.
+
+    A picture without any opaque pixel is one whose alpha is not in use.
+    """
+    half = 0.5 if alpha.dtype.kind == "f" else np.iinfo(alpha.dtype).max / 2
+    transparent: Mask = alpha < half
+    return transparent if transparent.any() and not transparent.all() else None
 
 
 def _decode_heif(data: bytes) -> Photo:
@@ -200,6 +225,7 @@ def _decode_heif(data: bytes) -> Photo:
     # turned by the orientation of the reference.
     orientation: int = exif.get(tiff.ORIENTATION, 1)
     inverse = {6: 8, 8: 6}.get(orientation, orientation)
-    stored = apply_orientation(codes[..., :3] if codes.ndim == 3 else codes, inverse)
+    stored: Array = apply_orientation(codes, inverse)
     sampling = HEIF_SAMPLING.get(image.info.get("chroma", 420), FULL_SAMPLING)
-    return Photo(stored, orientation, sampling=sampling)
+    colours = np.ascontiguousarray(stored[..., :3]) if stored.ndim == 3 else stored
+    return Photo(colours, orientation, sampling=sampling, transparent=_alpha_of(stored))

@@ -45,9 +45,12 @@ def store_frames(frames: Frames, path: Path) -> None:
     """Write frames to a file; if that fails, there is no file."""
     try:
         with path.open("wb") as file:
-            np.save(file, np.array([frames.linear, *frames.sampling]))
+            masked = frames.transparent is not None
+            np.save(file, np.array([frames.linear, *frames.sampling, masked]))
             for codes in frames.codes:
                 np.save(file, codes)
+            if frames.transparent is not None:
+                np.save(file, frames.transparent)
     except OSError:
         path.unlink(missing_ok=True)
 
@@ -56,12 +59,13 @@ def pop_frames(path: Path, count: int) -> Frames | None:
     """Read and remove `count` stored frames; None if the file is absent or incomplete."""
     try:
         with path.open("rb") as file:
-            linear, down, across = np.load(file).tolist()
+            linear, down, across, masked = np.load(file).tolist()
             codes = tuple(np.load(file) for _ in range(count))
+            transparent = np.load(file) if masked else None
         path.unlink()
     except (OSError, EOFError, ValueError):  # incomplete if a worker was killed
         return None
-    return Frames(codes, bool(linear), (down, across))
+    return Frames(codes, bool(linear), (down, across), transparent=transparent)
 
 
 def decoded_bytes(bracket: Bracket, frames: int) -> float | None:

@@ -12,10 +12,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from labelgen.core.arrays import Array, Codes
+from labelgen.core.arrays import Array, Codes, Mask
 from labelgen.core.errors import Rejected
 from labelgen.core.response import FULL_SAMPLING, Sampling
-from labelgen.photos.decode import decode_photo
+from labelgen.photos.decode import Photo, decode_photo
 from labelgen.photos.formats import is_raw
 from labelgen.photos.levels import Levels, find_levels, to_full_scale
 from labelgen.photos.orientation import TRANSPOSED, apply_orientation
@@ -38,6 +38,17 @@ class Frames:
     """Numbers of rows and columns of pixels that share one chroma sample, in the turned frames."""
     levels: Levels | None = None
     """Codes of the files that were stretched to full scale; None if they were not."""
+    transparent: Mask | None = None
+    """(H, W) bool: pixels without data in any frame; None if there are none."""
+
+    @property
+    def remarks(self) -> list[str]:
+        """Remarks for the user on what the pixels show, one line each."""
+        remarks = [self.levels.remark] if self.levels and self.levels.remark else []
+        if self.transparent is not None:
+            share = 100 * self.transparent.mean()
+            remarks.append(f"{share:.2g} % of the picture is transparent in a frame: not used")
+        return remarks
 
 
 def read_frames(
@@ -87,7 +98,7 @@ def read_frames(
                 f"{paths[reference].name}; take frames of one kind"
             )
     codes = tuple(p.codes for p in photos)
-    levels = None if linear else levels or find_levels(codes)
+    levels = None if linear else levels or find_levels(codes, [p.transparent for p in photos])
     if levels:
         codes = tuple(to_full_scale(c, levels) for c in codes)
     orientation = photos[reference].orientation
@@ -97,7 +108,20 @@ def read_frames(
         linear,
         sampling,
         levels,
+        _any_transparent(photos, orientation),
     )
+
+
+def _any_transparent(photos: Sequence[Photo], orientation: int) -> Mask | None:
+    """Pixels without data in any of the photos, turned; None if there are none.
+
+    Photos of different size have none: their bracket is rejected.
+    """
+    masks = [p.transparent for p in photos if p.transparent is not None]
+    if not masks or len({p.codes.shape[:2] for p in photos}) > 1:
+        return None
+    union: Array = np.logical_or.reduce(masks).view(np.uint8)
+    return apply_orientation(union, orientation) > 0
 
 
 def _coarsest(samplings: Set[Sampling], orientation: int) -> Sampling:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labelgen.core.arrays import Array, Codes, apply_lut
+from labelgen.core.arrays import Array, Codes, Mask, apply_lut
 
 UNSCALED_FULL_SCALES = (1023, 4095, 16383)
 """Full scale of 10, 12 and 14 bits. Some programs store such codes in 16 bits without scaling."""
@@ -99,7 +99,9 @@ def to_full_scale(codes: Codes, levels: Levels) -> Codes:
     return apply_lut(lut if codes.ndim == 3 and lut.shape[1] == 3 else lut[:, 0], codes)
 
 
-def find_levels(frames: Sequence[Codes]) -> Levels | None:
+def find_levels(
+    frames: Sequence[Codes], transparent: Sequence[Mask | None] | None = None
+) -> Levels | None:
     """Find the codes at which the frames of a bracket clip.
 
     Codes of 10, 12 or 14 bits are recognised by the largest code of the bracket alone: it is
@@ -109,6 +111,8 @@ def find_levels(frames: Sequence[Codes]) -> Levels | None:
     ----------
     frames : sequence of (H, W) or (H, W, 3) arrays
         Frames of a bracket, uint8 or uint16, as they are stored.
+    transparent : sequence of (H, W) bool or None, optional
+        Pixels of each frame that have no data, and are not counted.
 
     Returns
     -------
@@ -124,7 +128,8 @@ def find_levels(frames: Sequence[Codes]) -> Levels | None:
         return Levels((0,), (largest,), top)
     if len(frames) < 2 or len({c.shape[2:] for c in frames}) > 1:
         return None
-    shares = np.array([_code_shares(c) for c in frames])
+    masks = transparent or [None] * len(frames)
+    shares = np.array([_code_shares(c, m) for c, m in zip(frames, masks, strict=True)])
     full = (top,) * shares.shape[1]
     lowest = WHITES[0] * top if top == 255 else MIN_UNSCALED
     white = _clips(shares, lowest, WHITES[1] * top, top == 255) or full
@@ -136,12 +141,15 @@ def find_levels(frames: Sequence[Codes]) -> Levels | None:
     return Levels(black, white, top) if any(black) or white != full else None
 
 
-def _code_shares(codes: Codes) -> Array:
+def _code_shares(codes: Codes, transparent: Mask | None) -> Array:
     """Share of each code (channels, 256 or 65536), from evenly spaced rows of a frame."""
-    rows = codes[:: -(-codes.shape[0] * codes.shape[1] // COUNTED)]
-    pixels = rows.reshape(rows.shape[0] * rows.shape[1], -1)
+    step = -(-codes.shape[0] * codes.shape[1] // COUNTED)
+    pixels = codes[::step].reshape(-1, *codes.shape[2:])
+    if transparent is not None:
+        pixels = pixels[~transparent[::step].ravel()]
+    channels = pixels.reshape(len(pixels), -1).T
     bins = int(np.iinfo(codes.dtype).max) + 1
-    return np.array([np.bincount(channel, minlength=bins) for channel in pixels.T]) / len(pixels)
+    return np.array([np.bincount(c, minlength=bins) for c in channels]) / max(len(pixels), 1)
 
 
 def _clips(shares: Array, lowest: float, highest: float, spread: bool) -> tuple[int, ...] | None:

@@ -22,6 +22,7 @@ def load_stack(
     noise: tuple[float, float] | None = None,
     masks: Sequence[Path] = (),
     frames: Frames | None = None,
+    mask_transparent: bool = True,
 ) -> Stack:
     """Decode the frames of a bracket, and recode them from the camera response to gamma 2.2.
 
@@ -43,6 +44,8 @@ def load_stack(
         Images of the pixels that must not be used (`labelgen.photos.masks`).
     frames : Frames, optional
         The decoded frames. By default they are read from `paths`.
+    mask_transparent : bool
+        Whether pixels that are transparent in any frame are masked, too.
 
     Returns
     -------
@@ -67,6 +70,8 @@ def load_stack(
     lossy = any(map(is_lossy, paths))
     source = SourceFormat(response, bits, lossy, noise, frames.sampling)
     masked = read_masks(masks, sizes.pop())
+    if mask_transparent and frames.transparent is not None:
+        masked = frames.transparent if masked is None else masked | frames.transparent
     if masked is not None:
         recoded = tuple(black_out(c, masked) for c in recoded)
     stack = Stack(recoded, tuple(map(float, ev)), reference, source, masked)

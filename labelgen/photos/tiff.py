@@ -15,16 +15,18 @@ from dataclasses import dataclass
 from labelgen.core.errors import Rejected
 
 WIDTH, HEIGHT, BITS, PHOTOMETRIC, ORIENTATION, SAMPLES = 256, 257, 258, 262, 274, 277
-PLANAR, SAMPLE_FORMAT = 284, 339
+PLANAR, EXTRA_SAMPLES, SAMPLE_FORMAT = 284, 338, 339
 OFFSETS, BYTE_COUNTS = (273, 324), (279, 325)
 """Tags of the offsets and byte counts of strips and of tiles."""
 UNSIGNED, FLOAT = 1, 3
 """Values of the tag SAMPLE_FORMAT."""
+ALPHA = (1, 2)
+"""Values of the tag EXTRA_SAMPLES for alpha: multiplied into the colours, or not."""
 
 INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}
 """`struct` format of the field types of whole numbers."""
 WANTED = {WIDTH, HEIGHT, BITS, PHOTOMETRIC, ORIENTATION, SAMPLES, PLANAR, SAMPLE_FORMAT}
-WANTED |= {*OFFSETS, *BYTE_COUNTS}
+WANTED |= {EXTRA_SAMPLES, *OFFSETS, *BYTE_COUNTS}
 MAX_ENTRIES, MAX_VALUES, MAX_SAMPLES = 4096, 2**20, 64
 """Limits on directory entries, on strips or tiles, and on samples per pixel of a photo."""
 SIZES = dict(enumerate((1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4), 1)) | {16: 8, 17: 8, 18: 8}
@@ -50,6 +52,8 @@ class TiffLayout:
     """1 for grey with black at 0, 2 for RGB."""
     planar: bool
     """Whether each channel is a plane of its own."""
+    alpha: bool
+    """Whether samples that are no colours are alpha: the file says so, or does not say."""
     orientation: int
     orientation_offset: int | None
     """Byte of the file at which the orientation is stored; None if it is not."""
@@ -107,6 +111,7 @@ def _read_layout(data: bytes | mmap.mmap) -> TiffLayout:
         sample_format=formats[0] if len(set(formats)) == 1 else 0,
         photometric=tags.get(PHOTOMETRIC, (1,))[0],
         planar=tags.get(PLANAR, (1,))[0] == 2,
+        alpha=tags.get(EXTRA_SAMPLES, ALPHA)[0] in ALPHA,
         orientation=tags.get(ORIENTATION, (1,))[0],
         orientation_offset=offsets.get(ORIENTATION),
         byte_order=order,

@@ -182,7 +182,13 @@ def read_stack(survey: Survey) -> Stack:
     """
     if survey.rejected:
         raise Rejected(survey.rejected)
-    return load_stack(survey.paths, survey.ev, survey.reference, survey.model.response)
+    return load_stack(
+        survey.paths,
+        survey.ev,
+        survey.reference,
+        survey.model.response,
+        mask_transparent=False,
+    )
 
 
 def align_stack(stack: Stack) -> Stack:
