@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Label scenes of known truth with each part of a recipe switched off, and score every time.
 
-    python docs/ablation.py SCENES --scorer "python score.py {scenes} {labels}" [--recipe NAME]
+    python docs/ablation.py SCENES [--recipe NAME] [--scorer "python score.py {scenes} {labels}"]
 
-SCENES holds brackets with their truth. The scorer is a command that is given the folders of both
-and prints JSON in its last line: the figures of one row. What it prints besides is left out.
+SCENES holds brackets with their truth. `labelgen score` gives the figures of a row, or a command
+that is given the folders of both and prints JSON in its last line.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from labelgen.core.bracket import Bracket
 from labelgen.core.recipe import Recipe, load_recipe
 from labelgen.discovery.scan import scan
 from labelgen.pipeline.label_bracket import label
+from labelgen.scoring.score import score
 
 PARTS = {
     "as it is": {},
@@ -59,11 +60,20 @@ def label_one(bracket: Bracket, out: Path, recipe: Recipe, frames: int) -> None:
     label(bracket.folder, out / bracket.folder.name, recipe=recipe, frames=frames)
 
 
+def figures_of(labels: Path, scenes: Path, scorer: str | None) -> dict[str, object]:
+    """The figures of one row: means over the scenes, by name."""
+    if not scorer:
+        return score(labels, scenes)["mean"]
+    command = shlex.split(scorer.format(scenes=scenes, labels=labels))
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 def main() -> None:
     """Print a table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("scenes", type=Path)
-    parser.add_argument("--scorer", required=True)
+    parser.add_argument("--scorer", help="a command; labelgen score by default")
     parser.add_argument("--recipe", default="default")
     parser.add_argument("--frames", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=-1)
@@ -75,9 +85,7 @@ def main() -> None:
             recipe = without(load_recipe(args.recipe), changes)
             one = partial(label_one, out=Path(folder), recipe=recipe, frames=args.frames)
             Parallel(args.jobs)(delayed(one)(b) for b in brackets)
-            command = args.scorer.format(scenes=args.scenes, labels=folder)
-            done = subprocess.run(shlex.split(command), check=True, capture_output=True, text=True)
-        row = json.loads(done.stdout.splitlines()[-1])
+            row = figures_of(Path(folder), args.scenes, args.scorer)
         names = args.figures or [k for k, v in row.items() if isinstance(v, (int, float))]
         if not changes:
             print("| | " + " | ".join(names) + " |\n|---" * 1 + "|---" * len(names) + "|")

@@ -7,6 +7,7 @@ Make a dataset:
 - `labelgen.discovery.scan.scan` finds the brackets in a folder of photos.
 - `labelgen.pipeline.build.build` turns them into a dataset of training samples.
 - `labelgen.pipeline.label_bracket.label` labels one bracket and writes pictures of the result.
+- `labelgen.pipeline.label_brackets.label_all` labels all brackets of a folder.
 - `labelgen.core.recipe.load_recipe` returns a recipe: all settings of the method.
 - `labelgen.simulate.simulate` writes brackets with known truth.
 - `labelgen.scoring.score.score` scores labels against it.

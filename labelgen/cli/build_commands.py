@@ -25,7 +25,7 @@ from labelgen.cli.show import show
 from labelgen.cli.tables import Table
 from labelgen.cli.terminal import Bar
 from labelgen.cli.text import echo, echo_json, echo_lines
-from labelgen.cli.views import show_brackets, show_label, show_summary
+from labelgen.cli.views import show_brackets, show_label, show_labels, show_summary
 from labelgen.core.errors import UserError
 
 
@@ -180,6 +180,7 @@ def _as_json(summary: Any) -> dict[str, Any]:
     example="""
         labelgen label photos/one/ -o look/
         labelgen label photos/one/ -o look/ --recipe sshdr --ev 0,2,4
+        labelgen label photos/ -o labels/            # all brackets below it, labels/NAME each
     """
 )
 @click.argument("bracket", type=PathArg)
@@ -198,13 +199,30 @@ def _as_json(summary: Any) -> dict[str, Any]:
 @click.option("--ev", callback=as_numbers, metavar="A,B,..", help="Stops of the files, by name.")
 @response_option
 @bayer_option
+@click.option("--jobs", type=int, metavar="N", help="Workers for several.  [default: all cores]")
 @overwrite_option
 @json_option
-def label(bracket: Path, out: Path, as_json: bool, **options: Any) -> None:
-    """Label one bracket, full frame, into pictures to look at."""
+def label(
+    bracket: Path,
+    out: Path,
+    ev: list[float] | None,
+    jobs: int | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Label one bracket, full frame, into pictures to look at; or all brackets below a folder."""
     from labelgen.pipeline.label_bracket import label as label_bracket
+    from labelgen.pipeline.label_brackets import holds_folders_alone, label_all
 
-    record = label_bracket(bracket, out, **options)
+    if ev is None and holds_folders_alone(bracket):
+        with Bar() as bar:
+            result = label_all(bracket, out, jobs=jobs, progress=bar, **options)
+        if as_json:
+            echo_json(result)
+        else:
+            show_labels(out, result)
+        return
+    record = label_bracket(bracket, out, ev=ev, **options)
     if as_json:
         echo_json(record)
     else:

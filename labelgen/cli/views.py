@@ -148,6 +148,17 @@ def show_label(out: Path, record: Mapping[str, Any]) -> None:
     )
 
 
+def show_labels(out: Path, result: Mapping[str, Any]) -> None:
+    """Show what became of the brackets that were labelled into folders in `out`."""
+    keys = ["trusted", "static", "reference", "moving", "clipped", "dark"]
+    labels, rejected = result["labels"], result["rejected"]
+    rows = [(Line(name), [f"{record[key]:.1%}" for key in keys]) for name, record in labels.items()]
+    table = _number_table("Bracket", keys, rows)
+    count = Line(f"{out}: {len(labels)} brackets labelled, {len(rejected)} rejected", "bold")
+    reasons = reason_table("Rejected", rejected, "! {}: {}".format)
+    show(table, reasons, count, lines=[_heads(table), table, reasons, count])
+
+
 def _readable(value: Any) -> str:
     """Value of a record for people: floats as percentages, lists without brackets."""
     if isinstance(value, float):

@@ -77,12 +77,37 @@ def label(
     [surveyed] = calibrate_surveys(
         [survey(_find_bracket(bracket, ev), selection)], load_responses(response)
     )
-    if surveyed.rejected:
-        raise UserError(f"{bracket}: {surveyed.rejected}")
     try:
-        stack = load_surveyed(surveyed)
+        return write_label(surveyed, out, settings)
     except Rejected as e:
         raise UserError(f"{bracket}: {e}") from e
+
+
+def write_label(surveyed: Survey, out: Path, settings: Recipe) -> dict[str, Any]:
+    """Label a surveyed bracket, and write what `label` writes.
+
+    Parameters
+    ----------
+    surveyed : Survey
+        Calibrated.
+    out : Path
+        Folder to write to; created if it does not exist.
+    settings : Recipe
+        How to label.
+
+    Returns
+    -------
+    dict
+        What ``label.json`` holds.
+
+    Raises
+    ------
+    Rejected
+        The survey rejects the bracket, or its frames cannot be read.
+    """
+    if surveyed.rejected:
+        raise Rejected(surveyed.rejected)
+    stack = load_surveyed(surveyed)
     made = make_label(stack, settings)
     made = replace(made, weight=discount_weight(made.weight, surveyed, settings))
     record = _record(surveyed, settings) | made.figures()

@@ -18,6 +18,8 @@ from labelgen.scoring.figures import Truth
 
 LABEL, WEIGHT, RECORD = "label.hdr", "weight.png", "label.json"
 """Files of a label, as ``labelgen label`` writes them."""
+COVERED = 9
+"""Coverage (of 255) by what moves from which a pixel counts as moving: it is seen from 4 % on."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def _read_noise(path: Path) -> tuple[float, float, bool]:
 
 def _read_moving(path: Path, size: tuple[int, int]) -> Mask:
     """Read what moves, (H, W) bool; nothing if there is no such file."""
-    return _read_grey(path, size) > 127 if path.is_file() else np.zeros(size, bool)
+    return _read_grey(path, size) >= COVERED if path.is_file() else np.zeros(size, bool)
 
 
 def _read_radiance(path: Path, size: tuple[int, int]) -> Float:

@@ -38,11 +38,11 @@ class ToneCurve:
 class RegionalLift:
     """Local tone mapping: dark regions become brighter, differently in each frame."""
 
-    strength: float = 0.35
+    strength: float = 0.25
     """Stops of lift for each stop that a region is darker than `start`."""
     start: float = 2.0
     """Stops below clipping at which the lift begins."""
-    limit: float = 2.0
+    limit: float = 1.5
     """Most stops of lift."""
     spread: float = 0.15
     """Standard deviation of the strength between frames, relative to it."""

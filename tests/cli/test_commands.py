@@ -147,7 +147,9 @@ def test_label_with_exposures_by_hand_and_what_it_refuses(raw: Path, tmp_path: P
     assert "5 needed" in error_line(
         labelgen("label", raw / "static", "-o", tmp_path / "b", "--frames", 5)
     )
-    assert "holds no images itself" in error_line(labelgen("label", raw, "-o", tmp_path / "b"))
+    assert "holds no images itself" in error_line(
+        labelgen("label", raw, "-o", tmp_path / "b", "--ev", "0,2,4")
+    )
     assert not (tmp_path / "b").exists()
 
 

@@ -190,6 +190,15 @@ def test_scenes_of_others_need_no_more_than_truth(
     assert figures["psnr_mu"] == 120
 
 
+def test_what_covers_a_pixel_partly_moves_too(scenes: Path, labels: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(scenes, copy)
+    for cover, moves in ((8, False), (9, True), (255, True)):
+        write_png(copy / "000" / "truth" / "moving.png", np.full(SIZE, cover, np.uint8))
+        trusted = score(labels, copy)["scenes"]["000"]["trusted_moving"]
+        assert trusted == (1 if moves else None)
+
+
 def test_errors_are_one_line(scenes: Path, labels: Path, tmp_path: Path) -> None:
     assert "no such folder" in error_line(labelgen("score", tmp_path / "absent", scenes))
     assert "no such folder" in error_line(labelgen("score", labels, tmp_path / "absent"))

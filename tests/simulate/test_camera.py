@@ -157,7 +157,7 @@ def test_lift_brightens_dark_regions_alone_and_keeps_their_colour() -> None:
     gain = lifted / light
     assert gain[:, :100].max() < 1.05
     assert gain[:, 160:].min() > 2
-    assert gain[:, 160:].max() < 2**2.01
+    assert gain[:, 160:].max() < 2**1.51
     assert np.ptp(gain[:, 160:], -1).max() < 1e-4
     ends = lift_regions(rng(), np.float32([[[0, 0, 0], [1, 1, 1]]] * 2), RegionalLift())
     assert ends[:, 0].max() == 0
