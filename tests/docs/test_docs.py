@@ -28,6 +28,7 @@ PROGRAMS = {"labelgen": labelgen_program, "trainer": trainer_program}
 AS_IT_STANDS = {"tutorial.md": "test_tutorial.py runs all of it by bash"}
 FASTER = {
     ("labelgen", "build"): ["--jobs", "1"],
+    ("labelgen", "label"): ["--jobs", "1"],
     ("trainer", "fit"): ["--steps", "2", "--batch", "2", "--device", "cpu", "--save-every", "2"],
 }
 """Arguments that are added, so that a page takes seconds."""
