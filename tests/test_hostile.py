@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from labelgen.calibration.cameras import load_responses
+from labelgen.calibration.known_responses import load_responses
 from labelgen.cli import main
 from labelgen.core.errors import Rejected, UserError
 from labelgen.core.recipe import load_recipe

@@ -106,7 +106,7 @@ def read_responses(run: Path) -> dict[str, Response]:
     UserError
         config.json is damaged.
     """
-    from labelgen.calibration.cameras import named_camera_responses
+    from labelgen.calibration.known_responses import named_camera_responses
 
     try:
         return named_camera_responses(read_json(run / CONFIG).get("responses", {}))

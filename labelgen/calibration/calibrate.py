@@ -174,14 +174,14 @@ def correct_exposures(view: View, response: Response, assumed: bool = False) -> 
         Whether the response is only assumed; it is noted in the result.
     """
     ridge, count = view.ridge, len(view.ev)
-    rise, slope = _rise(ridge, response)
+    rise, slope = ridge_rise(ridge, response)
     residual = rise - np.diff(view.ev)[ridge.pair]
     variance = ridge_variance(ridge, slope)
     normal, right = np.eye(count) / NOMINAL_EV**2, np.zeros(count)
     linked, code_error = [False] * (count - 1), np.zeros(len(residual))
     for pair in np.unique(ridge.pair):
         bins = ridge.pair == pair
-        step, weight = _robust_mean(residual[bins], variance[bins])
+        step, weight = robust_mean(residual[bins], variance[bins])
         code_error[bins] = np.abs(residual[bins] - step) / slope[bins]
         common = COMMON_ERROR * weighted_mean(slope[bins], weight)
         information = 1 / (BINS_PER_SAMPLE / weight.sum() + common**2 + EV_ERROR**2)
@@ -195,8 +195,8 @@ def correct_exposures(view: View, response: Response, assumed: bool = False) -> 
     return Calibration(response, assumed, offset, covariance, tuple(linked), misfit)
 
 
-def _robust_mean(values: Array, variance: Array) -> tuple[float, Array]:
-    """Robust mean of values (M,) with variances (M,), and the weights (M,) of the values."""
+def robust_mean(values: Array, variance: Array) -> tuple[float, Array]:
+    """Return the robust mean of values (M,) with variances (M,), and the weights (M,) of these."""
     mean, scale = 0.0, 1.0
     for k in range(ROUNDS):
         weight, scale = tukey_weights(values - mean, variance, k, scale)
@@ -246,8 +246,11 @@ def _misfit(views: Sequence[View], response: Response) -> tuple[float, float]:
     return float(np.median(misfits)), power
 
 
-def _rise(ridge: Ridge, response: Response) -> tuple[Array, Array]:
-    """Rise of light along a ridge (stops), and slope at its short codes (stops per code)."""
+def ridge_rise(ridge: Ridge, response: Response) -> tuple[Array, Array]:
+    """Return the rise of light along a ridge (M,), in stops, and the slope at its short codes.
+
+    The slope (M,) is in stops per code (0..1), and at least 1.
+    """
 
     def log2_light(code: Array) -> Array:
         gamma_code = response.gamma_code(np.maximum(code, MIN_CODE)[:, None].repeat(3, 1))

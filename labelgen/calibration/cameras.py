@@ -7,30 +7,29 @@ estimate its response (`labelgen.calibration.calibrate`) and its noise
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from labelgen.calibration.calibrate import Calibration, calibrate
+from labelgen.calibration.calibrate import MAX_BRACKETS, Calibration, calibrate
 from labelgen.calibration.comparagram import Ridge
+from labelgen.calibration.known_responses import KnownResponses
 from labelgen.calibration.noise import fit_noise
 from labelgen.calibration.response_curve import View
-from labelgen.calibration.survey import UNKNOWN_CAMERA
+from labelgen.calibration.step_errors import NO_ERRORS, StepErrors, camera_errors, correction_error
 from labelgen.calibration.survey_records import CameraModel, Survey
 from labelgen.core.arrays import PackedRows, pack_rows
 from labelgen.core.disk_list import DiskList
-from labelgen.core.errors import UserError
-from labelgen.core.response import GAMMA22, NAMED_RESPONSES, Response
-from labelgen.core.validation import PARSE_ERRORS, read_json
-from labelgen.dataset.header import read_dataset_header
+from labelgen.core.response import GAMMA22, Response
 
 MIN_EV = 0.03
 """Corrections smaller than this (stops) are dropped: exposures stated exactly stay as they are."""
+MIN_ERRORS = 2.0
+"""So are those smaller than this multiple of their standard deviation, since what the pixels of a
+camera measure has systematic errors (`labelgen.calibration.step_errors`)."""
 NOTABLE_EV = 0.15
 """A correction larger than this (stops) becomes a remark in the problems of the bracket."""
 
@@ -62,13 +61,16 @@ def calibrate_surveys(
     for survey in surveys:
         if survey.evidence and survey.linear:  # surveys convert linear light to gamma 2.2
             responses[survey.evidence.camera_key] = GAMMA22
-    usable = [i for i, survey in enumerate(surveys) if survey.evidence]
-    views = DiskList(_view(surveys[i], known) for i in usable)
-    calibrations = dict(zip(usable, calibrate(views, responses), strict=True))
-    calibrated = DiskList(
-        _apply_calibration(survey, calibrations[i]) if i in calibrations else survey
-        for i, survey in enumerate(surveys)
-    )
+    views = DiskList(_view(survey, known) for survey in surveys if survey.evidence)
+    calibrations = calibrate(views, responses)
+    errors = _step_errors(views, calibrations, known)
+
+    def calibrated_surveys() -> Iterator[Survey]:
+        done = zip(views, calibrations, errors, strict=True)
+        for survey in surveys:
+            yield _apply_calibration(survey, *next(done)) if survey.evidence else survey
+
+    calibrated = DiskList(calibrated_surveys())
     noise = estimate_noise(calibrated)
     return DiskList(_add_noise(s, n) for s, n in zip(calibrated, noise, strict=True))
 
@@ -86,15 +88,45 @@ def _response_key(camera: str, name: str, known: Mapping[str, Response]) -> str:
     return own[0] if len(own) == 1 else camera
 
 
-def _apply_calibration(survey: Survey, calibration: Calibration) -> Survey:
+def _step_errors(
+    views: Sequence[View], calibrations: Sequence[Calibration], known: Mapping[str, Response]
+) -> list[StepErrors]:
+    """Systematic errors of the camera of each bracket: as stored, or estimated from all brackets.
+
+    Brackets with a response of a known formula have none: their own pixels were found to fit it.
+    """
+    stored = known.errors if isinstance(known, KnownResponses) else {}
+    groups: dict[tuple[str, Response], list[int]] = {}
+    for i, (view, calibration) in enumerate(zip(views, calibrations, strict=True)):
+        if calibration.response.curves:
+            groups.setdefault((view.key, calibration.response), []).append(i)
+    errors = [NO_ERRORS] * len(views)
+    for (key, _), group in groups.items():
+        sample = group[:: -(-len(group) // MAX_BRACKETS)]
+        common = stored.get(key) or camera_errors((views[i], calibrations[i]) for i in sample)
+        for i in group:
+            errors[i] = common
+    return errors
+
+
+def _apply_calibration(
+    survey: Survey, view: View, calibration: Calibration, errors: StepErrors
+) -> Survey:
     """Return a survey with its response, and with corrected exposures."""
     assert survey.evidence
     used = survey.evidence.used
     stated = [frame.stated_ev for frame in survey.frames]
-    steps = [calibration.correction(i, used[survey.reference]) for i in used]
+    reference = used[survey.reference]
+    steps = [calibration.correction(i, reference) for i in used]
     # Without a known response, the pixels say nothing about exposures.
-    reliable = not calibration.assumed
-    corrections = [d if reliable and abs(d) > MIN_EV else 0.0 for d, _ in steps]
+    limits = [
+        max(MIN_EV, MIN_ERRORS * correction_error(view, calibration, errors, i, reference))
+        for i in used
+    ]
+    corrections = [
+        d if abs(d) > limit and not calibration.assumed else 0.0
+        for (d, _), limit in zip(steps, limits, strict=True)
+    ]
     ev = [round(s + d, 4) for s, d in zip(stated, corrections, strict=True)]
     remarks = [
         f"{frame.path.name}: reads {d:+.2f} EV against {frame.origin}; corrected"
@@ -118,6 +150,7 @@ def _apply_calibration(survey: Survey, calibration: Calibration) -> Survey:
             Response("linear") if survey.linear else calibration.response,
             calibration.assumed,
             None if calibration.misfit is None else round(calibration.misfit, 3),
+            errors=errors,
         ),
     )
 
@@ -187,90 +220,3 @@ def _add_noise(survey: Survey, noise: tuple[float, float] | None) -> Survey:
         model=replace(survey.model, noise=noise),
         evidence=replace(survey.evidence, ridges=pack_rows([]), noise=()),
     )
-
-
-def responses_by_camera(surveys: Sequence[Survey]) -> dict[str, Any]:
-    """Return the responses of calibrated brackets by camera, as a dataset stores them.
-
-    An entry has "name" (which ends in "(assumed)" without evidence), "curves" if it was estimated,
-    "brackets" (their number), and "misfit" (their median, in codes of 255). A bracket with a curve
-    of its own has an entry "CAMERA: BRACKET".
-    """
-    by_camera: dict[str, list[tuple[str, CameraModel, float | None]]] = {}
-    models: dict[CameraModel, CameraModel] = {}  # curves are large: hold each of them once
-    for survey in surveys:
-        if survey.evidence:
-            model = replace(survey.model, misfit=None, noise=None)
-            item = survey.name, models.setdefault(model, model), survey.model.misfit
-            by_camera.setdefault(survey.evidence.camera_key, []).append(item)
-    entries: dict[str, Any] = {}
-    for key, group in by_camera.items():
-        [(common, _)] = Counter(model for _, model, _ in group).most_common(1)
-        for name, model, misfit in group:
-            if model != common:
-                entries[f"{key}: {name}"] = _entry(model, [misfit])
-            elif key not in entries:
-                entries[key] = _entry(common, [m for _, other, m in group if other == common])
-    return entries
-
-
-def _entry(model: CameraModel, misfits: Sequence[float | None]) -> dict[str, Any]:
-    measured = [misfit for misfit in misfits if misfit is not None]
-    return {
-        "name": model.response_name,
-        "brackets": len(misfits),
-        "misfit": round(float(np.median(measured)), 3) if measured else None,
-        **{k: v for k, v in model.response.as_json().items() if k != "name"},
-    }
-
-
-def load_responses(option: str) -> dict[str, Response] | None:
-    """Return the known responses that the option ``--response`` names.
-
-    Parameters
-    ----------
-    option : str
-        "auto"; a name of `NAMED_RESPONSES`, for all cameras; or the path of a dataset, or of a
-        .json file that a build wrote beside it. Responses of cameras that are not in the file are
-        estimated.
-
-    Returns
-    -------
-    dict of str to Response, or None
-        Responses by camera, "*" for all cameras; None ("auto") if all are to be estimated.
-
-    Raises
-    ------
-    UserError
-        The name or file does not exist, or the file holds no responses.
-    """
-    if option == "auto":
-        return None
-    if option in NAMED_RESPONSES:
-        return {"*": Response(option)}
-    path = Path(option)
-    if path.suffix not in (".h5", ".json"):
-        names = ", ".join(("auto", *NAMED_RESPONSES))
-        raise UserError(f"--response {option}: expected {names}, or a dataset or .json file")
-    try:
-        stored = read_dataset_header(path).responses if path.suffix == ".h5" else read_json(path)
-    except PARSE_ERRORS as e:
-        raise UserError(f"{path}: expected responses as 'labelgen build' writes them") from e
-    try:
-        return stored_responses(stored)
-    except (UserError, *PARSE_ERRORS) as e:
-        raise UserError(f"{path}: expected responses as 'labelgen build' writes them") from e
-
-
-def stored_responses(stored: Mapping[str, Any]) -> dict[str, Response]:
-    """Parse the responses of a dataset (`responses_by_camera`), without those only assumed."""
-    return {
-        key: Response.from_json(entry)
-        for key, entry in stored.items()
-        if not entry["name"].endswith("(assumed)")
-    }
-
-
-def named_camera_responses(stored: Mapping[str, Any]) -> dict[str, Response]:
-    """Return the `stored_responses` of cameras with a name, which other datasets may share."""
-    return {k: v for k, v in stored_responses(stored).items() if not k.startswith(UNKNOWN_CAMERA)}

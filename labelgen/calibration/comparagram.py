@@ -9,7 +9,7 @@ the ridge. `labelgen.calibration.calibrate` fits the response to the ridges of m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 
 import cv2
@@ -38,6 +38,13 @@ TOP_CODE = 65535
 """Code of full scale. All frames are converted to 16 bits."""
 MIN_COUNT = 20
 """Bins with fewer places are left out."""
+COARSE = 8
+"""Surroundings are computed on frames downsampled by this factor."""
+SURROUNDINGS = 1 / 14
+"""The surroundings of a place are a Gaussian of this standard deviation, in shares of the shorter
+side of the frame: local tone mapping looks about that far."""
+MIN_SURROUNDINGS = 1e-4
+"""Light of surroundings is at least this before its logarithm is taken."""
 SCATTER_STRIDE = 4
 """Two alignments are compared by every fourth pixel."""
 SCATTER_BINS = 4 * BINS
@@ -56,7 +63,10 @@ class Ridge:
 
     A bin holds places in `channel` (0, 1, 2: R, G, B) of frame `pair` and of the next longer one.
     `short` and `long` are their mean codes (0..1), `spread` is the robust standard deviation of the
-    short codes, and `count` the number of places.
+    short codes, and `count` the number of places. The places of a bin are also halved by how much
+    their surroundings brighten; `side_short`, `side_long` (codes) and `side_surround` (stops) are
+    the differences between the means of the half that does so more and of the other, 0 in bins too
+    small to be halved.
     """
 
     pair: Array
@@ -65,16 +75,19 @@ class Ridge:
     long: Array
     spread: Array
     count: Array
+    side_short: Array
+    side_long: Array
+    side_surround: Array
 
     @staticmethod
     def of(rows: Sequence[Sequence[float]] | PackedRows) -> Ridge:
-        """Return a ridge from rows of (pair, channel, short, long, spread, count)."""
-        table = np.array(rows, np.float64).reshape(-1, 6)
+        """Return a ridge from rows of numbers, in the order of its fields."""
+        table = np.array(rows, np.float64).reshape(-1, len(fields(Ridge)))
         return Ridge(table[:, 0].astype(int), table[:, 1].astype(int), *table[:, 2:].T)
 
     def rows(self) -> tuple[tuple[float, ...], ...]:
         """Return the rows that `of` takes, as numbers that JSON can hold."""
-        columns = (self.pair, self.channel, self.short, self.long, self.spread, self.count)
+        columns = [getattr(self, field.name) for field in fields(self)]
         return tuple(tuple(round(float(v), 5) for v in row) for row in zip(*columns, strict=True))
 
 
@@ -151,9 +164,10 @@ def _scatter(short: Codes, long: Codes, valid: Mask) -> float:
 
 
 def _ridge(short: Codes, long: Codes) -> list[tuple[float, ...]]:
-    """Rows of (channel, short, long, spread, count) of two aligned frames."""
+    """Rows of (channel, *bin) of two aligned frames."""
     window = np.ones((WINDOW, WINDOW), np.uint8)
     places = np.s_[WINDOW // 2 :: STRIDE, WINDOW // 2 :: STRIDE]
+    brightening = (_surroundings(long) - _surroundings(short))[places]
     rows: list[tuple[float, ...]] = []
     for channel, pair in enumerate(zip(cv2.split(short), cv2.split(long), strict=True)):
         lowest = [cv2.erode(x, window)[places] for x in pair]
@@ -163,19 +177,35 @@ def _ridge(short: Codes, long: Codes) -> list[tuple[float, ...]]:
             usable &= high - low < MAX_RANGE * TOP_CODE
         # Light is averaged, not codes, because the mean of noisy codes is too dark.
         lights = (cv2.blur(decode(x), (WINDOW, WINDOW))[places] for x in pair)
-        means = (power(np.maximum(light[usable], 0), 1 / GAMMA) for light in lights)
-        rows += [(channel, *row) for row in _bins(*means)]
+        x, y = (power(np.maximum(light[usable], 0), 1 / GAMMA) for light in lights)
+        rows += [(channel, *row) for row in _bins(x, y, brightening[usable])]
     return rows
 
 
-def _bins(short: Float, long: Float) -> list[tuple[float, ...]]:
-    """Rows of (short, long, spread, count): robust means of the codes (N,) of places, by bin.
+def _surroundings(codes: Codes) -> Float:
+    """Light around each pixel of a frame (h, w, 3), as (h, w) float32 in stops."""
+    h, w = codes.shape[:2]
+    small = downsample(codes, (max(1, w // COARSE), max(1, h // COARSE)))
+    light = np.log2(np.maximum(decode(small).mean(-1), MIN_SURROUNDINGS))
+    blurred = cv2.GaussianBlur(light, (0, 0), SURROUNDINGS * min(light.shape))
+    return cv2.resize(blurred, (w, h), interpolation=cv2.INTER_LINEAR)
+
+
+def _bins(short: Float, long: Float, brightening: Float) -> list[tuple[float, ...]]:
+    """Rows of the fields of `Ridge` from `short` on: means over places, by bin.
 
     Places are binned by the longer frame, because it has less noise. So the true codes in a bin
     hardly exceed its borders, and its mean is not biased.
+
+    Parameters
+    ----------
+    short, long : (N,) float32
+        Codes (0..1) of N places.
+    brightening : (N,) float32
+        How much their surroundings brighten from the one frame to the other, in stops.
     """
     order = np.argsort(long, kind="stable")
-    short, long = short[order], long[order]
+    short, long, brightening = short[order], long[order], brightening[order]
     borders = np.searchsorted(long, np.linspace(0, 1, BINS + 1))
     rows: list[tuple[float, ...]] = []
     for start, stop in pairwise(borders):
@@ -185,5 +215,17 @@ def _bins(short: Float, long: Float) -> list[tuple[float, ...]]:
         middle = median(x)
         spread = MAD * median(np.abs(x - middle)) + MIN_SPREAD
         inliers = np.abs(x - middle) < 2 * spread
-        rows.append((x[inliers].mean(), y[inliers].mean(), spread, int(inliers.sum())))
+        x, y, around = x[inliers], y[inliers], brightening[start:stop][inliers]
+        rows.append((x.mean(), y.mean(), spread, len(x), *_sides(x, y, around)))
     return rows
+
+
+def _sides(short: Array, long: Array, around: Float) -> tuple[float, float, float]:
+    """Differences between the means of the half of places with larger `around` and of the other."""
+    upper = around > np.median(around)
+    if min(upper.sum(), (~upper).sum()) < MIN_COUNT:
+        return 0.0, 0.0, 0.0
+    short_side, long_side, side = (
+        float(v[upper].mean() - v[~upper].mean()) for v in (short, long, around)
+    )
+    return short_side, long_side, side

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 
 from labelgen.alignment.homography import chain_homographies
+from labelgen.calibration.step_errors import NO_ERRORS, StepErrors
 from labelgen.core.arrays import Array, PackedRows
 from labelgen.core.response import GAMMA22, Response
 from labelgen.core.versions import installed_version
@@ -61,6 +62,8 @@ class CameraModel:
     """Median distance of the codes from the response, in codes of 255."""
     noise: tuple[float, float] | None = None
     """Full well and read noise in electrons, at the ISO of the reference."""
+    errors: StepErrors = NO_ERRORS
+    """Systematic errors of the exposures that its pixels measure."""
 
     @property
     def response_name(self) -> str:

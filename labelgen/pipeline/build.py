@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from labelgen.calibration.cameras import load_responses
+from labelgen.calibration.known_responses import load_responses
 from labelgen.core.errors import UserError
 from labelgen.core.files import check_free_space, free_space, write_json
 from labelgen.core.progress import Executor, Progress, Silent

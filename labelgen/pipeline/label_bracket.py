@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from labelgen.calibration.cameras import calibrate_surveys, load_responses
+from labelgen.calibration.cameras import calibrate_surveys
+from labelgen.calibration.known_responses import load_responses
 from labelgen.calibration.survey import Selection, load_surveyed, survey
 from labelgen.calibration.survey_records import Survey
 from labelgen.core.arrays import Bytes, Float

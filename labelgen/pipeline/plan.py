@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from labelgen.calibration.cameras import responses_by_camera
+from labelgen.calibration.known_responses import responses_by_camera
 from labelgen.calibration.survey_records import Survey, dataset_record
 from labelgen.core.disk_list import DiskList
 from labelgen.core.errors import UserError
@@ -85,7 +85,7 @@ class Plan:
 
     @cached_property
     def responses(self) -> dict[str, Any]:
-        """Responses of all cameras (`labelgen.calibration.cameras.responses_by_camera`)."""
+        """Responses of all cameras (`labelgen.calibration.known_responses.responses_by_camera`)."""
         return responses_by_camera(self.usable)
 
     @cached_property

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import accumulate, pairwise
 from pathlib import Path
 
-from labelgen.calibration.cameras import load_responses
+from labelgen.calibration.known_responses import load_responses
 from labelgen.core.errors import UserError
 from labelgen.core.files import atomic_rename
 from labelgen.core.progress import Progress, Silent

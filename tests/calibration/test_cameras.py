@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from labelgen.calibration.cameras import calibrate_surveys, load_responses, named_camera_responses
+from labelgen.calibration.cameras import calibrate_surveys
+from labelgen.calibration.known_responses import load_responses, named_camera_responses
 from labelgen.calibration.survey import Selection, survey
 from labelgen.calibration.survey_records import CameraModel, Survey
 from labelgen.cli import main

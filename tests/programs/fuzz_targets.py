@@ -328,7 +328,7 @@ def groups(folder: Path) -> Target:
 
 def responses(folder: Path) -> Target:
     """Camera responses as JSON."""
-    from labelgen.calibration.cameras import load_responses
+    from labelgen.calibration.known_responses import load_responses
 
     curve = [k / 255 for k in range(256)]
     stored = {"a": {"name": "srgb"}, "b": {"name": "estimated", "curves": [curve] * 3}}

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from labelgen.alignment.align import align_frame
-from labelgen.calibration.cameras import calibrate_surveys, load_responses
+from labelgen.calibration.cameras import calibrate_surveys
+from labelgen.calibration.known_responses import load_responses
 from labelgen.calibration.survey import Selection, survey
 from labelgen.calibration.survey_records import Survey
 from labelgen.core.bracket import Bracket, Stack

@@ -227,7 +227,7 @@ def scorer(
 ) -> Callable[[nn.Module], dict[str, Any]]:
     """Return a function that scores a network on scenes with truth."""
     # Photos take seconds to import, and most runs have no such scenes.
-    from labelgen.calibration.cameras import named_camera_responses
+    from labelgen.calibration.known_responses import named_camera_responses
     from trainer.evaluation.evaluate import scenes_with_truth, score_scenes
 
     usable, _ = scenes_with_truth(scenes, config, named_camera_responses(responses))
