@@ -41,8 +41,9 @@ class StepErrors:
     scatter_ev: float = 0.0
     """Typical disagreement (stops) between the parts of a ridge."""
     local: float = 0.0
-    """Local tone mapping: by how many stops a place brightens less from one frame to the next,
-    per stop that its surroundings brighten more than those of other places. 0 if there is none."""
+    """Local tone mapping: by how many stops a place brightens less or more from one frame to the
+    next, per stop that its surroundings brighten more than those of other places. 0 if there is
+    none."""
 
     def of_step(self, scatter_ev: float, step: float) -> float:
         """Variance (stops squared) of a measured step whose own parts disagree by `scatter_ev`."""
@@ -127,7 +128,7 @@ def camera_errors(views: Iterable[tuple[View, Calibration]]) -> StepErrors:
     scatter = float(np.median(scatters or [0]))
     if 0 < count < FEW_BRACKETS:
         scatter = max(scatter, FEW_BRACKETS_EV / count)
-    local = float(np.median(gains or [0]))
+    local = abs(float(np.median(gains or [0])))
     return StepErrors(round(scatter, 4), round(local, 4) if local > MIN_LOCAL else 0.0)
 
 
@@ -154,7 +155,7 @@ def _sides(ridge: Ridge, calibration: Calibration) -> Array:
 
 
 def _local_gain(sides: Array) -> float:
-    """Robust slope of the first column of `_sides` over the second, negated."""
+    """Robust slope of the first column of `_sides` over the second."""
     if not len(sides):
         return 0.0
     rise, surround, variance = sides.T
@@ -162,7 +163,7 @@ def _local_gain(sides: Array) -> float:
     for k in range(ROUNDS):
         weight, scale = tukey_weights(rise - gain * surround, variance, k, scale)
         gain = float((weight * rise * surround).sum() / max((weight * surround**2).sum(), 1e-9))
-    return -gain
+    return gain
 
 
 def _weighted_median(values: Array, weight: Array) -> float:

@@ -10,6 +10,8 @@ from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
+from labelgen.core.errors import UserError
+
 Item = TypeVar("Item")
 
 
@@ -17,15 +19,22 @@ class _Spill:
     """A temporary file without a name, closed as soon as no list refers to it."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115
+        # Not buffered: a full disk is an error of `write`, and no second one of `close`.
+        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
         self._lock = threading.Lock()  # joblib asks for items from more than one thread
         weakref.finalize(self, self._file.close)
 
     def write(self, data: bytes) -> int:
         """Append bytes; return their position in the file."""
+        rest = memoryview(data)
         with self._lock:
             start = self._file.seek(0, 2)
-            self._file.write(data)
+            try:
+                while rest:
+                    rest = rest[self._file.write(rest) :]
+            except OSError as e:
+                reason = f"{tempfile.gettempdir()}: {e.strerror or e}"
+                raise UserError(f"{reason}; mend that, then give the same command again") from e
         return start
 
     def read(self, start: int, size: int) -> bytes:
