@@ -29,9 +29,10 @@ FEW_BRACKETS, FEW_BRACKETS_EV = 5, 0.15
 then has at least this standard deviation (stops), divided by the number of brackets."""
 LOCAL_ERROR = 2.0
 """Error of a step by local tone mapping, per stop of the step and unit of `StepErrors.local`."""
-MIN_LOCAL = 0.03
-"""Below this, `StepErrors.local` is noise: cameras with one curve for the whole picture stay below
-0.02, and simulated phones reach 0.04 to 0.14."""
+MIN_LOCAL, MIN_LOCAL_SPREAD = 0.03, 0.06
+"""Limits above which local tone mapping is told from noise: of the median over the brackets of a
+camera, and of the median of absolute values, for cameras that differ from picture to picture. One
+curve for the whole picture stays below 0.02 and 0.04; simulated phones exceed one of the limits."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +129,9 @@ def camera_errors(views: Iterable[tuple[View, Calibration]]) -> StepErrors:
     scatter = float(np.median(scatters or [0]))
     if 0 < count < FEW_BRACKETS:
         scatter = max(scatter, FEW_BRACKETS_EV / count)
-    local = abs(float(np.median(gains or [0])))
-    return StepErrors(round(scatter, 4), round(local, 4) if local > MIN_LOCAL else 0.0)
+    common, spread = abs(float(np.median(gains or [0]))), float(np.median(np.abs(gains or [0])))
+    local = max(common * (common > MIN_LOCAL), spread * (spread > MIN_LOCAL_SPREAD))
+    return StepErrors(round(scatter, 4), round(local, 4))
 
 
 def _sides(ridge: Ridge, calibration: Calibration) -> Array:

@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from labelgen.calibration.cameras import calibrate_surveys, load_responses
+from labelgen.calibration.cameras import calibrate_surveys
+from labelgen.calibration.known_responses import load_responses
 from labelgen.calibration.survey import Selection, survey
 from labelgen.calibration.survey_records import Survey
 from labelgen.core.bracket import Bracket
