@@ -44,6 +44,7 @@ from labelgen.samples.augment import (
 )
 from labelgen.samples.motion_stats import measure_motion
 from labelgen.samples.patches import choose_patches
+from labelgen.simulate.camera import KINDS, make_camera
 
 FOLDER = Path(__file__).parent / "images"
 PAPER, INK, RED, YELLOW, BLUE = "#16191e", "#e4e7eb", "#ff5a4a", "#ffd83a", "#5b8cff"
@@ -72,6 +73,7 @@ def main() -> None:
         "patches": patches(stack, label),
         "light": lights(stack, label),
         "moves": moves(stack, label),
+        "cameras": cameras(),
     }
     for name, figure in figures.items():
         path = folder / f"{name}.jpg"
@@ -129,6 +131,16 @@ def overview(stack: Stack, label: Label) -> Figure:
     put(axes[1, 0], cues, "cues: moved (red), clipped (yellow)")
     put(axes[1, 1], label.weight, "trust: a weight for every pixel")
     put(axes[1, 2], toned(label.radiance), "label: linear radiance, tone-mapped here")
+    return figure
+
+
+def cameras() -> Figure:
+    """The short frame and the reference, as each kind of camera renders them."""
+    figure, axes = panels(2, len(KINDS), 2 / 3)
+    for column, kind in zip(axes.T, KINDS, strict=True):
+        stack, _ = photographed(camera=make_camera(kind))
+        put(column[0], shown(stack.codes[0]), f"{kind}, {stack.ev[0]:+.0f} EV")
+        put(column[1], shown(stack.codes[1]), f"{kind}, {stack.ev[1]:+.0f} EV")
     return figure
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from labelgen.core.arrays import Float
 from labelgen.core.bracket import Stack
 from labelgen.simulate import MARGIN, SceneSettings, render
+from labelgen.simulate.camera import Camera
 
 SIZE = 384, 576
 """Height and width of a frame, px."""
@@ -25,9 +26,11 @@ FINE = 2
 """Supersampling: the room is painted this many times larger, so that edges are smooth."""
 
 
-def photographed(seed: int = 1, full_well: float = 12_000) -> tuple[Stack, Float]:
+def photographed(
+    seed: int = 1, full_well: float = 12_000, camera: Camera | None = None
+) -> tuple[Stack, Float]:
     """Return the bracket and its true radiance (H, W, 3), 1.0 where the shortest frame clips."""
-    scene = SceneSettings(EV, shake=1.2, pieces=0, full_well=full_well)
+    scene = SceneSettings(EV, shake=1.2, pieces=0, full_well=full_well, camera=camera)
     seen = [
         render(np.random.default_rng([seed, i]), painted(STEP * (i - REFERENCE)), scene)
         for i in range(len(EV))
