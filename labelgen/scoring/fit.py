@@ -9,7 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from labelgen.core.arrays import Array, Codes, Float, Mask
+from labelgen.core.arrays import Array, Codes, Float, Mask, max_channel, median
 from labelgen.core.response import bit_depth
 
 DARK_OFFSET = 0.002
@@ -18,6 +18,8 @@ LOG_OFFSET = 1e-3
 """Radiance that is added before ratios are taken."""
 MIN_PIXELS = 100
 """Fewer pixels fit nothing."""
+MAX_PIXELS = 50_000
+"""Of more pixels, the matrix is fitted to this many."""
 STEPS = 12
 """Of iteratively reweighted least squares."""
 MIN_SPREAD = 0.007
@@ -52,15 +54,17 @@ def fit_matrix(radiance: Float, truth: Float, use: Mask) -> Array:
     (3, 3) float64
         ``radiance @ matrix`` is closest to the truth; the identity if too few pixels are used.
     """
-    x, y = radiance[use].astype(np.float64), truth[use].astype(np.float64)
+    x, y = radiance[use], truth[use]
     if len(x) < MIN_PIXELS:
         return np.eye(3)
+    step = -(-len(x) // MAX_PIXELS)  # evenly spaced ones tell nine numbers as well
+    x, y = x[::step].astype(np.float64), y[::step].astype(np.float64)
     brightness = y.mean(-1) + DARK_OFFSET
     ratio = brightness / (x.mean(-1) + DARK_OFFSET)
     matrix = np.eye(3) * np.median(ratio)
     for _ in range(STEPS):
-        error = np.abs(x @ matrix - y).max(-1) / brightness
-        limit = TUKEY * max(1.4826 * float(np.median(error)), MIN_SPREAD)
+        error = max_channel(np.abs(x @ matrix - y)) / brightness
+        limit = TUKEY * max(1.4826 * median(error), MIN_SPREAD)
         weight = np.square(np.maximum(1 - np.square(error / limit), 0)) / np.square(brightness)
         weighted = x * weight[:, None]
         try:
