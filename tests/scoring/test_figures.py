@@ -123,7 +123,7 @@ def test_honest_noise_is_that_of_the_reference_or_where_it_clips_of_the_short_fr
 
 
 def test_trust_is_shared_between_what_moves_and_what_is_still(truth: Truth) -> None:
-    weight = FULL.copy()
+    weight = np.full(SIZE, 128, np.uint8)
     weight[MOVING] = 127
     figures = scored(truth.radiance, truth, weight)
     assert figures["trusted_moving"] == 0

@@ -105,6 +105,35 @@ def reference_labels(scenes: Path, labels: Path) -> Path:
     return labels
 
 
+def test_what_moves_has_no_say_in_the_fit(scenes: Path, labels: Path, tmp_path: Path) -> None:
+    """Most of the picture moves, and shows other colours; what is still stays right."""
+    copy = tmp_path / "copy"
+    shutil.copytree(scenes, copy)
+    moving = np.zeros(SIZE, np.uint8)
+    moving[:, :150] = 255
+    write_png(copy / "000" / "truth" / "moving.png", moving)
+    radiance = read_hdr(labels / "000" / "label.hdr")
+    radiance[:, :150] = radiance[:, :150, ::-1] * 0.5
+    write_hdr(labels / "000" / "label.hdr", radiance)
+    assert score(labels, copy, fit=True)["scenes"]["000"]["psnr_mu_still"] > 60
+
+
+def test_a_gain_is_fitted_only_for_cameras_that_lift_regions(
+    scenes: Path, labels: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(scenes, copy)
+    ramp = np.exp2(np.linspace(-0.5, 0.5, SIZE[1], dtype=np.float32))[:, None]
+    radiance = read_hdr(labels / "000" / "label.hdr")
+    write_hdr(labels / "000" / "label.hdr", radiance * ramp)
+    found = []
+    for lifts in (False, True):
+        noise = {"full_well": 20000, "read": 3, "local": lifts}
+        (copy / "000" / "truth" / "noise.json").write_text(json.dumps(noise))
+        found.append(score(labels, copy, fit=True)["scenes"]["000"]["psnr_mu_still"])
+    assert found[1] > found[0] + 2
+
+
 @pytest.mark.parametrize("kind", ["body", "converter", "phone"])
 def test_fit_brings_knowable_to_what_the_reference_tells(kind: str, tmp_path: Path) -> None:
     """The reference fills what is not trusted; its curve is not gamma 2.2 but found with --fit."""

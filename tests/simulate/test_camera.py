@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from labelgen.core.errors import UserError
+from labelgen.simulate import SceneSettings, expose
 from labelgen.simulate.camera import KINDS, PRESETS, RegionalLift, ToneCurve, make_camera
 from labelgen.simulate.develop import SRGB_TO_WIDE, colour_matrix, photograph
 from labelgen.simulate.finish import TO_YCC, denoise, saturate, sharpen
@@ -100,6 +101,8 @@ def test_demosaicing_correlates_noise_and_keeps_gradients() -> None:
 
     assert abs(neighbours(noise[..., 0])) < 0.02
     assert neighbours(seen[..., 0]) > 0.15
+    captured = capture(rng(), flat(0.4, 0.4, 0.4, size=256), 5000, 3, PRESETS["body"])
+    assert neighbours(captured[..., 0]) > 0.15
     y, x = np.mgrid[:32, :48].astype(np.float32)
     gradient = np.dstack([x + 2 * y] * 3)
     assert np.abs(demosaic(gradient) - gradient)[4:-4, 4:-4].max() < 1e-3
@@ -208,17 +211,23 @@ def test_sharpening_overshoots_at_edges_and_leaves_the_rest(amount: float) -> No
     assert np.abs(sharp - edge())[:, :24].max() < 1e-5
 
 
-@pytest.mark.parametrize("kind", list(PRESETS))
+EVERY_STEP: dict[str, dict[str, object]] = {
+    "white balance": {"white_balance": (1.0, 1.0, 1.0)},
+    "matrix": {"matrix_error": 0.0},
+    "curve": {"curve": ToneCurve(0.5, 0.0, 0.0)},
+    "saturation": {"saturation": 1.0, "hue_bias": 0.0},
+    "denoising": {"denoise": 0.01},
+    "sharpening": {"sharpen": 0.0},
+}
+OWN_STEPS: list[tuple[str, str, dict[str, object]]] = [
+    ("converter", "hue", {"wide": False}),
+    ("phone", "regions", {"lift": None}),
+]
+
+
 @pytest.mark.parametrize(
-    ("part", "without"),
-    [
-        ("white balance", {"white_balance": (1.0, 1.0, 1.0)}),
-        ("matrix", {"matrix_error": 0.0}),
-        ("curve", {"curve": ToneCurve(0.5, 0.0, 0.0)}),
-        ("saturation", {"saturation": 1.0, "hue_bias": 0.0}),
-        ("denoising", {"denoise": 0.01}),
-        ("sharpening", {"sharpen": 0.0}),
-    ],
+    ("kind", "part", "without"),
+    [*((k, part, step) for k in PRESETS for part, step in EVERY_STEP.items()), *OWN_STEPS],
 )
 def test_every_step_reaches_the_picture(kind: str, part: str, without: dict[str, object]) -> None:
     light = two_regions() * np.float32([1.0, 0.7, 0.4])
@@ -227,3 +236,13 @@ def test_every_step_reaches_the_picture(kind: str, part: str, without: dict[str,
     one, other = (photograph(rng(), light, 3000, 3, c) for c in (camera, changed))
     difference = np.abs(one - other)
     assert difference.mean() > 2e-4, part
+
+
+def test_all_cameras_draw_as_much_as_the_ideal_one() -> None:
+    """Motion that is drawn after a frame is then the same for all."""
+    after = set()
+    for kind in KINDS:
+        stream, scene = rng(), SceneSettings(camera=make_camera(kind))
+        expose(stream, two_regions(), 0.0, scene)
+        after.add(stream.random())
+    assert len(after) == 1
