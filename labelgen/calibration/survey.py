@@ -18,6 +18,7 @@ import numpy as np
 
 import labelgen
 from labelgen.calibration.comparagram import downsample_codes, find_ridge
+from labelgen.calibration.estimate_exposures import estimate_bracket
 from labelgen.calibration.exposure_check import check_pixels, preview, well_exposed_share
 from labelgen.calibration.noise import observe_noise
 from labelgen.calibration.survey_records import (
@@ -30,6 +31,8 @@ from labelgen.calibration.survey_records import (
 )
 from labelgen.core.arrays import Codes, Float, PackedRows, pack_rows
 from labelgen.core.bracket import (
+    ESTIMATED,
+    EXPOSURE_ADVICE,
     TRUTH_NAME,
     Bracket,
     Frame,
@@ -73,6 +76,8 @@ class Selection:
     """Whether a bracket without ground truth is rejected."""
     bayer: str = ""
     """Colour filters of images with a single channel, such as "RGGB"."""
+    estimate: bool = True
+    """Whether exposures that nothing states are estimated from the pixels."""
 
     def __post_init__(self) -> None:
         if not 2 <= self.frames <= MAX_FRAMES:
@@ -89,6 +94,7 @@ class Selection:
         patch: int,
         truth: bool = False,
         bayer: str = "",
+        estimate: bool = True,
     ) -> Selection:
         """Return the selection by options of a command.
 
@@ -99,7 +105,12 @@ class Selection:
         if not isinstance(reference, int) and reference != "auto":
             raise UserError(f"--reference is {reference}, expected 0 to {frames - 1}, or auto")
         return Selection(
-            frames, None if reference == "auto" else int(reference), patch, truth, bayer
+            frames,
+            None if reference == "auto" else int(reference),
+            patch,
+            truth,
+            bayer,
+            estimate,
         )
 
     @property
@@ -190,6 +201,10 @@ def _survey(bracket: Bracket, selection: Selection, cache: Path | None) -> Surve
             "; ".join(bracket.problems) or f"{len(bracket.frames)} frame, at least 2 needed"
         )
     check_readable([f.path for f in bracket.frames])
+    if bracket.lacks_exposures:
+        if not selection.estimate:
+            raise Rejected(f"no exposures, and --strict estimates none; {EXPOSURE_ADVICE}")
+        bracket = estimate_bracket(bracket, selection.bayer)
     frames = used_frames(bracket, selection.frames, selection.position)
     if selection.truth and (bracket.truth is None or not bracket.truth.is_file()):
         raise Rejected(f"no {TRUTH_NAME} beside its frames")
@@ -269,7 +284,9 @@ def camera_key(bracket: Bracket, size: tuple[int, int], bits: int) -> str:
     """Return the name of camera and processing of a bracket with frames (height, width)."""
     kind = file_kind(bracket.frames[0].path)
     camera = bracket.camera or f"{UNKNOWN_CAMERA} {max(size)}x{min(size)}"
-    return f"{camera}, {kind}, {bits} bit"
+    # Estimated exposures follow an assumed response: they may not bend that of stated ones.
+    estimated = any(f.origin == ESTIMATED for f in bracket.frames)
+    return f"{camera}, {kind}, {bits} bit{', estimated exposures' * estimated}"
 
 
 def _best_exposed(frames: Sequence[Frame], selection: Selection) -> tuple[Frame, ...]:

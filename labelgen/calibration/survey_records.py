@@ -19,6 +19,7 @@ import numpy as np
 from labelgen.alignment.homography import chain_homographies
 from labelgen.calibration.step_errors import NO_ERRORS, StepErrors
 from labelgen.core.arrays import Array, PackedRows
+from labelgen.core.bracket import ESTIMATED
 from labelgen.core.response import GAMMA22, Response
 from labelgen.core.versions import installed_version
 from labelgen.photos.formats import is_raw
@@ -145,6 +146,11 @@ class Survey:
     def ev(self) -> tuple[float, ...]:
         """Exposures in stops, relative to the stated exposure of the shortest frame."""
         return tuple(frame.ev for frame in self.frames)
+
+    @property
+    def has_estimated_exposures(self) -> bool:
+        """Whether nothing stated its exposures, so that they were estimated from the pixels."""
+        return any(frame.origin == ESTIMATED for frame in self.frames)
 
     @property
     def stored_bits(self) -> int:

@@ -133,7 +133,11 @@ def scan(
 @click.option("--citation", default="", help="Citation to store in the dataset.")
 @click.option("--resume", is_flag=True, help="Go on with a build that was interrupted.")
 @overwrite_option
-@click.option("--strict", is_flag=True, help="Exit 1 if any bracket is rejected.")
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Exit 1 if any bracket is rejected, as is one without any exposure.",
+)
 @json_option
 def build(
     raw: Path,
@@ -152,6 +156,7 @@ def build(
             out,
             license=license_,
             progress=bar,
+            estimate=not strict,
             **options,
         )
     if as_json:

@@ -32,6 +32,20 @@ SAME_EXPOSURE_EV = 0.05
 """Stops. Frames closer than this repeat one exposure: shutters are no more exact."""
 
 
+ESTIMATED = "estimated from pixels"
+"""`Frame.origin` of an exposure that neither a list nor EXIF states."""
+
+ESTIMATED_FRAMES = 3, 16
+"""Fewest and most photos of a bracket whose exposures are estimated. Two have a single ratio, which
+nothing confirms; more are a folder of single photos."""
+
+TO_BE_ESTIMATED = "no exposures: will be estimated from the pixels, weights are lower"
+"""Remark of a scan, which reads no pixels."""
+
+EXPOSURE_ADVICE = "write one EV per line, in the order of the files, to exposure.txt"
+"""What the user can do about unknown exposures."""
+
+
 @dataclass(frozen=True)
 class Frame:
     """One photo, as described by its header and the lists beside it."""
@@ -71,6 +85,19 @@ class Bracket:
         """Exposure of each frame in stops relative to the shortest; empty if any is unknown."""
         known = [f.ev for f in self.frames if f.ev is not None]
         return [ev - min(known) for ev in known] if len(known) == len(self.frames) else []
+
+    @property
+    def lacks_exposures(self) -> bool:
+        """Whether nothing states any exposure, not even a list that cannot be used.
+
+        Exposures of such a bracket are estimated from its pixels.
+        """
+        low, high = ESTIMATED_FRAMES
+        return (
+            low <= len(self.frames) <= high
+            and all(f.ev is None and not f.origin for f in self.frames)
+            and not any(problem.endswith("not used") for problem in self.problems)
+        )
 
 
 @dataclass(frozen=True)
@@ -184,7 +211,7 @@ def distinct_exposures(bracket: Bracket) -> list[Frame]:
         unknown = [f.path.name for f in bracket.frames if f.ev is None]
         raise Rejected(
             f"no exposure known for {', '.join(unknown[:3])}{' ...' * (len(unknown) > 3)}; "
-            "write one EV per line, in the order of the files, to exposure.txt"
+            f"{EXPOSURE_ADVICE}"
         )
     distinct: list[Frame] = []
     last_ev = -np.inf

@@ -140,6 +140,9 @@ class Camera:
         "median misfit of the response above which the weight falls as its inverse",
         (0.1, 255),
     )
+    estimated: float = setting(
+        0.75, "factor", "weight if exposures are estimated from the pixels alone", (0, 1)
+    )
 
 
 @dataclass(frozen=True)

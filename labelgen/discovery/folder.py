@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path, PurePath
 
-from labelgen.core.bracket import MAX_EV, SAME_EXPOSURE_EV, Bracket, Frame
+from labelgen.core.bracket import MAX_EV, SAME_EXPOSURE_EV, TO_BE_ESTIMATED, Bracket, Frame
 from labelgen.core.files import natural_key
 from labelgen.discovery.exposures import read_exif, read_exposures
 from labelgen.discovery.grouping import Group, Shot, split_roll
@@ -215,6 +215,8 @@ def sort_by_exposure(bracket: Bracket, problems: Sequence[str]) -> Bracket:
     unknown = [f.path.name for f in frames if f.ev is None]
     if len(frames) < 2:
         problems.append(f"{len(frames)} frame; a bracket has at least 2")
+    elif replace(bracket, problems=tuple(problems)).lacks_exposures:
+        problems.append(TO_BE_ESTIMATED)
     elif unknown:
         problems.append(f"no exposure known for {len(unknown)} of {len(frames)} frames")
     else:

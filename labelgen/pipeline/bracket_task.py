@@ -131,9 +131,11 @@ def _label(
 
 
 def discount_weight(weight: Bytes, survey: Survey, recipe: Recipe) -> Bytes:
-    """Lower the weight (H, W) uint8 of a label whose camera response is doubtful."""
+    """Lower the weight (H, W) uint8 of a label whose camera response or exposures are doubtful."""
     settings, model = recipe.camera, survey.model
     share = settings.assumed if model.assumed else 1.0
+    if survey.has_estimated_exposures:
+        share *= settings.estimated
     if model.misfit is not None:
         share *= min(1.0, settings.misfit / max(model.misfit, 1e-9))
     return weight if share == 1 else np.rint(weight * np.float32(share)).astype(np.uint8)

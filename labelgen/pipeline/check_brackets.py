@@ -8,9 +8,10 @@ from functools import partial
 from typing import Any
 
 from labelgen.calibration.cameras import calibrate_surveys
+from labelgen.calibration.estimate_exposures import estimate_bracket
 from labelgen.calibration.survey import MAX_FRAMES, Selection, survey
 from labelgen.calibration.survey_records import Survey
-from labelgen.core.bracket import Bracket, distinct_exposures
+from labelgen.core.bracket import TO_BE_ESTIMATED, Bracket, distinct_exposures
 from labelgen.core.disk_list import DiskList
 from labelgen.core.errors import Rejected
 from labelgen.core.progress import Progress, Silent
@@ -64,6 +65,8 @@ def check_brackets(
 def _survey_all_frames(bracket: Bracket, bayer: str) -> Survey:
     """Survey a bracket with all its frames."""
     try:
+        if bracket.lacks_exposures:
+            bracket = estimate_bracket(bracket, bayer)
         count = min(len(distinct_exposures(bracket)), MAX_FRAMES)
     except Rejected as e:
         return Survey(bracket.name, str(e))
@@ -82,7 +85,7 @@ def _survey_all_frames(bracket: Bracket, bayer: str) -> Survey:
 
 def _with_problems(bracket: Bracket, survey: Survey) -> Bracket:
     """The bracket with the problems and the rejection of its survey."""
-    problems = [*bracket.problems, *survey.problems]
+    problems = [p for p in bracket.problems if p != TO_BE_ESTIMATED] + list(survey.problems)
     if survey.rejected and survey.rejected not in "; ".join(problems):
         problems.append(survey.rejected)
     return replace(bracket, problems=tuple(dict.fromkeys(problems)))

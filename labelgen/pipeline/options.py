@@ -43,6 +43,9 @@ class BuildOptions:
     bayer: str = ""
     """Colour filters of images with a single channel, which are demosaiced: "RGGB", "BGGR",
     "GRBG", "GBRG"; "" takes them for grey."""
+    estimate: bool = True
+    """Whether brackets that state no exposure at all are used, by exposures estimated from their
+    pixels. ``--strict`` rejects them."""
     labels: str = "pseudo"
     """"pseudo": labels by the recipe; "truth": from the HDRImg.hdr of each bracket."""
     augment: bool = False
@@ -122,7 +125,9 @@ class BuildOptions:
     def selection(self) -> Selection:
         """Which frames of each bracket are taken."""
         patch, truth = self.effective_recipe.patches.size, self.labels == "truth"
-        return Selection.of(self.frames, self.reference, patch, truth, self.bayer)
+        return Selection.of(
+            self.frames, self.reference, patch, truth, self.bayer, estimate=self.estimate
+        )
 
     @property
     def on_cluster(self) -> bool:
