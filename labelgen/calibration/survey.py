@@ -187,8 +187,8 @@ def _measure_frame(codes: Codes, read: Frames) -> _FrameStatistics:
     """Measure a frame (H, W, 3), which may be another one of the bracket of the frames `read`."""
     if read.linear:
         codes = Response("linear").recode(codes)
-    if read.transparent is not None and read.transparent.shape == codes.shape[:2]:
-        codes = black_out(codes, read.transparent)
+    if read.no_data is not None and read.no_data.shape == codes.shape[:2]:
+        codes = black_out(codes, read.no_data)
     size = codes.shape[0], codes.shape[1]
     noise = pack_rows(observe_noise(codes))
     return _FrameStatistics(size, bit_depth(codes), preview(codes), downsample_codes(codes), noise)

@@ -45,12 +45,12 @@ def store_frames(frames: Frames, path: Path) -> None:
     """Write frames to a file; if that fails, there is no file."""
     try:
         with path.open("wb") as file:
-            masked = frames.transparent is not None
+            masked = frames.no_data is not None
             np.save(file, np.array([frames.linear, *frames.sampling, masked]))
             for codes in frames.codes:
                 np.save(file, codes)
-            if frames.transparent is not None:
-                np.save(file, frames.transparent)
+            if frames.no_data is not None:
+                np.save(file, frames.no_data)
     except OSError:
         path.unlink(missing_ok=True)
 
@@ -61,11 +61,11 @@ def pop_frames(path: Path, count: int) -> Frames | None:
         with path.open("rb") as file:
             linear, down, across, masked = np.load(file).tolist()
             codes = tuple(np.load(file) for _ in range(count))
-            transparent = np.load(file) if masked else None
+            no_data = np.load(file) if masked else None
         path.unlink()
     except (OSError, EOFError, ValueError):  # incomplete if a worker was killed
         return None
-    return Frames(codes, bool(linear), (down, across), transparent=transparent)
+    return Frames(codes, bool(linear), (down, across), no_data=no_data)
 
 
 def decoded_bytes(bracket: Bracket, frames: int) -> float | None:

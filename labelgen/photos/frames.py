@@ -15,8 +15,9 @@ import numpy as np
 from labelgen.core.arrays import Array, Codes, Mask
 from labelgen.core.errors import Rejected
 from labelgen.core.response import FULL_SAMPLING, Sampling
+from labelgen.photos.borders import find_borders
 from labelgen.photos.decode import Photo, decode_photo
-from labelgen.photos.formats import is_raw
+from labelgen.photos.formats import is_lossy, is_raw
 from labelgen.photos.levels import Levels, find_levels, to_full_scale
 from labelgen.photos.orientation import TRANSPOSED, apply_orientation
 from labelgen.photos.raw import develop
@@ -38,16 +39,17 @@ class Frames:
     """Numbers of rows and columns of pixels that share one chroma sample, in the turned frames."""
     levels: Levels | None = None
     """Codes of the files that were stretched to full scale; None if they were not."""
-    transparent: Mask | None = None
-    """(H, W) bool: pixels without data in any frame; None if there are none."""
+    no_data: Mask | None = None
+    """(H, W) bool: pixels that any frame has no data of: they are transparent there, or belong to a
+    border that holds no light. None if there are none."""
 
     @property
     def remarks(self) -> list[str]:
         """Remarks for the user on what the pixels show, one line each."""
         remarks = [self.levels.remark] if self.levels and self.levels.remark else []
-        if self.transparent is not None:
-            share = 100 * self.transparent.mean()
-            remarks.append(f"{share:.2g} % of the picture is transparent in a frame: not used")
+        if self.no_data is not None:
+            share = 100 * self.no_data.mean()
+            remarks.append(f"{share:.2g} % of the picture has no data in a frame: not used")
         return remarks
 
 
@@ -98,7 +100,8 @@ def read_frames(
                 f"{paths[reference].name}; take frames of one kind"
             )
     codes = tuple(p.codes for p in photos)
-    levels = None if linear else levels or find_levels(codes, [p.transparent for p in photos])
+    no_data = _find_no_data(photos, any(map(is_lossy, paths)))
+    levels = None if linear else levels or find_levels(codes, no_data)
     if levels:
         codes = tuple(to_full_scale(c, levels) for c in codes)
     orientation = photos[reference].orientation
@@ -108,19 +111,27 @@ def read_frames(
         linear,
         sampling,
         levels,
-        _any_transparent(photos, orientation),
+        _union(no_data, orientation),
     )
 
 
-def _any_transparent(photos: Sequence[Photo], orientation: int) -> Mask | None:
-    """Pixels without data in any of the photos, turned; None if there are none.
+def _find_no_data(photos: Sequence[Photo], lossy: bool) -> list[Mask | None]:
+    """For each photo, its pixels (H, W) without data, as stored; None if there are none.
 
     Photos of different size have none: their bracket is rejected.
     """
-    masks = [p.transparent for p in photos if p.transparent is not None]
-    if not masks or len({p.codes.shape[:2] for p in photos}) > 1:
+    if len({p.codes.shape[:2] for p in photos}) > 1:
+        return [None] * len(photos)
+    borders = find_borders([p.codes for p in photos], lossy)
+    return [_union([p.transparent, border], 1) for p, border in zip(photos, borders, strict=True)]
+
+
+def _union(masks: Sequence[Mask | None], orientation: int) -> Mask | None:
+    """Union of masks (H, W), turned; None if all are."""
+    known = [mask for mask in masks if mask is not None]
+    if not known:
         return None
-    union: Array = np.logical_or.reduce(masks).view(np.uint8)
+    union: Array = np.logical_or.reduce(known).view(np.uint8)
     return apply_orientation(union, orientation) > 0
 
 

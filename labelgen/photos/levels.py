@@ -100,7 +100,7 @@ def to_full_scale(codes: Codes, levels: Levels) -> Codes:
 
 
 def find_levels(
-    frames: Sequence[Codes], transparent: Sequence[Mask | None] | None = None
+    frames: Sequence[Codes], no_data: Sequence[Mask | None] | None = None
 ) -> Levels | None:
     """Find the codes at which the frames of a bracket clip.
 
@@ -111,7 +111,7 @@ def find_levels(
     ----------
     frames : sequence of (H, W) or (H, W, 3) arrays
         Frames of a bracket, uint8 or uint16, as they are stored.
-    transparent : sequence of (H, W) bool or None, optional
+    no_data : sequence of (H, W) bool or None, optional
         Pixels of each frame that have no data, and are not counted.
 
     Returns
@@ -128,7 +128,7 @@ def find_levels(
         return Levels((0,), (largest,), top)
     if len(frames) < 2 or len({c.shape[2:] for c in frames}) > 1:
         return None
-    masks = transparent or [None] * len(frames)
+    masks = no_data or [None] * len(frames)
     shares = np.array([_code_shares(c, m) for c, m in zip(frames, masks, strict=True)])
     full = (top,) * shares.shape[1]
     lowest = WHITES[0] * top if top == 255 else MIN_UNSCALED
@@ -141,12 +141,12 @@ def find_levels(
     return Levels(black, white, top) if any(black) or white != full else None
 
 
-def _code_shares(codes: Codes, transparent: Mask | None) -> Array:
+def _code_shares(codes: Codes, no_data: Mask | None) -> Array:
     """Share of each code (channels, 256 or 65536), from evenly spaced rows of a frame."""
     step = -(-codes.shape[0] * codes.shape[1] // COUNTED)
     pixels = codes[::step].reshape(-1, *codes.shape[2:])
-    if transparent is not None:
-        pixels = pixels[~transparent[::step].ravel()]
+    if no_data is not None:
+        pixels = pixels[~no_data[::step].ravel()]
     channels = pixels.reshape(len(pixels), -1).T
     bins = int(np.iinfo(codes.dtype).max) + 1
     return np.array([np.bincount(c, minlength=bins) for c in channels]) / max(len(pixels), 1)

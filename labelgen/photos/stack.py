@@ -22,7 +22,7 @@ def load_stack(
     noise: tuple[float, float] | None = None,
     masks: Sequence[Path] = (),
     frames: Frames | None = None,
-    mask_transparent: bool = True,
+    mask_no_data: bool = True,
 ) -> Stack:
     """Decode the frames of a bracket, and recode them from the camera response to gamma 2.2.
 
@@ -44,8 +44,8 @@ def load_stack(
         Images of the pixels that must not be used (`labelgen.photos.masks`).
     frames : Frames, optional
         The decoded frames. By default they are read from `paths`.
-    mask_transparent : bool
-        Whether pixels that are transparent in any frame are masked, too.
+    mask_no_data : bool
+        Whether pixels that any frame has no data of (`Frames.no_data`) are masked, too.
 
     Returns
     -------
@@ -70,8 +70,8 @@ def load_stack(
     lossy = any(map(is_lossy, paths))
     source = SourceFormat(response, bits, lossy, noise, frames.sampling)
     masked = read_masks(masks, sizes.pop())
-    if mask_transparent and frames.transparent is not None:
-        masked = frames.transparent if masked is None else masked | frames.transparent
+    if mask_no_data and frames.no_data is not None:
+        masked = frames.no_data if masked is None else masked | frames.no_data
     if masked is not None:
         recoded = tuple(black_out(c, masked) for c in recoded)
     stack = Stack(recoded, tuple(map(float, ev)), reference, source, masked)

@@ -124,10 +124,10 @@ def test_transparent_pixels_are_turned_as_the_frames(tmp_path: Path) -> None:
     Image.fromarray(np.dstack([codes, alpha])).save(tmp_path / "0.png", exif=exif)
     Image.fromarray(codes).save(tmp_path / "1.png")
     read = read_frames([tmp_path / "0.png", tmp_path / "1.png"], 0)
-    assert read.transparent is not None
-    assert read.transparent.shape == (8, 6)
-    assert read.transparent[:, -1].all()
-    assert read.transparent.sum() == 8
+    assert read.no_data is not None
+    assert read.no_data.shape == (8, 6)
+    assert read.no_data[:, -1].all()
+    assert read.no_data.sum() == 8
 
 
 @pytest.mark.parametrize("fill", [0, 40000])
@@ -137,7 +137,7 @@ def test_a_label_has_no_weight_where_a_frame_is_transparent(
     """Whatever colour is there; and it is the same elsewhere as without the borders."""
     lost = write_aligned(tmp_path / "a", tripod, fill)
     record = label(tmp_path / "a", tmp_path / "out")
-    assert any("transparent in a frame" in p for p in record["problems"])
+    assert any("no data in a frame" in p for p in record["problems"])
     weight = cv2.imread(str(tmp_path / "out" / "weight.png"), -1)
     assert weight[lost].max() == 0
     far = ~dilate_mask(lost, MASK_MARGIN + 2)
@@ -185,7 +185,7 @@ def test_frames_to_predict_from_keep_what_only_another_one_lacks(
 ) -> None:
     write_aligned(tmp_path / "a", tripod, 0)
     paths = sorted((tmp_path / "a").glob("*.png"))
-    hidden, kept = load_stack(paths, EV, 1), load_stack(paths, EV, 1, mask_transparent=False)
+    hidden, kept = load_stack(paths, EV, 1), load_stack(paths, EV, 1, mask_no_data=False)
     assert kept.masked is None
     assert np.array_equal(kept.codes[0], tripod.codes[0])
     assert hidden.codes[0][:, :24].max() == 0

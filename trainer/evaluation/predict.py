@@ -188,7 +188,7 @@ def read_stack(survey: Survey) -> Stack:
         survey.ev,
         survey.reference,
         survey.model.response,
-        mask_transparent=False,
+        mask_no_data=False,
     )
 
 
