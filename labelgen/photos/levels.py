@@ -132,9 +132,11 @@ def find_levels(
     shares = np.array([_code_shares(c, m) for c, m in zip(frames, masks, strict=True)])
     full = (top,) * shares.shape[1]
     lowest = WHITES[0] * top if top == 255 else MIN_UNSCALED
-    white = _clips(shares, lowest, WHITES[1] * top, top == 255) or full
-    # Soft shadows look like a spread pile, so only exact piles of dark codes are credible.
-    dark = _clips(shares[..., ::-1], (1 - BLACKS[1]) * top, (1 - BLACKS[0]) * top, False) or full
+    white = _clips(shares, lowest, WHITES[1] * top, spread=top == 255) or full
+    # Soft shadows look like a spread pile, so only exact piles of dark codes are credible. The base
+    # of a film has another code in each channel, of which one alone may be exact.
+    span = (1 - BLACKS[1]) * top, (1 - BLACKS[0]) * top
+    dark = _clips(shares[..., ::-1], *span, witnesses=1 if white != full else 2) or full
     black = tuple(top - code for code in dark)
     if any(b > BLACKS[1] * w for b, w in zip(black, white, strict=True)):
         black = (0,) * len(full)
@@ -152,7 +154,9 @@ def _code_shares(codes: Codes, no_data: Mask | None) -> Array:
     return np.array([np.bincount(c, minlength=bins) for c in channels]) / max(len(pixels), 1)
 
 
-def _clips(shares: Array, lowest: float, highest: float, spread: bool) -> tuple[int, ...] | None:
+def _clips(
+    shares: Array, lowest: float, highest: float, *, witnesses: int = 1, spread: bool = False
+) -> tuple[int, ...] | None:
     """Code at which each channel clips, towards the upper end of the scale.
 
     Parameters
@@ -161,6 +165,8 @@ def _clips(shares: Array, lowest: float, highest: float, spread: bool) -> tuple[
         Share of each code.
     lowest, highest : float
         Codes between which a clip is believed.
+    witnesses : int
+        Least number of channels by which the others clip, too, if they are never so bright.
     spread : bool
         Whether to search for piles that compression has spread, too.
 
@@ -172,9 +178,9 @@ def _clips(shares: Array, lowest: float, highest: float, spread: bool) -> tuple[
     channels, top = shares.shape[1], shares.shape[2] - 1
     piles = (_find_pile(shares[:, c], *EXACT) for c in range(channels))
     found = [code if code is None or code >= lowest else None for code in piles]
-    known = {code for code in found if code is not None}
-    if len(known) == 1 and (code := known.pop()) < top:
-        # A channel that is never so bright, as green in the light of a neon tube, shows no pile.
+    known = [code for code in found if code is not None]
+    if len(known) >= witnesses and len(set(known)) == 1 and (code := known[0]) < top:
+        # Such as green in purple stage light.
         missing = [c for c in range(channels) if found[c] is None]
         if all(shares[:, c, code + 1 :].sum() < MIN_PILE for c in missing):
             found = [code] * channels

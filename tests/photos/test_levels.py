@@ -117,6 +117,16 @@ def test_a_channel_that_is_never_bright_shares_the_white_of_the_others(
     assert found.white == (248, 248, 248)
 
 
+def test_a_black_of_one_channel_alone_moves_none(bright: SimulatedBracket) -> None:
+    """The base of a film has another code in each channel, and piles up in some of them."""
+    frames = codes_of(bright, 0, 255, 255)
+    for codes in frames:
+        codes[..., 0] = np.rint(13 + codes[..., 0] * (242 / 255))
+        codes[..., 1:] = np.maximum(codes[..., 1:], 13 + codes[..., 1:] // 2)
+        codes[150:230, 200:300, 1:] += np.arange(100, dtype=np.uint8)[:, None] % 7
+    assert find_levels(frames) is None
+
+
 def without_clip(scene: SimulatedBracket) -> list[np.ndarray]:
     """Three exposures of the darker half of a scene, as light."""
     dark = np.minimum((scene.codes[0] / 65535.0) ** GAMMA, 0.8) * 0.04
