@@ -115,8 +115,10 @@ def _apply_calibration(
     """Return a survey with its response, and with corrected exposures."""
     assert survey.evidence
     used = survey.evidence.used
-    stated = [frame.stated_ev for frame in survey.frames]
     reference = used[survey.reference]
+    # As stated, but for typing errors in a list; the reference keeps what is stated.
+    ev_of, kept = survey.evidence.ev, survey.frames[survey.reference].stated_ev
+    stated = [ev_of[i] - ev_of[reference] + kept for i in used]
     steps = [calibration.correction(i, reference) for i in used]
     # Without a known response, the pixels say nothing about exposures.
     limits = [

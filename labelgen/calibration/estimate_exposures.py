@@ -61,12 +61,7 @@ def estimate_bracket(bracket: Bracket, bayer: str = "") -> Bracket:
         A photo cannot be read, sizes differ, or exposures cannot be estimated
         (`estimate_exposures`).
     """
-    codes, linear = list[Codes](), False
-    for frame in bracket.frames:
-        read = read_frames([frame.path], 0, bayer)
-        linear = read.linear
-        own = Response("linear").recode(read.codes[0]) if linear else read.codes[0]
-        codes.append(downsample_codes(own))
+    codes, linear = downsampled_frames(bracket, bayer)
     if len({c.shape for c in codes}) > 1:
         raise Rejected("no exposures, and the photos differ in size")
     evs = estimate_exposures([f.path.name for f in bracket.frames], codes, linear)
@@ -78,6 +73,30 @@ def estimate_bracket(bracket: Bracket, bayer: str = "") -> Bracket:
     remark = f"no exposures: estimated from the pixels as {listed} EV, weights are lower"
     problems = [p for p in bracket.problems if p != TO_BE_ESTIMATED]
     return replace(bracket, frames=tuple(frames), problems=(*problems, remark))
+
+
+def downsampled_frames(bracket: Bracket, bayer: str = "") -> tuple[list[Codes], bool]:
+    """Read the frames of a bracket one by one, and keep them at the size for ridges.
+
+    Returns
+    -------
+    codes : list of (h, w, 3) uint16
+        Linear light is encoded by gamma 2.2.
+    linear : bool
+        Whether the frames are linear light.
+
+    Raises
+    ------
+    Rejected
+        A frame cannot be read.
+    """
+    codes, linear = list[Codes](), False
+    for frame in bracket.frames:
+        read = read_frames([frame.path], 0, bayer)
+        linear = read.linear
+        own = Response("linear").recode(read.codes[0]) if linear else read.codes[0]
+        codes.append(downsample_codes(own))
+    return codes, linear
 
 
 def estimate_exposures(
@@ -111,8 +130,7 @@ def estimate_exposures(
     order, response = _by_brightness(frames), GAMMA22 if linear else typical_response()
     for _ in range(MAX_ORDERS):
         ordered = [frames[i] for i in order]
-        rough = np.cumsum([0.0, *(_rough_step(a, b) for a, b in pairwise(ordered))])
-        ridge, _ = find_ridge(ordered, rough.tolist())
+        ridge = ridge_of(ordered)
         steps = measure_steps(ridge, len(frames), response)
         for k, (i, j) in enumerate(pairwise(order)):
             if not np.isfinite(steps[k]) or coherence(ridge, k) < MIN_COHERENCE:
@@ -126,7 +144,7 @@ def estimate_exposures(
         order = [order[k] for k in np.argsort(np.cumsum([0.0, *steps]), kind="stable")]
     else:
         raise Rejected(f"no exposures, and the pixels show no order; {EXPOSURE_ADVICE}")
-    steps = _refined(ridge, steps)
+    steps = refine_steps(ridge, steps)
     steps[steps < MIN_STEP_EV] = 0
     if steps.sum() < MIN_SPAN_EV:
         raise Rejected(f"no exposures, and the photos are equally bright; {EXPOSURE_ADVICE}")
@@ -161,7 +179,13 @@ def _by_brightness(frames: Sequence[Codes]) -> list[int]:
     return sorted(range(len(frames)), key=cmp_to_key(compare))
 
 
-def _refined(ridge: Ridge, steps: Array) -> Array:
+def ridge_of(frames: Sequence[Codes]) -> Ridge:
+    """Ridges of frames (h, w, 3) uint16 of unknown exposures, shortest first."""
+    rough = np.cumsum([0.0, *(_rough_step(a, b) for a, b in pairwise(frames))])
+    return find_ridge(frames, rough.tolist())[0]
+
+
+def refine_steps(ridge: Ridge, steps: Array) -> Array:
     """Measure steps again by a curve that brings all frames together; the scale stays."""
     if len(ridge.pair) < calibrate.MIN_BINS:
         return steps

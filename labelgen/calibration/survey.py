@@ -20,6 +20,7 @@ import labelgen
 from labelgen.calibration.comparagram import downsample_codes, find_ridge
 from labelgen.calibration.estimate_exposures import estimate_bracket
 from labelgen.calibration.exposure_check import check_pixels, preview, well_exposed_share
+from labelgen.calibration.list_check import check_list, decide_reading
 from labelgen.calibration.noise import observe_noise
 from labelgen.calibration.survey_records import (
     HashedFile,
@@ -205,6 +206,7 @@ def _survey(bracket: Bracket, selection: Selection, cache: Path | None) -> Surve
         if not selection.estimate:
             raise Rejected(f"no exposures, and --strict estimates none; {EXPOSURE_ADVICE}")
         bracket = estimate_bracket(bracket, selection.bayer)
+    bracket = decide_reading(bracket, selection.bayer)
     frames = used_frames(bracket, selection.frames, selection.position)
     if selection.truth and (bracket.truth is None or not bracket.truth.is_file()):
         raise Rejected(f"no {TRUTH_NAME} beside its frames")
@@ -222,8 +224,11 @@ def _survey(bracket: Bracket, selection: Selection, cache: Path | None) -> Surve
     check_pixels([f.path.name for f in frames], evs, [s.preview for s in statistics])
     if cache and seconds > MIN_DECODE_TIME * sum(codes.nbytes for codes in read.codes):
         store_frames(read, cache)
+    taken = dict(zip(frames, statistics, strict=True))
+    order = _evidence_frames(bracket, taken, read, selection.bayer)
+    evidence, typo = check_list(list(order), _evidence(bracket, order, frames, read.linear))
     truth = bracket.truth if selection.truth else None
-    remarks = [*(f"{name}: all black, masks nothing" for name in black), *read.remarks]
+    remarks = [*(f"{name}: all black, masks nothing" for name in black), *read.remarks, *typo]
     return Survey(
         bracket.name,
         problems=(*bracket.problems, *remarks),
@@ -240,16 +245,14 @@ def _survey(bracket: Bracket, selection: Selection, cache: Path | None) -> Surve
         camera=bracket.camera,
         truth=HashedFile(truth, sha256(truth)) if truth else None,
         masks=tuple(HashedFile(mask, sha256(mask)) for mask in bracket.masks),
-        evidence=_evidence(
-            bracket, dict(zip(frames, statistics, strict=True)), read, selection.bayer
-        ),
+        evidence=evidence,
     )
 
 
-def _evidence(
+def _evidence_frames(
     bracket: Bracket, used: Mapping[Frame, _FrameStatistics], read: Frames, bayer: str
-) -> PixelEvidence:
-    """Gather evidence from the frames taken, and from the others if their codes have 8 bits.
+) -> dict[Frame, _FrameStatistics]:
+    """Frames that give evidence, shortest first: those taken, and the others if codes have 8 bits.
 
     `read` are the frames taken, as decoded; the others are stretched to the same full scale.
     """
@@ -262,15 +265,25 @@ def _evidence(
         with contextlib.suppress(Rejected):  # it is not taken, so it may be damaged
             codes = read_frames([frame.path], 0, bayer, read.levels).codes[0]
             statistics[frame] = _measure_frame(codes, read)
-    order = [
-        f
+    return {
+        f: statistics[f]
         for f in distinct_exposures(bracket)
         if f in statistics and statistics[f].size == first.size
-    ]
+    }
+
+
+def _evidence(
+    bracket: Bracket,
+    statistics: Mapping[Frame, _FrameStatistics],
+    used: Sequence[Frame],
+    linear: bool,
+) -> PixelEvidence:
+    """Gather the evidence of frames, shortest first; those in `used` are taken."""
+    order, first = list(statistics), statistics[used[0]]
     ev = exposure_values(order)
     ridges, steps = find_ridge([statistics[f].codes for f in order], ev)
     return PixelEvidence(
-        camera_key(bracket, first.size, first.bits) + (", linear" if read.linear else ""),
+        camera_key(bracket, first.size, first.bits) + (", linear" if linear else ""),
         tuple(e - ev[0] for e in ev),
         tuple(order.index(f) for f in used),
         pack_rows(ridges.rows()),

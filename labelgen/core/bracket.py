@@ -42,6 +42,9 @@ nothing confirms; more are a folder of single photos."""
 TO_BE_ESTIMATED = "no exposures: will be estimated from the pixels, weights are lower"
 """Remark of a scan, which reads no pixels."""
 
+READ_AS_EV = "read as EV; if these are times, write 1/1, 1/2 ..."
+"""Remark on a list whose numbers may be times."""
+
 EXPOSURE_ADVICE = "write one EV per line, in the order of the files, to exposure.txt"
 """What the user can do about unknown exposures."""
 
@@ -58,6 +61,9 @@ class Frame:
     iso: float | None = None
     origin: str = ""
     """Source of the exposure: "exposure.txt", "EXIF", ..."""
+    time_ev: float | None = None
+    """EV if the numbers of the list are seconds, where they may be that instead of EV: the pixels
+    tell. None if there is no doubt."""
     exact_ev: float | None = None
     """`ev` computed from the exact values that nominal times and f-numbers stand for (1/60 s is
     1/64 s). None if the exposure is not from EXIF or its values are not nominal ones."""

@@ -18,7 +18,7 @@ from typing import TypeAlias
 import numpy as np
 
 from labelgen.core.arrays import Array
-from labelgen.core.bracket import MAX_EV, Frame
+from labelgen.core.bracket import MAX_EV, READ_AS_EV, Frame
 from labelgen.core.errors import UserError
 from labelgen.core.validation import one_line
 from labelgen.discovery.nominal_exposures import exact_time
@@ -58,10 +58,11 @@ def read_ev_list(path: Path, frames: list[Frame]) -> tuple[list[Frame], list[str
     if (fractions or _are_times(values)) and min(values) > 0:
         evs = [math.log2(v) for v in values]
         return _with_evs(frames, evs, f"{path.name} (times)"), ["read as times, not as EV"]
-    remarks = (
-        ["read as EV; if these are times, write 1/1, 1/2 ..."] if _are_geometric(values) else []
-    )
-    return _with_evs(frames, values, path.name), remarks
+    remarks = [READ_AS_EV] if _are_geometric(values) else []
+    listed = _with_evs(frames, values, path.name)
+    if _may_be_times(values):
+        listed = [replace(f, time_ev=math.log2(v)) for f, v in zip(listed, values, strict=True)]
+    return listed, remarks
 
 
 def read_time_list(path: Path, frames: list[Frame]) -> tuple[list[Frame], list[str]]:
@@ -165,6 +166,15 @@ def _are_times(values: Sequence[float]) -> bool:
         return False
     whole = all(v == round(v) for v in values)
     return not whole and (_are_geometric(values) or bool(ordered[0] < MIN_EV_ABOVE_ZERO))
+
+
+def _may_be_times(values: Sequence[float]) -> bool:
+    """Whether three or more numbers that are read as EV may be seconds.
+
+    They are above 0, and not in equal steps.
+    """
+    ordered = np.sort(np.asarray(values))
+    return len(ordered) > 2 and bool(ordered[0] > 0) and not _are_equal(np.diff(ordered))
 
 
 def _are_geometric(values: Sequence[float]) -> bool:

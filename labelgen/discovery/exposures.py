@@ -1,7 +1,8 @@
 """Exposures of the frames of one folder: from a list beside them, or from EXIF.
 
 The first of these that covers the frames is used: the lists of `labelgen.discovery.layouts`, EXIF,
-and last the lists that rank after EXIF.
+and last the lists that rank after EXIF. These come before EXIF if it states one exposure for all
+frames, because whoever laid a list beside them knows better.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from labelgen.core.bracket import Frame
+from labelgen.core.bracket import SAME_EXPOSURE_EV, Frame
 from labelgen.core.errors import UserError
 from labelgen.core.validation import MAX_TEXT_BYTES, one_line
 from labelgen.discovery.exposure_lists import ListReader
@@ -56,10 +57,16 @@ def read_exposures(
             problems.append(f"{origin}: does not name {shown}; left out")
         return listed, problems + _contradiction(listed, frames)
     from_exif, exif_problems = read_exif(files, headers)
-    if any(f.ev is None for f in from_exif):
-        timed = _read_first_list(lists, list_readers(after_exif=True), frames, problems)
+    passed_over = list[str]()
+    timed = _read_first_list(lists, list_readers(after_exif=True), frames, passed_over)
+    contradiction = _contradiction(timed, frames) if timed else []
+    is_unknown = any(f.ev is None for f in from_exif)
+    if is_unknown or _is_one_exposure(from_exif):
+        problems += passed_over
         if timed:
-            return timed, problems
+            return timed, problems + contradiction
+    elif contradiction:
+        problems.append(f"{_list_name(timed)}: contradicts EXIF, which is used")
     return from_exif, problems + exif_problems
 
 
@@ -103,6 +110,12 @@ def _read_first_list(
         problems += [f"{path.name}: {remark}" for remark in remarks]
         return listed
     return []
+
+
+def _is_one_exposure(frames: Sequence[Frame]) -> bool:
+    """Whether two or more frames state the same exposure."""
+    evs = [f.ev for f in frames if f.ev is not None]
+    return len(evs) == len(frames) > 1 and max(evs) - min(evs) < SAME_EXPOSURE_EV
 
 
 def _list_name(listed: Sequence[Frame]) -> str:

@@ -394,6 +394,43 @@ def test_a_bare_list_of_times_is_the_last_resort(tmp_path: Path) -> None:
     assert only(tmp_path) == (["b.jpg", "a.jpg"], [0, 2])
 
 
+def test_a_bare_list_of_times_wins_over_one_exposure_for_all(tmp_path: Path) -> None:
+    """EXIF of a lens adapter or a scanner says the same of all frames; the user knows better."""
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        photo(tmp_path / name, time=1.0, iso=1600)
+    (tmp_path / "exposure_times.txt").write_text("1/4\n1\n4\n")
+    assert only(tmp_path) == (["a.jpg", "b.jpg", "c.jpg"], [0, 2, 4])
+    [bracket] = scan(tmp_path)
+    said = "EXIF contradicts exposure_times.txt by 4.0 EV; exposure_times.txt is used"
+    assert bracket.problems == (said,)
+
+
+def test_a_bare_list_that_is_passed_over_for_exif_is_named(tmp_path: Path) -> None:
+    for name, time in (("a.jpg", 1.0), ("b.jpg", 0.25)):
+        photo(tmp_path / name, time=time)
+    (tmp_path / "times.txt").write_text("1\n8\n")
+    [bracket] = scan(tmp_path)
+    assert bracket.problems == ("times.txt: contradicts EXIF, which is used",)
+    (tmp_path / "times.txt").write_text("1\n0.25\n")  # it agrees
+    [bracket] = scan(tmp_path)
+    assert bracket.problems == ()
+
+
+def test_numbers_that_may_be_seconds_have_both_readings(tmp_path: Path) -> None:
+    photos(tmp_path / "a", "1.png", "2.png", "3.png")
+    for text, expected in (
+        ("1\n4\n16\n", [0, 2, 4]),
+        ("1\n3\n10\n", [0, 1.585, 3.322]),
+        ("0\n2\n4\n", None),
+        ("1\n2\n3\n", None),
+        ("-2\n0\n2\n", None),
+    ):
+        (tmp_path / "a" / "exposure.txt").write_text(text)
+        [bracket] = scan(tmp_path)
+        readings = [f.time_ev for f in bracket.frames]
+        assert readings == (pytest.approx(expected, abs=1e-3) if expected else [None] * 3)
+
+
 def test_exact_exposures_stand_beside_nominal_ones(tmp_path: Path) -> None:
     photo(tmp_path / "exif" / "a.jpg", time=1 / 60, fnumber=5.6, iso=100)
     photo(tmp_path / "exif" / "b.jpg", time=15.0, fnumber=8.0, iso=200)
