@@ -25,8 +25,8 @@ COUNTED = 1_000_000
 MIN_PILE = 2e-3
 """Least share of a frame that piles up."""
 PEAK_RATIO, PEAK_RANGE = 3.0, 0.1
-"""A pile has to be so many times as large as any other on its inner side, within this share of the
-scale."""
+"""The fullest code of a pile has so many times as many pixels as any other on its inner side,
+within this share of the scale."""
 EXACT, SPREAD = (0, 0.1), (2, 0.5)
 """How a pile looks: its radius in codes, and the largest share of it that lies beyond. Lossy
 compression spreads a pile and rings around it. It is only searched for in codes of 8 bits."""
@@ -211,12 +211,10 @@ def _find_pile(shares: Array, radius: int, max_beyond: float) -> int | None:
         return code
     first, last = max(code - radius, 0), code + radius + 1
     piles, beyond = shares[:, first:last].sum(1), shares[:, last:].sum(1)
-    width = last - first
-    inner = shares[:, max(first - reach, 0) : max(first - radius - 1, 0)]
-    sums = np.pad(inner.cumsum(1), ((0, 0), (width, 0)))
-    others = (sums[:, width:] - sums[:, :-width]).max(1, initial=0)
+    peaks = shares[:, first:last].max(1)
+    others = shares[:, max(first - reach, 0) : max(first - radius - 1, 0)].max(1, initial=0)
     modes = first + shares[:, first:last].argmax(1)
-    proof = (piles >= MIN_PILE) & (beyond <= max_beyond * piles) & (piles >= PEAK_RATIO * others)
+    proof = (piles >= MIN_PILE) & (beyond <= max_beyond * piles) & (peaks >= PEAK_RATIO * others)
     proof &= np.abs(modes - code) <= radius // 2
     if beyond.sum() > max_beyond * piles.sum() or proof.sum() < 2:
         return None
