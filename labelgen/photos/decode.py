@@ -118,7 +118,7 @@ def _chroma_sampling(image: Image.Image, data: bytes) -> Sampling:
 
 
 def _decode_png(data: bytes) -> Photo:
-    if len(data) < 25:
+    if len(data) <= PNG_COLOUR:
         raise Rejected(DAMAGED)
     width, height = (int.from_bytes(data[i : i + 4], "big") for i in (16, 20))
     check_size(height, width)

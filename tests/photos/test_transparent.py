@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from labelgen.core.bracket import MASK_MARGIN, dilate_mask
+from labelgen.core.errors import Rejected
 from labelgen.core.files import sha256
 from labelgen.dataset.reader import Dataset
 from labelgen.photos.decode import decode_photo
@@ -106,6 +107,17 @@ def test_palettes_and_grey_have_alpha_too(tmp_path: Path) -> None:
         transparent = decode_photo(tmp_path / name).transparent
         assert transparent is not None
         assert (transparent == (alpha == 0)).all()
+
+
+def test_a_png_that_ends_within_its_header_is_damaged(tmp_path: Path) -> None:
+    """The type of its colours is the last byte that is looked at."""
+    codes, alpha = np.full((6, 8, 3), 100, np.uint8), np.full((6, 8), 9, np.uint8)
+    write_png(tmp_path / "a.png", codes, alpha)
+    whole = (tmp_path / "a.png").read_bytes()
+    for length in range(8, 60):
+        (tmp_path / "a.png").write_bytes(whole[:length])
+        with pytest.raises(Rejected, match=r"damaged|claims"):
+            decode_photo(tmp_path / "a.png")
 
 
 def test_a_fourth_sample_that_is_no_alpha_hides_nothing(tmp_path: Path) -> None:

@@ -89,6 +89,8 @@ def photos(folder: Path) -> Target:
     wide = np.arange(24 * 32 * 3, dtype=np.uint16).reshape(24, 32, 3) * 80
     for suffix, values in (("png", wide), ("tif", wide), ("tif", wide.astype(np.float32) / 65535)):
         seeds.append(cv2.imencode(f".{suffix}", values)[1].tobytes())
+        clear = np.dstack([values, values[..., :1]])
+        seeds.append(cv2.imencode(f".{suffix}", clear)[1].tobytes())
     try:
         import pillow_heif
 
