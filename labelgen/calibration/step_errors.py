@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,9 +22,10 @@ from labelgen.core.arrays import Array
 
 MIN_BINS = 3
 """Bins that a part of a ridge needs."""
-ONE_CHANNEL_EV = 0.15
-"""Standard deviation (stops) of a step that only one channel measures by an estimated curve:
-nothing contradicts it."""
+CHANNELS, MIN_RANGE, UNCHECKED = 3, 0.3, 7.0
+"""A step that fewer than CHANNELS channels measure, or codes (0..1) of a smaller range than
+MIN_RANGE, is unchecked: little could contradict it. Its standard deviation is at least UNCHECKED
+times what is typical of its camera."""
 FEW_BRACKETS, FEW_BRACKETS_EV = 5, 0.15
 """A curve fitted to fewer than FEW_BRACKETS brackets follows the errors of their exposures. A step
 then has at least this standard deviation (stops), divided by the number of brackets."""
@@ -33,6 +35,15 @@ MIN_LOCAL, MIN_LOCAL_SPREAD = 0.03, 0.06
 """Limits above which local tone mapping is told from noise: of the median over the brackets of a
 camera, and of the median of absolute values, for cameras that differ from picture to picture. One
 curve for the whole picture stays below 0.02 and 0.04; simulated phones exceed one of the limits."""
+
+
+class StepScatter(NamedTuple):
+    """How far the parts of a ridge disagree about the exposure step."""
+
+    ev: float
+    """Root mean square difference (stops) of the parts from the whole; infinite without parts."""
+    unchecked: bool
+    """Whether little could contradict the step, see `CHANNELS`."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +57,10 @@ class StepErrors:
     next, per stop that its surroundings brighten more than those of other places. 0 if there is
     none."""
 
-    def of_step(self, scatter_ev: float, step: float) -> float:
-        """Variance (stops squared) of a measured step whose own parts disagree by `scatter_ev`."""
-        local = LOCAL_ERROR * self.local * step
-        return scatter_ev**2 + 2 * self.scatter_ev**2 + local**2
+    def of_step(self, scatter: StepScatter, step: float) -> float:
+        """Variance (stops squared) of a measured step of `step` stops."""
+        typical = (UNCHECKED**2 if scatter.unchecked else 2.0) * self.scatter_ev**2
+        return scatter.ev**2 + typical + (LOCAL_ERROR * self.local * step) ** 2
 
 
 NO_ERRORS = StepErrors()
@@ -81,17 +92,17 @@ def correction_error(
     return float(np.sqrt(sum(errors.of_step(scatters[p], steps[p]) for p in range(low, high))))
 
 
-def step_scatters(view: View, calibration: Calibration) -> dict[int, float]:
+def step_scatters(view: View, calibration: Calibration) -> dict[int, StepScatter]:
     """How far the parts of each ridge of a bracket disagree about its exposure step.
 
     The parts are the darker and the brighter half of each channel.
 
     Returns
     -------
-    dict of int to float
-        By pair of frames: root mean square difference (stops) of the parts from the whole.
+    dict of int to StepScatter
+        By pair of frames.
     """
-    scatters: dict[int, float] = {}
+    scatters: dict[int, StepScatter] = {}
     ridge = view.ridge
     rise, slope = ridge_rise(ridge, calibration.response)
     residual, variance = rise - np.diff(view.ev)[ridge.pair], ridge_variance(ridge, slope)
@@ -106,10 +117,10 @@ def step_scatters(view: View, calibration: Calibration) -> dict[int, float]:
                 if len(part) >= MIN_BINS:
                     parts.append(robust_mean(residual[part], variance[part])[0] - step)
                     channels.add(channel)
-        scatter = float(np.mean(np.square(parts))) if parts else 0.0
-        if len(channels) < 2 and calibration.response.curves:
-            scatter += ONE_CHANNEL_EV**2
-        scatters[int(pair)] = float(np.sqrt(scatter))
+        scatter = float(np.mean(np.square(parts))) if parts else np.inf
+        narrow = bool(np.ptp(ridge.long[bins]) < MIN_RANGE)
+        unchecked = len(channels) < CHANNELS or narrow
+        scatters[int(pair)] = StepScatter(float(np.sqrt(scatter)), unchecked)
     return scatters
 
 
@@ -123,7 +134,7 @@ def camera_errors(views: Iterable[tuple[View, Calibration]]) -> StepErrors:
     """
     scatters, gains, count = list[float](), list[float](), 0
     for view, calibration in views:
-        scatters += step_scatters(view, calibration).values()
+        scatters += [s.ev for s in step_scatters(view, calibration).values() if s.ev < np.inf]
         gains.append(_local_gain(_sides(view.ridge, calibration)))
         count += 1
     scatter = float(np.median(scatters or [0]))

@@ -11,7 +11,8 @@ from labelgen.calibration.calibrate import Calibration, calibrate, correct_expos
 from labelgen.calibration.response_curve import View
 from labelgen.calibration.step_errors import (
     FEW_BRACKETS_EV,
-    ONE_CHANNEL_EV,
+    UNCHECKED,
+    StepErrors,
     camera_errors,
     correction_error,
     step_scatters,
@@ -81,21 +82,27 @@ def test_few_brackets_are_believed_less() -> None:
     assert scatter[2] < 0.02
 
 
-def test_channels_that_disagree_are_scatter_and_a_single_one_is_not_checked() -> None:
+def test_channels_that_disagree_are_scatter_and_a_single_one_is_unchecked() -> None:
     still = view(scene(0), film)
     [curve] = {c.response for c in calibrate([view(scene(k), film) for k in SCENES])}
-    assert step_scatters(still, correct_exposures(still, curve))[0] < 0.03
+    found = correct_exposures(still, curve)
+    whole = step_scatters(still, found)[0]
+    assert whole.ev < 0.03
+    assert not whole.unchecked
     red = still.ridge.channel == 0
     # Red reads 0.4 stops more than the others.
     shifted = replace(still.ridge, short=still.ridge.short * np.where(red, 2 ** (-0.4 / 2.2), 1))
-    seen = correct_exposures(replace(still, ridge=shifted), GAMMA22)
-    plain = correct_exposures(still, GAMMA22)
-    more = step_scatters(replace(still, ridge=shifted), seen)
-    less = step_scatters(still, plain)
-    assert all(more[pair] > less[pair] for pair in more)
-    columns = {name: value[red] for name, value in vars(still.ridge).items()}
-    alone = replace(still, ridge=replace(still.ridge, **columns))
-    assert min(step_scatters(alone, correct_exposures(alone, curve)).values()) >= ONE_CHANNEL_EV
+    seen = correct_exposures(replace(still, ridge=shifted), curve)
+    assert step_scatters(replace(still, ridge=shifted), seen)[0].ev > 0.1
+    errors = StepErrors(0.02)
+    middle = np.median(still.ridge.long[still.ridge.pair == 0])
+    for some in (red, np.abs(still.ridge.long - middle) < 0.14):
+        part = {name: value[some] for name, value in vars(still.ridge).items()}
+        alone = replace(still, ridge=replace(still.ridge, **part))
+        measured = correct_exposures(alone, curve)
+        assert step_scatters(alone, measured)[0].unchecked
+        assert correction_error(alone, measured, errors, 0, 1) >= UNCHECKED * errors.scatter_ev
+    assert correction_error(still, found, errors, 0, 1) < 3 * errors.scatter_ev
 
 
 def test_frames_without_common_pixels_have_no_finite_error() -> None:
