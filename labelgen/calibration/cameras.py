@@ -47,7 +47,7 @@ def calibrate_surveys(
     surveys : sequence of Survey
         Surveys of all brackets. Those of rejected brackets are returned unchanged.
     known : mapping of str to Response, optional
-        Known responses by `labelgen.calibration.survey.camera_key`; "*" stands for every other
+        Known responses by `labelgen.calibration.evidence.camera_key`; "*" stands for every other
         camera.
 
     Returns

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from labelgen.calibration.evidence import UNKNOWN_CAMERA
 from labelgen.calibration.step_errors import NO_ERRORS, StepErrors
-from labelgen.calibration.survey import UNKNOWN_CAMERA
 from labelgen.calibration.survey_records import CameraModel, Survey
 from labelgen.core.errors import UserError
 from labelgen.core.response import NAMED_RESPONSES, Response

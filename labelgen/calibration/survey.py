@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,28 +17,24 @@ import msgspec
 import numpy as np
 
 import labelgen
-from labelgen.calibration.comparagram import downsample_codes, find_ridge
 from labelgen.calibration.estimate_exposures import estimate_bracket
-from labelgen.calibration.exposure_check import check_pixels, preview, well_exposed_share
+from labelgen.calibration.evidence import evidence_frames, gather_evidence, measure_frame
+from labelgen.calibration.exposure_check import check_pixels, well_exposed_share
 from labelgen.calibration.list_check import check_list, decide_reading
-from labelgen.calibration.noise import observe_noise
 from labelgen.calibration.survey_records import (
     HashedFile,
-    PixelEvidence,
     Survey,
     SurveyedFrame,
     from_json,
     to_json,
 )
-from labelgen.core.arrays import Codes, Float, PackedRows, pack_rows
+from labelgen.core.arrays import Float
 from labelgen.core.bracket import (
-    ESTIMATED,
     EXPOSURE_ADVICE,
     TRUTH_NAME,
     Bracket,
     Frame,
     Stack,
-    black_out,
     distinct_exposures,
     exposure_values,
     frame_window,
@@ -46,9 +42,7 @@ from labelgen.core.bracket import (
 )
 from labelgen.core.errors import Rejected, UserError
 from labelgen.core.files import sha256, short_hash, write_bytes
-from labelgen.core.response import Response, bit_depth
 from labelgen.core.versions import installed_version
-from labelgen.photos.formats import file_kind
 from labelgen.photos.frame_cache import MIN_DECODE_TIME, store_frames
 from labelgen.photos.frames import Frames, read_frames
 from labelgen.photos.masks import read_masks
@@ -58,8 +52,6 @@ from labelgen.photos.stack import load_stack
 
 MAX_FRAMES = 16
 """Frames of a sample. Masks of static pixels have one bit per frame in 16-bit numbers."""
-UNKNOWN_CAMERA = "unknown camera"
-"""Start of the key of a camera that no header names."""
 DECODERS = ("pillow", "pillow-heif", "rawpy")
 """Libraries whose version decides which codes a photo is decoded to."""
 
@@ -168,33 +160,6 @@ def survey_cached(
     return result
 
 
-@dataclass(frozen=True)
-class _FrameStatistics:
-    """Small summary of a frame, computed in one pass while its pixels are in memory."""
-
-    size: tuple[int, int]
-    """Height and width of the frame in pixels."""
-    bits: int
-    """Bits of a code."""
-    preview: Float
-    """Linear light at an eighth of the size."""
-    codes: Codes
-    """Codes at the working size of comparagrams."""
-    noise: PackedRows
-    """Rows of `observe_noise`."""
-
-
-def _measure_frame(codes: Codes, read: Frames) -> _FrameStatistics:
-    """Measure a frame (H, W, 3), which may be another one of the bracket of the frames `read`."""
-    if read.linear:
-        codes = Response("linear").recode(codes)
-    if read.no_data is not None and read.no_data.shape == codes.shape[:2]:
-        codes = black_out(codes, read.no_data)
-    size = codes.shape[0], codes.shape[1]
-    noise = pack_rows(observe_noise(codes))
-    return _FrameStatistics(size, bit_depth(codes), preview(codes), downsample_codes(codes), noise)
-
-
 def _survey(bracket: Bracket, selection: Selection, cache: Path | None) -> Survey:
     """Survey one bracket, or raise `Rejected`."""
     if len(bracket.frames) < 2:
@@ -215,7 +180,7 @@ def _survey(bracket: Bracket, selection: Selection, cache: Path | None) -> Surve
     began = time.thread_time()
     read = read_frames([f.path for f in frames], selection.position, selection.bayer)
     seconds = time.thread_time() - began
-    statistics = [_measure_frame(codes, read) for codes in read.codes]
+    statistics = [measure_frame(codes, read) for codes in read.codes]
     size = statistics[0].size
     _check_sizes(frames, [s.size for s in statistics], selection.patch)
     black = [mask.name for mask in bracket.masks if not np.any(read_masks([mask], size))]
@@ -225,8 +190,8 @@ def _survey(bracket: Bracket, selection: Selection, cache: Path | None) -> Surve
     if cache and seconds > MIN_DECODE_TIME * sum(codes.nbytes for codes in read.codes):
         store_frames(read, cache)
     taken = dict(zip(frames, statistics, strict=True))
-    order = _evidence_frames(bracket, taken, read, selection.bayer)
-    evidence, typo = check_list(list(order), _evidence(bracket, order, frames, read.linear))
+    order = evidence_frames(bracket, taken, read, selection.bayer)
+    evidence, typo = check_list(list(order), gather_evidence(bracket, order, frames, read.linear))
     truth = bracket.truth if selection.truth else None
     remarks = [*(f"{name}: all black, masks nothing" for name in black), *read.remarks, *typo]
     return Survey(
@@ -249,59 +214,6 @@ def _survey(bracket: Bracket, selection: Selection, cache: Path | None) -> Surve
     )
 
 
-def _evidence_frames(
-    bracket: Bracket, used: Mapping[Frame, _FrameStatistics], read: Frames, bayer: str
-) -> dict[Frame, _FrameStatistics]:
-    """Frames that give evidence, shortest first: those taken, and the others if codes have 8 bits.
-
-    `read` are the frames taken, as decoded; the others are stretched to the same full scale.
-    """
-    first = next(iter(used.values()))
-    statistics = dict(used)
-    # Codes of 16 bits were written by programs with a well-known response, so the frames taken
-    # are enough to recognise it.
-    others = [f for f in distinct_exposures(bracket) if f not in used and first.bits == 8]
-    for frame in others:
-        with contextlib.suppress(Rejected):  # it is not taken, so it may be damaged
-            codes = read_frames([frame.path], 0, bayer, read.levels).codes[0]
-            statistics[frame] = _measure_frame(codes, read)
-    return {
-        f: statistics[f]
-        for f in distinct_exposures(bracket)
-        if f in statistics and statistics[f].size == first.size
-    }
-
-
-def _evidence(
-    bracket: Bracket,
-    statistics: Mapping[Frame, _FrameStatistics],
-    used: Sequence[Frame],
-    linear: bool,
-) -> PixelEvidence:
-    """Gather the evidence of frames, shortest first; those in `used` are taken."""
-    order, first = list(statistics), statistics[used[0]]
-    ev = exposure_values(order)
-    ridges, steps = find_ridge([statistics[f].codes for f in order], ev)
-    return PixelEvidence(
-        camera_key(bracket, first.size, first.bits) + (", linear" if linear else ""),
-        tuple(e - ev[0] for e in ev),
-        tuple(order.index(f) for f in used),
-        pack_rows(ridges.rows()),
-        tuple(f.iso or 0.0 for f in order),
-        tuple(statistics[f].noise for f in order),
-        tuple(pack_rows([] if step is None else step) for step in steps),
-    )
-
-
-def camera_key(bracket: Bracket, size: tuple[int, int], bits: int) -> str:
-    """Return the name of camera and processing of a bracket with frames (height, width)."""
-    kind = file_kind(bracket.frames[0].path)
-    camera = bracket.camera or f"{UNKNOWN_CAMERA} {max(size)}x{min(size)}"
-    # Estimated exposures follow an assumed response: they may not bend that of stated ones.
-    estimated = any(f.origin == ESTIMATED for f in bracket.frames)
-    return f"{camera}, {kind}, {bits} bit{', estimated exposures' * estimated}"
-
-
 def _best_exposed(frames: Sequence[Frame], selection: Selection) -> tuple[Frame, ...]:
     """Return the frames around the one with most pixels that are neither clipped nor dark."""
     position = selection.position
@@ -309,7 +221,7 @@ def _best_exposed(frames: Sequence[Frame], selection: Selection) -> tuple[Frame,
 
     def share(i: int) -> float:
         read = read_frames([frames[i].path], 0, selection.bayer)
-        return well_exposed_share(_measure_frame(read.codes[0], read).preview)
+        return well_exposed_share(measure_frame(read.codes[0], read).preview)
 
     centre = max(range(low, high + 1), key=share)
     return frame_window(frames, selection.frames, position, centre)
