@@ -596,7 +596,7 @@ def bad_brackets(folder: Path) -> dict[str, str]:
     write_frames(folder / "sizes", [good[0], good[1][:150], good[2]])
     write_frames(folder / "few", good[:2], "0\n2\n")
     write_frames(folder / "one", good[:1], "0\n")
-    write_frames(folder / "silent", good, "")
+    write_frames(folder / "silent", good[:2], "")  # too few for an estimate
     write_frames(folder / "black", [np.zeros((160, 160, 3), np.uint8)] * 3)
     write_frames(folder / "white", [np.full((160, 160, 3), 255, np.uint8)] * 3)
     write_frames(folder / "small", [g[:100] for g in good])

@@ -167,7 +167,7 @@ def test_eight_and_sixteen_bits_merge_without_loss(tmp_path: Path) -> None:
     scene = make_scene(41, SIZE)
     coarse = replace(scene, codes=Stack(scene.codes, EV, 1).to_depth(8).codes)
     write_bracket(tmp_path / "deep" / "x", make_scene(42, SIZE), EV)
-    write_bracket(tmp_path / "coarse" / "y", coarse, EV)
+    write_bracket(tmp_path / "coarse" / "y", coarse, EV, suffix="png")
     for name in ("deep", "coarse"):
         build(tmp_path / name, tmp_path / f"{name}.h5", recipe=small(), jobs=1)
     assert info(tmp_path / "coarse.h5")["depth"] == 8
