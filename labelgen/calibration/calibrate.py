@@ -138,6 +138,11 @@ def _calibrate_camera(
         rest = [i for i in group if i not in own]
         common = fit_response(_evenly_spaced(views, rest)) or common
         calibrations |= {i: correct_exposures(views[i], common) for i in rest}
+    group = [i for i in group if i not in own]
+    from labelgen.calibration.mixing_fit import fit_mixing
+    mixed = fit_mixing(_evenly_spaced(views, group), common) if common.curves else common
+    if mixed.mixing:
+        calibrations |= {i: correct_exposures(views[i], mixed) for i in group}
     return calibrations | own
 
 
@@ -174,6 +179,8 @@ def correct_exposures(view: View, response: Response, assumed: bool = False) -> 
         Whether the response is only assumed; it is noted in the result.
     """
     ridge, count = view.ridge, len(view.ev)
+    if response.mixing:
+        ridge = view.separated(response.mixing).ridge
     rise, slope = ridge_rise(ridge, response)
     residual = rise - np.diff(view.ev)[ridge.pair]
     variance = ridge_variance(ridge, slope)

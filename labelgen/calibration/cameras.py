@@ -78,7 +78,8 @@ def calibrate_surveys(
 def _view(survey: Survey, known: Mapping[str, Response]) -> View:
     assert survey.evidence
     key = _response_key(survey.evidence.camera_key, survey.name, known)
-    return View(key, survey.evidence.ev, Ridge.of(survey.evidence.ridges))
+    places = np.array(survey.evidence.places, np.float64).reshape(-1, 7)
+    return View(key, survey.evidence.ev, Ridge.of(survey.evidence.ridges), places)
 
 
 def _response_key(camera: str, name: str, known: Mapping[str, Response]) -> str:
@@ -220,5 +221,7 @@ def _add_noise(survey: Survey, noise: tuple[float, float] | None) -> Survey:
     return replace(
         survey,
         model=replace(survey.model, noise=noise),
-        evidence=replace(survey.evidence, ridges=pack_rows([]), noise=()),
+        evidence=replace(
+            survey.evidence, ridges=pack_rows([]), noise=(), places=pack_rows([])
+        ),
     )

@@ -17,25 +17,26 @@ import numpy as np
 
 from labelgen.alignment.align import working_size
 from labelgen.alignment.homography import UNIT_SIZE, estimate_homography, scale_homography
-from labelgen.core.arrays import Array, Codes, Float, Mask, PackedRows, downsample, median, power
+from labelgen.calibration.places import (
+    MAX_CODE,
+    MAX_RANGE,
+    MIN_CODE,
+    PLACES_AT,
+    TOP_CODE,
+    FlatPlaces,
+    flat_places,
+    sample_places,
+)
+from labelgen.core.arrays import Array, Codes, Float, Mask, PackedRows, downsample, median, pack_rows
 from labelgen.core.bracket import Stack
-from labelgen.core.response import GAMMA, decode, to_depth
+from labelgen.core.mixing import Mixing
+from labelgen.core.response import decode, to_depth
 from labelgen.core.settings import Align
 
 MEGAPIXELS = 0.4
 """Frames are downsampled to this size, which averages noise and loses nothing of a curve."""
 BINS = 48
 """Bins of the code of the longer frame. A response is smooth over 1/48 of the scale."""
-WINDOW, STRIDE = 5, 3
-"""A place is a square window of pixels: its side, and the distance between places, in px."""
-MAX_RANGE = 0.08
-"""Only flat places, whose codes (0..1) have a smaller range, are used: misalignment and blur hardly
-change their means."""
-MIN_CODE, MAX_CODE = 0.008, 0.9965
-"""Limits on the codes (0..1) of a place: the lower one in the shorter frame, the upper one in the
-longer frame."""
-TOP_CODE = 65535
-"""Code of full scale. All frames are converted to 16 bits."""
 MIN_COUNT = 20
 """Bins with fewer places are left out."""
 COARSE = 8
@@ -45,6 +46,10 @@ SURROUNDINGS = 1 / 14
 side of the frame: local tone mapping looks about that far."""
 MIN_SURROUNDINGS = 1e-4
 """Light of surroundings is at least this before its logarithm is taken."""
+MIN_MEAN = 1 / 255
+"""Bins whose mean code of the shorter frame is lower are left out: rounding hides what it was."""
+MIN_PLACES = 8
+"""The same, where only some places were stored."""
 SCATTER_STRIDE = 4
 """Two alignments are compared by every fourth pixel."""
 SCATTER_BINS = 4 * BINS
@@ -91,8 +96,21 @@ class Ridge:
         return tuple(tuple(round(float(v), 5) for v in row) for row in zip(*columns, strict=True))
 
 
-def find_ridge(frames: Sequence[Codes], ev: Sequence[float]) -> tuple[Ridge, list[Array | None]]:
-    """Compute the ridges of neighbouring frames, and the homographies between them.
+@dataclass(frozen=True)
+class Comparison:
+    """What neighbouring frames of a bracket tell of their camera."""
+
+    ridge: Ridge
+    """Empty where nothing is flat and well exposed in two neighbours."""
+    places: PackedRows
+    """Rows of `labelgen.calibration.places.sample_places`, each after the number of its pair."""
+    steps: list[Array | None]
+    """Homographies (3, 3) float64 to each frame from the next longer one, in shares of the frame
+    (`labelgen.alignment.homography.UNIT_SIZE`); None where the frame was used as it is."""
+
+
+def compare_neighbours(frames: Sequence[Codes], ev: Sequence[float]) -> Comparison:
+    """Compare the codes of neighbouring frames, after aligning them.
 
     Parameters
     ----------
@@ -103,20 +121,21 @@ def find_ridge(frames: Sequence[Codes], ev: Sequence[float]) -> tuple[Ridge, lis
 
     Returns
     -------
-    ridges : Ridge
-        Empty where nothing is flat and well exposed in two neighbours.
-    steps : list of (3, 3) float64 or None
-        Homographies to each frame from the next longer one, in shares of the frame
-        (`labelgen.alignment.homography.UNIT_SIZE`); None where the frame was used as it is.
+    Comparison
+        Ridges, places and homographies.
     """
     rows: list[tuple[float, ...]] = []
+    places: list[tuple[float, ...]] = []
     steps: list[Array | None] = []
     for pair, (short, long) in enumerate(pairwise(frames)):
         aligned, matrix = _align_pair(short, long, ev[pair + 1] - ev[pair])
-        rows += [(pair, *row) for row in _ridge(aligned, long)]
+        flat = flat_places(aligned, long)
+        brightening = (_surroundings(long) - _surroundings(aligned))[PLACES_AT]
+        rows += [(pair, *row) for row in _ridge(flat, brightening)]
+        places += [(pair, *row) for row in sample_places(flat)]
         size = short.shape[0], short.shape[1]
         steps.append(None if matrix is None else scale_homography(matrix, size, UNIT_SIZE))
-    return Ridge.of(rows), steps
+    return Comparison(Ridge.of(rows), pack_rows(places), steps)
 
 
 def downsample_codes(codes: Codes) -> Codes:
@@ -163,23 +182,39 @@ def _scatter(short: Codes, long: Codes, valid: Mask) -> float:
     return float(np.minimum(np.abs(x - curve[bins]), MAX_RANGE).mean())
 
 
-def _ridge(short: Codes, long: Codes) -> list[tuple[float, ...]]:
+def _ridge(flat: FlatPlaces, brightening: Float) -> list[tuple[float, ...]]:
     """Rows of (channel, *bin) of two aligned frames."""
-    window = np.ones((WINDOW, WINDOW), np.uint8)
-    places = np.s_[WINDOW // 2 :: STRIDE, WINDOW // 2 :: STRIDE]
-    brightening = (_surroundings(long) - _surroundings(short))[places]
     rows: list[tuple[float, ...]] = []
-    for channel, pair in enumerate(zip(cv2.split(short), cv2.split(long), strict=True)):
-        lowest = [cv2.erode(x, window)[places] for x in pair]
-        highest = [cv2.dilate(x, window)[places] for x in pair]
-        usable = (lowest[0] >= MIN_CODE * TOP_CODE) & (highest[1] < MAX_CODE * TOP_CODE)
-        for low, high in zip(lowest, highest, strict=True):
-            usable &= high - low < MAX_RANGE * TOP_CODE
-        # Light is averaged, not codes, because the mean of noisy codes is too dark.
-        lights = (cv2.blur(decode(x), (WINDOW, WINDOW))[places] for x in pair)
-        x, y = (power(np.maximum(light[usable], 0), 1 / GAMMA) for light in lights)
-        rows += [(channel, *row) for row in _bins(x, y, brightening[usable])]
+    for channel in range(3):
+        usable = flat.usable[..., channel]
+        x, y = (mean[..., channel][usable] for mean in (flat.short, flat.long))
+        rows += [(channel, *row) for row in bin_places(x, y, brightening[usable])]
     return rows
+
+
+def ridge_of_places(places: Array, mixing: Mixing) -> Ridge:
+    """Compute the ridges of channels that a mixing separates.
+
+    Parameters
+    ----------
+    places : (N, 7) float64
+        Number of the pair of frames, and codes (0..1) of R, G, B in the shorter and longer frame.
+    mixing : Mixing
+        How the camera mixes channels. A curve that keeps the hue acts on the largest and the
+        smallest channel: both have channel 0 in the result.
+    """
+    rows: list[tuple[float, ...]] = []
+    for pair in np.unique(places[:, 0]):
+        own = places[places[:, 0] == pair]
+        short, long = (mixing.separate(own[:, k : k + 3]) for k in (1, 4))
+        if mixing.kind == "hue":
+            short, long = (np.stack([x.min(-1), x.max(-1)], -1) for x in (short, long))
+        for channel, (x, y) in enumerate(zip(short.T, long.T, strict=True)):
+            unclipped = y < MAX_CODE
+            x, y = x[unclipped], y[unclipped]
+            bins = bin_places(x, y, np.zeros_like(x), MIN_PLACES)
+            rows += [(pair, 0 if mixing.kind == "hue" else channel, *row) for row in bins]
+    return Ridge.of(rows)
 
 
 def _surroundings(codes: Codes) -> Float:
@@ -191,7 +226,9 @@ def _surroundings(codes: Codes) -> Float:
     return cv2.resize(blurred, (w, h), interpolation=cv2.INTER_LINEAR)
 
 
-def _bins(short: Float, long: Float, brightening: Float) -> list[tuple[float, ...]]:
+def bin_places(
+    short: Float, long: Float, brightening: Float, min_count: int = MIN_COUNT
+) -> list[tuple[float, ...]]:
     """Rows of the fields of `Ridge` from `short` on: means over places, by bin.
 
     Places are binned by the longer frame, because it has less noise. So the true codes in a bin
@@ -209,14 +246,16 @@ def _bins(short: Float, long: Float, brightening: Float) -> list[tuple[float, ..
     borders = np.searchsorted(long, np.linspace(0, 1, BINS + 1))
     rows: list[tuple[float, ...]] = []
     for start, stop in pairwise(borders):
-        if stop - start < MIN_COUNT:
+        if stop - start < min_count:
             continue
         x, y = short[start:stop].astype(np.float64), long[start:stop].astype(np.float64)
         middle = median(x)
         spread = MAD * median(np.abs(x - middle)) + MIN_SPREAD
         inliers = np.abs(x - middle) < 2 * spread
         x, y, around = x[inliers], y[inliers], brightening[start:stop][inliers]
-        rows.append((x.mean(), y.mean(), spread, len(x), *_sides(x, y, around)))
+        # A limit on single places would leave out the darker ones of a bin, and bias its mean.
+        if x.mean() >= MIN_MEAN:
+            rows.append((x.mean(), y.mean(), spread, len(x), *_sides(x, y, around)))
     return rows
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from labelgen.calibration import calibrate
 from labelgen.calibration.calibrate import ridge_rise, robust_mean
-from labelgen.calibration.comparagram import TOP_CODE, Ridge, downsample_codes, find_ridge
+from labelgen.calibration.comparagram import TOP_CODE, Ridge, compare_neighbours, downsample_codes
 from labelgen.calibration.response_curve import View, free_response
 from labelgen.calibration.ridge_fit import ridge_variance
 from labelgen.core.arrays import Array, Codes, max_channel, median
@@ -182,7 +182,7 @@ def _by_brightness(frames: Sequence[Codes]) -> list[int]:
 def ridge_of(frames: Sequence[Codes]) -> Ridge:
     """Ridges of frames (h, w, 3) uint16 of unknown exposures, shortest first."""
     rough = np.cumsum([0.0, *(_rough_step(a, b) for a, b in pairwise(frames))])
-    return find_ridge(frames, rough.tolist())[0]
+    return compare_neighbours(frames, rough.tolist()).ridge
 
 
 def refine_steps(ridge: Ridge, steps: Array) -> Array:

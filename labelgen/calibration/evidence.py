@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from labelgen.calibration.comparagram import downsample_codes, find_ridge
+from labelgen.calibration.comparagram import compare_neighbours, downsample_codes
 from labelgen.calibration.exposure_check import preview
 from labelgen.calibration.noise import observe_noise
 from labelgen.calibration.survey_records import PixelEvidence
@@ -121,15 +121,16 @@ def gather_evidence(
     """
     order, first = list(statistics), statistics[used[0]]
     ev = exposure_values(order)
-    ridges, steps = find_ridge([statistics[f].codes for f in order], ev)
+    compared = compare_neighbours([statistics[f].codes for f in order], ev)
     return PixelEvidence(
         camera_key(bracket, first.size, first.bits) + (", linear" if linear else ""),
         tuple(e - ev[0] for e in ev),
         tuple(order.index(f) for f in used),
-        pack_rows(ridges.rows()),
+        pack_rows(compared.ridge.rows()),
         tuple(f.iso or 0.0 for f in order),
         tuple(statistics[f].noise for f in order),
-        tuple(pack_rows([] if step is None else step) for step in steps),
+        tuple(pack_rows([] if step is None else step) for step in compared.steps),
+        compared.places,
     )
 
 

@@ -8,11 +8,11 @@ exposures are fitted together. Pixels alone do not determine their common scale;
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from labelgen.calibration.comparagram import Ridge
+from labelgen.calibration.comparagram import Ridge, ridge_of_places
 from labelgen.calibration.ridge_fit import (
     MIN_CODE,
     ROUNDS,
@@ -22,6 +22,7 @@ from labelgen.calibration.ridge_fit import (
     weighted_mean,
 )
 from labelgen.core.arrays import Array, median
+from labelgen.core.mixing import Mixing
 from labelgen.core.response import CURVE_SAMPLES, GAMMA, Response
 
 KNOTS = np.sort(np.append(np.linspace(0, 1, 14), 0.975))
@@ -30,6 +31,13 @@ at 0.975 is added for the shoulder, where many curves bend."""
 SPLINES = len(KNOTS) + 1
 """Spline coefficients of a channel. The last B-spline has none: it is the only one that is not 0 at
 the top code, where the light is 1 by definition."""
+TOE_CODE = 0.03
+"""A second power has codes raised by this (0..1). It does not fall to 0 in the dark, as the light
+of cameras that crush blacks: their code 0 stands for all light below a toe."""
+POWERS = 2
+"""Number of powers, which are the first parameters."""
+BLACK_CODE = 0.25 / 255
+"""Code at which the light of code 0 is taken, which stands for codes of 0 to half a code."""
 SMOOTHNESS, LIKENESS, SIZE = 30.0, 10.0, 0.1
 """Penalties on the bending of the splines, on differences between channels, and on the size of all
 coefficients."""
@@ -49,6 +57,13 @@ class View:
     """Stated exposures (F,) in stops, rising."""
     ridge: Ridge
     """Ridges of neighbouring frames, in the order of `ev`."""
+    places: Array = field(default_factory=lambda: np.empty((0, 7)))
+    """Places (N, 7) of neighbouring frames: number of the pair, codes (0..1) of R, G, B in the
+    shorter frame and in the longer one."""
+
+    def separated(self, mixing: Mixing) -> View:
+        """Return the same bracket with the ridges of the channels that a mixing separates."""
+        return replace(self, ridge=ridge_of_places(self.places, mixing))
 
 
 def free_response(views: Sequence[View]) -> Response:
@@ -68,14 +83,14 @@ def free_response(views: Sequence[View]) -> Response:
     Response
         Rising from 0 at code 0 to 1 at the top code.
     """
-    size = 1 + 3 * SPLINES
+    size = POWERS + 3 * SPLINES
     designs = [_design(v) for v in views]
     evs = [np.array(v.ev) for v in views]
     theta, offsets = np.zeros(size), [np.zeros(len(e)) for e in evs]
-    theta[0], scales = 1.0, [1.0] * len(views)
+    theta[1], scales = 1.0, [1.0] * len(views)
     penalty = _penalty(size)
     for k in range(ROUNDS):
-        normal, right = penalty.copy(), penalty[0].copy()  # the prior: p = 1, no spline
+        normal, right = penalty.copy(), penalty[1].copy()  # the prior: p = 1, no spline
         gauge, gauge_right = np.zeros(size), 0.0
         blocks = []
         for n, (rises, slopes, frames, stated, ridge) in enumerate(designs):
@@ -108,11 +123,12 @@ def _centred_exposures(ev: Array, offset: Array) -> Array:
 def _as_response(theta: Array) -> Response:
     """Sample the curves with parameters `theta`, and make them rise from 0 to 1."""
     codes = np.linspace(0, 1, CURVE_SAMPLES)
+    codes[0] = BLACK_CODE
     curves = []
     for channel in range(3):
         log2_light = _columns(codes, np.full(CURVE_SAMPLES, channel), len(theta)) @ theta
         gamma_code = np.clip(2.0 ** (log2_light / GAMMA), 0, 1)
-        gamma_code[0], gamma_code[-1] = 0.0, 1.0
+        gamma_code[-1] = 1.0
         curves.append(tuple(np.round(np.maximum.accumulate(gamma_code), 5).tolist()))
     return Response("estimated", tuple(curves))
 
@@ -122,9 +138,11 @@ def _columns(code: Array, channel: Array, size: int) -> Array:
     spline = splines(np.sqrt(np.clip(code, 0, 1)))[:, :-1]
     columns = np.zeros((len(code), size))
     columns[:, 0] = GAMMA * np.log2(np.maximum(code, MIN_CODE))
+    columns[:, 1] = GAMMA * np.log2((code + TOE_CODE) / (1 + TOE_CODE))
     for c in range(3):
         rows = channel == c
-        columns[rows, 1 + c * SPLINES : 1 + (c + 1) * SPLINES] = spline[rows]
+        first = POWERS + c * SPLINES
+        columns[rows, first : first + SPLINES] = spline[rows]
     return columns
 
 
@@ -174,7 +192,7 @@ def _design(view: View) -> tuple[Array, Array, Array, Array, Ridge]:
     ridge : Ridge
         The ridge itself.
     """
-    ridge, size = view.ridge, 1 + 3 * SPLINES
+    ridge, size = view.ridge, POWERS + 3 * SPLINES
     short, long = (_columns(code, ridge.channel, size) for code in (ridge.short, ridge.long))
     below, above = (
         _columns(ridge.short + d, ridge.channel, size) for d in (-SLOPE_STEP, SLOPE_STEP)
@@ -187,9 +205,9 @@ def _penalty(size: int) -> Array:
     """Prior (size, size) on the parameters: smooth and equal curves, near a pure power."""
     bend = np.diff(np.eye(SPLINES + 1), 2, axis=0)[:, :-1]
     spline = SMOOTHNESS * np.kron(np.eye(3), bend.T @ bend)
-    spline += LIKENESS * np.kron(np.eye(3) - 1 / 3, np.eye(SPLINES)) + SIZE * np.eye(size - 1)
+    spline += LIKENESS * np.kron(np.eye(3) - 1 / 3, np.eye(SPLINES)) + SIZE * np.eye(3 * SPLINES)
     penalty = np.zeros((size, size))
-    penalty[0, 0], penalty[1:, 1:] = 1.0, spline
+    penalty[:POWERS, :POWERS], penalty[POWERS:, POWERS:] = np.eye(POWERS), spline
     return penalty
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from labelgen.alignment.homography import chain_homographies
 from labelgen.calibration.step_errors import NO_ERRORS, StepErrors
-from labelgen.core.arrays import Array, PackedRows
+from labelgen.core.arrays import Array, PackedRows, pack_rows
 from labelgen.core.bracket import ESTIMATED
 from labelgen.core.response import GAMMA22, Response
 from labelgen.core.versions import installed_version
@@ -98,6 +98,9 @@ class PixelEvidence:
     """Rows of the noise of each frame (`labelgen.calibration.noise.observe_noise`)."""
     steps: tuple[PackedRows, ...] = ()
     """Homography (3, 3) from each frame to the one before it; empty where unknown."""
+    places: PackedRows = field(default_factory=lambda: pack_rows([]))
+    """Rows of seven numbers of places of neighbouring frames
+    (`labelgen.calibration.response_curve.View.places`)."""
 
     def homographies(self, reference: int) -> tuple[Array | None, ...]:
         """Homographies (3, 3) from the reference to each frame taken (`Stack.homographies`)."""

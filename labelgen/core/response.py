@@ -8,6 +8,7 @@ clips at 1.0. Frames of a camera with another `Response` are recoded when they a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import pairwise
@@ -24,8 +25,10 @@ from labelgen.core.arrays import (
     log1p_scaled,
     power,
     to_three_channels,
+    to_uint16,
 )
 from labelgen.core.errors import UserError
+from labelgen.core.mixing import LUMA, Mixing, decode_srgb, encode_srgb, keep_hue
 
 GAMMA = 2.2
 MU = 5000.0
@@ -33,6 +36,10 @@ MU = 5000.0
 
 CURVE_SAMPLES = 256
 """Number of equally spaced codes at which an estimated response curve is stored."""
+CLIPPED_CODE = 0.98
+"""Camera code (0..1) from which on a channel of a camera that mixes channels counts as clipped."""
+ROWS = 128
+"""Rows of an image that are recoded at a time."""
 NAMED_RESPONSES = ("gamma2.2", "srgb", "linear")
 """Responses that a formula defines."""
 
@@ -49,12 +56,15 @@ class Response:
     """One of `NAMED_RESPONSES`, or "estimated"."""
     curves: tuple[tuple[float, ...], ...] = ()
     """For an estimated response, three curves (R, G, B) of `CURVE_SAMPLES` values, otherwise empty.
-    Value k is the gamma 2.2 code (0..1) of the camera code k / 255; a curve rises from 0 to 1. Most
-    cameras store nearly gamma 2.2, so the curves are nearly straight, and linear interpolation
+    Value k is the gamma 2.2 code (0..1) of the camera code k / 255; a curve rises to 1. It starts
+    above 0 if the camera crushes blacks: code 0 then stands for some light. Most cameras store nearly gamma 2.2, so the curves are nearly straight, and linear interpolation
     loses little."""
+    mixing: Mixing = Mixing()
+    """How channels are mixed; only for an estimated response. The curves are then those of the
+    channels that it separates."""
 
     def __post_init__(self) -> None:
-        if self.name in NAMED_RESPONSES and not self.curves:
+        if self.name in NAMED_RESPONSES and not self.curves and not self.mixing:
             return
         if self.name != "estimated" or [len(c) for c in self.curves] != [CURVE_SAMPLES] * 3:
             raise UserError(
@@ -62,18 +72,21 @@ class Response:
                 f"3 curves of {CURVE_SAMPLES} values"
             )
         rising = all(b >= a for c in self.curves for a, b in pairwise(c))
-        if not rising or any((c[0], c[-1]) != (0.0, 1.0) for c in self.curves):
-            raise UserError("response: a curve has to rise from 0 to 1")
+        if not rising or any(c[0] < 0 or c[-1] != 1 for c in self.curves):
+            raise UserError("response: a curve has to rise from 0 or more to 1")
 
     def gamma_code(self, code: Array) -> Array:
-        """Convert camera codes (..., 3), 0..1, RGB, to gamma 2.2 codes, 0..1, same shape."""
+        """Convert codes (..., 3), 0..1, of separate channels to gamma 2.2 codes, same shape.
+
+        Codes of a camera that mixes channels have to be separated before (`Mixing.separate`). Grey
+        codes are the same before and after.
+        """
         if self.name == "gamma2.2":
             return code
         if self.name == "linear":
             return np.asarray(code ** (1 / GAMMA))
-        if self.name == "srgb":  # IEC 61966-2-1
-            light = np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
-            return np.asarray(light ** (1 / GAMMA))
+        if self.name == "srgb":
+            return np.asarray(decode_srgb(code) ** (1 / GAMMA))
         grid = np.linspace(0, 1, CURVE_SAMPLES)
         return np.stack([np.interp(code[..., c], grid, self.curves[c]) for c in range(3)], -1)
 
@@ -92,10 +105,29 @@ class Response:
         """
         if self.name == "gamma2.2":
             return codes
+        if self.mixing:
+            return self._separate_and_recode(codes)
+        return apply_lut(self._lut(int(np.iinfo(codes.dtype).max)), codes)
+
+    def _lut(self, top: int) -> Codes:
+        """Look-up table (top + 1, 3) uint16 of gamma 2.2 codes by the code of a channel."""
+        channel_codes = np.arange(top + 1)[:, None].repeat(3, 1) / top
+        lut: Codes = np.rint(65535 * self.gamma_code(channel_codes)).astype(np.uint16)
+        return lut
+
+    def _separate_and_recode(self, codes: Codes) -> Codes:
+        """Recode an image of a camera that mixes channels, as (H, W, 3) uint16.
+
+        A clipped channel keeps the top code, which separation would lower.
+        """
         top = np.iinfo(codes.dtype).max
-        camera_codes = np.arange(top + 1)[:, None].repeat(3, 1) / top
-        lut = np.rint(65535 * self.gamma_code(camera_codes)).astype(np.uint16)
-        return apply_lut(lut, codes)
+        separate = _by_saturation(self) if self.mixing.kind == "saturation" else _by_hue(self)
+        recoded = np.empty(codes.shape, np.uint16)
+        for start in range(0, len(codes), ROWS):  # a few rows at a time save memory
+            rows = slice(start, start + ROWS)
+            recoded[rows] = separate(codes[rows])
+        recoded[codes >= CLIPPED_CODE * top] = 65535
+        return recoded
 
     def clip(self, code: float) -> float:
         """Convert the camera code (0..1) at which a frame clips to a gamma 2.2 code (0..1).
@@ -105,15 +137,58 @@ class Response:
         return float(self.gamma_code(np.full(3, code)).min())
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain values, as a dataset stores them: "name", and "curves" if there are any."""
-        return {"name": self.name} | (
-            {"curves": [list(c) for c in self.curves]} if self.curves else {}
-        )
+        """Return plain values, as a dataset stores them: "name", "curves", and "mixing" if any."""
+        values: dict[str, Any] = {"name": self.name}
+        if self.curves:
+            values["curves"] = [list(c) for c in self.curves]
+        if self.mixing:
+            values["mixing"] = {"kind": self.mixing.kind, "amount": self.mixing.amount}
+        return values
 
     @staticmethod
     def from_json(values: dict[str, Any]) -> Response:
         """Return the response that `as_json` describes."""
-        return Response(values["name"], tuple(tuple(c) for c in values.get("curves", ())))
+        curves = tuple(tuple(c) for c in values.get("curves", ()))
+        return Response(values["name"], curves, Mixing(**values.get("mixing", {})))
+
+
+def _by_saturation(response: Response) -> Callable[[Codes], Codes]:
+    """Return a function that takes back the saturation of codes (H, W, 3), then their curves."""
+    amount, lut = response.mixing.amount, response._lut(65535)
+    matrix = np.eye(3) / amount + (1 - 1 / amount) * np.tile(LUMA, (3, 1))
+
+    def recode(codes: Codes) -> Codes:
+        scale = 65535 / np.iinfo(codes.dtype).max
+        return apply_lut(lut, to_uint16(cv2.transform(codes.astype(np.float32), matrix * scale)))
+
+    return recode
+
+
+def _by_hue(response: Response) -> Callable[[Codes], Codes]:
+    """Return a function that takes back a curve which keeps the hue of codes (H, W, 3)."""
+    roots = np.arange(65536) / 65535  # square roots of light: more entries in the dark
+    grey = encode_srgb(roots**2)[:, None].repeat(3, 1)
+    curve = np.asarray(response.gamma_code(grey)[:, 0] ** GAMMA, np.float32)
+    to_srgb = response.mixing.to_srgb
+    from_srgb = np.linalg.inv(to_srgb)
+
+    def invert_curve(light: Float) -> Float:
+        index = to_uint16(np.sqrt(light) * np.float32(65535))
+        return apply_lut(curve, index).reshape(light.shape)  # OpenCV drops single channels
+
+    def recode(codes: Codes) -> Codes:
+        light = apply_lut(_srgb_lut(bit_depth(codes)), codes)
+        wide = np.clip(cv2.transform(light, from_srgb), 0, 1)
+        light = cv2.transform(np.asarray(keep_hue(wide, invert_curve), np.float32), to_srgb)
+        return to_uint16(power(np.clip(light, 0, 1), 1 / GAMMA) * np.float32(65535))
+
+    return recode
+
+
+@cache
+def _srgb_lut(depth: int) -> Float:
+    lut: Float = decode_srgb(np.arange(2**depth) / (2**depth - 1)).astype(np.float32)
+    return lut
 
 
 GAMMA22 = Response()

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from labelgen.calibration.comparagram import downsample_codes, find_ridge
+from labelgen.calibration.comparagram import compare_neighbours, downsample_codes
 from labelgen.calibration.response_curve import View
 from labelgen.core.response import GAMMA
 from labelgen.simulate import SimulatedBracket, write_bracket
@@ -76,4 +76,6 @@ def view(
 ) -> View:
     """What calibration is given of a bracket whose exposures are stated that way."""
     frames = [downsample_codes(codes) for codes in stored(simulated, curve)]
-    return View(key, tuple(stated), find_ridge(frames, stated)[0])
+    compared = compare_neighbours(frames, stated)
+    places = np.array(compared.places).reshape(-1, 7)
+    return View(key, tuple(stated), compared.ridge, places)

@@ -1,0 +1,151 @@
+"""Find out whether a camera mixes its channels, and how.
+
+Curves alone are the simplest model of a camera (Debevec and Malik 1997,
+doi:10.1145/258734.258884). Lin et al. 2011 (doi:10.1109/ICCV.2011.6126278) and Kim et al. 2012
+(doi:10.1109/TPAMI.2012.58) show that most cameras do more. A richer model always fits better. So it
+is chosen only if it predicts frames better that it was not fitted to: each place of a longer frame
+predicts the code of the same place in the shorter one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from labelgen.calibration.calibrate import correct_exposures
+from labelgen.calibration.response_curve import View, free_response
+from labelgen.core.arrays import Array
+from labelgen.core.mixing import Mixing, decode_srgb, encode_srgb, keep_hue
+from labelgen.core.response import GAMMA, Response
+
+MAX_BRACKETS = 12
+"""The mixing of a camera is chosen by at most this many brackets, evenly spaced among all."""
+SATURATIONS = (1.12, 1.25, 1.4, 1.6)
+"""Saturations that are tried first."""
+FINER_STEPS = (-0.06, 0.06)
+"""Differences to the best of them that are tried then."""
+HUE_SPACES = (0.5, 1.0)
+"""Spaces that are tried for a curve that keeps the hue (`Mixing.amount`)."""
+MIN_GAIN, MIN_GAIN_ALONE = 0.02, 0.04
+"""A richer model has to lower the error of prediction by at least this share. The second is for a
+single bracket, of which only places can be held out."""
+MAX_ERROR = 5.0
+"""Errors of prediction count up to this many codes of 255: moving objects cause larger ones."""
+MIN_PLACES = 200
+"""With fewer places nothing is chosen."""
+INVERSE_SAMPLES = 4096
+
+
+def fit_mixing(views: Sequence[View], simple: Response) -> Response:
+    """Choose between the curves of a camera alone and curves with mixed channels.
+
+    Parameters
+    ----------
+    views : sequence of View
+        Brackets of one camera.
+    simple : Response
+        The response without mixing.
+
+    Returns
+    -------
+    Response
+        `simple`, or an estimated response with a mixing.
+    """
+    views = views[:: -(-len(views) // MAX_BRACKETS) or 1]
+    if sum(len(view.places) for view in views) < MIN_PLACES:
+        return simple
+    folds = _folds(views)
+    errors = {m: _held_out_error(folds, m) for m in (Mixing(), *_first_candidates())}
+    best = min(errors, key=errors.__getitem__)
+    if best.kind == "saturation":
+        finer = [Mixing("saturation", round(best.amount + d, 3)) for d in FINER_STEPS]
+        errors |= {m: _held_out_error(folds, m) for m in finer}
+        best = min(errors, key=errors.__getitem__)
+    least_gain = MIN_GAIN if len(views) > 1 else MIN_GAIN_ALONE
+    if errors[best] > (1 - least_gain) * errors[Mixing()]:
+        return simple
+    return fit_curves(views, best)
+
+
+def _first_candidates() -> list[Mixing]:
+    saturations = [Mixing("saturation", amount) for amount in SATURATIONS]
+    return saturations + [Mixing("hue", amount) for amount in HUE_SPACES]
+
+
+def _folds(views: Sequence[View]) -> list[tuple[Sequence[View], Sequence[View]]]:
+    """Pairs of brackets to fit and others to predict; of a single bracket, pairs of its places."""
+    if len(views) > 1:
+        halves = views[::2], views[1::2]
+    else:
+        [view] = views
+        halves = tuple([replace(view, places=view.places[k::2])] for k in (0, 1))  # type: ignore[assignment]
+    return [halves, halves[::-1]]  # type: ignore[list-item]
+
+
+def _held_out_error(
+    folds: Sequence[tuple[Sequence[View], Sequence[View]]], mixing: Mixing
+) -> float:
+    """Root mean square error (codes of 255) of the predictions of frames not fitted to."""
+    squares = []
+    for fitted, held_out in folds:
+        response = fit_curves(fitted, mixing)
+        squares += [_squared_errors(view, response) for view in held_out]
+    return float(np.sqrt(np.concatenate(squares).mean()))
+
+
+def fit_curves(views: Sequence[View], mixing: Mixing) -> Response:
+    """Fit the curves of channels that a mixing separates."""
+    response = free_response([view.separated(mixing) for view in views])
+    curves = (response.curves[0],) * 3 if mixing.kind == "hue" else response.curves
+    return Response("estimated", curves, mixing)
+
+
+def _squared_errors(view: View, response: Response) -> Array:
+    """Squared errors (codes of 255) of the codes that longer frames predict for shorter ones."""
+    calibration = correct_exposures(view, response)
+    ev = np.add(view.ev, calibration.offset)
+    steps = np.diff(ev)[view.places[:, 0].astype(int)]
+    predicted = predict_codes(view.places[:, 4:], steps, response)
+    errors = np.abs(predicted - view.places[:, 1:4]) * 255
+    return np.square(np.minimum(errors, MAX_ERROR)).ravel()
+
+
+def predict_codes(codes: Array, stops: Array, response: Response) -> Array:
+    """Predict the codes of a shorter exposure.
+
+    Parameters
+    ----------
+    codes : (N, 3) float64
+        Camera codes, 0..1.
+    stops : (N,) float64
+        How much shorter the other exposure is.
+    response : Response
+        Response of the camera.
+
+    Returns
+    -------
+    (N, 3) float64
+        Camera codes, 0..1.
+    """
+    gain = 2.0 ** -np.asarray(stops)[:, None]
+    grid = np.linspace(0, 1, INVERSE_SAMPLES)
+    # Flat parts of a curve have no inverse: a little slope gives them one.
+    curves = response.gamma_code(grid[:, None].repeat(3, 1)) + 1e-9 * grid[:, None]
+
+    def shorten(channel_codes: Array) -> Array:
+        """Shorten channels that have the curves of the response, in order."""
+        light = response.gamma_code(channel_codes) ** GAMMA * gain
+        inverse = [
+            np.interp(light[:, c] ** (1 / GAMMA), curves[:, c], grid) for c in range(light.shape[1])
+        ]
+        return np.stack(inverse, -1)
+
+    def shorten_light(light: Array) -> Array:
+        return decode_srgb(shorten(encode_srgb(light).repeat(3, -1)))[:, :1]
+
+    separated = response.mixing.separate(codes)
+    if response.mixing.kind != "hue":
+        return response.mixing.combine(shorten(separated))
+    return response.mixing.combine(encode_srgb(keep_hue(decode_srgb(separated), shorten_light)))
