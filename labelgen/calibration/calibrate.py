@@ -10,25 +10,16 @@ exposures of all frames together fix the scale, and pixels correct single frames
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 
-from labelgen.calibration.comparagram import Ridge
-from labelgen.calibration.response_curve import SLOPE_STEP, View, free_response
-from labelgen.calibration.ridge_fit import (
-    ANNEALING,
-    EV_ERROR,
-    MIN_CODE,
-    ROUNDS,
-    huber_weights,
-    ridge_variance,
-    tukey_weights,
-    weighted_mean,
-)
+from labelgen.calibration.bracket_exposures import Calibration, correct_exposures
+from labelgen.calibration.mixing_fit import fit_mixing
+from labelgen.calibration.response_curve import View, free_response
+from labelgen.calibration.ridge_fit import huber_weights, weighted_mean
 from labelgen.core.arrays import Array, median
-from labelgen.core.response import GAMMA, GAMMA22, Response
+from labelgen.core.response import GAMMA22, Response
 
 Values: TypeAlias = Sequence[float] | Array
 """Exposures or offsets (F,) in stops."""
@@ -37,10 +28,6 @@ MAX_BRACKETS = 100
 """The curve of a camera is fitted to at most this many brackets, evenly spaced among all."""
 MIN_BINS = 60
 """Bins that the ridges of a camera need together, or no curve is fitted."""
-MAX_CHANGE_EV = 1e-5
-"""The mean step of a pair has converged if it changes by less than this (stops) in a round."""
-NOMINAL_EV = 0.15
-"""Standard deviation (stops) of the errors of stated exposures."""
 POWER_EV = 0.06
 """Standard deviation (stops) of the errors of stated exposures, where it is decided whether a named
 response fits them. It is smaller than `NOMINAL_EV`: that a camera has another gamma is likelier
@@ -52,41 +39,6 @@ OUTLIER_RATIO, OUTLIER_CODES = 3.0, 0.3
 """A bracket is an outlier of its camera if its misfit to the common curve exceeds OUTLIER_CODES (of
 255) and OUTLIER_RATIO times the median misfit. It gets a curve of its own if that lowers the misfit
 by OUTLIER_RATIO: it was processed differently."""
-COMMON_ERROR = 0.2 / 255
-"""Standard deviation of an error that all codes of a pair of frames share (black level, flare, the
-dark end of the curve). In dark codes it is a good part of a stop."""
-BINS_PER_SAMPLE = 4.0
-"""Errors of neighbouring bins are alike, so this many bins count as one sample."""
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Response and exposures of one bracket."""
-
-    response: Response = GAMMA22
-    assumed: bool = True
-    """Whether the response is only assumed, because there is no evidence of it."""
-    offset: tuple[float, ...] = ()
-    """Corrections (F,) to the stated exposures in stops. Only their differences have a meaning."""
-    covariance: Array | None = None
-    """Covariance (F, F) of `offset` in stops squared."""
-    linked: tuple[bool, ...] = ()
-    """Whether two neighbouring frames have well-exposed pixels in common (F - 1,)."""
-    misfit: float | None = None
-    """Median distance of codes from the curve, in codes of 255; None without usable pixels."""
-
-    def correction(self, frame: int, reference: int) -> tuple[float, float]:
-        """Correction of the stated step from the reference to a frame, and its error, in stops.
-
-        Frames are indices. The error is infinite unless linked neighbours connect the two.
-        """
-        if self.covariance is None or frame == reference:
-            return 0.0, 0.0 if frame == reference else np.inf
-        low, high = sorted((frame, reference))
-        c = self.covariance
-        variance = c[frame, frame] + c[reference, reference] - 2 * c[frame, reference]
-        error = float(np.sqrt(variance)) if all(self.linked[low:high]) else np.inf
-        return float(self.offset[frame] - self.offset[reference]), error
 
 
 def calibrate(
@@ -138,11 +90,11 @@ def _calibrate_camera(
         rest = [i for i in group if i not in own]
         common = fit_response(_evenly_spaced(views, rest)) or common
         calibrations |= {i: correct_exposures(views[i], common) for i in rest}
-    group = [i for i in group if i not in own]
-    from labelgen.calibration.mixing_fit import fit_mixing
-    mixed = fit_mixing(_evenly_spaced(views, group), common) if common.curves else common
-    if mixed.mixing:
-        calibrations |= {i: correct_exposures(views[i], mixed) for i in group}
+    if common.curves:  # named responses fit well already
+        rest = [i for i in group if i not in own]
+        mixed = fit_mixing(_evenly_spaced(views, rest), common)
+        if mixed != common:
+            calibrations |= {i: correct_exposures(views[i], mixed) for i in rest}
     return calibrations | own
 
 
@@ -160,59 +112,6 @@ def _own_curve(view: View, common: Calibration) -> Calibration:
     own = correct_exposures(view, response)
     better = own.misfit is not None and own.misfit * OUTLIER_RATIO < common.misfit
     return own if better else common
-
-
-def correct_exposures(view: View, response: Response, assumed: bool = False) -> Calibration:
-    """Correct the exposures of a bracket by its pixels, for a known response.
-
-    The step between two neighbouring frames is the robust mean over their ridge. The offsets are
-    the mean of their posterior. Their prior is that stated exposures have independent errors of
-    `NOMINAL_EV`.
-
-    Parameters
-    ----------
-    view : View
-        The bracket.
-    response : Response
-        Response of its camera.
-    assumed : bool
-        Whether the response is only assumed; it is noted in the result.
-    """
-    ridge, count = view.ridge, len(view.ev)
-    if response.mixing:
-        ridge = view.separated(response.mixing).ridge
-    rise, slope = ridge_rise(ridge, response)
-    residual = rise - np.diff(view.ev)[ridge.pair]
-    variance = ridge_variance(ridge, slope)
-    normal, right = np.eye(count) / NOMINAL_EV**2, np.zeros(count)
-    linked, code_error = [False] * (count - 1), np.zeros(len(residual))
-    for pair in np.unique(ridge.pair):
-        bins = ridge.pair == pair
-        step, weight = robust_mean(residual[bins], variance[bins])
-        code_error[bins] = np.abs(residual[bins] - step) / slope[bins]
-        common = COMMON_ERROR * weighted_mean(slope[bins], weight)
-        information = 1 / (BINS_PER_SAMPLE / weight.sum() + common**2 + EV_ERROR**2)
-        difference = np.eye(count)[pair + 1] - np.eye(count)[pair]
-        normal += information * np.outer(difference, difference)
-        right += information * step * difference
-        linked[pair] = True
-    covariance = np.linalg.inv(normal)
-    misfit = median(code_error) * 255 if len(code_error) else None
-    offset = tuple((covariance @ right).tolist())
-    return Calibration(response, assumed, offset, covariance, tuple(linked), misfit)
-
-
-def robust_mean(values: Array, variance: Array) -> tuple[float, Array]:
-    """Return the robust mean of values (M,) with variances (M,), and the weights (M,) of these."""
-    mean, scale = 0.0, 1.0
-    for k in range(ROUNDS):
-        weight, scale = tukey_weights(values - mean, variance, k, scale)
-        if not weight.any():  # all are far from the start
-            return median(values), 1 / (variance + np.var(values))
-        last, mean = mean, weighted_mean(values, weight)
-        if k >= len(ANNEALING) and abs(mean - last) < MAX_CHANGE_EV:
-            break
-    return mean, weight
 
 
 def fit_response(views: Sequence[View]) -> Response | None:
@@ -251,22 +150,6 @@ def _misfit(views: Sequence[View], response: Response) -> tuple[float, float]:
     misfits = [c.misfit for c in calibrations if c.misfit is not None]
     power = _fit_power([v.ev for v in views], [c.offset for c in calibrations])
     return float(np.median(misfits)), power
-
-
-def ridge_rise(ridge: Ridge, response: Response) -> tuple[Array, Array]:
-    """Return the rise of light along a ridge (M,), in stops, and the slope at its short codes.
-
-    The slope (M,) is in stops per code (0..1), and at least 1.
-    """
-
-    def log2_light(code: Array) -> Array:
-        gamma_code = response.gamma_code(np.maximum(code, MIN_CODE)[:, None].repeat(3, 1))
-        of_channel = gamma_code[np.arange(len(code)), ridge.channel]
-        return GAMMA * np.log2(np.maximum(of_channel, MIN_CODE))
-
-    below, above = (log2_light(ridge.short + d) for d in (-SLOPE_STEP, SLOPE_STEP))
-    slope = (above - below) / (2 * SLOPE_STEP)
-    return log2_light(ridge.long) - log2_light(ridge.short), np.maximum(slope, 1)
 
 
 def _fit_power(evs: Sequence[Values], offsets: Sequence[Values]) -> float:

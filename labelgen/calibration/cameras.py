@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from labelgen.calibration.calibrate import MAX_BRACKETS, Calibration, calibrate
+from labelgen.calibration.bracket_exposures import Calibration
+from labelgen.calibration.calibrate import MAX_BRACKETS, calibrate
 from labelgen.calibration.comparagram import Ridge
 from labelgen.calibration.known_responses import KnownResponses
 from labelgen.calibration.noise import fit_noise
@@ -221,7 +222,5 @@ def _add_noise(survey: Survey, noise: tuple[float, float] | None) -> Survey:
     return replace(
         survey,
         model=replace(survey.model, noise=noise),
-        evidence=replace(
-            survey.evidence, ridges=pack_rows([]), noise=(), places=pack_rows([])
-        ),
+        evidence=replace(survey.evidence, ridges=pack_rows([]), noise=(), places=pack_rows([])),
     )

@@ -27,7 +27,16 @@ from labelgen.calibration.places import (
     flat_places,
     sample_places,
 )
-from labelgen.core.arrays import Array, Codes, Float, Mask, PackedRows, downsample, median, pack_rows
+from labelgen.core.arrays import (
+    Array,
+    Codes,
+    Float,
+    Mask,
+    PackedRows,
+    downsample,
+    median,
+    pack_rows,
+)
 from labelgen.core.bracket import Stack
 from labelgen.core.mixing import Mixing
 from labelgen.core.response import decode, to_depth
@@ -39,6 +48,9 @@ BINS = 48
 """Bins of the code of the longer frame. A response is smooth over 1/48 of the scale."""
 MIN_COUNT = 20
 """Bins with fewer places are left out."""
+ENOUGH_PLACES, MIN_SIDE = 400, 100
+"""With fewer flat places, frames are downsampled by two, which halves their noise, as long as the
+shorter side keeps so many px."""
 COARSE = 8
 """Surroundings are computed on frames downsampled by this factor."""
 SURROUNDINGS = 1 / 14
@@ -129,13 +141,23 @@ def compare_neighbours(frames: Sequence[Codes], ev: Sequence[float]) -> Comparis
     steps: list[Array | None] = []
     for pair, (short, long) in enumerate(pairwise(frames)):
         aligned, matrix = _align_pair(short, long, ev[pair + 1] - ev[pair])
-        flat = flat_places(aligned, long)
-        brightening = (_surroundings(long) - _surroundings(aligned))[PLACES_AT]
+        flat, pair_frames = _flat_places(aligned, long)
+        brightening = np.subtract(*map(_surroundings, pair_frames))[PLACES_AT]
         rows += [(pair, *row) for row in _ridge(flat, brightening)]
         places += [(pair, *row) for row in sample_places(flat)]
         size = short.shape[0], short.shape[1]
         steps.append(None if matrix is None else scale_homography(matrix, size, UNIT_SIZE))
     return Comparison(Ridge.of(rows), pack_rows(places), steps)
+
+
+def _flat_places(short: Codes, long: Codes) -> tuple[FlatPlaces, tuple[Codes, Codes]]:
+    """Find flat places, in smaller frames if noise leaves hardly any; also return these frames."""
+    while True:
+        flat = flat_places(short, long)
+        h, w = (n // 2 for n in long.shape[:2])
+        if flat.flat.sum() >= ENOUGH_PLACES or min(h, w) < MIN_SIDE:
+            return flat, (long, short)
+        short, long = (downsample(x, (w, h)) for x in (short, long))
 
 
 def downsample_codes(codes: Codes) -> Codes:

@@ -17,8 +17,9 @@ from itertools import pairwise
 import numpy as np
 
 from labelgen.calibration import calibrate
-from labelgen.calibration.calibrate import ridge_rise, robust_mean
-from labelgen.calibration.comparagram import TOP_CODE, Ridge, compare_neighbours, downsample_codes
+from labelgen.calibration.bracket_exposures import ridge_rise, robust_mean
+from labelgen.calibration.comparagram import Ridge, compare_neighbours, downsample_codes
+from labelgen.calibration.places import TOP_CODE
 from labelgen.calibration.response_curve import View, free_response
 from labelgen.calibration.ridge_fit import ridge_variance
 from labelgen.core.arrays import Array, Codes, max_channel, median

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from labelgen.calibration.calibrate import ridge_rise
+from labelgen.calibration.bracket_exposures import ridge_rise
 from labelgen.calibration.comparagram import Ridge
 from labelgen.calibration.estimate_exposures import (
     downsampled_frames,

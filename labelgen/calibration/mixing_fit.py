@@ -11,14 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 
-from labelgen.calibration.calibrate import correct_exposures
+from labelgen.calibration.bracket_exposures import correct_exposures
+from labelgen.calibration.comparagram import ridge_of_places
 from labelgen.calibration.response_curve import View, free_response
 from labelgen.core.arrays import Array
-from labelgen.core.mixing import Mixing, decode_srgb, encode_srgb, keep_hue
+from labelgen.core.mixing import NO_MIXING, Mixing, decode_srgb, encode_srgb, keep_hue
 from labelgen.core.response import GAMMA, Response
+
+Fold: TypeAlias = tuple[Sequence[View], Sequence[View]]
+"""Brackets to fit, and others to predict."""
 
 MAX_BRACKETS = 12
 """The mixing of a camera is chosen by at most this many brackets, evenly spaced among all."""
@@ -34,7 +39,7 @@ single bracket, of which only places can be held out."""
 MAX_ERROR = 5.0
 """Errors of prediction count up to this many codes of 255: moving objects cause larger ones."""
 MIN_PLACES = 200
-"""With fewer places nothing is chosen."""
+"""Brackets with fewer places are left out."""
 INVERSE_SAMPLES = 4096
 
 
@@ -53,18 +58,19 @@ def fit_mixing(views: Sequence[View], simple: Response) -> Response:
     Response
         `simple`, or an estimated response with a mixing.
     """
+    views = [view for view in views if len(view.places) >= MIN_PLACES]
     views = views[:: -(-len(views) // MAX_BRACKETS) or 1]
-    if sum(len(view.places) for view in views) < MIN_PLACES:
+    if not views:
         return simple
     folds = _folds(views)
-    errors = {m: _held_out_error(folds, m) for m in (Mixing(), *_first_candidates())}
+    errors = {m: _held_out_error(folds, m) for m in (NO_MIXING, *_first_candidates())}
     best = min(errors, key=errors.__getitem__)
     if best.kind == "saturation":
         finer = [Mixing("saturation", round(best.amount + d, 3)) for d in FINER_STEPS]
         errors |= {m: _held_out_error(folds, m) for m in finer}
         best = min(errors, key=errors.__getitem__)
     least_gain = MIN_GAIN if len(views) > 1 else MIN_GAIN_ALONE
-    if errors[best] > (1 - least_gain) * errors[Mixing()]:
+    if errors[best] > (1 - least_gain) * errors[NO_MIXING]:
         return simple
     return fit_curves(views, best)
 
@@ -74,19 +80,17 @@ def _first_candidates() -> list[Mixing]:
     return saturations + [Mixing("hue", amount) for amount in HUE_SPACES]
 
 
-def _folds(views: Sequence[View]) -> list[tuple[Sequence[View], Sequence[View]]]:
+def _folds(views: Sequence[View]) -> list[Fold]:
     """Pairs of brackets to fit and others to predict; of a single bracket, pairs of its places."""
     if len(views) > 1:
-        halves = views[::2], views[1::2]
+        first, second = list(views[::2]), list(views[1::2])
     else:
         [view] = views
-        halves = tuple([replace(view, places=view.places[k::2])] for k in (0, 1))  # type: ignore[assignment]
-    return [halves, halves[::-1]]  # type: ignore[list-item]
+        first, second = ([replace(view, places=view.places[k::2])] for k in (0, 1))
+    return [(first, second), (second, first)]
 
 
-def _held_out_error(
-    folds: Sequence[tuple[Sequence[View], Sequence[View]]], mixing: Mixing
-) -> float:
+def _held_out_error(folds: Sequence[Fold], mixing: Mixing) -> float:
     """Root mean square error (codes of 255) of the predictions of frames not fitted to."""
     squares = []
     for fitted, held_out in folds:
@@ -95,9 +99,13 @@ def _held_out_error(
     return float(np.sqrt(np.concatenate(squares).mean()))
 
 
+def _ridges_of_places(view: View, mixing: Mixing) -> View:
+    return replace(view, ridge=ridge_of_places(view.places, mixing))
+
+
 def fit_curves(views: Sequence[View], mixing: Mixing) -> Response:
     """Fit the curves of channels that a mixing separates."""
-    response = free_response([view.separated(mixing) for view in views])
+    response = free_response([_ridges_of_places(view, mixing) for view in views])
     curves = (response.curves[0],) * 3 if mixing.kind == "hue" else response.curves
     return Response("estimated", curves, mixing)
 

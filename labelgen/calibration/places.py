@@ -48,12 +48,14 @@ def flat_places(short: Codes, long: Codes) -> FlatPlaces:
     lowest = [cv2.erode(x, window)[PLACES_AT] for x in (short, long)]
     highest = [cv2.dilate(x, window)[PLACES_AT] for x in (short, long)]
     unclipped = highest[1] < MAX_CODE * TOP_CODE
-    flat = np.logical_and(*(h - l < MAX_RANGE * TOP_CODE for h, l in zip(highest, lowest, strict=True)))
+    flat = np.logical_and(
+        *(b - a < MAX_RANGE * TOP_CODE for a, b in zip(lowest, highest, strict=True))
+    )
     # Light is averaged, not codes, because the mean of noisy codes is too dark.
     means = (cv2.blur(decode(x), (WINDOW, WINDOW))[PLACES_AT] for x in (short, long))
-    codes = (power(np.maximum(light, 0), 1 / GAMMA) for light in means)
+    short_codes, long_codes = (power(np.maximum(light, 0), 1 / GAMMA) for light in means)
     whole = flat.all(-1) & unclipped.all(-1) & (highest[1].max(-1) >= MIN_CODE * TOP_CODE)
-    return FlatPlaces(*codes, flat & unclipped, whole)
+    return FlatPlaces(short_codes, long_codes, flat & unclipped, whole)
 
 
 def sample_places(places: FlatPlaces) -> Array:

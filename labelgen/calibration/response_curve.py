@@ -63,6 +63,8 @@ class View:
 
     def separated(self, mixing: Mixing) -> View:
         """Return the same bracket with the ridges of the channels that a mixing separates."""
+        if not mixing:
+            return self
         return replace(self, ridge=ridge_of_places(self.places, mixing))
 
 

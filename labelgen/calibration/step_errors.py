@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from labelgen.calibration.calibrate import Calibration, ridge_rise, robust_mean
+from labelgen.calibration.bracket_exposures import Calibration, ridge_rise, robust_mean
 from labelgen.calibration.comparagram import Ridge
 from labelgen.calibration.response_curve import View
 from labelgen.calibration.ridge_fit import ROUNDS, ridge_variance, tukey_weights
@@ -103,7 +103,7 @@ def step_scatters(view: View, calibration: Calibration) -> dict[int, StepScatter
         By pair of frames.
     """
     scatters: dict[int, StepScatter] = {}
-    ridge = view.ridge
+    ridge = view.separated(calibration.response.mixing).ridge
     rise, slope = ridge_rise(ridge, calibration.response)
     residual, variance = rise - np.diff(view.ev)[ridge.pair], ridge_variance(ridge, slope)
     for pair in np.unique(ridge.pair):

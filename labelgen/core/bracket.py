@@ -124,6 +124,9 @@ class Stack:
     """F homographies (3, 3) from the reference to each frame, in fractions of the frame
     (`labelgen.alignment.homography.UNIT_SIZE`); None for frames without an estimate."""
 
+    gains: tuple[Float | None, ...] = ()
+    """F local gains against the reference (`labelgen.labels.local_gain`); empty if not known."""
+
     @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels."""

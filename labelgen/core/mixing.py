@@ -96,6 +96,10 @@ class Mixing:
         return separated
 
 
+NO_MIXING = Mixing()
+"""Every channel has a curve of its own, and that is all."""
+
+
 def keep_hue(light: Array, curve: Callable[[Array], Array]) -> Array:
     """Apply a curve to the largest and the smallest channel of light (..., 3).
 

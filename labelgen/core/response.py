@@ -28,7 +28,7 @@ from labelgen.core.arrays import (
     to_uint16,
 )
 from labelgen.core.errors import UserError
-from labelgen.core.mixing import LUMA, Mixing, decode_srgb, encode_srgb, keep_hue
+from labelgen.core.mixing import LUMA, NO_MIXING, Mixing, decode_srgb, encode_srgb, keep_hue
 
 GAMMA = 2.2
 MU = 5000.0
@@ -36,8 +36,8 @@ MU = 5000.0
 
 CURVE_SAMPLES = 256
 """Number of equally spaced codes at which an estimated response curve is stored."""
-CLIPPED_CODE = 0.98
-"""Camera code (0..1) from which on a channel of a camera that mixes channels counts as clipped."""
+CLIPPED_CODE = 0.994
+"""A channel with this camera code (0..1) or a higher one tells only the least light that it saw."""
 ROWS = 128
 """Rows of an image that are recoded at a time."""
 NAMED_RESPONSES = ("gamma2.2", "srgb", "linear")
@@ -57,9 +57,9 @@ class Response:
     curves: tuple[tuple[float, ...], ...] = ()
     """For an estimated response, three curves (R, G, B) of `CURVE_SAMPLES` values, otherwise empty.
     Value k is the gamma 2.2 code (0..1) of the camera code k / 255; a curve rises to 1. It starts
-    above 0 if the camera crushes blacks: code 0 then stands for some light. Most cameras store nearly gamma 2.2, so the curves are nearly straight, and linear interpolation
-    loses little."""
-    mixing: Mixing = Mixing()
+    above 0 if the camera crushes blacks: code 0 then stands for some light. Most cameras store
+    nearly gamma 2.2, so the curves are nearly straight, and linear interpolation loses little."""
+    mixing: Mixing = NO_MIXING
     """How channels are mixed; only for an estimated response. The curves are then those of the
     channels that it separates."""
 

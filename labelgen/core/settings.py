@@ -118,6 +118,12 @@ class Align:
     inlier: float = setting(
         1.0, "px", "reprojection error up to which a match supports a homography", (0.1, 20)
     )
+    gain: str = setting(
+        "ignored",
+        "ignored | undone",
+        "a smooth gain between frames by local tone mapping; undone: towards the reference",
+        ["ignored", "undone"],
+    )
     variational: int = setting(
         5,
         "iterations per scale",
@@ -172,6 +178,12 @@ class Motion:
         10 / 255, "mu-law", "constant allowance", (0, 1), "SelfHDR: 10/255; 4/255 is ours"
     )
     sigmas: float = setting(3.0, "standard deviations", "allowance for noise", (0, 20))
+    measured: float = setting(
+        0.0,
+        "standard deviations",
+        "allowance for what still frames of the bracket are measured to differ; 0 is off",
+        (0, 20),
+    )
     gradient: float = setting(
         0.0, "px", "allowance for misalignment, times the gradient; 0 trusts the alignment", (0, 5)
     )
@@ -260,6 +272,12 @@ class Fusion:
         "standard deviations of the noise",
         "range of a bilateral filter where the label is as noisy as the reference; 0 is off",
         (0, 20),
+    )
+    rendered: float = setting(
+        0.0,
+        "factor",
+        "trust = pixel: how much the error that rendering leaves counts; 0 counts that of chroma",
+        (0, 10),
     )
     difference: float = setting(
         5 / 255, "mu-law", "trust = difference: larger differences are masked", (0, 1), "SelfHDR"

@@ -50,6 +50,16 @@ def tiles(borders: Borders) -> Iterator[Region]:
             yield slice(top, bottom), slice(left, right)
 
 
+def cell_edges(length: int, count: int) -> list[slice]:
+    """Cut a length into equal intervals, as slices.
+
+    >>> cell_edges(10, 2)
+    [slice(0, 5, None), slice(5, 10, None)]
+    """
+    borders = [round(k * length / count) for k in range(count + 1)]
+    return [slice(a, b) for a, b in pairwise(borders)]
+
+
 def strips(height: int, margin: int) -> Iterator[tuple[slice, slice]]:
     """Cut `height` rows into strips; also yield each with up to `margin` rows on both sides.
 

@@ -12,7 +12,10 @@ from labelgen.core.arrays import Mask, Region
 from labelgen.core.bracket import Stack
 from labelgen.core.recipe import Recipe
 from labelgen.labels import motion
+from labelgen.labels.difference import FramePair
 from labelgen.labels.exposure import clipped, dark
+from labelgen.labels.local_gain import undo_gain
+from labelgen.labels.measured_noise import MeasuredNoise, measure_noise, sample_cells
 from labelgen.labels.motion import moving
 
 
@@ -49,8 +52,58 @@ def receptive_field(recipe: Recipe) -> int:
     return motion.receptive_field(recipe)  # the exposure cue depends on the pixel alone
 
 
-def compute_cues(
+def align_frames(
     stack: Stack, geometry: Sequence[Displacement | None], region: Region, recipe: Recipe
+) -> tuple[Aligned, ...]:
+    """Bring a region of all frames into the geometry and the rendition of the reference.
+
+    Parameters
+    ----------
+    stack : Stack
+        F frames.
+    geometry : sequence of Displacement or None
+        Displacement of each frame; None for one that is used as it is.
+    region : Region
+        Rows and columns of the reference.
+    recipe : Recipe
+        Its fusion settings.
+    """
+    chroma = recipe.fusion.chroma
+    frames = tuple(align_region(stack, i, d, region, chroma) for i, d in enumerate(geometry))
+    if not stack.gains:
+        return frames
+    return tuple(
+        undo_gain(frame, gain, stack.size, region)
+        for frame, gain in zip(frames, stack.gains, strict=True)
+    )
+
+
+def measure_stack_noise(
+    stack: Stack, geometry: Sequence[Displacement | None], recipe: Recipe
+) -> MeasuredNoise | None:
+    """Measure the noise of the differences to the reference, if the recipe makes use of it."""
+    if not recipe.motion.measured:
+        return None
+    regions = []
+    for region in sample_cells(stack.size):
+        frames = align_frames(stack, geometry, region, recipe)
+        regions.append([_pair(stack, i, frames, recipe) for i in range(len(frames))])
+    return measure_noise(stack, regions)
+
+
+def _pair(stack: Stack, i: int, frames: Sequence[Aligned], recipe: Recipe) -> FramePair | None:
+    """Return the pair of the reference and frame i; None if that is the reference."""
+    if i == stack.reference:
+        return None
+    return FramePair.of(stack, i, frames[stack.reference], frames[i], recipe)
+
+
+def compute_cues(
+    stack: Stack,
+    geometry: Sequence[Displacement | None],
+    region: Region,
+    recipe: Recipe,
+    noise: MeasuredNoise | None = None,
 ) -> Cues:
     """Align a region of all frames and compute both cues.
 
@@ -64,15 +117,17 @@ def compute_cues(
         Rows and columns of the reference.
     recipe : Recipe
         Its motion, noise and exposure settings.
+    noise : MeasuredNoise, optional
+        Noise as measured in the bracket.
     """
-    ref, ev = stack.reference, stack.ev
-    chroma = recipe.fusion.chroma
-    frames = tuple(align_region(stack, i, d, region, chroma) for i, d in enumerate(geometry))
+    ref = stack.reference
+    frames = align_frames(stack, geometry, region, recipe)
+    pairs = [_pair(stack, i, frames, recipe) for i in range(len(frames))]
     static_frames = tuple(
         np.ones(frame.valid.shape, bool)
-        if i == ref
-        else ~moving(frames[ref], ev[ref], frame, ev[i], stack.source_format, recipe)
-        for i, frame in enumerate(frames)
+        if pair is None
+        else ~moving(pair, noise.tables[i] if noise else None)
+        for i, (frame, pair) in enumerate(zip(frames, pairs, strict=True))
     )
     max_code, settings = frames[ref].max_code, recipe.exposure
     return Cues(frames, static_frames, clipped(max_code, settings), dark(max_code, settings), ref)

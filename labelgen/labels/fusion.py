@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import cv2
@@ -16,15 +17,17 @@ from labelgen.core.response import GAMMA, SourceFormat, all_codes, bit_depth, de
 from labelgen.core.settings import Noise
 from labelgen.labels.cues import Cues
 from labelgen.labels.cues import receptive_field as cues_receptive_field
-from labelgen.labels.motion import GRADIENT_RADIUS, gradient_magnitude, noise_variance
+from labelgen.labels.difference import GRADIENT_RADIUS, gradient_magnitude, noise_variance
 
 CLIP_FADE = 0.04
 """Range of codes (0..1) below the clip over which the weight of a frame falls to 0."""
 BLUR_SIGMA, BLUR_RADIUS = 0.6, 2
 """Standard deviation and radius (px) of a Gaussian over a frame before its gradient is taken.
 Without it, noise would give large gradients."""
-BILATERAL_SIDE, BILATERAL_SIGMA = 5, 1.6
-"""Side and spatial standard deviation (px) of the bilateral filter."""
+BILATERAL, NOISY_BILATERAL = (5, 1.6), (11, 3.0)
+"""Side and spatial standard deviation (px) of the bilateral filter, and those for noisy frames."""
+NOISY_WELL = 2500.0
+"""Frames with a smaller full well (electrons) are noisy."""
 MIN_WEIGHT_SUM = 1e-30
 """Least divisor, for pixels where no frame has a weight."""
 
@@ -39,11 +42,24 @@ def receptive_field(recipe: Recipe) -> int:
 def variance_receptive_field(recipe: Recipe) -> int:
     """Receptive field (px) of `fuse_variance`, whatever weights the recipe chooses."""
     gradient = BLUR_RADIUS + GRADIENT_RADIUS if recipe.fusion.misplaced else 0
-    bilateral = BILATERAL_SIDE // 2 if recipe.fusion.denoise else 0
+    bilateral = NOISY_BILATERAL[0] // 2 if recipe.fusion.denoise else 0
     return max(cues_receptive_field(recipe), gradient) + bilateral
 
 
-def fuse(cues: Cues, stack: Stack, recipe: Recipe) -> tuple[Float, Mask]:
+@dataclass(frozen=True)
+class Fused:
+    """Fused radiance of a region."""
+
+    radiance: Float
+    """(H, W, 3) float32: 1.0 where the shortest frame clips; 0 where nothing is known."""
+    known: Mask
+    """(H, W) bool: False where no frame is static and usable."""
+    information: Float | None = None
+    """(H, W) float32: inverse of the variance of radiance, by the noise of the frames fused; None
+    where frames were not weighted by their variance."""
+
+
+def fuse(cues: Cues, stack: Stack, recipe: Recipe) -> Fused:
     """Fuse the frames by the weights that the recipe chooses.
 
     Parameters and results are those of `fuse_variance`. With triangle weights every pixel is known.
@@ -51,7 +67,7 @@ def fuse(cues: Cues, stack: Stack, recipe: Recipe) -> tuple[Float, Mask]:
     if recipe.fusion.weights == "variance":
         return fuse_variance(cues, stack, recipe)
     radiance = fuse_triangle(cues.aligned, stack.ev, stack.reference, recipe.exposure.clip)
-    return radiance, np.ones(cues.size, bool)
+    return Fused(radiance, np.ones(cues.size, bool))
 
 
 def triangle_weight(code: Float) -> Float:
@@ -113,7 +129,7 @@ def fuse_triangle(
     return total + reference_weight * aligned[reference].linear * np.float32(2.0 ** -ev[reference])
 
 
-def fuse_variance(cues: Cues, stack: Stack, recipe: Recipe) -> tuple[Float, Mask]:
+def fuse_variance(cues: Cues, stack: Stack, recipe: Recipe) -> Fused:
     """Fuse static frames by inverse variance (Hasinoff 2010, doi:10.1109/CVPR.2010.5540167).
 
     All channels of a frame have the same weight, so a pixel that clips in one channel gets no
@@ -132,10 +148,8 @@ def fuse_variance(cues: Cues, stack: Stack, recipe: Recipe) -> tuple[Float, Mask
 
     Returns
     -------
-    radiance : (H, W, 3) float32
-        1.0 where the shortest frame clips; 0 where nothing is known.
-    known : (H, W) bool
-        False where no frame is static and usable.
+    Fused
+        Radiance, where it is known, and its variance.
     """
     total = np.zeros((*cues.size, 3), np.float32)
     weight_sum: Float = np.zeros(cues.size, np.float32)
@@ -173,7 +187,7 @@ def fuse_variance(cues: Cues, stack: Stack, recipe: Recipe) -> tuple[Float, Mask
         change -= total
         change *= to_three_channels(noise_share)
         total += change
-    return total, fused | beyond_clip
+    return Fused(total, fused | beyond_clip, weight_sum)
 
 
 @lru_cache(maxsize=8)
@@ -220,7 +234,10 @@ def denoise(radiance: Float, stack: Stack, recipe: Recipe) -> Float:
     scaled += floor
     np.sqrt(scaled, out=scaled)
     scaled *= 2 / photon
-    smooth = cv2.bilateralFilter(scaled, BILATERAL_SIDE, recipe.fusion.denoise, BILATERAL_SIGMA)
+    side, sigma = BILATERAL
+    if float(photon[0]) > 1 / NOISY_WELL:
+        side, sigma = NOISY_BILATERAL
+    smooth = cv2.bilateralFilter(scaled, side, recipe.fusion.denoise, sigma)
     smooth *= photon / 2
     light = np.square(smooth, out=smooth)
     light -= floor

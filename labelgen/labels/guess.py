@@ -33,7 +33,7 @@ def receptive_field(recipe: Recipe) -> int:
 def frames_up_to_reference(stack: Stack) -> Stack:
     """Return a stack without the frames longer than the reference: they clip where it does."""
     count = stack.reference + 1
-    return replace(stack, codes=stack.codes[:count], ev=stack.ev[:count])
+    return replace(stack, codes=stack.codes[:count], ev=stack.ev[:count], gains=stack.gains[:count])
 
 
 def guess_by_flow(
@@ -69,7 +69,7 @@ def guess_by_flow(
     for box in covering_boxes(mask, border):
         padded = pad_region(box, mask.shape, border)
         cues = compute_cues(shorter, find_flow(), absolute_region(padded, region), recipe)
-        guessed, known = fusion.fuse_variance(cues, shorter, recipe)
+        guessed = fusion.fuse_variance(cues, shorter, recipe)
         inner = relative_region(box, padded)
-        radiance[box], explained[box] = guessed[inner], known[inner]
+        radiance[box], explained[box] = guessed.radiance[inner], guessed.known[inner]
     return radiance, explained

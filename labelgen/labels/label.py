@@ -19,8 +19,10 @@ from labelgen.core.bracket import Stack, dilate_mask
 from labelgen.core.recipe import Recipe
 from labelgen.core.tiles import crop_borders, pad_region, relative_region, tiles
 from labelgen.dataset.columns import TRUSTED_WEIGHT
-from labelgen.labels.cues import compute_cues
+from labelgen.labels.cues import compute_cues, measure_stack_noise
 from labelgen.labels.guess import Geometry, frames_up_to_reference
+from labelgen.labels.local_gain import find_gains
+from labelgen.labels.measured_noise import MeasuredNoise
 from labelgen.labels.methods import METHODS, Tile, TileLabel
 from labelgen.labels.trust import REFERENCE, STATIC, cell_borders
 
@@ -28,6 +30,10 @@ MIN_BORDER = 56
 """Least border (px) around a tile that is computed with it. A recipe may need more; the built-in
 ones do not. They share one border because OpenCV rounds the positions at which a frame is sampled
 relative to the corner of the region, so another border changes the last bits of a label."""
+MIN_NOISE_RATIO = 1.4
+"""The full well of a camera is corrected if frames differ by this many times its noise."""
+MIN_FULL_WELL = 50.0
+"""Electrons. No camera shows a picture with less."""
 OBJECT_FRAME_SIDE, MIN_OBJECT_AREA = 640, 100
 """Moving objects are measured in frames downsampled to this side (px); smaller areas (px) there may
 be noise."""
@@ -116,6 +122,9 @@ def make_label(stack: Stack, recipe: Recipe) -> Label:
     recipe = replace(recipe, exposure=replace(recipe.exposure, clip=clip))
     small = downsample_stack(stack, recipe.align.megapixels)
     label = _empty_label(stack.size, find_displacements(small, stack.size, recipe.align))
+    if recipe.align.gain == "undone":
+        stack = replace(stack, gains=find_gains(small, label.geometry, stack.size))
+    stack, noise = _measure_noise(stack, label.geometry, recipe)
 
     @cache
     def find_flow() -> Geometry:
@@ -126,12 +135,30 @@ def make_label(stack: Stack, recipe: Recipe) -> Label:
     cells = cell_borders(stack.size, recipe.patches.size)
     for piece in tiles(cells):
         region = pad_region(piece, stack.size, border)
-        cues = compute_cues(stack, label.geometry, region, recipe)
+        cues = compute_cues(stack, label.geometry, region, recipe, noise)
         tile = Tile(stack, region, cues, crop_borders(cells, region), find_flow)
         _write_tile(label, piece, tile, method.label(tile, recipe))
     if stack.masked is not None:
         label.weight[dilate_mask(stack.masked)] = 0
     return label
+
+
+def _measure_noise(
+    stack: Stack, geometry: Geometry, recipe: Recipe
+) -> tuple[Stack, MeasuredNoise | None]:
+    """Measure the noise of a bracket; also return the stack with that noise.
+
+    Where the noise of its camera was underestimated, or could not be estimated from flat areas, a
+    smaller full well explains what is measured.
+    """
+    noise = measure_stack_noise(stack, geometry, recipe)
+    if noise is None or noise.ratio < MIN_NOISE_RATIO:
+        return stack, noise
+    source, settings = stack.source_format, recipe.noise
+    full_well, read = source.noise or (settings.full_well, settings.read)
+    full_well = max(full_well / noise.ratio**2, MIN_FULL_WELL)
+    stack = replace(stack, source=replace(source, noise=(full_well, read)))
+    return stack, measure_stack_noise(stack, geometry, recipe)
 
 
 def _empty_label(size: tuple[int, int], geometry: Geometry) -> Label:

@@ -17,16 +17,18 @@ from labelgen.core.recipe import Recipe
 from labelgen.core.response import FULL_SAMPLING, GAMMA, decode
 from labelgen.core.tiles import Borders
 from labelgen.labels import cues, fusion, guess, trust
+from labelgen.labels import expected_error as errors
 from labelgen.labels.cues import Cues
+from labelgen.labels.expected_error import chroma_error, expected_error
 from labelgen.labels.fusion import fuse
 from labelgen.labels.guess import FindFlow, guess_by_flow
 from labelgen.labels.trust import (
     REFERENCE,
     STATIC,
     UNTRUSTED,
+    tolerate,
     trust_cells,
     trust_clipped,
-    trust_colour,
     trust_difference,
 )
 
@@ -83,18 +85,20 @@ def label_cells(tile: Tile, recipe: Recipe) -> TileLabel:
     A static cell gets the fused radiance. A moving cell that the reference exposes well gets the
     radiance of the reference. All other cells are untrusted.
     """
-    radiance, known = fuse(tile.cues, tile.stack, recipe)
-    kind = np.where(known, trust_cells(tile.cues, tile.cells, recipe), UNTRUSTED)
+    fused = fuse(tile.cues, tile.stack, recipe)
+    radiance = fused.radiance
+    kind = np.where(fused.known, trust_cells(tile.cues, tile.cells, recipe), UNTRUSTED)
     _copy_reference(radiance, kind != STATIC, tile)
     return TileLabel(radiance, kind, _full_trust(kind))
 
 
 def label_difference(tile: Tile, recipe: Recipe) -> TileLabel:
     """Label where fused radiance and reference are close, as SelfHDR does (arXiv 2310.01840)."""
-    radiance, known = fuse(tile.cues, tile.stack, recipe)
+    fused = fuse(tile.cues, tile.stack, recipe)
+    radiance = fused.radiance
     reference = tile.reference_radiance()
     code = power(tile.cues.aligned[tile.stack.reference].linear, 1 / GAMMA)
-    kind = np.where(known, trust_difference(radiance, reference, code, recipe), UNTRUSTED)
+    kind = np.where(fused.known, trust_difference(radiance, reference, code, recipe), UNTRUSTED)
     _copy_reference(radiance, kind == UNTRUSTED, tile)
     return TileLabel(radiance, kind, _full_trust(kind))
 
@@ -103,12 +107,14 @@ def label_pixels(tile: Tile, recipe: Recipe) -> TileLabel:
     """Label every pixel with a weight of its own.
 
     A pixel is fused from the frames that agree with the reference there. Trust is lower where the
-    reference clips and something moves or has an edge, and where colour was stored at less than
-    full resolution. Clipped pixels that keep less trust than a guess are guessed by dense flow.
+    reference clips and something moves or has an edge, and where the rendering of the frames is
+    expected to leave errors. Clipped pixels that keep less trust than a guess are guessed by dense
+    flow.
     """
     settings = recipe.fusion
-    radiance, known = fuse(tile.cues, tile.stack, recipe)
-    kind = np.where(known, np.where(tile.cues.static, STATIC, REFERENCE), UNTRUSTED)
+    fused = fuse(tile.cues, tile.stack, recipe)
+    radiance = fused.radiance
+    kind = np.where(fused.known, np.where(tile.cues.static, STATIC, REFERENCE), UNTRUSTED)
     weight = _full_trust(kind) * trust_clipped(tile.cues, radiance, settings)
     fill = tile.cues.clipped & (weight < settings.guess / 255)
     if fill.any():
@@ -116,9 +122,15 @@ def label_pixels(tile: Tile, recipe: Recipe) -> TileLabel:
         fill &= explained
         radiance[fill], kind[fill] = guessed[fill], REFERENCE
         weight[fill] = settings.guess / 255
+    error: Float | None = None
     sampling = tile.stack.source_format.sampling
-    if sampling != FULL_SAMPLING:
-        weight *= trust_colour(radiance, 2.0**tile.reference_ev, sampling, settings)
+    if settings.rendered:
+        error = expected_error(fused, radiance, ~tile.cues.static, tile.stack)
+        error *= np.float32(settings.rendered)
+    elif sampling != FULL_SAMPLING:
+        error = chroma_error(radiance, 2.0**tile.reference_ev, sampling)
+    if error is not None:
+        weight *= tolerate(error, settings)
     _copy_reference(radiance, kind == UNTRUSTED, tile)
     return TileLabel(radiance, kind, weight)
 
@@ -146,7 +158,7 @@ def _pixels_field(recipe: Recipe) -> int:
         fused + trust.EDGE_BORDER,
     )
     filled = max(fused, clipped, guess.receptive_field(recipe))
-    return filled + trust.COLOUR_BORDER
+    return filled + errors.RADIUS
 
 
 METHODS = {

@@ -9,15 +9,14 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from labelgen.alignment.chroma_upsampling import UNCERTAINTY_RADIUS, chroma_uncertainty
-from labelgen.core.arrays import Array, Float, Mask, max_channel, power
+from labelgen.core.arrays import Array, Float, Mask, max_channel
 from labelgen.core.recipe import Recipe
-from labelgen.core.response import GAMMA, Sampling, mu_law, mu_law_slope
+from labelgen.core.response import mu_law
 from labelgen.core.settings import Fusion
 from labelgen.core.tiles import covering_boxes, pad_region, relative_region
 from labelgen.labels.cues import Cues
+from labelgen.labels.difference import GRADIENT_RADIUS, gradient_magnitude
 from labelgen.labels.fusion import triangle_weight
-from labelgen.labels.motion import GRADIENT_RADIUS, gradient_magnitude
 
 UNTRUSTED, STATIC, REFERENCE = np.uint8(0), np.uint8(1), np.uint8(2)
 """What the label of a pixel rests on: nothing, all frames, or the reference and the frames that
@@ -25,8 +24,6 @@ agree with it there."""
 
 EDGE_BORDER = GRADIENT_RADIUS
 """Distance (px) of the farthest pixel that the trust in an edge depends on."""
-COLOUR_BORDER = UNCERTAINTY_RADIUS
-"""Distance (px) of the farthest pixel that the trust in a colour depends on."""
 MIN_EVIDENCE = 1e-3
 """Share of static pixels that is added around every clipped one. A pixel with hardly any evidence
 nearby, for or against motion, is thereby trusted as if it were static."""
@@ -153,7 +150,7 @@ def trust_clipped(cues: Cues, fused: Float, settings: Fusion) -> Float:
     for box in covering_boxes(cues.clipped, EDGE_BORDER):
         padded = pad_region(box, cues.clipped.shape, EDGE_BORDER)
         gradient = _max_gradient(mu_law(fused[padded]))[relative_region(box, padded)]
-        edge_trust = _tolerate(gradient * np.float32(settings.misplaced), settings)
+        edge_trust = tolerate(gradient * np.float32(settings.misplaced), settings)
         np.copyto(trust[box], static_trust[box] * edge_trust, where=cues.clipped[box])
     return trust
 
@@ -204,34 +201,6 @@ def around_receptive_field(recipe: Recipe) -> int:
     return k * (_gaussian_radius(2 * sigma / k) + 1) + (k - 1) // 2
 
 
-def trust_colour(fused: Float, gain: float, sampling: Sampling, settings: Fusion) -> Float:
-    """Trust in colour whose chroma was stored at less than full resolution and upsampled.
-
-    All frames share the error of the chroma, so comparing them does not show it.
-
-    Parameters
-    ----------
-    fused : (H, W, 3) float32
-        Radiance of the label, 1.0 where the shortest frame clips.
-    gain : float
-        Exposure of the reference relative to the shortest frame, as a factor.
-    sampling : (int, int)
-        Rows and columns of pixels that share one chroma value.
-    settings : Fusion
-        Its `tolerance`.
-
-    Returns
-    -------
-    (H, W) float32
-        0 to 1.
-    """
-    code = power(fused * np.float32(gain), 1 / GAMMA)
-    # Chain rule: derivative of mu-law by radiance, times that of radiance by code.
-    slope = mu_law_slope(fused) * np.float32(GAMMA / gain) * np.maximum(code, 1e-3) ** (GAMMA - 1)
-    error = max_channel(chroma_uncertainty(code, sampling) * slope)
-    return _tolerate(error, settings)
-
-
-def _tolerate(error: Float, settings: Fusion) -> Float:
+def tolerate(error: Float, settings: Fusion) -> Float:
     """Trust (H, W), 1 to 0, for an error (H, W) in mu-law; one half at the tolerance."""
     return np.asarray(1 / (1 + np.square(error * np.float32(1 / settings.tolerance))), np.float32)

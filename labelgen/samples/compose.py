@@ -15,7 +15,7 @@ import numpy as np
 from labelgen.core.arrays import Array, Codes, Float, Mask, max_channel
 from labelgen.core.response import SourceFormat, bit_depth, decode, encode
 from labelgen.core.settings import Noise, Pieces
-from labelgen.labels.motion import noise_variance
+from labelgen.labels.difference import noise_variance
 from labelgen.samples.moving_objects import Background, MovingObject
 
 MIN_OPAQUE_COVER = 0.98

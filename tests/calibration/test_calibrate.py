@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy.interpolate import BSpline
 
-from labelgen.calibration.calibrate import Calibration, calibrate, correct_exposures
+from labelgen.calibration.bracket_exposures import Calibration, correct_exposures
+from labelgen.calibration.calibrate import calibrate
 from labelgen.calibration.comparagram import Ridge
 from labelgen.calibration.response_curve import KNOTS, View, splines
 from labelgen.core.response import GAMMA, GAMMA22, Response

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from labelgen.calibration.calibrate import Calibration, calibrate, correct_exposures
+from labelgen.calibration.bracket_exposures import Calibration, correct_exposures
+from labelgen.calibration.calibrate import calibrate
 from labelgen.calibration.response_curve import View
 from labelgen.calibration.step_errors import (
     FEW_BRACKETS_EV,
