@@ -24,7 +24,7 @@ CLIP_FADE = 0.04
 BLUR_SIGMA, BLUR_RADIUS = 0.6, 2
 """Standard deviation and radius (px) of a Gaussian over a frame before its gradient is taken.
 Without it, noise would give large gradients."""
-BILATERAL, NOISY_BILATERAL = (5, 1.6), (11, 3.0)
+BILATERAL, NOISY_BILATERAL = (7, 2.2), (11, 3.0)
 """Side and spatial standard deviation (px) of the bilateral filter, and those for noisy frames."""
 NOISY_WELL = 2500.0
 """Frames with a smaller full well (electrons) are noisy."""

@@ -25,7 +25,7 @@ from labelgen.core.recipe import DEFAULT, SSHDR
 from labelgen.core.response import CURVE_SAMPLES, GAMMA, GAMMA22, Response, SourceFormat
 from labelgen.core.settings import Noise
 from labelgen.discovery.scan import scan
-from labelgen.labels.motion import noise_variance
+from labelgen.labels.difference import noise_variance
 from labelgen.photos.stack import load_stack
 from labelgen.pipeline.label_bracket import label
 from labelgen.simulate import write_bracket

@@ -22,8 +22,9 @@ from labelgen.core.bracket import Stack
 from labelgen.core.recipe import DEFAULT, RECIPES, SSHDR, Recipe
 from labelgen.core.response import SourceFormat, encode
 from labelgen.core.settings import Align, Noise
+from labelgen.labels.difference import noise_variance
 from labelgen.labels.exposure import clipped, dark
-from labelgen.labels.motion import moving, noise_variance
+from labelgen.labels.motion import moving
 from labelgen.simulate import SimulatedBracket
 from tests.conftest import EV, stack_of
 

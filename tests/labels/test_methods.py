@@ -19,9 +19,10 @@ from labelgen.core.recipe import DEFAULT, RECIPES, SSHDR, Recipe
 from labelgen.core.response import SourceFormat, decode
 from labelgen.core.settings import Fusion, Motion
 from labelgen.labels import fusion, guess, label, methods, motion, trust
+from labelgen.labels.difference import gradient_magnitude
 from labelgen.labels.fusion import denoise
 from labelgen.labels.label import Label, make_label
-from labelgen.labels.motion import gradient_magnitude, moving
+from labelgen.labels.motion import moving
 from labelgen.labels.trust import REFERENCE, UNTRUSTED
 from labelgen.simulate import SimulatedBracket
 from tests.conftest import EV, make_scene, psnr_mu, stack_of
