@@ -5,7 +5,8 @@ or saturated colours, and they do so in all frames alike: comparing frames does 
 Chakrabarti et al. 2014 (doi:10.1109/TPAMI.2014.2318713) measure how uncertain the radiance behind a
 code is in real cameras. Here the variance is a sum of a few terms. Their factors were fitted to
 simulated cameras with known truth; they are much the same for bodies, RAW converters and phones
-(`docs/experiments.md`).
+(`docs/experiments.md`). Frames whose response is a plain formula were not rendered by a camera:
+only noise and subsampled chroma leave errors in them.
 """
 
 from __future__ import annotations
@@ -39,8 +40,7 @@ LOCAL_CONTRAST = 0.2
 DETAIL_ALONE, CONTRAST_ALONE = 0.15, 0.13
 """Further shares where not all frames agree, so that the label is close to a single one."""
 COLOUR, COLOUR_CONTRAST = 0.12, 0.55
-"""Share of saturation squared in the error, and share of contrast times saturation, if the response
-of the camera was estimated: such cameras render saturated colours by more than curves."""
+"""Share of saturation squared in the error, and share of contrast times saturation."""
 MAX_NOISE = 0.3
 """Noise (mu-law) counts up to here: it is linearised."""
 MIN_INFORMATION, MIN_LIGHT = 1e-6, 1e-3
@@ -66,27 +66,40 @@ def expected_error(fused: Fused, radiance: Float, alone: Mask, stack: Stack) -> 
     (H, W) float32
         Standard deviation in the mu-law domain.
     """
-    light = mu_law(radiance)
+    source = stack.source_format
+    rendered = source.response.name not in NAMED_RESPONSES
+    variance = _noise_variance(fused, radiance)
+    if rendered:
+        variance += _rendering_variance(mu_law(radiance), alone, stack)
+    if source.sampling != FULL_SAMPLING:
+        chroma = chroma_error(radiance, 2.0 ** stack.ev[stack.reference], source.sampling)
+        variance += np.square(chroma * np.float32(CHROMA if rendered else 1))
+    return np.sqrt(variance, out=variance)
+
+
+def _noise_variance(fused: Fused, radiance: Float) -> Float:
+    """Variance (H, W) of a label, in mu-law, by the noise of the fused frames."""
+    if fused.information is None:
+        return np.zeros(radiance.shape[:2], np.float32)
+    # No information means that all frames clip there. A label of 1.0 has no noise.
+    information = np.where(fused.information > 0, fused.information, np.inf)
+    deviation = np.sqrt(1 / np.maximum(information, MIN_INFORMATION))
+    noise = max_channel(mu_law_slope(radiance)) * deviation
+    return np.square(np.minimum(noise, MAX_NOISE) * np.float32(NOISE))
+
+
+def _rendering_variance(light: Float, alone: Mask, stack: Stack) -> Float:
+    """Variance (H, W) of a label (H, W, 3) in mu-law, by what a camera makes of a picture."""
     detail = np.square(max_channel(np.abs(light - cv2.GaussianBlur(light, KERNEL, DETAIL_SIGMA))))
     contrast = _contrast(light)
     local = any(gain is not None for gain in stack.gains)
     variance = detail * np.float32(DETAIL**2)
     variance += contrast * np.float32((LOCAL_CONTRAST if local else CONTRAST) ** 2)
     variance[alone] += (DETAIL_ALONE**2 * detail + CONTRAST_ALONE**2 * contrast)[alone]
-    slope = mu_law_slope(radiance)
-    if fused.information is not None:
-        noise = max_channel(slope) / np.sqrt(np.maximum(fused.information, MIN_INFORMATION))
-        variance += np.square(np.minimum(noise, MAX_NOISE) * np.float32(NOISE))
-    source = stack.source_format
-    if source.sampling != FULL_SAMPLING:
-        chroma = chroma_error(radiance, 2.0 ** stack.ev[stack.reference], source.sampling)
-        variance += np.square(chroma * np.float32(CHROMA))
-    if source.response.name not in NAMED_RESPONSES:
-        saturation = 1 - light.min(-1) / np.maximum(max_channel(light), MIN_LIGHT)
-        squared = np.square(saturation)
-        variance += np.square(squared * np.float32(COLOUR))
-        variance += squared * contrast * np.float32(COLOUR_CONTRAST**2)
-    return np.sqrt(variance, out=variance)
+    saturation = np.square(1 - light.min(-1) / np.maximum(max_channel(light), MIN_LIGHT))
+    variance += np.square(saturation * np.float32(COLOUR))
+    variance += saturation * contrast * np.float32(COLOUR_CONTRAST**2)
+    return variance
 
 
 def _contrast(light: Float) -> Float:
