@@ -13,7 +13,14 @@ from labelgen.alignment.align import Aligned
 from labelgen.core.arrays import Float, Mask, apply_lut, power, to_three_channels
 from labelgen.core.bracket import Stack
 from labelgen.core.recipe import Recipe
-from labelgen.core.response import GAMMA, SourceFormat, all_codes, bit_depth, decode
+from labelgen.core.response import (
+    GAMMA,
+    NAMED_RESPONSES,
+    SourceFormat,
+    all_codes,
+    bit_depth,
+    decode,
+)
 from labelgen.core.settings import Noise
 from labelgen.labels.cues import Cues
 from labelgen.labels.cues import receptive_field as cues_receptive_field
@@ -24,8 +31,9 @@ CLIP_FADE = 0.04
 BLUR_SIGMA, BLUR_RADIUS = 0.6, 2
 """Standard deviation and radius (px) of a Gaussian over a frame before its gradient is taken.
 Without it, noise would give large gradients."""
-BILATERAL, NOISY_BILATERAL = (7, 2.2), (11, 3.0)
-"""Side and spatial standard deviation (px) of the bilateral filter, and those for noisy frames."""
+BILATERAL, RENDERED_BILATERAL, NOISY_BILATERAL = (5, 1.6), (7, 2.2), (11, 3.0)
+"""Side and spatial standard deviation (px) of the bilateral filter: for plain frames, for frames
+that a camera rendered, whose noise is correlated, and for noisy frames."""
 NOISY_WELL = 2500.0
 """Frames with a smaller full well (electrons) are noisy."""
 MIN_WEIGHT_SUM = 1e-30
@@ -234,7 +242,7 @@ def denoise(radiance: Float, stack: Stack, recipe: Recipe) -> Float:
     scaled += floor
     np.sqrt(scaled, out=scaled)
     scaled *= 2 / photon
-    side, sigma = BILATERAL
+    side, sigma = BILATERAL if source.response.name in NAMED_RESPONSES else RENDERED_BILATERAL
     if float(photon[0]) > 1 / NOISY_WELL:
         side, sigma = NOISY_BILATERAL
     smooth = cv2.bilateralFilter(scaled, side, recipe.fusion.denoise, sigma)

@@ -17,9 +17,11 @@ from labelgen.alignment.align import downsample_stack, find_displacements, guess
 from labelgen.core.arrays import Array, Bytes, Float, Half, Mask, Region, to_float16, to_float32
 from labelgen.core.bracket import Stack, dilate_mask
 from labelgen.core.recipe import Recipe
+from labelgen.core.response import NAMED_RESPONSES
 from labelgen.core.tiles import crop_borders, pad_region, relative_region, tiles
 from labelgen.dataset.columns import TRUSTED_WEIGHT
 from labelgen.labels.cues import compute_cues, measure_stack_noise
+from labelgen.labels.fusion import NOISY_WELL
 from labelgen.labels.guess import Geometry, frames_up_to_reference
 from labelgen.labels.local_gain import find_gains
 from labelgen.labels.measured_noise import MeasuredNoise
@@ -125,6 +127,8 @@ def make_label(stack: Stack, recipe: Recipe) -> Label:
     if recipe.align.gain == "undone":
         stack = replace(stack, gains=find_gains(small, label.geometry, stack.size))
     stack, noise = _measure_noise(stack, label.geometry, recipe)
+    if noise is None:
+        recipe = _without_rendering(recipe)
 
     @cache
     def find_flow() -> Geometry:
@@ -149,16 +153,25 @@ def _measure_noise(
     """Measure the noise of a bracket; also return the stack with that noise.
 
     Where the noise of its camera was underestimated, or could not be estimated from flat areas, a
-    smaller full well explains what is measured.
+    smaller full well explains what is measured. Frames with little noise whose response is a plain
+    formula need no measurement if the noise of the camera explains how still frames differ: then
+    None is returned.
     """
     noise = measure_stack_noise(stack, geometry, recipe)
-    if noise is None or noise.ratio < MIN_NOISE_RATIO:
-        return stack, noise
     source, settings = stack.source_format, recipe.noise
     full_well, read = source.noise or (settings.full_well, settings.read)
+    if noise is None or noise.ratio < MIN_NOISE_RATIO:
+        plain = source.response.name in NAMED_RESPONSES and full_well > NOISY_WELL
+        return stack, None if plain else noise
     full_well = max(full_well / noise.ratio**2, MIN_FULL_WELL)
     stack = replace(stack, source=replace(source, noise=(full_well, read)))
     return stack, measure_stack_noise(stack, geometry, recipe)
+
+
+def _without_rendering(recipe: Recipe) -> Recipe:
+    """Return a recipe for frames that no camera rendered, whose noise is as the model says."""
+    motion, fusion = replace(recipe.motion, measured=0.0), replace(recipe.fusion, rendered=0.0)
+    return replace(recipe, motion=motion, fusion=fusion)
 
 
 def _empty_label(size: tuple[int, int], geometry: Geometry) -> Label:

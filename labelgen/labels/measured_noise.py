@@ -29,6 +29,8 @@ TOP_LEVEL = 0.99
 """Levels from here on are the last bin. Both frames clip there, so it has no noise to measure."""
 DARK_LEVELS = 2
 """Bins that are too dark to tell the noise of a bracket as a whole: blacks may be crushed."""
+UNTESTED = 1e3
+"""Coarse noise where both frames clip: there the coarse difference tells nothing."""
 FLOOR = 0.006
 """Added to the noise of the model (mu-law), which may be hardly any."""
 QUANTILE, QUANTILE_DEVIATIONS = 0.3, 0.3853
@@ -145,7 +147,7 @@ def _measure_channel(samples: Array) -> tuple[Float, Float, float]:
             levels = range(DARK_LEVELS, LEVELS - 1)
             pooled[g] = _deviation(np.concatenate([values[n * GRADIENTS + g] for n in levels]))
         table = np.minimum(table, MAX_RATIO * pooled)
-        table[-1] = 0
+        table[-1] = 0 if k == 1 else UNTESTED
         tables.append(table.astype(np.float32))
         ratio = ratio or float(pooled[0])
     return tables[0], tables[1], ratio

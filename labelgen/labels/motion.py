@@ -17,7 +17,7 @@ from labelgen.core.tiles import strips
 from labelgen.labels.difference import GRADIENT_RADIUS, FramePair, gaussian_radius
 from labelgen.labels.measured_noise import COARSE, COARSE_RADIUS, noise_index, scaled_noise
 
-COARSE_THRESHOLD = 0.015
+COARSE_THRESHOLD = 0.03
 """Constant allowance (mu-law) for the coarse difference. Noise averages out in it, so that it shows
 weak motion over larger areas."""
 
