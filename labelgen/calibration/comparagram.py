@@ -51,6 +51,8 @@ MIN_COUNT = 20
 ENOUGH_PLACES, MIN_SIDE = 400, 100
 """With fewer flat places, frames are downsampled by two, which halves their noise, as long as the
 shorter side keeps so many px."""
+NOISY_RANGE = 0.2
+"""The limit of the range of flat places, if noise leaves too few even then."""
 COARSE = 8
 """Surroundings are computed on frames downsampled by this factor."""
 SURROUNDINGS = 1 / 14
@@ -155,8 +157,10 @@ def _flat_places(short: Codes, long: Codes) -> tuple[FlatPlaces, tuple[Codes, Co
     while True:
         flat = flat_places(short, long)
         h, w = (n // 2 for n in long.shape[:2])
-        if flat.flat.sum() >= ENOUGH_PLACES or min(h, w) < MIN_SIDE:
+        if flat.flat.sum() >= ENOUGH_PLACES:
             return flat, (long, short)
+        if min(h, w) < MIN_SIDE:
+            return flat_places(short, long, NOISY_RANGE), (long, short)
         short, long = (downsample(x, (w, h)) for x in (short, long))
 
 

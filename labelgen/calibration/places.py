@@ -42,14 +42,14 @@ class FlatPlaces:
     """(h, w) whether all channels are, and some is lit in the longer one."""
 
 
-def flat_places(short: Codes, long: Codes) -> FlatPlaces:
+def flat_places(short: Codes, long: Codes, max_range: float = MAX_RANGE) -> FlatPlaces:
     """Find the flat places of two aligned frames (H, W, 3) uint16."""
     window = np.ones((WINDOW, WINDOW), np.uint8)
     lowest = [cv2.erode(x, window)[PLACES_AT] for x in (short, long)]
     highest = [cv2.dilate(x, window)[PLACES_AT] for x in (short, long)]
     unclipped = highest[1] < MAX_CODE * TOP_CODE
     flat = np.logical_and(
-        *(b - a < MAX_RANGE * TOP_CODE for a, b in zip(lowest, highest, strict=True))
+        *(b - a < max_range * TOP_CODE for a, b in zip(lowest, highest, strict=True))
     )
     # Light is averaged, not codes, because the mean of noisy codes is too dark.
     means = (cv2.blur(decode(x), (WINDOW, WINDOW))[PLACES_AT] for x in (short, long))

@@ -32,7 +32,7 @@ DETAIL_SIGMA, CONTRAST_SIGMA, KERNEL = 1.0, 2.0, (7, 7)
 (px). Contrast is the standard deviation of pixels over the second, at half the resolution."""
 RADIUS = max(2 * (KERNEL[0] // 2) + 2, UNCERTAINTY_RADIUS)
 """Distance (px) of the farthest pixel that the expected error of a pixel depends on."""
-DETAIL, CONTRAST, CHROMA, NOISE = 0.38, 0.12, 0.65, 0.25
+DETAIL, CONTRAST, CHROMA, NOISE = 0.38, 0.12, 0.65, 0.17
 """Share of detail, of contrast, of the uncertainty of subsampled chroma, and of the noise of the
 fused frames (standard deviation) in the error."""
 LOCAL_CONTRAST = 0.2
