@@ -136,7 +136,7 @@ def discount_weight(weight: Bytes, survey: Survey, recipe: Recipe) -> Bytes:
     share = settings.assumed if model.assumed else 1.0
     if survey.has_estimated_exposures:
         share *= settings.estimated
-    if model.misfit is not None:
+    if model.misfit is not None and not model.assumed:  # too few pixels tell of an assumed one
         share *= min(1.0, settings.misfit / max(model.misfit, 1e-9))
     return weight if share == 1 else np.rint(weight * np.float32(share)).astype(np.uint8)
 
