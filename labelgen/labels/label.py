@@ -124,9 +124,11 @@ def make_label(stack: Stack, recipe: Recipe) -> Label:
     recipe = replace(recipe, exposure=replace(recipe.exposure, clip=clip))
     small = downsample_stack(stack, recipe.align.megapixels)
     label = _empty_label(stack.size, find_displacements(small, stack.size, recipe.align))
-    if recipe.align.gain == "undone":
-        stack = replace(stack, gains=find_gains(small, label.geometry, stack.size))
-    stack, noise = _measure_noise(stack, label.geometry, recipe)
+    noise: MeasuredNoise | None = None
+    if not _is_plain(stack):
+        if recipe.align.gain == "undone":
+            stack = replace(stack, gains=find_gains(small, label.geometry, stack.size))
+        stack, noise = _measure_noise(stack, label.geometry, recipe)
     if noise is None:
         recipe = _without_rendering(recipe)
 
@@ -147,15 +149,21 @@ def make_label(stack: Stack, recipe: Recipe) -> Label:
     return label
 
 
+def _is_plain(stack: Stack) -> bool:
+    """Whether no camera rendered the frames, and the noise of their camera is known and low."""
+    source = stack.source_format
+    known = source.noise is not None and source.noise[0] > NOISY_WELL
+    return known and source.response.name in NAMED_RESPONSES
+
+
 def _measure_noise(
     stack: Stack, geometry: Geometry, recipe: Recipe
 ) -> tuple[Stack, MeasuredNoise | None]:
     """Measure the noise of a bracket; also return the stack with that noise.
 
     Where the noise of its camera was underestimated, or could not be estimated from flat areas, a
-    smaller full well explains what is measured. Frames with little noise whose response is a plain
-    formula need no measurement if the noise of the camera explains how still frames differ: then
-    None is returned.
+    smaller full well explains what is measured. None is returned if the default noise explains how
+    the frames differ and no camera rendered them.
     """
     noise = measure_stack_noise(stack, geometry, recipe)
     source, settings = stack.source_format, recipe.noise
@@ -169,7 +177,7 @@ def _measure_noise(
 
 
 def _without_rendering(recipe: Recipe) -> Recipe:
-    """Return a recipe for frames that no camera rendered, whose noise is as the model says."""
+    """Return a recipe for plain frames."""
     motion, fusion = replace(recipe.motion, measured=0.0), replace(recipe.fusion, rendered=0.0)
     return replace(recipe, motion=motion, fusion=fusion)
 

@@ -22,6 +22,8 @@ from labelgen.core.response import CLIPPED_CODE, GAMMA, decode, to_depth
 
 BLOCKS = 24
 """Blocks along the shorter side of the frame."""
+BLOCK_PIXELS = 12
+"""Frames are downsampled so that the sides of a block have this many pixels."""
 MIN_CODE, MAX_CODE = 0.08, 0.9
 """Pixels are compared whose codes (0..1) are in this range in both frames."""
 MIN_SHARE = 0.2
@@ -94,29 +96,29 @@ def _block_gains(
     small: Stack, i: int, displacement: Displacement | None, size: tuple[int, int]
 ) -> Array:
     """Median gain (stops) of frame i against the reference by block, NaN where unknown."""
-    h, w = small.size
-    other: Float = decode(small.codes[i])
+    side = min(small.size) / (BLOCKS * BLOCK_PIXELS)
+    rows, columns = (max(1, round(n / side / BLOCK_PIXELS)) for n in small.size)
+    h, w = rows * BLOCK_PIXELS, columns * BLOCK_PIXELS
+    reference, other = (
+        cv2.resize(decode(small.codes[k]), (w, h), interpolation=cv2.INTER_AREA)
+        for k in (small.reference, i)
+    )
     valid = np.ones((h, w), bool)
     if displacement is not None:
-        field = displacement.field
+        field = cv2.resize(displacement.field, (w, h), interpolation=cv2.INTER_AREA)
         scale = np.array([w / size[1], h / size[0]], np.float32)
         other, valid = warp(other, np.asarray(field * scale, np.float32))
-    reference = decode(small.codes[small.reference])
     low, high = (np.float32(c**GAMMA) for c in (MIN_CODE, MAX_CODE))
     for light in (other, reference):
         valid &= (light.min(-1) > low) & (light.max(-1) < high)
-    difference = small.ev[i] - small.ev[small.reference]
-    gain = np.log2(np.maximum(other.mean(-1), 1e-6) / np.maximum(reference.mean(-1), 1e-6))
-    gain = np.where(valid, gain - difference, np.nan)
-    side = max(1, min(h, w) // BLOCKS)
-    rows, columns = h // side, w // side
-    whole = gain[: rows * side, : columns * side].reshape(rows, side, columns, side)
-    cells = whole.swapaxes(1, 2).reshape(rows, columns, side * side)
-    share = np.isfinite(cells).mean(-1)
-    medians = np.full((rows, columns), np.nan)
-    enough = share >= MIN_SHARE
-    medians[enough] = np.nanmedian(cells[enough], -1)
-    return medians
+    step = small.ev[i] - small.ev[small.reference]
+    gain = np.log2(np.maximum(other.mean(-1), low) / np.maximum(reference.mean(-1), low)) - step
+    whole = np.where(valid, gain, np.inf).reshape(rows, BLOCK_PIXELS, columns, BLOCK_PIXELS)
+    values = np.sort(whole.swapaxes(1, 2).reshape(rows, columns, -1), -1)
+    count = np.isfinite(values).sum(-1)
+    middle = np.take_along_axis(values, np.maximum(count - 1, 0)[..., None] // 2, -1)[..., 0]
+    enough = count >= MIN_SHARE * BLOCK_PIXELS**2
+    return np.asarray(np.where(enough, middle, np.nan))
 
 
 def _smooth(blocks: Array) -> Array:
