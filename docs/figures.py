@@ -165,7 +165,7 @@ def ghosts(stack: Stack, label: Label, truth: Float) -> Figure:
     """What a merge of all frames makes of a walker, and what the label makes of her."""
     cues = seen(stack, label)
     all_agree = replace(cues, static_frames=tuple(np.ones_like(a) for a in cues.static_frames))
-    merged, _ = fuse_variance(all_agree, stack, DEFAULT)
+    merged = fuse_variance(all_agree, stack, DEFAULT).radiance
     box = np.s_[70:326, 110:326]
     figure, axes = panels(1, 4, 256 / 216)
     put(axes[0, 0], cut(toned(stack.radiance(1)), box), "reference: clips, but one moment")

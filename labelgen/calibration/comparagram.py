@@ -50,9 +50,10 @@ MIN_COUNT = 20
 """Bins with fewer places are left out."""
 ENOUGH_PLACES, MIN_SIDE = 400, 100
 """With fewer flat places, frames are downsampled by two, which halves their noise, as long as the
-shorter side keeps so many px."""
-NOISY_RANGE = 0.2
-"""The limit of the range of flat places, if noise leaves too few even then."""
+shorter side keeps so many px, if that makes more places flat."""
+NOISY_RANGE, FEW_PLACES = 0.2, 300
+"""The limit of the range of flat places, if fewer than FEW_PLACES in all channels together are flat
+even then."""
 COARSE = 8
 """Surroundings are computed on frames downsampled by this factor."""
 SURROUNDINGS = 1 / 14
@@ -153,15 +154,22 @@ def compare_neighbours(frames: Sequence[Codes], ev: Sequence[float]) -> Comparis
 
 
 def _flat_places(short: Codes, long: Codes) -> tuple[FlatPlaces, tuple[Codes, Codes]]:
-    """Find flat places, in smaller frames if noise leaves hardly any; also return these frames."""
-    while True:
-        flat = flat_places(short, long)
+    """Find flat places, in smaller frames if noise leaves hardly any; also return these frames.
+
+    Smaller frames have fewer places. So they have more flat ones only if noise was the reason.
+    """
+    best, frames = flat_places(short, long), (long, short)
+    while best.flat.sum() < ENOUGH_PLACES:
         h, w = (n // 2 for n in long.shape[:2])
-        if flat.flat.sum() >= ENOUGH_PLACES:
-            return flat, (long, short)
         if min(h, w) < MIN_SIDE:
-            return flat_places(short, long, NOISY_RANGE), (long, short)
+            break
         short, long = (downsample(x, (w, h)) for x in (short, long))
+        smaller = flat_places(short, long)
+        if smaller.flat.sum() > best.flat.sum():
+            best, frames = smaller, (long, short)
+    if best.usable.sum() < FEW_PLACES:
+        return flat_places(short, long, NOISY_RANGE), (long, short)
+    return best, frames
 
 
 def downsample_codes(codes: Codes) -> Codes:

@@ -41,6 +41,9 @@ BLACK_CODE = 0.25 / 255
 SMOOTHNESS, LIKENESS, SIZE = 30.0, 10.0, 0.1
 """Penalties on the bending of the splines, on differences between channels, and on the size of all
 coefficients."""
+POWER_PRIOR = 10.0
+"""Penalty on the powers, for their distance from 0 and 1. The two are alike but in the dark: with
+less, the exposures of a single bracket would decide between them."""
 PRIOR_EV = 0.3
 """Standard deviation (stops) of the errors of stated exposures, while a curve is fitted."""
 SLOPE_STEP = 2e-3
@@ -71,7 +74,8 @@ class View:
 def free_response(views: Sequence[View]) -> Response:
     """Fit a curve per channel together with the offsets of the exposures.
 
-    The model is log2 light = p * 2.2 log2(code) + spline(sqrt(code)), which is 0 at the top code.
+    The model is log2 light = p * 2.2 log2(code) + q * 2.2 log2((code + 0.03) / 1.03) +
+    spline(sqrt(code)), which is 0 at the top code.
     It is fitted by iteratively reweighted least squares. The offsets of a bracket are eliminated
     from the normal equations, so the time of a round is proportional to the number of brackets.
 
@@ -83,7 +87,7 @@ def free_response(views: Sequence[View]) -> Response:
     Returns
     -------
     Response
-        Rising from 0 at code 0 to 1 at the top code.
+        Rising to 1 at the top code. Code 0 stands for some light.
     """
     size = POWERS + 3 * SPLINES
     designs = [_design(v) for v in views]
@@ -92,7 +96,7 @@ def free_response(views: Sequence[View]) -> Response:
     theta[1], scales = 1.0, [1.0] * len(views)
     penalty = _penalty(size)
     for k in range(ROUNDS):
-        normal, right = penalty.copy(), penalty[1].copy()  # the prior: p = 1, no spline
+        normal, right = penalty.copy(), penalty[1].copy()  # the prior: p = 0, q = 1, no spline
         gauge, gauge_right = np.zeros(size), 0.0
         blocks = []
         for n, (rises, slopes, frames, stated, ridge) in enumerate(designs):
@@ -123,7 +127,7 @@ def _centred_exposures(ev: Array, offset: Array) -> Array:
 
 
 def _as_response(theta: Array) -> Response:
-    """Sample the curves with parameters `theta`, and make them rise from 0 to 1."""
+    """Sample the curves with parameters `theta`, and make them rise to 1."""
     codes = np.linspace(0, 1, CURVE_SAMPLES)
     codes[0] = BLACK_CODE
     curves = []
@@ -209,7 +213,7 @@ def _penalty(size: int) -> Array:
     spline = SMOOTHNESS * np.kron(np.eye(3), bend.T @ bend)
     spline += LIKENESS * np.kron(np.eye(3) - 1 / 3, np.eye(SPLINES)) + SIZE * np.eye(3 * SPLINES)
     penalty = np.zeros((size, size))
-    penalty[:POWERS, :POWERS], penalty[POWERS:, POWERS:] = np.eye(POWERS), spline
+    penalty[:POWERS, :POWERS], penalty[POWERS:, POWERS:] = POWER_PRIOR * np.eye(POWERS), spline
     return penalty
 
 

@@ -72,6 +72,11 @@ class CameraModel:
         return f"{self.response.name} (assumed)" if self.assumed else self.response.name
 
     @property
+    def mixing_record(self) -> dict[str, Any] | None:
+        """How channels are mixed, as files store it; None if they are not."""
+        return self.response.mixing.as_json() if self.response.mixing else None
+
+    @property
     def noise_record(self) -> dict[str, float] | None:
         """Noise as files store it."""
         return dict(zip(("full_well", "read"), self.noise, strict=True)) if self.noise else None
@@ -209,6 +214,8 @@ def dataset_record(survey: Survey, files: Sequence[str]) -> dict[str, Any]:
     ]
     record: dict[str, Any] = {"frames": frames, "size": list(survey.size), "depth": survey.bits}
     record |= {"camera": survey.camera, "response": survey.model.response_name}
+    if survey.model.mixing_record:
+        record["mixing"] = survey.model.mixing_record
     if survey.model.misfit is not None:
         record["misfit"] = survey.model.misfit
     if survey.model.noise:

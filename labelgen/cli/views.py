@@ -64,7 +64,16 @@ def _measured_exposures(finding: dict[str, Any]) -> tuple[Line, Line]:
     first = next((ev for ev in finding["measured_ev"] if ev is not None), 0.0)
     evs = " ".join("?" if ev is None else f"{ev - first:+.2f}" for ev in finding["measured_ev"])
     fit = "" if finding["misfit"] is None else f", codes off it by {finding['misfit']:.1f} of 255"
-    return Line(evs, "cyan"), Line(f"pixels; response {finding['response']}{fit}", "cyan")
+    response = _named_response(finding)
+    local = ", local tone mapping" if finding["local_tone_mapping"] else ""
+    return Line(evs, "cyan"), Line(f"pixels; response {response}{local}{fit}", "cyan")
+
+
+def _named_response(record: Mapping[str, Any]) -> str:
+    """Name of a response, and how its camera mixes channels, if it does."""
+    from labelgen.core.mixing import describe_response  # it imports NumPy, most commands need not
+
+    return describe_response(record["response"], record.get("mixing"))
 
 
 def show_summary(summary: Summary, first: str | None = None) -> None:
@@ -140,7 +149,8 @@ def show_label(out: Path, record: Mapping[str, Any]) -> None:
     """Show the record of a bracket that was labelled into the folder `out`."""
     keys = ["frames", "ev", "response", "trusted", "static", "reference"]
     keys += ["moving", "clipped", "dark"]
-    values = {key: Line(_readable(record[key]), plain=str(record[key])) for key in keys}
+    shown = {**record, "response": _named_response(record)}
+    values = {key: Line(_readable(shown[key]), plain=str(shown[key])) for key in keys}
     show(
         Line(f"{out}: label.hdr, label.png, weight.png, cues.png, label.json", "bold"),
         field_table(values, "    {:10s} {}".format),

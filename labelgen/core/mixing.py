@@ -13,11 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from labelgen.core.arrays import Array, Float
 from labelgen.core.errors import UserError
+from labelgen.core.validation import expect_number, expect_object, expect_text
 
 KINDS = ("", "saturation", "hue")
 LUMA = np.array([0.299, 0.587, 0.114])
@@ -65,6 +67,31 @@ class Mixing:
     def __bool__(self) -> bool:
         return bool(self.kind)
 
+    def __str__(self) -> str:
+        """Return it in words, for users; "" without mixing.
+
+        >>> str(Mixing("saturation", 1.25)), str(Mixing("hue", 1.0))
+        ('saturation 1.25', 'hue kept in ProPhoto RGB')
+        """
+        if self.kind == "saturation":
+            return f"saturation {self.amount:g}"
+        return f"hue kept in {_space_name(self.amount)}" if self.kind else ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values, as files store them."""
+        return {"kind": self.kind, "amount": self.amount}
+
+    @staticmethod
+    def from_json(values: dict[str, Any]) -> Mixing:
+        """Return the mixing that `as_json` describes.
+
+        Raises
+        ------
+        UserError, TypeError, KeyError
+            The values are of another form, or out of range.
+        """
+        return Mixing(expect_text(values["kind"]), expect_number(values["amount"]))
+
     @property
     def to_srgb(self) -> Array:
         """Matrix (3, 3) from the linear space of the curve to linear sRGB."""
@@ -96,8 +123,37 @@ class Mixing:
         return separated
 
 
+def _space_name(amount: float) -> str:
+    """Name of the space of a curve that keeps the hue (`Mixing.amount`)."""
+    names = {0.0: "sRGB", 1.0: "ProPhoto RGB"}
+    return names.get(amount, f"a space {amount:.0%} of the way from sRGB to ProPhoto RGB")
+
+
 NO_MIXING = Mixing()
 """Every channel has a curve of its own, and that is all."""
+
+
+def describe_response(name: str, mixing: Any) -> str:
+    """Return the name of a response, and how its camera mixes channels, for users.
+
+    Parameters
+    ----------
+    name : str
+        As files store it.
+    mixing : dict or None
+        As `Mixing.as_json` returns it; None or empty without mixing.
+
+    Raises
+    ------
+    UserError, TypeError, KeyError
+        The mixing is of another form, or out of range.
+
+    Examples
+    --------
+    >>> describe_response("estimated", {"kind": "saturation", "amount": 1.25})
+    'estimated, saturation 1.25'
+    """
+    return f"{name}, {Mixing.from_json(expect_object(mixing))}" if mixing else name
 
 
 def keep_hue(light: Array, curve: Callable[[Array], Array]) -> Array:

@@ -142,14 +142,15 @@ class Response:
         if self.curves:
             values["curves"] = [list(c) for c in self.curves]
         if self.mixing:
-            values["mixing"] = {"kind": self.mixing.kind, "amount": self.mixing.amount}
+            values["mixing"] = self.mixing.as_json()
         return values
 
     @staticmethod
     def from_json(values: dict[str, Any]) -> Response:
         """Return the response that `as_json` describes."""
         curves = tuple(tuple(c) for c in values.get("curves", ()))
-        return Response(values["name"], curves, Mixing(**values.get("mixing", {})))
+        mixing = Mixing.from_json(values["mixing"]) if "mixing" in values else NO_MIXING
+        return Response(values["name"], curves, mixing)
 
 
 def _by_saturation(response: Response) -> Callable[[Codes], Codes]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from labelgen.core.mixing import NO_MIXING, Mixing
 from labelgen.core.response import Response
 from labelgen.core.validation import (
     expect_integer,
@@ -42,8 +43,10 @@ def check_response(entry: dict[str, Any]) -> None:
     expect_integer(entry["brackets"])
     if entry.get("misfit") is not None:
         expect_number(entry["misfit"])
-    if "curves" in entry:
-        Response("estimated", tuple(tuple(map(expect_number, curve)) for curve in entry["curves"]))
+    mixing = Mixing.from_json(expect_object(entry["mixing"])) if "mixing" in entry else NO_MIXING
+    if "curves" in entry or mixing:
+        curves = tuple(tuple(map(expect_number, curve)) for curve in entry.get("curves", ()))
+        Response("estimated", curves, mixing)
 
 
 def check_options(options: dict[str, Any]) -> None:

@@ -43,9 +43,11 @@ def check_brackets(
     brackets : list of Bracket
         The same brackets. Contradictions are added to their problems.
     findings : list of dict
-        For each bracket: "response", its name; "misfit" of the codes from that response (codes of
-        255); "measured_ev", the exposure of each frame in stops as measured from the pixels, None
-        where that is impossible. The middle frame keeps its stated exposure.
+        For each bracket: "response", its name; "mixing" of channels ("kind" and "amount"; None if
+        there is none); "local_tone_mapping" (`labelgen.calibration.step_errors.StepErrors.local`,
+        0 without it); "misfit" of the codes from that response (codes of 255); "measured_ev", the
+        exposure of each frame in stops as measured from the pixels, None where that is impossible.
+        The middle frame keeps its stated exposure.
     """
     progress = progress or Silent()
     progress.start("check", len(brackets))
@@ -100,6 +102,8 @@ def _finding(bracket: Bracket, survey: Survey) -> dict[str, Any]:
     }
     return {
         "response": survey.model.response_name if survey.evidence else None,
+        "mixing": survey.model.mixing_record,
+        "local_tone_mapping": survey.model.errors.local,
         "misfit": survey.model.misfit,
         "measured_ev": [measured.get(f.path) for f in bracket.frames],
     }

@@ -138,6 +138,8 @@ def _record(survey: Survey, recipe: Recipe) -> dict[str, Any]:
         "camera": survey.camera,
         "problems": list(survey.problems),
     }
+    if survey.model.mixing_record:
+        record["mixing"] = survey.model.mixing_record
     if survey.masks:
         record["masks"] = [mask.path.name for mask in survey.masks]
     return record

@@ -14,6 +14,7 @@ from markupsafe import escape
 
 from labelgen.core.arrays import Array
 from labelgen.core.errors import UserError
+from labelgen.core.mixing import describe_response
 from labelgen.core.validation import PARSE_ERRORS, expect_number, read_json
 from labelgen.dataset.columns import BRANCHES, TRUSTED_WEIGHT, count_branches
 from labelgen.dataset.info import build_times_path
@@ -132,7 +133,7 @@ def _responses(responses: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             "camera": ellipsize(camera, 60),
-            "name": ellipsize(response["name"], 30),
+            "name": ellipsize(describe_response(response["name"], response.get("mixing")), 60),
             "brackets": response["brackets"],
             "misfit": response.get("misfit"),
             "curves": [[*curve[::4], curve[-1]] for curve in response.get("curves", ())],

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from labelgen.core.arrays import Array
+from labelgen.core.mixing import describe_response
 from labelgen.core.validation import expect_integer, expect_number, expect_object, expect_text
 from labelgen.dataset.reader import Dataset, scene_runs
 
@@ -32,6 +33,7 @@ class BracketRecord:
     """Height and width (px)."""
     camera: str = ""
     response: str = ""
+    """Its name, and how the camera mixes channels, if it does."""
     misfit: float | None = None
     """Misfit of the response, in codes of 255."""
     noise: tuple[float, float] | None = None
@@ -60,7 +62,7 @@ class BracketRecord:
             tuple(expect_text(frame.get("origin", "")) for frame in frames),
             (size[0], size[1]) if len(size) == 2 else None,
             expect_text(record.get("camera", "")),
-            expect_text(record.get("response", "")),
+            describe_response(expect_text(record.get("response", "")), record.get("mixing")),
             None if misfit is None else expect_number(misfit),
             (expect_number(noise["full_well"]), expect_number(noise["read"])) if noise else None,
             {key: expect_number(figures[key]) for key in SHARES if key in figures},

@@ -104,13 +104,14 @@ def test_what_is_no_response_is_refused(name: str, curves: tuple[tuple[float, ..
     "bad",
     [
         (*LINE[:100], LINE[98], *LINE[101:]),
-        (0.01, *LINE[1:]),
+        (-0.01, *LINE[1:]),
+        (0.01, *LINE[1:]),  # above the next
         (*LINE[:-1], 0.999),
         (*LINE[:100], float("nan"), *LINE[101:]),
     ],
 )
 def test_a_curve_that_does_not_rise_from_0_to_1_is_refused(bad: tuple[float, ...]) -> None:
-    with pytest.raises(UserError, match="rise from 0 to 1"):
+    with pytest.raises(UserError, match="rise from 0 or more to 1"):
         Response("estimated", (LINE, LINE, bad))
 
 

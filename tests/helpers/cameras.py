@@ -11,7 +11,8 @@ import numpy as np
 
 from labelgen.calibration.comparagram import compare_neighbours, downsample_codes
 from labelgen.calibration.response_curve import View
-from labelgen.core.response import GAMMA
+from labelgen.core.mixing import NO_MIXING, PROPHOTO_TO_SRGB, Mixing, decode_srgb
+from labelgen.core.response import CURVE_SAMPLES, GAMMA, Response
 from labelgen.simulate import SimulatedBracket, write_bracket
 from tests.conftest import EV, make_scene
 
@@ -79,3 +80,36 @@ def view(
     compared = compare_neighbours(frames, stated)
     places = np.array(compared.places).reshape(-1, 7)
     return View(key, tuple(stated), compared.ridge, places)
+
+
+def estimated(curve: Curve, mixing: Mixing = NO_MIXING) -> Response:
+    """The true response of a camera with that curve in each channel, and that mixing.
+
+    A curve that keeps the hue acts on light in the encoding of sRGB, see `hue_keeping`.
+    """
+    gamma = np.linspace(0, 1, 20001)
+    values = np.interp(np.linspace(0, 1, CURVE_SAMPLES), curve(gamma**GAMMA), gamma)
+    values[[0, -1]] = 0, 1
+    return Response("estimated", (tuple(values.tolist()),) * 3, mixing)
+
+
+def saturated(light: np.ndarray, curve: Curve, amount: float) -> np.ndarray:
+    """Codes (..., 3) of a camera that multiplies the distance to grey after its curve."""
+    codes = curve(np.clip(light, 0, 1))
+    grey = (codes @ [0.299, 0.587, 0.114])[..., None]
+    return np.clip(grey + amount * (codes - grey), 0, 1)
+
+
+def hue_keeping(light: np.ndarray, curve: Curve, amount: float = 1.0) -> np.ndarray:
+    """Codes (..., 3) of a RAW converter, whose curve keeps the hue in a wide space.
+
+    Grey light gets the codes of `curve`; sRGB encodes what the tone curve made of the light.
+    """
+    to_srgb = (1 - amount) * np.eye(3) + amount * PROPHOTO_TO_SRGB
+    wide = np.clip(np.clip(light, 0, 1) @ np.linalg.inv(to_srgb).T, 0, 1)
+    low, middle, high = np.sort(wide, -1).T
+    new_low, new_high = (decode_srgb(curve(x)) for x in (low, high))
+    new_middle = new_low + (middle - low) / np.maximum(high - low, 1e-9) * (new_high - new_low)
+    sorted_codes = np.stack([new_low, new_middle, new_high]).T
+    toned = np.take_along_axis(sorted_codes, wide.argsort(-1).argsort(-1), -1)
+    return np.asarray(srgb(np.clip(toned @ to_srgb.T, 0, 1)))
