@@ -38,6 +38,8 @@ MIN_GAIN, MIN_GAIN_ALONE = 0.02, 0.04
 single bracket, of which only places can be held out."""
 MAX_ERROR = 5.0
 """Errors of prediction count up to this many codes of 255: moving objects cause larger ones."""
+BLACK_CODE = 2 / 255
+"""A channel with at most this code (0..1) is black."""
 MIN_PLACES = 200
 """Brackets with fewer places are left out."""
 INVERSE_SAMPLES = 4096
@@ -62,7 +64,7 @@ def fit_mixing(views: Sequence[View], simple: Response) -> Response:
     views = views[:: -(-len(views) // MAX_BRACKETS) or 1]
     if not views:
         return simple
-    folds = _folds(views)
+    folds = _folds([_inside_gamut(view) for view in views])
     errors = {m: _held_out_error(folds, m) for m in (NO_MIXING, *_first_candidates())}
     best = min(errors, key=errors.__getitem__)
     if best.kind == "saturation":
@@ -73,6 +75,12 @@ def fit_mixing(views: Sequence[View], simple: Response) -> Response:
     if errors[best] > (1 - least_gain) * errors[NO_MIXING]:
         return simple
     return fit_curves(views, best)
+
+
+def _inside_gamut(view: View) -> View:
+    """Leave out places with a black channel: it may be black because the colour is too saturated."""
+    inside = view.places[:, 1:].min(1, initial=1) > BLACK_CODE
+    return replace(view, places=view.places[inside])
 
 
 def _first_candidates() -> list[Mixing]:
