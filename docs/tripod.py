@@ -47,7 +47,8 @@ def compare(found: Survey) -> tuple[str, float, float]:
     )
     every = np.ones(nine.size, bool)
     frames = tuple(align_frame(nine, i, DEFAULT.align) for i in range(FRAMES))
-    fused, _ = fuse_variance(Cues(frames, (every,) * FRAMES, ~every, ~every, MIDDLE), nine, plain)
+    cues = Cues(frames, (every,) * FRAMES, ~every, ~every, MIDDLE)
+    fused = fuse_variance(cues, nine, plain).radiance
     first = found.ev[TAKEN[0]]
     stack = Stack(
         tuple(nine.codes[i] for i in TAKEN),
