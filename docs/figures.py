@@ -29,8 +29,8 @@ from labelgen.core.bracket import Stack
 from labelgen.core.recipe import DEFAULT, RECIPES
 from labelgen.core.response import GAMMA, SourceFormat, decode, mu_law
 from labelgen.dataset.sample import Patch, Sample
-from labelgen.labels import motion
 from labelgen.labels.cues import Cues, compute_cues
+from labelgen.labels.difference import noise_variance
 from labelgen.labels.fusion import CLIP_FADE, fuse_variance, triangle_weight
 from labelgen.labels.label import Label, make_label
 from labelgen.pipeline.label_bracket import cues_picture
@@ -213,7 +213,7 @@ def weights() -> Figure:
     raw = [
         4.0**e
         * np.clip((DEFAULT.exposure.clip - v ** (1 / GAMMA)) / CLIP_FADE, 0, 1)
-        / motion.noise_variance(v, stored, replace(DEFAULT.noise, estimate="fixed"))
+        / noise_variance(v, stored, replace(DEFAULT.noise, estimate="fixed"))
         for e, v in zip(ev, linear, strict=True)
     ]
     by_variance = [r / np.maximum(sum(raw), 1e-30) for r in raw]
