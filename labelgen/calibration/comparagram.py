@@ -295,6 +295,8 @@ def bin_places(
 
 def _sides(short: Array, long: Array, around: Float) -> tuple[float, float, float]:
     """Differences between the means of the half of places with larger `around` and of the other."""
+    if not around.any():  # surroundings are not known, or do not differ
+        return 0.0, 0.0, 0.0
     upper = around > np.median(around)
     if min(upper.sum(), (~upper).sum()) < MIN_COUNT:
         return 0.0, 0.0, 0.0

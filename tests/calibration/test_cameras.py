@@ -67,7 +67,7 @@ def test_inputs_are_recoded_and_the_rule_of_the_format_holds(films: Path, tmp_pa
             y, x = data.column("origin")[row]
             at = np.s_[y : y + 128, x : x + 128]
             truth = read_hdr(films / scenes[row].decode() / "HDRImg.hdr")[at]
-            trust = data.image("weight", row) == 255
+            trust = data.image("weight", row) >= 205
             for codes, ev in zip(data.image("inputs", row), data.column("ev")[row], strict=True):
                 code = codes / 65535
                 seen = trust[..., None] & (code > 0.1) & (code < 0.9)
@@ -125,7 +125,7 @@ def test_label_reproduces_the_pixels_of_a_dataset(
     with Dataset(built) as data:
         scenes = json.loads(data.files[0].attrs["scenes"])
         assert figures["ev"] == [f["ev"] for f in scenes["3"]["frames"]]
-        rows = (data.column("branch") == 0) & (data.column("scene") == b"3")
+        rows = (data.column("branch") < 2) & (data.column("scene") == b"3")  # not warped
         rows &= data.column("variant") == 0
         for row in np.flatnonzero(rows):
             y, x = data.column("origin")[row]
@@ -251,7 +251,8 @@ def test_trust_falls_where_no_response_explains_the_frames(
     assumed = replace(found, model=replace(found.model, assumed=True))
     assert (discount_weight(np.full((2, 2), 200, np.uint8), found, DEFAULT) == weight).all()
     share = discount_weight(np.full((2, 2), 200, np.uint8), assumed, DEFAULT)
-    assert (share == round(0.75 * weight)).all()
+    # Too few pixels tell the misfit of an assumed response.
+    assert (share == round(0.75 * 200)).all()
 
 
 def test_responses_by_name() -> None:

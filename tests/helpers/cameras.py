@@ -76,8 +76,18 @@ def view(
     simulated: SimulatedBracket, curve: Curve, stated: Sequence[float] = EV, key: str = "camera"
 ) -> View:
     """What calibration is given of a bracket whose exposures are stated that way."""
-    frames = [downsample_codes(codes) for codes in stored(simulated, curve)]
-    compared = compare_neighbours(frames, stated)
+    return _view(stored(simulated, curve), stated, key)
+
+
+def view_of_colours(simulated: SimulatedBracket, camera: Curve) -> View:
+    """The same, of a camera that is no curve per channel: codes (H, W, 3) of light (H, W, 3)."""
+    lights = ((codes / np.float64(65535)) ** GAMMA for codes in simulated.codes)
+    frames = [np.rint(255 * np.clip(camera(light), 0, 1)).astype(np.uint8) for light in lights]
+    return _view(frames, EV, "camera")
+
+
+def _view(frames: Sequence[np.ndarray], stated: Sequence[float], key: str) -> View:
+    compared = compare_neighbours([downsample_codes(codes) for codes in frames], stated)
     places = np.array(compared.places).reshape(-1, 7)
     return View(key, tuple(stated), compared.ridge, places)
 
