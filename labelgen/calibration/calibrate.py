@@ -77,7 +77,7 @@ def _calibrate_camera(
     """
     if known is not None:
         return {i: correct_exposures(views[i], known) for i in group}
-    common = fit_response(_evenly_spaced(views, group))
+    common = _fit_camera(_evenly_spaced(views, group))
     if common is None:
         return {i: correct_exposures(views[i], GAMMA22, assumed=True) for i in group}
     calibrations = {i: correct_exposures(views[i], common) for i in group}
@@ -88,14 +88,17 @@ def _calibrate_camera(
     own = {i: c for i, c in own.items() if c.response != common}
     if own:  # these brackets bent the common curve: fit it again without them
         rest = [i for i in group if i not in own]
-        common = fit_response(_evenly_spaced(views, rest)) or common
+        common = _fit_camera(_evenly_spaced(views, rest)) or common
         calibrations |= {i: correct_exposures(views[i], common) for i in rest}
-    if common.curves:  # named responses fit well already
-        rest = [i for i in group if i not in own]
-        mixed = fit_mixing(_evenly_spaced(views, rest), common)
-        if mixed != common:
-            calibrations |= {i: correct_exposures(views[i], mixed) for i in rest}
     return calibrations | own
+
+
+def _fit_camera(views: Sequence[View]) -> Response | None:
+    """Fit the response of a camera, and how it mixes channels; None without enough evidence."""
+    response = fit_response(views)
+    if response is None or not response.curves:  # named responses fit well already
+        return response
+    return fit_mixing(views, response)
 
 
 def _evenly_spaced(views: Sequence[View], group: Sequence[int]) -> list[View]:

@@ -78,7 +78,7 @@ def fit_mixing(views: Sequence[View], simple: Response) -> Response:
 
 
 def _inside_gamut(view: View) -> View:
-    """Leave out places with a black channel: it may be black because the colour is too saturated."""
+    """Leave out places with a black channel: their colour may lie outside of the gamut."""
     inside = view.places[:, 1:].min(1, initial=1) > BLACK_CODE
     return replace(view, places=view.places[inside])
 
