@@ -105,7 +105,9 @@ def _rendering_variance(light: Float, alone: Mask, stack: Stack) -> Float:
 def _contrast(light: Float) -> Float:
     """Variance (H, W) of the pixels around each pixel of (H, W, 3), of the channel with most."""
     h, w = light.shape[:2]
-    half = (w + 1) // 2, (h + 1) // 2
+    # Exactly two pixels are one at half the resolution, or tiles of an odd frame would show.
+    light = cv2.copyMakeBorder(light, 0, h % 2, 0, w % 2, cv2.BORDER_REPLICATE)
+    half = light.shape[1] // 2, light.shape[0] // 2
     means = (
         cv2.GaussianBlur(
             cv2.resize(x, half, interpolation=cv2.INTER_AREA), KERNEL, CONTRAST_SIGMA / 2
@@ -114,7 +116,8 @@ def _contrast(light: Float) -> Float:
     )
     mean, mean_square = means
     variance = max_channel(np.maximum(mean_square - np.square(mean), 0))
-    return np.asarray(cv2.resize(variance, (w, h), interpolation=cv2.INTER_LINEAR), np.float32)
+    full = cv2.resize(variance, (light.shape[1], light.shape[0]), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(full[:h, :w], np.float32)
 
 
 def chroma_error(radiance: Float, gain: float, sampling: Sampling) -> Float:

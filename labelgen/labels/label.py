@@ -29,9 +29,10 @@ from labelgen.labels.methods import METHODS, Tile, TileLabel
 from labelgen.labels.trust import REFERENCE, STATIC, cell_borders
 
 MIN_BORDER = 56
-"""Least border (px) around a tile that is computed with it. A recipe may need more; the built-in
-ones do not. They share one border because OpenCV rounds the positions at which a frame is sampled
-relative to the corner of the region, so another border changes the last bits of a label."""
+"""Least border (px) around a tile that is computed with it. A recipe may need more; of the built-in
+ones only the default does, for rendered frames. All others share one border because OpenCV rounds
+the positions at which a frame is sampled relative to the corner of the region, so another border
+changes the last bits of a label."""
 MIN_NOISE_RATIO = 1.4
 """The full well of a camera is corrected if frames differ by this many times its noise."""
 MIN_FULL_WELL = 50.0

@@ -50,6 +50,9 @@ COARSE = (2 * COARSE_RADIUS + 1, 2 * COARSE_RADIUS + 1), COARSE_SIGMA
 PIXELS, CELL, STRIDE = 2.5e5, 128, 2
 """Evenly spaced cells of this side (px) are measured, which hold about so many pixels together. Of
 these, every second one in both directions is used."""
+MAX_SHARE, GOLDEN_RATIO = 2 / 3, (5**0.5 - 1) / 2
+"""All cells are measured if they would be a larger share. Otherwise they are spread by a lattice of
+the golden ratio, which leaves no gaps."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,16 @@ def sample_cells(size: tuple[int, int]) -> list[Region]:
     h, w = size
     ys, xs = (cell_edges(n, max(1, n // CELL)) for n in size)
     cells = [(y, x) for y in ys for x in xs]
-    return cells[:: max(1, round(h * w / PIXELS))]
+    share = PIXELS / (h * w)
+    if share > MAX_SHARE:
+        return cells
+    # Points of a lattice: every n-th cell, row by row, may be the same column again and again.
+    count = max(1, round(len(cells) * share))
+    along = (np.arange(count) + 0.5) / count
+    across = (np.arange(count) * GOLDEN_RATIO + 0.5) % 1
+    down, right = (along, across) if h > w else (across, along)
+    places = zip((down * len(ys)).astype(int), (right * len(xs)).astype(int), strict=True)
+    return [(ys[y], xs[x]) for y, x in dict.fromkeys(places)]
 
 
 def _samples(pairs: Sequence[FramePair]) -> list[Array]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from labelgen.alignment.chroma_upsampling import UNCERTAINTY_RADIUS
 from labelgen.core.arrays import Array, Float, Mask, Region, power
 from labelgen.core.bracket import Stack
 from labelgen.core.recipe import Recipe
@@ -158,7 +159,7 @@ def _pixels_field(recipe: Recipe) -> int:
         fused + trust.EDGE_BORDER,
     )
     filled = max(fused, clipped, guess.receptive_field(recipe))
-    return filled + errors.RADIUS
+    return filled + (errors.RADIUS if recipe.fusion.rendered else UNCERTAINTY_RADIUS)
 
 
 METHODS = {

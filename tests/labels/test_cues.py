@@ -22,7 +22,7 @@ from labelgen.core.bracket import Stack
 from labelgen.core.recipe import DEFAULT, RECIPES, SSHDR, Recipe
 from labelgen.core.response import SourceFormat, encode
 from labelgen.core.settings import Align, Noise
-from labelgen.labels.difference import noise_variance
+from labelgen.labels.difference import FramePair, noise_variance
 from labelgen.labels.exposure import clipped, dark
 from labelgen.labels.motion import moving
 from labelgen.simulate import SimulatedBracket
@@ -178,11 +178,11 @@ def test_nothing_to_match_leaves_the_frame_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
-def test_noise_alone_is_not_motion(tripod: SimulatedBracket, recipe: object) -> None:
+def test_noise_alone_is_not_motion(tripod: SimulatedBracket, recipe: Recipe) -> None:
     stack = stack_of(tripod)
     for i in OTHERS:
         frame = Aligned(stack.codes[i], np.ones(stack.size, bool), 0.0)
-        moved = moving(align_frame(stack, 1, Align()), EV[1], frame, EV[i], SIXTEEN, recipe)  # type: ignore[arg-type]
+        moved = moving(FramePair.of(stack, i, align_frame(stack, 1, Align()), frame, recipe))
         assert moved.mean() < 0.002
 
 
@@ -197,7 +197,7 @@ def test_what_moves_is_seen(tripod: SimulatedBracket) -> None:
         frame = Aligned(changed, inside | True, 0.0)
         # Only what the longer of the two frames can show: below its clip before or after.
         visible = inside & (stack.radiance(1) * 2.0 ** max(EV[i], EV[1]) < 0.9).any(-1)
-        moved = moving(align_frame(stack, 1, Align()), EV[1], frame, EV[i], SIXTEEN, DEFAULT)
+        moved = moving(FramePair.of(stack, i, align_frame(stack, 1, Align()), frame, DEFAULT))
         assert moved[visible].mean() > 0.9
         assert (
             moved[~cv2.dilate(inside.astype(np.uint8), np.ones((25, 25))).astype(bool)].mean()
@@ -209,8 +209,8 @@ def test_clipped_reference_agrees_with_whatever_is_above_its_clip() -> None:
     reference, short, below = (
         frame_of(np.full((64, 64, 3), light, np.float32)) for light in (1.0, 0.5, 0.1)
     )
-    assert not moving(reference, 2.0, short, 0.0, SIXTEEN, SSHDR).any()
-    assert moving(reference, 2.0, below, 0.0, SIXTEEN, SSHDR).all()
+    assert not moving(FramePair(reference, short, 2.0, 0.0, SIXTEEN, SSHDR)).any()
+    assert moving(FramePair(reference, below, 2.0, 0.0, SIXTEEN, SSHDR)).all()
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
@@ -221,7 +221,7 @@ def test_motion_is_seen_where_it_is(recipe: Recipe) -> None:
     other[20:41, 24:41] = 0.05
     other[5, 50] = 0.05
     masks = [
-        moving(frame_of(grey), 2.0, frame_of(o), 2.0, SIXTEEN, recipe)
+        moving(FramePair(frame_of(grey), frame_of(o), 2.0, 2.0, SIXTEEN, recipe))
         for o in (other, other[::-1, ::-1])
     ]
     assert masks[0].any()
@@ -232,7 +232,7 @@ def test_what_a_frame_does_not_see_counts_as_moved() -> None:
     grey = np.full((32, 32, 3), 0.2, np.float32)
     seen = np.ones((32, 32), bool)
     seen[:, :5] = False
-    moved = moving(frame_of(grey), 0.0, frame_of(grey, seen), 0.0, SIXTEEN, SSHDR)
+    moved = moving(FramePair(frame_of(grey), frame_of(grey, seen), 0.0, 0.0, SIXTEEN, SSHDR))
     assert np.array_equal(moved, ~seen)
 
 

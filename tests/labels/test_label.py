@@ -199,8 +199,9 @@ def test_inverse_variance_weights_are_optimal_for_the_noise_they_assume() -> Non
     scene = make_scene(11, shake=0.0, pieces=0, full_well=3000.0)
     stack = stack_of(scene)
     recipe = replace(NOISY, fusion=replace(NOISY.fusion, denoise=0.0))
-    fused, known = fuse_variance(cues_of(stack), stack, recipe)
-    fair = known & (scene.truth.max(-1) < 0.9)
+    result = fuse_variance(cues_of(stack), stack, recipe)
+    fused = result.radiance
+    fair = result.known & (scene.truth.max(-1) < 0.9)
     error = np.square(fused - scene.truth)[fair].mean()
     for i in range(3):
         single = stack.radiance(i)
@@ -344,7 +345,7 @@ def test_frames_that_are_a_fraction_of_a_pixel_off_leave_edges_to_the_reference(
     cues = cues_of(stack, aligned=frames)
     careless = replace(DEFAULT, fusion=replace(DEFAULT.fusion, misplaced=0.0))
     errors = [
-        np.abs(mu(fuse_variance(cues, stack, r)[0]) - mu(sharp))[:, 46:50].max()
+        np.abs(mu(fuse_variance(cues, stack, r).radiance) - mu(sharp))[:, 46:50].max()
         for r in (DEFAULT, careless)
     ]
     assert errors[0] < 0.4 * errors[1]

@@ -16,10 +16,10 @@ from labelgen.alignment.chroma_upsampling import UNCERTAINTY_RADIUS, chroma_unce
 from labelgen.core.arrays import Array
 from labelgen.core.bracket import Stack
 from labelgen.core.recipe import DEFAULT, RECIPES, SSHDR, Recipe
-from labelgen.core.response import SourceFormat, decode
+from labelgen.core.response import CURVE_SAMPLES, GAMMA22, Response, SourceFormat, decode
 from labelgen.core.settings import Fusion, Motion
-from labelgen.labels import fusion, guess, label, methods, motion, trust
-from labelgen.labels.difference import gradient_magnitude
+from labelgen.labels import cues, fusion, guess, label, methods, motion, trust
+from labelgen.labels.difference import GRADIENT_RADIUS, FramePair, gradient_magnitude
 from labelgen.labels.fusion import denoise
 from labelgen.labels.label import Label, make_label
 from labelgen.labels.motion import moving
@@ -101,6 +101,11 @@ def enlarged(section: str, name: str) -> Recipe:
     )
 
 
+def curved() -> Response:
+    """An estimated response that is gamma 2.2."""
+    return Response("estimated", (tuple(np.linspace(0, 1, CURVE_SAMPLES).tolist()),) * 3)
+
+
 @pytest.fixture(scope="module")
 def photos() -> Stack:
     """A bracket whose colour was stored at half the resolution, with motion and clipping."""
@@ -140,8 +145,24 @@ def test_tiles_of_recipes_that_ship_do_not_show(
 ) -> None:
     recipe = replace(recipe, patches=PATCHES)
     assert differing(make_label(photos, recipe), in_tiles(photos, recipe, monkeypatch)) == {}
-    assert methods.METHODS[recipe.fusion.trust].receptive_field(recipe) <= label.MIN_BORDER
-    assert guess.receptive_field(recipe) <= guess.MIN_BORDER
+    plain = label._without_rendering(recipe)
+    assert methods.METHODS[recipe.fusion.trust].receptive_field(plain) <= label.MIN_BORDER
+    assert guess.receptive_field(plain) <= guess.MIN_BORDER
+
+
+@pytest.mark.parametrize("size", [(192, 512), (191, 509)])
+@pytest.mark.parametrize("full_well", [1500.0, 20000.0])
+def test_tiles_of_rendered_frames_do_not_show(
+    photos: Stack, size: tuple[int, int], full_well: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Guesses are off: rounding decides whether a pixel on their threshold is one.
+    recipe = changed(replace(DEFAULT, patches=PATCHES), "fusion", guess=0)
+    source = SourceFormat(curved(), lossy=True, sampling=(2, 2), noise=(full_well, 3.0))
+    codes = tuple(np.ascontiguousarray(c[: size[0], : size[1]]) for c in photos.codes)
+    stack = replace(photos, codes=codes, source=source)
+    whole = make_label(stack, recipe)
+    monkeypatch.setattr(label, "_without_rendering", lambda _: pytest.fail("taken for plain"))
+    assert differing(whole, in_tiles(stack, recipe, monkeypatch)) == {}
 
 
 @pytest.mark.parametrize(
@@ -180,10 +201,16 @@ def test_each_step_looks_as_far_as_it_says_and_no_farther() -> None:
     def slope(codes: Array) -> Array:
         return gradient_magnitude(decode(codes)[..., 0].copy())
 
-    smooth = reach(lambda c: denoise(decode(c), stack, recipe), contrast=1000)
-    assert smooth == fusion.BILATERAL_SIDE // 2
-
-    assert reach(slope) == motion.GRADIENT_RADIUS
+    for response, noise, (side, _) in (
+        (GAMMA22, None, fusion.BILATERAL),
+        (curved(), None, fusion.RENDERED_BILATERAL),
+        (curved(), (fusion.NOISY_WELL / 2, 3.0), fusion.NOISY_BILATERAL),
+    ):
+        given = replace(stack, source=SourceFormat(response, 16, noise=noise))
+        far = reach(lambda c, s=given: denoise(decode(c), s, recipe), contrast=1000)  # type: ignore[misc]
+        assert far == side // 2
+        assert far <= fusion.variance_receptive_field(recipe) - cues.receptive_field(recipe)
+    assert reach(slope) == GRADIENT_RADIUS
     assert reach(lambda c: chroma_uncertainty(decode(c), (2, 2))) == UNCERTAINTY_RADIUS
     # The last bits of a Gaussian do not reach its end.
     field = trust.around_receptive_field(recipe)
@@ -201,10 +228,10 @@ def test_motion_looks_as_far_as_it_says_and_no_farther() -> None:
     for settings in ({"smooth": 2.5}, {"grow": 31}, {"smooth": 1.0, "grow": 9}):
         bare = changed(SSHDR, "noise", full_well=1e6, read=0.0)
         recipe = changed(bare, "motion", threshold=0.0, sigmas=0.0, **settings)
-        mask = moving(frames[0], 0.0, frames[1], 0.0, SourceFormat(bits=16), recipe)
+        mask = moving(FramePair(*frames, 0.0, 0.0, SourceFormat(bits=16), recipe))
         distance = np.abs(np.argwhere(mask) - 80).max()
         # The gradient is of the reference alone, one pixel farther than the difference.
-        assert distance == motion.receptive_field(recipe) - motion.GRADIENT_RADIUS
+        assert distance == motion.receptive_field(recipe) - GRADIENT_RADIUS
 
 
 def test_a_corner_of_the_narrowest_motion_that_counts_decides_about_the_opposite_one() -> None:

@@ -10,8 +10,8 @@ from labelgen.core.recipe import DEFAULT, SSHDR, Recipe
 from labelgen.core.response import SourceFormat, decode, encode
 from labelgen.dataset.columns import BRANCHES
 from labelgen.dataset.sample import Sample
+from labelgen.labels.difference import noise_variance
 from labelgen.labels.label import make_label
-from labelgen.labels.motion import noise_variance
 from labelgen.samples.augment import LabelledBracket, make_samples
 from labelgen.samples.compose import Layer, composite, motion_blur_kernel, render_layer
 from labelgen.samples.motion_stats import NO_MOTION, MotionStats, measure_motion
