@@ -33,9 +33,10 @@ FINER_STEPS = (-0.06, 0.06)
 """Differences to the best of them that are tried then."""
 HUE_SPACES = (0.5, 1.0)
 """Spaces that are tried for a curve that keeps the hue (`Mixing.amount`)."""
-MIN_GAIN, MIN_GAIN_ALONE = 0.02, 0.04
-"""A richer model has to lower the error of prediction by at least this share. The second is for a
-single bracket, of which only places can be held out."""
+MIN_GAIN, MIN_GAIN_OF_FEW, FEW_BRACKETS = 0.02, 0.16, 4
+"""A richer model has to lower the error of prediction by at least this share. The second is for
+fewer than FEW_BRACKETS brackets: moving objects in one of them are a good part of the error, and
+plain curves then seem to gain up to 0.15 by saturation."""
 MAX_ERROR = 5.0
 """Errors of prediction count up to this many codes of 255: moving objects cause larger ones."""
 BLACK_CODE = 2 / 255
@@ -71,7 +72,7 @@ def fit_mixing(views: Sequence[View], simple: Response) -> Response:
         finer = [Mixing("saturation", round(best.amount + d, 3)) for d in FINER_STEPS]
         errors |= {m: _held_out_error(folds, m) for m in finer}
         best = min(errors, key=errors.__getitem__)
-    least_gain = MIN_GAIN if len(views) > 1 else MIN_GAIN_ALONE
+    least_gain = MIN_GAIN if len(views) >= FEW_BRACKETS else MIN_GAIN_OF_FEW
     if errors[best] > (1 - least_gain) * errors[NO_MIXING]:
         return simple
     return fit_curves(views, best)
