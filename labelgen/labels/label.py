@@ -34,7 +34,8 @@ ones only the default does, for rendered frames. All others share one border bec
 the positions at which a frame is sampled relative to the corner of the region, so another border
 changes the last bits of a label."""
 MIN_NOISE_RATIO = 1.4
-"""The full well of a camera is corrected if frames differ by this many times its noise."""
+"""The full well of a camera is lowered if `MeasuredNoise.ratio` is at least this: then noise alone
+exceeds what the model allows for several standard deviations."""
 MIN_FULL_WELL = 50.0
 """Electrons. No camera shows a picture with less."""
 OBJECT_FRAME_SIDE, MIN_OBJECT_AREA = 640, 100
