@@ -64,8 +64,8 @@ class MeasuredNoise:
     and of the coarse difference in R, G, B, relative to `scaled_noise`. 0 in bins where it is not
     known. None for the reference."""
     ratio: float
-    """Standard deviation of smooth differences in flat areas, relative to `scaled_noise`; 1 if it is
-    not known."""
+    """Standard deviation of smooth differences in flat areas, relative to `scaled_noise`; 1 if not
+    known."""
 
 
 def noise_index(difference: Difference) -> NDArray[np.intp]:
