@@ -84,7 +84,8 @@ def _noise_variance(fused: Fused, radiance: Float) -> Float:
     # No information means that all frames clip there. A label of 1.0 has no noise.
     information = np.where(fused.information > 0, fused.information, np.inf)
     deviation = np.sqrt(1 / np.maximum(information, MIN_INFORMATION))
-    noise = max_channel(mu_law_slope(radiance)) * deviation
+    # The variance is that of the brightest channel, by whose code frames are weighted.
+    noise = mu_law_slope(max_channel(radiance)) * deviation
     return np.square(np.minimum(noise, MAX_NOISE) * np.float32(NOISE))
 
 
