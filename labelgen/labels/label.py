@@ -126,13 +126,14 @@ def make_label(stack: Stack, recipe: Recipe) -> Label:
     recipe = replace(recipe, exposure=replace(recipe.exposure, clip=clip))
     small = downsample_stack(stack, recipe.align.megapixels)
     label = _empty_label(stack.size, find_displacements(small, stack.size, recipe.align))
-    noise: MeasuredNoise | None = None
-    if not _is_plain(stack):
+    plain, noise = _is_plain(stack), None
+    if not plain:
         if recipe.align.gain == "undone":
             stack = replace(stack, gains=find_gains(small, label.geometry, stack.size))
         stack, noise = _measure_noise(stack, label.geometry, recipe)
-    if noise is None:
-        recipe = _without_rendering(recipe)
+        plain = noise is not None and _is_explained(noise, stack, recipe)
+    if plain:
+        recipe, noise = _without_rendering(recipe), None
 
     @cache
     def find_flow() -> Geometry:
@@ -164,18 +165,24 @@ def _measure_noise(
     """Measure the noise of a bracket; also return the stack with that noise.
 
     Where the noise of its camera was underestimated, or could not be estimated from flat areas, a
-    smaller full well explains what is measured. None is returned if the default noise explains how
-    the frames differ and no camera rendered them.
+    smaller full well explains what is measured. The noise is None if the recipe makes no use of it.
     """
     noise = measure_stack_noise(stack, geometry, recipe)
+    if noise is None or noise.ratio < MIN_NOISE_RATIO:
+        return stack, noise
     source, settings = stack.source_format, recipe.noise
     full_well, read = source.noise or (settings.full_well, settings.read)
-    if noise is None or noise.ratio < MIN_NOISE_RATIO:
-        plain = source.response.name in NAMED_RESPONSES and full_well > NOISY_WELL
-        return stack, None if plain else noise
     full_well = max(full_well / noise.ratio**2, MIN_FULL_WELL)
     stack = replace(stack, source=replace(source, noise=(full_well, read)))
     return stack, measure_stack_noise(stack, geometry, recipe)
+
+
+def _is_explained(noise: MeasuredNoise, stack: Stack, recipe: Recipe) -> bool:
+    """Whether no camera rendered the frames, and low noise explains how they differ."""
+    source = stack.source_format
+    full_well, _ = source.noise or (recipe.noise.full_well, recipe.noise.read)
+    low = full_well > NOISY_WELL and noise.ratio < MIN_NOISE_RATIO
+    return low and source.response.name in NAMED_RESPONSES
 
 
 def _without_rendering(recipe: Recipe) -> Recipe:
