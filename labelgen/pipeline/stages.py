@@ -90,8 +90,9 @@ def _survey_task(item: tuple[Bracket, Path | None], selection: Selection, stagin
     bracket, cache = item
     try:
         return survey_cached(bracket, selection, staging, cache)
-    except OSError:  # the staging folder cannot be written, which ends the build
-        raise
+    except OSError as e:  # the staging folder cannot be written, which ends the build
+        reason = f"{e.filename or staging}: {e.strerror or e}"
+        raise UserError(f"{reason}; mend that, then give --resume") from e
     except MemoryError:
         return Survey(bracket.name, "out of memory; try fewer --jobs")
     except Exception as e:  # a bug of labelgen rejects its bracket, and the build goes on
