@@ -243,19 +243,39 @@ def sampling_positions(field: Float, size: tuple[int, int], region: Region) -> t
     ([[15.0, 16.0, 17.0], [15.0, 16.0, 17.0]], [4.0, 5.0])
     """
     ys, xs = (np.arange(s.start, s.stop, dtype=np.float32) for s in region)
-    if field.shape[:2] == size:
-        local = field[region]
-    else:
-        down, across = (k / n for k, n in zip(field.shape[:2], size, strict=True))
-        y, x = ((s.start + 0.5) * k - 0.5 for s, k in zip(region, (down, across), strict=True))
-        local = cv2.warpAffine(
-            field,
-            np.array([[across, 0, x], [0, down, y]]),
-            (len(xs), len(ys)),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
+    local = upsample_field(field, size, region)
     return local[..., 0] + xs, local[..., 1] + ys[:, None]
+
+
+def upsample_field(field: Float, size: tuple[int, int], region: Region) -> Float:
+    """Values of a field at the pixels of a region, interpolated linearly.
+
+    Parameters
+    ----------
+    field : (k, l) or (k, l, C) float32
+        Sampled evenly over the full frame.
+    size : (int, int)
+        Height and width of the full frame in pixels.
+    region : Region
+        Rows and columns of the full frame.
+
+    Returns
+    -------
+    (h, w) or (h, w, C) float32
+    """
+    if field.shape[:2] == size:
+        return field[region]
+    down, across = (k / n for k, n in zip(field.shape[:2], size, strict=True))
+    y, x = ((s.start + 0.5) * k - 0.5 for s, k in zip(region, (down, across), strict=True))
+    height, width = (s.stop - s.start for s in region)
+    local: Float = cv2.warpAffine(
+        field,
+        np.array([[across, 0, x], [0, down, y]]),
+        (width, height),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return local
 
 
 def downsample_stack(stack: Stack, megapixels: float) -> Stack:

@@ -14,7 +14,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from labelgen.alignment.align import Aligned, Displacement
+from labelgen.alignment.align import Aligned, Displacement, upsample_field
 from labelgen.alignment.refine import warp
 from labelgen.core.arrays import Array, Float, Region
 from labelgen.core.bracket import Stack
@@ -150,18 +150,8 @@ def undo_gain(frame: Aligned, gain: Float | None, size: tuple[int, int], region:
     """
     if gain is None:
         return frame
-    (top, left), (height, width) = (s.start for s in region), frame.valid.shape
-    down, across = (k / n for k, n in zip(gain.shape, size, strict=True))
-    y, x = (top + 0.5) * down - 0.5, (left + 0.5) * across - 0.5
-    stops = cv2.warpAffine(
-        gain,
-        np.array([[across, 0, x], [0, down, y]]),
-        (width, height),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
     codes = to_depth(frame.codes, 16)
-    factor = np.exp2(stops * np.float32(-1 / GAMMA))
+    factor = np.exp2(upsample_field(gain, size, region) * np.float32(-1 / GAMMA))
     darker = np.minimum(codes * factor[..., None], 65535)
     return replace(
         frame, codes=np.where(codes >= CLIPPED_CODE * 65535, codes, darker).astype(np.uint16)
