@@ -20,7 +20,7 @@ from labelgen.calibration.comparagram import Ridge
 from labelgen.calibration.known_responses import KnownResponses
 from labelgen.calibration.noise import fit_noise
 from labelgen.calibration.response_curve import View
-from labelgen.calibration.step_errors import NO_ERRORS, StepErrors, camera_errors, correction_error
+from labelgen.calibration.step_errors import NO_ERRORS, StepErrors, camera_errors, correction_errors
 from labelgen.calibration.survey_records import CameraModel, Survey
 from labelgen.core.arrays import PackedRows, pack_rows
 from labelgen.core.disk_list import DiskList
@@ -123,10 +123,8 @@ def _apply_calibration(
     stated = [ev_of[i] - ev_of[reference] + kept for i in used]
     steps = [calibration.correction(i, reference) for i in used]
     # Without a known response, the pixels say nothing about exposures.
-    limits = [
-        max(MIN_EV, MIN_ERRORS * correction_error(view, calibration, errors, i, reference))
-        for i in used
-    ]
+    deviations = correction_errors(view, calibration, errors, reference)
+    limits = [max(MIN_EV, MIN_ERRORS * deviations[i]) for i in used]
     corrections = [
         d if abs(d) > limit and not calibration.assumed else 0.0
         for (d, _), limit in zip(steps, limits, strict=True)

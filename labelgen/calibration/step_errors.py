@@ -66,10 +66,10 @@ class StepErrors:
 NO_ERRORS = StepErrors()
 
 
-def correction_error(
-    view: View, calibration: Calibration, errors: StepErrors, frame: int, reference: int
-) -> float:
-    """Standard deviation (stops) of `Calibration.correction`, with systematic errors.
+def correction_errors(
+    view: View, calibration: Calibration, errors: StepErrors, reference: int
+) -> list[float]:
+    """Standard deviations (stops) of `Calibration.correction`, with systematic errors.
 
     Parameters
     ----------
@@ -77,19 +77,23 @@ def correction_error(
         A bracket, and its calibration.
     errors : StepErrors
         Systematic errors of its camera.
-    frame, reference : int
-        Indices of frames.
+    reference : int
+        Index of the reference.
 
     Returns
     -------
-    float
-        Infinite unless linked neighbours connect the two frames.
+    list of float
+        One for each frame; infinite unless linked neighbours connect it to the reference.
     """
-    low, high = sorted((frame, reference))
-    if not all(calibration.linked[low:high]):
-        return float(np.inf)
     steps, scatters = np.diff(view.ev), step_scatters(view, calibration)
-    return float(np.sqrt(sum(errors.of_step(scatters[p], steps[p]) for p in range(low, high))))
+
+    def error(frame: int) -> float:
+        low, high = sorted((frame, reference))
+        if not all(calibration.linked[low:high]):
+            return float(np.inf)
+        return float(np.sqrt(sum(errors.of_step(scatters[p], steps[p]) for p in range(low, high))))
+
+    return [error(frame) for frame in range(len(view.ev))]
 
 
 def step_scatters(view: View, calibration: Calibration) -> dict[int, StepScatter]:

@@ -15,7 +15,7 @@ from labelgen.calibration.step_errors import (
     UNCHECKED,
     StepErrors,
     camera_errors,
-    correction_error,
+    correction_errors,
     step_scatters,
 )
 from labelgen.core.response import GAMMA22
@@ -41,7 +41,7 @@ def believed(views: list[View], found: list[Calibration]) -> list[float]:
         c.correction(f, 1)[0]
         for v, c in zip(views, found, strict=True)
         for f in OUTER
-        if abs(c.correction(f, 1)[0]) > 2 * correction_error(v, c, errors, f, 1)
+        if abs(c.correction(f, 1)[0]) > 2 * correction_errors(v, c, errors, 1)[f]
     ]
 
 
@@ -102,8 +102,8 @@ def test_channels_that_disagree_are_scatter_and_a_single_one_is_unchecked() -> N
         alone = replace(still, ridge=replace(still.ridge, **part))
         measured = correct_exposures(alone, curve)
         assert step_scatters(alone, measured)[0].unchecked
-        assert correction_error(alone, measured, errors, 0, 1) >= UNCHECKED * errors.scatter_ev
-    assert correction_error(still, found, errors, 0, 1) < 3 * errors.scatter_ev
+        assert correction_errors(alone, measured, errors, 1)[0] >= UNCHECKED * errors.scatter_ev
+    assert correction_errors(still, found, errors, 1)[0] < 3 * errors.scatter_ev
 
 
 def test_frames_without_common_pixels_have_no_finite_error() -> None:
@@ -113,5 +113,5 @@ def test_frames_without_common_pixels_have_no_finite_error() -> None:
     half = replace(still, ridge=replace(still.ridge, **columns))
     found = correct_exposures(half, GAMMA22)
     errors = camera_errors([(half, found)])
-    assert correction_error(half, found, errors, 2, 1) == np.inf
-    assert np.isfinite(correction_error(half, found, errors, 0, 1))
+    assert correction_errors(half, found, errors, 1)[2] == np.inf
+    assert np.isfinite(correction_errors(half, found, errors, 1)[0])
