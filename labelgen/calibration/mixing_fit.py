@@ -11,19 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeAlias
 
 import numpy as np
 
 from labelgen.calibration.bracket_exposures import correct_exposures
-from labelgen.calibration.comparagram import ridge_of_places
 from labelgen.calibration.response_curve import View, free_response
 from labelgen.core.arrays import Array
 from labelgen.core.mixing import NO_MIXING, Mixing, decode_srgb, encode_srgb, keep_hue
 from labelgen.core.response import GAMMA, Response
-
-Fold: TypeAlias = tuple[Sequence[View], Sequence[View]]
-"""Brackets to fit, and others to predict."""
 
 MAX_BRACKETS = 12
 """The mixing of a camera is chosen by at most this many brackets, evenly spaced among all."""
@@ -65,17 +60,17 @@ def fit_mixing(views: Sequence[View], simple: Response) -> Response:
     views = views[:: -(-len(views) // MAX_BRACKETS) or 1]
     if not views:
         return simple
-    folds = _folds([_inside_gamut(view) for view in views])
-    errors = {m: _held_out_error(folds, m) for m in (NO_MIXING, *_first_candidates())}
+    halves = _halves([_inside_gamut(view) for view in views])
+    errors = {m: _held_out_error(halves, m) for m in (NO_MIXING, *_first_candidates())}
     best = min(errors, key=errors.__getitem__)
     if best.kind == "saturation":
         finer = [Mixing("saturation", round(best.amount + d, 3)) for d in FINER_STEPS]
-        errors |= {m: _held_out_error(folds, m) for m in finer}
+        errors |= {m: _held_out_error(halves, m) for m in finer}
         best = min(errors, key=errors.__getitem__)
     least_gain = MIN_GAIN if len(views) >= FEW_BRACKETS else MIN_GAIN_OF_FEW
     if errors[best] > (1 - least_gain) * errors[NO_MIXING]:
         return simple
-    return fit_curves(views, best)
+    return _fit_curves([view.with_ridges_of_places(best) for view in views], best)
 
 
 def _inside_gamut(view: View) -> View:
@@ -89,32 +84,33 @@ def _first_candidates() -> list[Mixing]:
     return saturations + [Mixing("hue", amount) for amount in HUE_SPACES]
 
 
-def _folds(views: Sequence[View]) -> list[Fold]:
-    """Pairs of brackets to fit and others to predict; of a single bracket, pairs of its places."""
+def _halves(views: Sequence[View]) -> tuple[list[View], list[View]]:
+    """Brackets to fit and others to predict; of a single bracket, two halves of its places."""
     if len(views) > 1:
-        first, second = list(views[::2]), list(views[1::2])
-    else:
-        [view] = views
-        first, second = ([replace(view, places=view.places[k::2])] for k in (0, 1))
-    return [(first, second), (second, first)]
+        return list(views[::2]), list(views[1::2])
+    [view] = views
+    first, second = ([replace(view, places=view.places[k::2])] for k in (0, 1))
+    return first, second
 
 
-def _held_out_error(folds: Sequence[Fold], mixing: Mixing) -> float:
-    """Root mean square error (codes of 255) of the predictions of frames not fitted to."""
+def _held_out_error(halves: Sequence[Sequence[View]], mixing: Mixing) -> float:
+    """Root mean square error (codes of 255) of the predictions of frames not fitted to.
+
+    Each half is fitted, and predicts the other one.
+    """
+    separated = [[view.with_ridges_of_places(mixing) for view in half] for half in halves]
     squares = []
-    for fitted, held_out in folds:
-        response = fit_curves(fitted, mixing)
-        squares += [_squared_errors(view, response) for view in held_out]
+    for fitted, held_out in ((0, 1), (1, 0)):
+        response = _fit_curves(separated[fitted], mixing)
+        # Without mixing, exposures are known better by the ridges of all places.
+        views = separated[held_out] if mixing else halves[held_out]
+        squares += [_squared_errors(view, response) for view in views]
     return float(np.sqrt(np.concatenate(squares).mean()))
 
 
-def _ridges_of_places(view: View, mixing: Mixing) -> View:
-    return replace(view, ridge=ridge_of_places(view.places, mixing))
-
-
-def fit_curves(views: Sequence[View], mixing: Mixing) -> Response:
-    """Fit the curves of channels that a mixing separates."""
-    response = free_response([_ridges_of_places(view, mixing) for view in views])
+def _fit_curves(separated: Sequence[View], mixing: Mixing) -> Response:
+    """Fit the curves of channels that a mixing separates, to their ridges."""
+    response = free_response(separated)
     curves = (response.curves[0],) * 3 if mixing.kind == "hue" else response.curves
     return Response("estimated", curves, mixing)
 

@@ -22,7 +22,7 @@ from labelgen.calibration.ridge_fit import (
     weighted_mean,
 )
 from labelgen.core.arrays import Array, median
-from labelgen.core.mixing import Mixing
+from labelgen.core.mixing import NO_MIXING, Mixing
 from labelgen.core.response import CURVE_SAMPLES, GAMMA, Response
 
 KNOTS = np.sort(np.append(np.linspace(0, 1, 14), 0.975))
@@ -64,11 +64,16 @@ class View:
     """Places (N, 7) of neighbouring frames: number of the pair, codes (0..1) of R, G, B in the
     shorter frame and in the longer one."""
 
+    mixing: Mixing = NO_MIXING
+    """The mixing that separates the channels of `ridge`."""
+
     def separated(self, mixing: Mixing) -> View:
         """Return the same bracket with the ridges of the channels that a mixing separates."""
-        if not mixing:
-            return self
-        return replace(self, ridge=ridge_of_places(self.places, mixing))
+        return self if mixing == self.mixing else self.with_ridges_of_places(mixing)
+
+    def with_ridges_of_places(self, mixing: Mixing) -> View:
+        """Return the same, with ridges of the stored places even where there is no mixing."""
+        return replace(self, ridge=ridge_of_places(self.places, mixing), mixing=mixing)
 
 
 def free_response(views: Sequence[View]) -> Response:
