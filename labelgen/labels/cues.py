@@ -78,17 +78,20 @@ def align_frames(
     )
 
 
-def measure_stack_noise(
+def align_cells(
     stack: Stack, geometry: Sequence[Displacement | None], recipe: Recipe
-) -> MeasuredNoise | None:
-    """Measure the noise of the differences to the reference, if the recipe makes use of it."""
-    if not recipe.motion.measured:
-        return None
-    regions = []
-    for region in sample_cells(stack.size):
-        frames = align_frames(stack, geometry, region, recipe)
-        regions.append([_pair(stack, i, frames, recipe) for i in range(len(frames))])
-    return measure_noise(stack, regions)
+) -> list[tuple[Aligned, ...]]:
+    """Bring the cells in which noise is measured into the geometry of the reference."""
+    return [align_frames(stack, geometry, cell, recipe) for cell in sample_cells(stack.size)]
+
+
+def measure_stack_noise(
+    stack: Stack, cells: Sequence[Sequence[Aligned]], recipe: Recipe
+) -> MeasuredNoise:
+    """Measure the noise of the differences to the reference, in aligned cells of all frames."""
+    return measure_noise(
+        stack, [[_pair(stack, i, cell, recipe) for i in range(len(cell))] for cell in cells]
+    )
 
 
 def _pair(stack: Stack, i: int, frames: Sequence[Aligned], recipe: Recipe) -> FramePair | None:

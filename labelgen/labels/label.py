@@ -17,10 +17,10 @@ from labelgen.alignment.align import downsample_stack, find_displacements, guess
 from labelgen.core.arrays import Array, Bytes, Float, Half, Mask, Region, to_float16, to_float32
 from labelgen.core.bracket import Stack, dilate_mask
 from labelgen.core.recipe import Recipe
-from labelgen.core.response import NAMED_RESPONSES
+from labelgen.core.response import NAMED_RESPONSES, SourceFormat
 from labelgen.core.tiles import crop_borders, pad_region, relative_region, tiles
 from labelgen.dataset.columns import TRUSTED_WEIGHT
-from labelgen.labels.cues import compute_cues, measure_stack_noise
+from labelgen.labels.cues import align_cells, compute_cues, measure_stack_noise
 from labelgen.labels.fusion import NOISY_WELL
 from labelgen.labels.guess import Geometry, frames_up_to_reference
 from labelgen.labels.local_gain import find_gains
@@ -155,8 +155,18 @@ def make_label(stack: Stack, recipe: Recipe) -> Label:
 def _is_plain(stack: Stack) -> bool:
     """Whether no camera rendered the frames, and the noise of their camera is known and low."""
     source = stack.source_format
-    known = source.noise is not None and source.noise[0] > NOISY_WELL
-    return known and source.response.name in NAMED_RESPONSES
+    return source.noise is not None and _has_plain_format(source, source.noise[0])
+
+
+def _is_explained(noise: MeasuredNoise, stack: Stack, recipe: Recipe) -> bool:
+    """Whether no camera rendered the frames, and low noise explains how they differ."""
+    source = stack.source_format
+    full_well, _ = source.noise or (recipe.noise.full_well, recipe.noise.read)
+    return noise.ratio < MIN_NOISE_RATIO and _has_plain_format(source, full_well)
+
+
+def _has_plain_format(source: SourceFormat, full_well: float) -> bool:
+    return full_well > NOISY_WELL and source.response.name in NAMED_RESPONSES
 
 
 def _measure_noise(
@@ -167,22 +177,17 @@ def _measure_noise(
     Where the noise of its camera was underestimated, or could not be estimated from flat areas, a
     smaller full well explains what is measured. The noise is None if the recipe makes no use of it.
     """
-    noise = measure_stack_noise(stack, geometry, recipe)
-    if noise is None or noise.ratio < MIN_NOISE_RATIO:
+    if not recipe.motion.measured:
+        return stack, None
+    cells = align_cells(stack, geometry, recipe)
+    noise = measure_stack_noise(stack, cells, recipe)
+    if noise.ratio < MIN_NOISE_RATIO:
         return stack, noise
     source, settings = stack.source_format, recipe.noise
     full_well, read = source.noise or (settings.full_well, settings.read)
     full_well = max(full_well / noise.ratio**2, MIN_FULL_WELL)
     stack = replace(stack, source=replace(source, noise=(full_well, read)))
-    return stack, measure_stack_noise(stack, geometry, recipe)
-
-
-def _is_explained(noise: MeasuredNoise, stack: Stack, recipe: Recipe) -> bool:
-    """Whether no camera rendered the frames, and low noise explains how they differ."""
-    source = stack.source_format
-    full_well, _ = source.noise or (recipe.noise.full_well, recipe.noise.read)
-    low = full_well > NOISY_WELL and noise.ratio < MIN_NOISE_RATIO
-    return low and source.response.name in NAMED_RESPONSES
+    return stack, measure_stack_noise(stack, cells, recipe)
 
 
 def _without_rendering(recipe: Recipe) -> Recipe:

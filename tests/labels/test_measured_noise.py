@@ -13,7 +13,7 @@ from labelgen.core.bracket import Stack
 from labelgen.core.recipe import DEFAULT
 from labelgen.core.response import SourceFormat, encode
 from labelgen.labels import measured_noise, motion
-from labelgen.labels.cues import measure_stack_noise
+from labelgen.labels.cues import align_cells, measure_stack_noise
 from labelgen.labels.difference import FramePair
 from labelgen.labels.label import _measure_noise
 from labelgen.labels.measured_noise import LEVELS, UNTESTED, MeasuredNoise, sample_cells
@@ -38,7 +38,8 @@ def noisy_stack(full_well: float, moved: Array | None = None, darker: float = 0.
 
 
 def measured(stack: Stack) -> MeasuredNoise:
-    noise = measure_stack_noise(stack, (None,) * 2, DEFAULT)
+    cells = align_cells(stack, (None,) * 2, DEFAULT)
+    noise = measure_stack_noise(stack, cells, DEFAULT)
     assert noise is not None
     return noise
 
