@@ -18,7 +18,7 @@ from labelgen.calibration.bracket_exposures import Calibration, correct_exposure
 from labelgen.calibration.mixing_fit import fit_mixing
 from labelgen.calibration.response_curve import View, free_response
 from labelgen.calibration.ridge_fit import huber_weights, weighted_mean
-from labelgen.core.arrays import Array, median
+from labelgen.core.arrays import Array, median, stride
 from labelgen.core.response import GAMMA22, Response
 
 Values: TypeAlias = Sequence[float] | Array
@@ -104,7 +104,7 @@ def _fit_camera(views: Sequence[View]) -> Response | None:
 def _evenly_spaced(views: Sequence[View], group: Sequence[int]) -> list[View]:
     """Return at most `MAX_BRACKETS` of a group, evenly spaced among those that have a ridge."""
     useful = [i for i in group if len(views[i].ridge.pair)]
-    return [views[i] for i in useful[:: -(-len(useful) // MAX_BRACKETS) or 1]]
+    return [views[i] for i in useful[:: stride(len(useful), MAX_BRACKETS)]]
 
 
 def _own_curve(view: View, common: Calibration) -> Calibration:

@@ -22,7 +22,7 @@ from labelgen.calibration.noise import fit_noise
 from labelgen.calibration.response_curve import View
 from labelgen.calibration.step_errors import NO_ERRORS, StepErrors, camera_errors, correction_errors
 from labelgen.calibration.survey_records import CameraModel, Survey
-from labelgen.core.arrays import PackedRows, pack_rows
+from labelgen.core.arrays import PackedRows, pack_rows, stride
 from labelgen.core.disk_list import DiskList
 from labelgen.core.response import GAMMA22, Response
 
@@ -104,7 +104,7 @@ def _step_errors(
             groups.setdefault((view.key, calibration.response), []).append(i)
     errors = [NO_ERRORS] * len(views)
     for (key, _), group in groups.items():
-        sample = group[:: -(-len(group) // MAX_BRACKETS)]
+        sample = group[:: stride(len(group), MAX_BRACKETS)]
         common = stored.get(key) or camera_errors((views[i], calibrations[i]) for i in sample)
         for i in group:
             errors[i] = common

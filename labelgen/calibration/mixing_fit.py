@@ -16,7 +16,7 @@ import numpy as np
 
 from labelgen.calibration.bracket_exposures import correct_exposures
 from labelgen.calibration.response_curve import View, free_response
-from labelgen.core.arrays import Array
+from labelgen.core.arrays import Array, stride
 from labelgen.core.mixing import NO_MIXING, Mixing, decode_srgb, encode_srgb, keep_hue
 from labelgen.core.response import GAMMA, Response
 
@@ -57,7 +57,7 @@ def fit_mixing(views: Sequence[View], simple: Response) -> Response:
         `simple`, or an estimated response with a mixing.
     """
     views = [view for view in views if len(view.places) >= MIN_PLACES]
-    views = views[:: -(-len(views) // MAX_BRACKETS) or 1]
+    views = views[:: stride(len(views), MAX_BRACKETS)]
     if not views:
         return simple
     halves = _halves([_inside_gamut(view) for view in views])

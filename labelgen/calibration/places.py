@@ -18,8 +18,8 @@ MAX_RANGE = 0.08
 """Only flat places, whose codes (0..1) have a smaller range, are used: misalignment and blur hardly
 change their means."""
 MIN_CODE, MAX_CODE = 0.008, 0.9965
-"""Limits on the codes (0..1) of a place: the lower one in the shorter frame, the upper one in the
-longer frame."""
+"""A place is lit if some channel of the longer frame has at least the first code (0..1), and not
+clipped if all are below the second."""
 TOP_CODE = 65535
 """Code of full scale. All frames are converted to 16 bits."""
 PLACES = 600

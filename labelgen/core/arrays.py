@@ -78,6 +78,15 @@ def to_three_channels(values: Float) -> Float:
     return np.asarray(cv2.merge([values] * 3))
 
 
+def stride(count: int, most: int) -> int:
+    """Step that takes at most `most` of `count` items, evenly spaced.
+
+    >>> list(range(10))[:: stride(10, 4)]
+    [0, 3, 6, 9]
+    """
+    return -(-count // most) or 1
+
+
 def mask_fraction(mask: Mask) -> float:
     """Return the fraction of a mask (H, W) that is set. Three times as fast as `mask.mean()`.
 

@@ -123,7 +123,6 @@ class Stack:
     homographies: tuple[Array | None, ...] = ()
     """F homographies (3, 3) from the reference to each frame, in fractions of the frame
     (`labelgen.alignment.homography.UNIT_SIZE`); None for frames without an estimate."""
-
     gains: tuple[Float | None, ...] = ()
     """F local gains against the reference (`labelgen.labels.local_gain`); empty if not known."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from labelgen.core.arrays import Array, Codes, Float, Mask, max_channel, median
+from labelgen.core.arrays import Array, Codes, Float, Mask, max_channel, median, stride
 from labelgen.core.response import bit_depth
 
 DARK_OFFSET = 0.002
@@ -57,7 +57,7 @@ def fit_matrix(radiance: Float, truth: Float, use: Mask) -> Array:
     x, y = radiance[use], truth[use]
     if len(x) < MIN_PIXELS:
         return np.eye(3)
-    step = -(-len(x) // MAX_PIXELS)  # evenly spaced ones tell nine numbers as well
+    step = stride(len(x), MAX_PIXELS)  # fewer pixels tell nine numbers as well
     x, y = x[::step].astype(np.float64), y[::step].astype(np.float64)
     brightness = y.mean(-1) + DARK_OFFSET
     ratio = brightness / (x.mean(-1) + DARK_OFFSET)

@@ -5,13 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from labelgen.alignment.chroma_upsampling import FROM_JPEG, TO_JPEG
 from labelgen.core.arrays import Float
-
-TO_YCC = np.array(
-    [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32
-)
-"""From codes (R, G, B) to luma and chroma (ITU-R BT.601, as in JPEG)."""
-TO_RGB: Float = np.linalg.inv(TO_YCC).astype(np.float32)
 
 
 def saturate(codes: Float, factor: float, hue_bias: float, hue: float) -> Float:
@@ -33,12 +28,12 @@ def saturate(codes: Float, factor: float, hue_bias: float, hue: float) -> Float:
     (H, W, 3) float32
         Codes; those of saturated colours may lie outside 0 to 1.
     """
-    ycc = codes @ TO_YCC.T
+    ycc = codes @ TO_JPEG.T
     cb, cr = ycc[..., 1], ycc[..., 2]
     along = cb * np.float32(np.cos(hue)) + cr * np.float32(np.sin(hue))
     cosine = along / np.maximum(np.hypot(cb, cr), np.float32(1e-6))
     ycc[..., 1:] *= (np.float32(factor) * (1 + np.float32(hue_bias) * cosine))[..., None]
-    return np.asarray(ycc @ TO_RGB.T)
+    return np.asarray(ycc @ FROM_JPEG.T)
 
 
 def denoise(codes: Float, sigma: float) -> Float:
@@ -59,14 +54,14 @@ def denoise(codes: Float, sigma: float) -> Float:
     (H, W, 3) float32
         Codes; 0 to 1 but for rounding.
     """
-    luma, *chroma = cv2.split(codes @ TO_YCC.T)
+    luma, *chroma = cv2.split(codes @ TO_JPEG.T)
     smooth = [cv2.bilateralFilter(luma, 5, sigma, 1.5)]
     smooth += [cv2.bilateralFilter(c, 9, 2 * sigma, 3.0) for c in chroma]
-    return np.asarray(cv2.merge(smooth)) @ TO_RGB.T
+    return np.asarray(cv2.merge(smooth)) @ FROM_JPEG.T
 
 
 def sharpen(codes: Float, amount: float, radius: float) -> Float:
     """Sharpen the luma of codes (H, W, 3) float32 by unsharp masking with a Gaussian (px)."""
-    luma = codes @ TO_YCC[0]
+    luma = codes @ TO_JPEG[0]
     detail = luma - cv2.GaussianBlur(luma, (0, 0), radius)
     return codes + np.float32(amount) * detail[..., None]

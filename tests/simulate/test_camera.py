@@ -11,7 +11,7 @@ from labelgen.core.errors import UserError
 from labelgen.simulate import SceneSettings, expose
 from labelgen.simulate.camera import KINDS, PRESETS, RegionalLift, ToneCurve, make_camera
 from labelgen.simulate.develop import SRGB_TO_WIDE, colour_matrix, photograph
-from labelgen.simulate.finish import TO_YCC, denoise, saturate, sharpen
+from labelgen.simulate.finish import TO_JPEG, denoise, saturate, sharpen
 from labelgen.simulate.sensor import capture, demosaic
 from labelgen.simulate.tone import apply_curve, apply_keeping_hue, lift_regions
 
@@ -28,7 +28,7 @@ def flat(*colour: float, size: int = 64) -> np.ndarray:
 
 
 def chroma(codes: np.ndarray) -> np.ndarray:
-    return (codes @ TO_YCC.T)[..., 1:]
+    return (codes @ TO_JPEG.T)[..., 1:]
 
 
 @pytest.mark.parametrize("kind", list(PRESETS))
@@ -180,7 +180,7 @@ def test_lift_differs_between_frames_and_exposures() -> None:
 def test_saturation_changes_colour_and_leaves_grey() -> None:
     codes = rng().uniform(0.2, 0.8, (16, 16, 3)).astype(np.float32)
     vivid = saturate(codes, 1.5, 0.0, 0.0)
-    assert np.abs(vivid @ TO_YCC[0] - codes @ TO_YCC[0]).max() < 1e-4
+    assert np.abs(vivid @ TO_JPEG[0] - codes @ TO_JPEG[0]).max() < 1e-4
     assert chroma(vivid) == pytest.approx(1.5 * chroma(codes), abs=1e-4)
     assert saturate(flat(0.5, 0.5, 0.5), 1.5, 0.2, 1.0) == pytest.approx(0.5, abs=1e-5)
     blue = flat(0.3, 0.3, 0.6)
