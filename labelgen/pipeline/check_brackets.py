@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -16,7 +16,7 @@ from labelgen.core.disk_list import DiskList
 from labelgen.core.errors import Rejected
 from labelgen.core.progress import Progress, Silent
 from labelgen.pipeline.bugs import describe_bug
-from labelgen.pipeline.executor import parallel_map
+from labelgen.pipeline.executor import bracket_results
 
 
 def check_brackets(
@@ -52,16 +52,16 @@ def check_brackets(
     progress = progress or Silent()
     progress.start("check", len(brackets))
 
-    def surveyed() -> Iterator[tuple[int, Survey]]:
-        for i, result in parallel_map(partial(_survey_all_frames, bayer=bayer), brackets, jobs):
-            one = result or Survey(brackets[i].name, "its worker died; out of memory?")
-            progress.step(0, bool(one.rejected))
-            yield i, one
-
-    calibrated = calibrate_surveys(DiskList.ordered(surveyed()))
+    task = partial(_survey_all_frames, bayer=bayer)
+    surveys = DiskList.ordered(bracket_results(task, brackets, _survey_of_dead, jobs, progress))
+    calibrated = calibrate_surveys(surveys)
     return [_with_problems(b, s) for b, s in zip(brackets, calibrated, strict=True)], [
         _finding(b, s) for b, s in zip(brackets, calibrated, strict=True)
     ]
+
+
+def _survey_of_dead(name: str) -> Survey:
+    return Survey(name, "its worker died; out of memory?")
 
 
 def _survey_all_frames(bracket: Bracket, bayer: str) -> Survey:

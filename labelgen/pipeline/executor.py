@@ -10,11 +10,12 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from functools import cache, partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 import joblib
 from joblib.externals.loky import get_reusable_executor
 
+from labelgen.core.progress import Progress
 from labelgen.pipeline import cluster
 from labelgen.pipeline.worker_setup import set_up_worker
 
@@ -91,6 +92,45 @@ def parallel_map(
         return
     # joblib keeps at most 2 * jobs items under way, and hands them out in order.
     yield from _survive_crashes(partial(_pool, task, items, jobs, backend), len(items), 2 * jobs)
+
+
+class BracketResult(Protocol):
+    """What became of a bracket."""
+
+    @property
+    def rejected(self) -> str:
+        """Reason if the bracket cannot be used, otherwise empty."""
+
+
+OfBracket = TypeVar("OfBracket", bound=BracketResult)
+
+
+def bracket_results(
+    task: Callable[[Any], OfBracket],
+    items: Sequence[Any],
+    died: Callable[[str], OfBracket],
+    jobs: int | None,
+    progress: Progress,
+) -> Iterator[tuple[int, OfBracket]]:
+    """Yield what a task makes of brackets or surveys, with their indices, as they are done.
+
+    Parameters
+    ----------
+    task : callable
+        Applied to each item by the workers of this machine.
+    items : sequence of Bracket or Survey
+        They have a `name`.
+    died : callable
+        Returns the result for the name of an item whose worker died.
+    jobs : int, optional
+        Workers; all cores by default.
+    progress : Progress
+        Receives a step for every item.
+    """
+    for i, result in parallel_map(task, items, jobs):
+        outcome = result or died(items[i].name)
+        progress.step(0, bool(outcome.rejected))
+        yield i, outcome
 
 
 def shut_down_workers(jobs: int | None, backend: str) -> None:

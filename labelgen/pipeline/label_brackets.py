@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from labelgen.calibration.cameras import calibrate_surveys
 from labelgen.calibration.known_responses import load_responses
@@ -20,7 +20,7 @@ from labelgen.core.recipe import Recipe, load_recipe
 from labelgen.discovery.scan import scan
 from labelgen.photos.formats import IMAGE_SUFFIXES
 from labelgen.pipeline.bugs import describe_bug
-from labelgen.pipeline.executor import parallel_map, shut_down_workers
+from labelgen.pipeline.executor import bracket_results, shut_down_workers
 from labelgen.pipeline.label_bracket import FILES, write_label
 from labelgen.pipeline.stages import DIED
 
@@ -82,11 +82,12 @@ def label_all(
     progress = progress or Silent()
     progress.start("survey", len(brackets))
     look = partial(_survey_one, selection=selection)
-    seen = DiskList.ordered(_run(look, brackets, Survey, jobs, progress))
+    seen = DiskList.ordered(bracket_results(look, brackets, _survey_of_dead, jobs, progress))
     surveys = calibrate_surveys(seen, known)
     progress.start("label", len(surveys))
     task = partial(_label_one, out=out, settings=settings)
-    results = list(DiskList.ordered(_run(task, surveys, _Result, jobs, progress)))
+    labelled = bracket_results(task, surveys, _result_of_dead, jobs, progress)
+    results = list(DiskList.ordered(labelled))
     shut_down_workers(jobs, "loky")
     rejected = {result.name: result.rejected for result in results if result.rejected}
     if len(rejected) == len(results):
@@ -107,7 +108,12 @@ class _Result:
     record: dict[str, Any] = field(default_factory=dict)
 
 
-Outcome = TypeVar("Outcome", Survey, _Result)
+def _survey_of_dead(name: str) -> Survey:
+    return Survey(name, DIED)
+
+
+def _result_of_dead(name: str) -> _Result:
+    return _Result(name, DIED)
 
 
 def _check_outputs(brackets: Sequence[Bracket], out: Path, overwrite: bool) -> None:
@@ -121,20 +127,6 @@ def _check_outputs(brackets: Sequence[Bracket], out: Path, overwrite: bool) -> N
             raise UserError(
                 f"{folder / old}: exists; give --overwrite to replace it, or another -o"
             )
-
-
-def _run(
-    task: Callable[[Any], Outcome],
-    items: Sequence[Any],
-    died: Callable[[str, str], Outcome],
-    jobs: int | None,
-    progress: Progress,
-) -> Iterator[tuple[int, Outcome]]:
-    """Yield what a task makes of brackets or surveys, with their indices, as they are done."""
-    for i, result in parallel_map(task, items, jobs):
-        outcome = result or died(items[i].name, DIED)
-        progress.step(0, bool(outcome.rejected))
-        yield i, outcome
 
 
 def _survey_one(bracket: Bracket, selection: Selection) -> Survey:
